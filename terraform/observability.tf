@@ -1,0 +1,256 @@
+# What an operator sees of the function: metrics out of its log lines, and the alerts about the function itself. The last
+# line of a request has `outcome`; its fields are listed in deploy/troubleshooting.md.
+
+locals {
+  service_names = [for f in local.functions : f.name]
+  # A list in the Logging query language.
+  services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
+  last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
+  # The same list in Cloud Monitoring's filters.
+  services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
+}
+
+resource "google_logging_metric" "actions" {
+  project     = var.project_id
+  name        = "${var.name}/actions"
+  description = "Requests that ended, by type of action and outcome"
+  filter      = local.last_lines
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+    labels {
+      key         = "type"
+      description = "Type of action; empty where the request named none"
+    }
+    labels {
+      key         = "outcome"
+      description = "done, replayed, ignored, refused or failed"
+    }
+    labels {
+      key         = "dry_run"
+      description = "true where nothing was to be changed"
+    }
+  }
+  label_extractors = {
+    type    = "EXTRACT(jsonPayload.type)"
+    outcome = "EXTRACT(jsonPayload.outcome)"
+    dry_run = "EXTRACT(jsonPayload.dry_run)"
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_logging_metric" "duration" {
+  project     = var.project_id
+  name        = "${var.name}/duration"
+  description = "How long requests took, by type of action and outcome"
+  filter      = local.last_lines
+
+  value_extractor = "EXTRACT(jsonPayload.duration_ms)"
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "ms"
+    labels {
+      key         = "type"
+      description = "Type of action; empty where the request named none"
+    }
+    labels {
+      key         = "outcome"
+      description = "done, replayed, ignored, refused or failed"
+    }
+  }
+  label_extractors = {
+    type    = "EXTRACT(jsonPayload.type)"
+    outcome = "EXTRACT(jsonPayload.outcome)"
+  }
+
+  # From 10 ms to above the function's time-out.
+  bucket_options {
+    exponential_buckets {
+      scale              = 10
+      growth_factor      = 1.5
+      num_finite_buckets = 28
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# A log match and no metric: one incident a failure, with the action's id in it, from the first apply on.
+resource "google_monitoring_alert_policy" "failed" {
+  count = var.create_operator_alerts ? 1 : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: a failover failed"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "failed, or refused for another reason than the cooldown"
+    condition_matched_log {
+      filter = join(" AND ", concat(
+        [
+          local.last_lines,
+          "(jsonPayload.outcome=\"failed\" OR (jsonPayload.outcome=\"refused\" AND NOT jsonPayload.code=\"rate_limited\"))",
+          "NOT jsonPayload.dry_run=true",
+        ],
+        # Anybody can knock at the webhook; that must not use up the notifications (20 a day) that failures need.
+        [for f in values(local.functions) : "NOT (resource.labels.service_name=\"${f.name}\" AND jsonPayload.code=\"unauthorized\")" if f.entry_point == "failoverWebhook"],
+      ))
+      label_extractors = {
+        action_id = "EXTRACT(jsonPayload.action_id)"
+        cluster   = "EXTRACT(jsonPayload.cluster)"
+        code      = "EXTRACT(jsonPayload.code)"
+        node_pool = "EXTRACT(jsonPayload.node_pool)"
+        outcome   = "EXTRACT(jsonPayload.outcome)"
+        type      = "EXTRACT(jsonPayload.type)"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+    notification_rate_limit {
+      period = "300s"
+    }
+  }
+
+  documentation {
+    subject   = "Failover $${log.extracted_label.outcome}: $${log.extracted_label.type} of $${log.extracted_label.node_pool} ($${log.extracted_label.code})"
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      The failover `$${log.extracted_label.action_id}` did not get done: $${log.extracted_label.outcome} ($${log.extracted_label.code}), $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}.
+
+      The whole story is in Cloud Logging:
+
+          ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
+
+      The last line says why and what next. What each code means: deploy/troubleshooting.md. Sending the same action with the same id resumes it.
+    EOT
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_monitoring_alert_policy" "webhook_credentials" {
+  count = var.create_operator_alerts ? local.webhook_count : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: the webhook refuses credentials"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "wrong user name or password"
+    condition_matched_log {
+      filter = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${local.functions["webhook"].name}\" AND jsonPayload.outcome=\"refused\" AND jsonPayload.code=\"unauthorized\""
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "Either somebody is trying passwords at the public address, or the channel and the secret have different ones, and then no alert gets through: give webhook_password again with a higher webhook_password_version."
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# An instance that was killed writes no last line, but its request is a 5xx.
+resource "google_monitoring_alert_policy" "server_errors" {
+  count = var.create_operator_alerts ? 1 : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: server errors"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "5xx"
+    condition_threshold {
+      filter          = "resource.type = \"cloud_run_revision\" AND ${local.services_of_metric} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "0s"
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+        group_by_fields      = ["resource.label.service_name"]
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      The function $${resource.label.service_name} answered 5xx: an API behind it failed, it ran out of time or memory, or it has a bug. An action that began and wrote no last line was cut off:
+
+          ${local.services_of_log} AND (severity>=ERROR OR jsonPayload.event="received" OR jsonPayload.outcome:*)
+
+      An unfinished action keeps its plan in the cluster: the same action with the same id resumes it. See deploy/troubleshooting.md.
+    EOT
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_monitoring_alert_policy" "dead_letters" {
+  count = var.create_operator_alerts ? local.pubsub_count : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: alerts that nobody took"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "messages in the dead-letter subscription"
+    condition_threshold {
+      filter          = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dead_letters[0].name}\" AND metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "0s"
+      aggregations {
+        alignment_period   = "60s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "604800s"
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      Alerts were delivered 20 times and never answered with success, so what they asked for was not done. Look at them, and take them away once they are dealt with:
+
+          gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letters[0].name} --project ${var.project_id} --limit 10
+          gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letters[0].name} --project ${var.project_id} --limit 10 --auto-ack
+
+      Whether they reached the function at all, and with what answer, is in its log: deploy/troubleshooting.md.
+    EOT
+  }
+}

@@ -1,0 +1,54 @@
+output "alert_actions" {
+  description = "What alerts may ask for (ALERT_ACTIONS)."
+  value       = local.alert_actions
+}
+
+output "dashboard_id" {
+  description = "The dashboard, projects/P/dashboards/D; null where there is none."
+  value       = one(google_monitoring_dashboard.this[*].id)
+}
+
+output "dead_letter_subscription" {
+  description = "The subscription that keeps alerts nobody took; null without Pub/Sub."
+  value       = one(google_pubsub_subscription.dead_letters[*].id)
+}
+
+output "function_name" {
+  description = "For gcloud functions call."
+  value       = google_cloudfunctions2_function.this["failover"].name
+}
+
+output "function_uri" {
+  description = "Where to post actions (with /actions) and, behind IAM, notifications (with /alerts); also the audience of the identity token."
+  value       = local.function_uri
+}
+
+output "notification_channel" {
+  description = "The channel that calls the function, for alert policies made elsewhere; null where no action was asked for."
+  value       = one(concat(google_monitoring_notification_channel.pubsub[*].name, google_monitoring_notification_channel.webhook[*].name))
+}
+
+output "rbac_command" {
+  description = "Gives the function its rights inside a cluster; once for each, with its kubectl context."
+  value       = "deploy/rbac.sh --email ${google_service_account.runtime.email} --unique-id ${google_service_account.runtime.unique_id} --namespaces ${join(",", sort(var.allowed_namespaces))} | kubectl --context CONTEXT apply -f -"
+}
+
+output "service_account_email" {
+  description = "Who the function is, for RBAC in the clusters."
+  value       = google_service_account.runtime.email
+}
+
+output "service_account_unique_id" {
+  description = "The same as a number; GKE takes it for the name where a token lacks the e-mail scope."
+  value       = google_service_account.runtime.unique_id
+}
+
+output "topic" {
+  description = "The topic of the notifications, projects/P/topics/T; null without Pub/Sub. Whoever may publish there may have alert_actions done."
+  value       = one(google_pubsub_topic.alerts[*].id)
+}
+
+output "webhook_uri" {
+  description = "Where the webhook is; null without one."
+  value       = var.webhook == null ? null : "${google_cloudfunctions2_function.this["webhook"].service_config[0].uri}/alerts"
+}

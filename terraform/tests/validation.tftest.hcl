@@ -1,0 +1,283 @@
+# What the real providers would only find out when it is applied, or not at all.
+
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+mock_provider "archive" {}
+
+variables {
+  project_id = "my-project"
+  region     = "us-central1"
+  clusters   = ["projects/my-project/locations/us-central1/clusters/train"]
+}
+
+# Each of these is wrong by itself, so every one of them must be refused.
+run "wrong_values" {
+  command = plan
+  variables {
+    action_deadline_seconds        = 271
+    allowed_actions                = []
+    allowed_namespaces             = ["*"]
+    clusters                       = []
+    concurrency                    = 81
+    cooldown_seconds               = -1
+    cordon_concurrency             = 0
+    cpu                            = "0.5"
+    ingress_settings               = "ALLOW_NONE"
+    invokers                       = ["allUsers"]
+    max_alert_age_seconds          = 59
+    max_instances                  = 0
+    max_pools_per_hour             = 0.5
+    memory                         = "256Mi"
+    name                           = "autometric-failover-of-team-x"
+    operator_notification_channels = ["42"]
+    project_id                     = "My Project"
+    region                         = "us-central1-a"
+    runtime                        = "nodejs20"
+    vpc                            = {}
+    webhook_password_version       = 0
+  }
+  expect_failures = [
+    var.action_deadline_seconds,
+    var.allowed_actions,
+    var.allowed_namespaces,
+    var.clusters,
+    var.concurrency,
+    var.cooldown_seconds,
+    var.cordon_concurrency,
+    var.cpu,
+    var.ingress_settings,
+    var.invokers,
+    var.max_alert_age_seconds,
+    var.max_instances,
+    var.max_pools_per_hour,
+    var.memory,
+    var.name,
+    var.operator_notification_channels,
+    var.project_id,
+    var.region,
+    var.runtime,
+    var.vpc,
+    var.webhook_password_version,
+  ]
+}
+
+run "other_wrong_values" {
+  command = plan
+  variables {
+    action_deadline_seconds = 29
+    allowed_actions         = ["drain_nodepool"]
+    clusters                = ["train"]
+    cordon_concurrency      = 513
+    gke_endpoint            = "dsn"
+    invokers                = ["allAuthenticatedUsers"]
+    max_alert_age_seconds   = 86401
+    min_instances           = 4
+  }
+  expect_failures = [
+    var.action_deadline_seconds,
+    var.allowed_actions,
+    var.clusters,
+    var.cordon_concurrency,
+    var.gke_endpoint,
+    var.invokers,
+    var.max_alert_age_seconds,
+    var.min_instances,
+  ]
+}
+
+run "more_wrong_values" {
+  command = plan
+  variables {
+    clusters        = ["projects/my-project/locations/l-1/clusters/c", "projects/my-project/locations/l-1/clusters/c"]
+    timeout_seconds = 571
+    vpc             = { connector = "c", network = "n" }
+  }
+  expect_failures = [
+    var.clusters,
+    var.timeout_seconds,
+    var.vpc,
+  ]
+}
+
+run "alert_beyond_allowed" {
+  command = plan
+  variables {
+    allowed_actions = ["cordon_nodepool"]
+    alert_policies  = { p = { action = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "additional_beyond_allowed" {
+  command = plan
+  variables {
+    allowed_actions          = ["cordon_nodepool"]
+    additional_alert_actions = ["repair_nodepool"]
+  }
+  expect_failures = [var.additional_alert_actions]
+}
+
+run "close_with_another_action" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", on_close = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "close_of_a_log_match" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", on_close = "uncordon_nodepool", conditions = [{ display_name = "c", matched_log = { filter = "f" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "jobset_for_a_cordon" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", jobset = "train", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "namespace_not_allowed" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", namespace = "other", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "cluster_not_listed" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", cluster = "prod", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "jobset_no_label" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", jobset = "Train.1", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "own_failover_label" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", user_labels = { failover_dryrun = "true" }, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "no_condition" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "condition_of_two_kinds" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", promql = { query = "up" }, matched_log = { filter = "f" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "log_match_beside_another" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", promql = { query = "up" } }, { display_name = "d", matched_log = { filter = "f" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "unsupported_comparison" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", comparison = "COMPARISON_GE" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "unknown_severity" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", severity = "FATAL", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "half_a_minute" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", absent = { filter = "f", duration = "90s" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "cluster_grouped_away" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", aggregations = [{ per_series_aligner = "ALIGN_MAX", cross_series_reducer = "REDUCE_MAX", group_by_fields = ["resource.label.node_name"] }] } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "node_grouped_away" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", aggregations = [{ per_series_aligner = "ALIGN_MAX", cross_series_reducer = "REDUCE_MAX", group_by_fields = ["resource.labels.project_id", "resource.labels.location", "resource.labels.cluster_name"] }] } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "private_without_vpc" {
+  command = plan
+  variables {
+    gke_endpoint = "private"
+  }
+  expect_failures = [var.gke_endpoint]
+}
+
+run "short_password" {
+  command = plan
+  variables {
+    webhook_password = "fifteen letters"
+  }
+  expect_failures = [var.webhook_password]
+}
+
+run "webhook_without_password" {
+  command = plan
+  variables {
+    additional_alert_actions = ["cordon_nodepool"]
+    webhook                  = { username = "monitoring" }
+  }
+  expect_failures = [var.webhook_password]
+}
+
+run "webhook_for_nothing" {
+  command = plan
+  variables {
+    webhook          = { username = "monitoring" }
+    webhook_password = "a password of some length"
+  }
+  expect_failures = [var.webhook]
+}
+
+run "colon_in_username" {
+  command = plan
+  variables {
+    additional_alert_actions = ["cordon_nodepool"]
+    webhook                  = { username = "a:b" }
+    webhook_password         = "a password of some length"
+  }
+  expect_failures = [var.webhook]
+}

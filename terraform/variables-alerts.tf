@@ -1,0 +1,211 @@
+# What Cloud Monitoring may have done, and how its notifications come here.
+
+variable "additional_alert_actions" {
+  description = "Actions that alert policies made elsewhere ask for; they are added to ALERT_ACTIONS. With one of these, or one of alert_policies, the notification channel is made."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.additional_alert_actions, var.allowed_actions)) == 0
+    error_message = "An alert may ask only for what allowed_actions lists."
+  }
+}
+
+variable "alert_policies" {
+  description = "Alert policies that call the function, by a short name. action, on_close, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  type = map(object({
+    action               = string
+    on_close             = optional(string)
+    jobset               = optional(string)
+    namespace            = optional(string)
+    cluster              = optional(string)
+    dry_run              = optional(bool, false)
+    expected_node_counts = optional(bool, false)
+
+    auto_close              = optional(string, "1800s")
+    combiner                = optional(string, "OR")
+    display_name            = optional(string)
+    documentation           = optional(string)
+    enabled                 = optional(bool, true)
+    notification_channels   = optional(list(string), [])
+    notification_rate_limit = optional(string, "300s")
+    severity                = optional(string, "CRITICAL")
+    user_labels             = optional(map(string), {})
+
+    conditions = list(object({
+      display_name = string
+      threshold = optional(object({
+        filter                  = string
+        comparison              = optional(string, "COMPARISON_GT")
+        threshold_value         = optional(number, 0)
+        duration                = optional(string, "0s")
+        evaluation_missing_data = optional(string)
+        trigger_count           = optional(number)
+        aggregations = optional(list(object({
+          alignment_period     = optional(string, "60s")
+          per_series_aligner   = string
+          cross_series_reducer = optional(string)
+          group_by_fields      = optional(list(string))
+        })), [])
+      }))
+      absent = optional(object({
+        filter   = string
+        duration = string
+        aggregations = optional(list(object({
+          alignment_period     = optional(string, "60s")
+          per_series_aligner   = string
+          cross_series_reducer = optional(string)
+          group_by_fields      = optional(list(string))
+        })), [])
+      }))
+      matched_log = optional(object({
+        filter           = string
+        label_extractors = optional(map(string))
+      }))
+      promql = optional(object({
+        query               = string
+        duration            = optional(string, "0s")
+        evaluation_interval = optional(string, "60s")
+      }))
+    }))
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for p in var.alert_policies : contains(var.allowed_actions, p.action)])
+    error_message = "The action of an alert policy must be one of allowed_actions."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.on_close == null ? true : p.on_close == "uncordon_nodepool" && contains(var.allowed_actions, p.on_close)])
+    error_message = "All that on_close can do is uncordon_nodepool, and allowed_actions must list it."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.on_close == null || alltrue([for c in p.conditions : c.matched_log == null])])
+    error_message = "A log-match condition never tells that it closed, so its policy can not have on_close."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.jobset == null || p.action == "cordon_nodepool_and_restart_jobset"])
+    error_message = "Only cordon_nodepool_and_restart_jobset takes a jobset."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.namespace == null ? true : contains(var.allowed_namespaces, p.namespace)])
+    error_message = "The namespace of an alert policy must be one of allowed_namespaces."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.cluster == null ? true : contains([for c in var.clusters : split("/", c)[5]], p.cluster)])
+    error_message = "The cluster of an alert policy must be the short name of one of clusters."
+  }
+  validation {
+    condition     = alltrue(flatten([for p in var.alert_policies : [for l in [p.jobset, p.namespace, p.cluster] : l == null ? true : can(regex("^[a-z0-9_-]{1,63}$", l))]]))
+    error_message = "jobset, namespace and cluster become labels of the policy: at most 63 lower-case letters, digits, dashes and underscores."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : alltrue([for k, v in p.user_labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", k)) && can(regex("^[a-z0-9_-]{0,63}$", v)) && !startswith(k, "failover_")])])
+    error_message = "Labels of a policy have at most 63 lower-case letters, digits, dashes and underscores and begin with a letter; those that begin with failover_ are written by this module, from action, jobset and so on."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : length(p.conditions) >= 1 && length(p.conditions) <= 6 && alltrue([for c in p.conditions : length([for k in [c.threshold, c.absent, c.matched_log, c.promql] : 1 if k != null]) == 1])])
+    error_message = "A policy has one to six conditions, each with exactly one of threshold, absent, matched_log and promql."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : length(p.conditions) == 1 || alltrue([for c in p.conditions : c.matched_log == null])])
+    error_message = "A log-match condition must be the only one of its policy."
+  }
+  validation {
+    condition     = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : c.threshold == null ? true : contains(["COMPARISON_GT", "COMPARISON_LT"], c.threshold.comparison)]]))
+    error_message = "Cloud Monitoring takes COMPARISON_GT and COMPARISON_LT alone."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : contains(["AND", "OR", "AND_WITH_MATCHING_RESOURCE"], p.combiner) && contains(["CRITICAL", "ERROR", "WARNING"], p.severity)])
+    error_message = "The combiner must be OR, AND or AND_WITH_MATCHING_RESOURCE, the severity CRITICAL, ERROR or WARNING."
+  }
+  validation {
+    condition     = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [for d in [try(c.threshold.duration, null), try(c.absent.duration, null), try(c.promql.duration, null)] : d == null ? true : can(regex("^[0-9]+s$", d)) && try(tonumber(trimsuffix(d, "s")) % 60 == 0, false)]]]))
+    error_message = "Durations are whole minutes in seconds, such as \"0s\" or \"300s\"."
+  }
+  # A cross-series reducer drops every label that it does not group by, and the function must find the machine by them.
+  validation {
+    condition = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [
+      for a in concat(try(coalesce(c.threshold).aggregations, []), try(coalesce(c.absent).aggregations, [])) :
+      contains(["REDUCE_NONE", ""], coalesce(a.cross_series_reducer, "REDUCE_NONE")) ? true :
+      length(setsubtract(["project_id", "location", "cluster_name"], [for f in coalesce(a.group_by_fields, []) : replace(f, "/^resource\\.labels?\\./", "")])) == 0
+      || length(setsubtract(["project_id", "zone", "instance_id"], [for f in coalesce(a.group_by_fields, []) : replace(f, "/^resource\\.labels?\\./", "")])) == 0
+    ]]]))
+    error_message = "A condition with a cross_series_reducer keeps only the labels in group_by_fields: keep resource.label.project_id, resource.label.location and resource.label.cluster_name (or project_id, zone and instance_id of a VM), and the label that names the node or the pool."
+  }
+  validation {
+    condition = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [
+      for a in concat(try(coalesce(c.threshold).aggregations, []), try(coalesce(c.absent).aggregations, [])) :
+      contains(["REDUCE_NONE", ""], coalesce(a.cross_series_reducer, "REDUCE_NONE")) || p.jobset != null ? true :
+      length(setintersection(["node_name", "node_pool_name", "pod_name", "instance_id", "entity_name"], [for f in coalesce(a.group_by_fields, []) : replace(f, "/^resource\\.labels?\\./", "")])) > 0
+    ]]]))
+    error_message = "group_by_fields must keep the label that says where: resource.label.node_name, node_pool_name, pod_name, entity_name or instance_id."
+  }
+}
+
+variable "grant_token_creator" {
+  description = "Whether to let the Pub/Sub service agent make tokens of the push service account. Needed only in projects whose agent dates from before April 2021."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "max_alert_age_seconds" {
+  description = "Alerts older than this are not acted on (MAX_ALERT_AGE_SECONDS)."
+  type        = number
+  default     = 900
+  nullable    = false
+
+  validation {
+    condition     = var.max_alert_age_seconds >= 60 && var.max_alert_age_seconds <= 86400 && floor(var.max_alert_age_seconds) == var.max_alert_age_seconds
+    error_message = "The age of an alert must be whole seconds from 60 to 86400 (a day)."
+  }
+}
+
+variable "webhook" {
+  description = "Take notifications by webhook instead of Pub/Sub: a second function that anybody can reach and that demands these Basic credentials. Needs webhook_password."
+  type = object({
+    username = string
+  })
+  default = null
+
+  validation {
+    condition     = var.webhook == null ? true : can(regex("^[^:[:space:]]+$", var.webhook.username))
+    error_message = "The user name must not be empty, nor have a colon or white space."
+  }
+  validation {
+    condition     = var.webhook == null || length(var.alert_policies) + length(var.additional_alert_actions) > 0
+    error_message = "A webhook that may do nothing is not opened: give alert_policies or additional_alert_actions."
+  }
+}
+
+variable "webhook_password" {
+  description = "The webhook's password, 16 characters or more. Ephemeral: in no state and no plan; give it to every plan and apply (TF_VAR_webhook_password)."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.webhook == null || var.webhook_password != null
+    error_message = "The webhook is public, so it needs webhook_password (set TF_VAR_webhook_password)."
+  }
+  validation {
+    condition     = var.webhook_password == null ? true : length(var.webhook_password) >= 16
+    error_message = "The webhook's password must have at least 16 characters."
+  }
+}
+
+variable "webhook_password_version" {
+  description = "Count up to hand over another webhook_password; Terraform can not see that it changed."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.webhook_password_version >= 1 && floor(var.webhook_password_version) == var.webhook_password_version
+    error_message = "The password's version must be a whole number from 1."
+  }
+}
