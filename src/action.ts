@@ -1,0 +1,243 @@
+import { createHash, randomUUID } from 'node:crypto';
+import * as v from 'valibot';
+import type { ClusterName } from './config.ts';
+import { FailoverError } from './errors.ts';
+
+export const actionTypes = [
+  'cordon_nodepool',
+  'cordon_nodepool_and_restart_jobset',
+  'cordon_and_repair_nodepool',
+  'repair_nodepool',
+  'uncordon_nodepool',
+] as const;
+
+export type ActionType = (typeof actionTypes)[number];
+
+/** What a caller asks for, checked; absent fields are undefined. */
+export interface Action {
+  id: string;
+  dryRun: boolean;
+  requestor: string;
+  reason: string;
+  type: ActionType;
+  namespace: string;
+  jobSetName: string | undefined;
+  nodePool: string | undefined;
+  nodeName: string | undefined;
+  expectedNodeCounts: boolean;
+  cluster: ClusterName;
+  /** What a Cloud Monitoring alert was about; undefined for an action that somebody sent. */
+  incident?: Incident;
+}
+
+/** The incident that an alert's action came from. */
+export interface Incident {
+  /** When it began, in ms since the epoch. */
+  startedAt: number;
+}
+
+/**
+ * Parses the JSON value of a request's body into an action on one of the configured clusters.
+ *
+ * `null` and `""` mean absent, but for the booleans only `null` does: `"dry_run": ""` must not run live. Unknown fields
+ * are refused, for the same reason.
+ *
+ * @param generatedId is the action's id when the body has none
+ * @throws {FailoverError} `invalid_action`, with the old controller's texts where it had one; `forbidden` or
+ *   `target_not_found` for a cluster that is not configured
+ */
+export function parseAction(body: unknown, clusters: ClusterName[], generatedId: string): Action {
+  const fields = parseFields(actionFields, body, '');
+  if (fields.requestor === undefined) throw invalid('requestor is required');
+  if (fields.reason === undefined) throw invalid('reason is required');
+  if (fields.type === undefined) throw invalid(`type is required, one of ${actionTypes.join(', ')}`);
+  const type = actionTypes.find((known) => known === fields.type);
+  if (type === undefined) throw invalid(`unknown action type: ${fields.type}`);
+  if (type === 'cordon_nodepool_and_restart_jobset') {
+    if (fields.jobset_name === undefined) throw invalid(`jobset_name is required for ${type} action`);
+  } else if (fields.node_pool === undefined && fields.node_name === undefined) {
+    throw invalid(`node_pool or node_name is required for ${type} action`);
+  }
+  return {
+    id: fields.id ?? generatedId,
+    dryRun: fields.dry_run ?? false,
+    requestor: fields.requestor,
+    reason: fields.reason,
+    type,
+    namespace: fields.namespace ?? 'default',
+    jobSetName: fields.jobset_name,
+    nodePool: fields.node_pool,
+    nodeName: fields.node_name,
+    expectedNodeCounts:
+      parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks').expected_node_counts ??
+      false,
+    cluster: resolveCluster(fields.cluster, clusters),
+  };
+}
+
+/** Finds the id that a body, however broken, was sent with, so that the answer can carry it; else makes one. */
+export function readId(rawBody: string): string {
+  const found = /"id"\s*:\s*"([A-Za-z0-9._-]{1,128})"/.exec(rawBody.slice(0, 65_536));
+  return found?.[1] ?? randomUUID();
+}
+
+/**
+ * Finds the configured cluster that a caller means by its full or its bare name.
+ *
+ * @throws {FailoverError} `invalid_action` when several are meant, `forbidden` for one that is not configured
+ */
+export function resolveCluster(given: string | undefined, clusters: ClusterName[]): ClusterName {
+  const names = clusters.map((cluster) => cluster.fullName).join(', ');
+  if (given === undefined) {
+    const [only, ...others] = clusters;
+    if (only && others.length === 0) return only;
+    throw invalid(`cluster is required, for several are configured: ${names}`);
+  }
+  const matches = clusters.filter((cluster) => cluster.fullName === given || cluster.name === given);
+  const [match, ...others] = matches;
+  if (!match) {
+    const code = given.includes('/') ? 'forbidden' : 'target_not_found';
+    throw new FailoverError(code, `cluster ${given} is not one of the configured clusters (CLUSTERS)`);
+  }
+  if (others.length > 0)
+    throw invalid(`cluster ${given} is ambiguous: ${matches.map((c) => c.fullName).join(', ')}`);
+  return match;
+}
+
+/**
+ * Hashes what an action is to do, so that one id cannot stand for two things. `reason` and `requestor` don't count: a
+ * redelivery may word them differently.
+ */
+export function hashAction(action: Action): string {
+  const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster } = action;
+  return createHash('sha256')
+    .update(
+      JSON.stringify([type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName]),
+    )
+    .digest('hex')
+    .slice(0, 32);
+}
+
+/** Says which effects a type asks for. */
+export function effectsOf(type: ActionType): {
+  cordon: boolean;
+  restart: boolean;
+  repair: boolean;
+  uncordon: boolean;
+} {
+  return {
+    cordon: type.startsWith('cordon_'),
+    restart: type === 'cordon_nodepool_and_restart_jobset',
+    repair: type === 'cordon_and_repair_nodepool' || type === 'repair_nodepool',
+    uncordon: type === 'uncordon_nodepool',
+  };
+}
+
+function invalid(message: string): FailoverError {
+  return new FailoverError('invalid_action', message);
+}
+
+const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const dnsSubdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+// oxlint-disable-next-line no-control-regex -- control characters are what it keeps out of logs and Events
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+const actionFields = {
+  id: text(1, 128, /^[A-Za-z0-9._-]+$/, 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -'),
+  dry_run: truth(),
+  requestor: prose(256),
+  reason: prose(1024),
+  type: text(1, 128),
+  namespace: text(1, 63, dnsLabel, 'must be the name of a Kubernetes namespace'),
+  jobset_name: text(1, 63, dnsLabel, 'must be the name of a JobSet'),
+  node_pool: text(1, 63, dnsLabel, 'must be the name of one node pool'),
+  node_name: text(1, 253, dnsSubdomain, 'must be the name of one Kubernetes node'),
+  preflight_checks: v.nullish(
+    v.custom<Record<string, unknown>>((value) => isPlainObject(value), 'must be an object'),
+  ),
+  cluster: text(1, 200, /^[a-z0-9.:/-]+$/, 'must be projects/P/locations/L/clusters/C, or its last part'),
+};
+
+const preflightFields = { expected_node_counts: truth() };
+
+/** A boolean or absent. */
+function truth() {
+  return v.nullish(v.boolean('must be true or false, without quotes'));
+}
+
+function text(
+  min: number,
+  max: number,
+  pattern: RegExp = /^/,
+  sentence = `must have ${min} to ${max} characters`,
+) {
+  return v.pipe(
+    v.nullish(v.string('must be a string')),
+    v.transform((value) => (value === '' ? undefined : value)),
+    v.nullish(
+      v.pipe(v.string(), v.minLength(min, sentence), v.maxLength(max, sentence), v.regex(pattern, sentence)),
+    ),
+  );
+}
+
+function prose(max: number) {
+  return v.pipe(
+    text(1, max, /^/, `must have at most ${max} characters`),
+    v.check((value) => !value || !controlCharacters.test(value), 'must not have control characters'),
+  );
+}
+
+type Fields = Record<string, v.GenericSchema>;
+type Parsed<T extends Fields> = { [Key in keyof T]: NonNullable<v.InferOutput<T[Key]>> | undefined };
+
+function parseFields<const T extends Fields>(schemas: T, value: unknown, within: string): Parsed<T> {
+  const where = within ? `${within}.` : '';
+  if (!isPlainObject(value))
+    throw invalid(within ? `${within} must be an object` : 'the body must be a JSON object');
+  for (const name of Object.keys(value)) {
+    if (!Object.hasOwn(schemas, name)) throw invalid(describeUnknownField(name, where, Object.keys(schemas)));
+  }
+  const parsed: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(schemas)) {
+    const result = v.safeParse(schema, value[name], { abortEarly: true, abortPipeEarly: true });
+    if (!result.success) throw invalid(`${where}${name} ${result.issues[0].message}`);
+    parsed[name] = result.output ?? undefined;
+  }
+  return parsed as Parsed<T>;
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Says what a misspelt field may have meant; also used for the labels of an alert policy. */
+export function nearestName(given: string, known: string[]): string | undefined {
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(plain(given), plain(name)) }))
+    .sort((a, b) => a.distance - b.distance);
+  const [best] = ranked;
+  return best && best.distance <= Math.max(2, Math.floor(best.name.length / 3)) ? best.name : undefined;
+}
+
+function describeUnknownField(name: string, where: string, known: string[]): string {
+  const shown = JSON.stringify(`${where}${name.slice(0, 64)}`);
+  const nearest = nearestName(name.slice(0, 64), known);
+  return nearest
+    ? `unknown field ${shown}, did you mean ${JSON.stringify(where + nearest)}?`
+    : `unknown field ${shown}, known are ${known.map((field) => where + field).join(', ')}`;
+}
+
+/** Levenshtein's distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,209 @@
+import { ClusterManagerClient } from '@google-cloud/container';
+import type { protos } from '@google-cloud/container';
+import { KubeConfig } from '@kubernetes/client-node';
+import { GoogleAuth } from 'google-auth-library';
+import type { Clock, Deadline } from './clock.ts';
+import type { ClusterName, Config } from './config.ts';
+import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
+import { toGoogleOptions, toUpstreamError } from './google.ts';
+import { createKubernetes } from './kubernetes.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { callWithRetries } from './retry.ts';
+import { createConnectionPool } from './transport.ts';
+import type { TlsOptions } from './transport.ts';
+
+type Cluster = protos.google.container.v1.ICluster;
+
+/** A cluster that an invocation is connected to. */
+export interface ClusterConnection {
+  name: ClusterName;
+  kubernetes: Kubernetes;
+  isAutopilot: boolean;
+  /** Closes the connection pool. */
+  close(): Promise<void>;
+}
+
+/** Where an API server is and how it is trusted. */
+export interface ClusterEndpoint {
+  server: string;
+  tls: TlsOptions;
+  token: string | undefined;
+  isAutopilot: boolean;
+}
+
+/** Connects to one cluster within the time that the action has left. */
+export type Connect = (name: ClusterName, deadline: Deadline) => Promise<ClusterConnection>;
+
+/**
+ * Prepares connecting: the clients are made once an instance, the connection and its Kubernetes client once an
+ * invocation.
+ */
+export function createConnect(config: Config, clock: Clock): Connect {
+  const readEndpoint =
+    config.kubeconfigContext === undefined
+      ? createEndpointReader(config, clock)
+      : async () => readKubeconfig(config.kubeconfigContext ?? '');
+  return async (name, deadline) => {
+    const { server, tls, token, isAutopilot } = await readEndpoint(name, deadline);
+    const pool = createConnectionPool(tls);
+    const kubernetes = createKubernetes({
+      server,
+      token,
+      transport: pool.transport,
+      limits: { clock, deadline },
+    });
+    return { name, kubernetes, isAutopilot, close: pool.close };
+  };
+}
+
+/**
+ * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
+ * would silently fail.
+ */
+const scopes = [
+  'https://www.googleapis.com/auth/cloud-platform',
+  'https://www.googleapis.com/auth/userinfo.email',
+];
+
+/** The fields of a cluster that are asked for. */
+const fieldMask =
+  'name,status,endpoint,masterAuth.clusterCaCertificate,controlPlaneEndpointsConfig,privateClusterConfig,autopilot';
+
+function createEndpointReader(config: Config, clock: Clock) {
+  let clients: { auth: GoogleAuth; container: ClusterManagerClient } | undefined;
+  return async (name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> => {
+    clients ??= createClients(config);
+    const { auth, container } = clients;
+    const [token, cluster] = await Promise.all([
+      callWithRetries({ clock, deadline }, () => readToken(auth)),
+      callWithRetries({ clock, deadline }, ({ timeoutMs }) => readCluster(container, name, timeoutMs)),
+    ]);
+    return {
+      ...toEndpoint(cluster, name, config.gkeEndpoint),
+      token,
+      isAutopilot: cluster.autopilot?.enabled ?? false,
+    };
+  };
+}
+
+function createClients(config: Config) {
+  const auth = new GoogleAuth({ scopes });
+  return {
+    auth,
+    container: new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) }),
+  };
+}
+
+async function readToken(auth: GoogleAuth): Promise<string> {
+  const token = await auth.getAccessToken().catch((error: unknown) => {
+    throw toUpstreamError(
+      error,
+      'metadata server',
+      'GET token',
+      'is the function running as a service account?',
+    );
+  });
+  if (token) return token;
+  throw new UpstreamError({
+    api: 'metadata server',
+    call: 'GET token',
+    status: 200,
+    reason: 'without a token',
+  });
+}
+
+async function readCluster(
+  container: ClusterManagerClient,
+  name: ClusterName,
+  timeoutMs: number,
+): Promise<Cluster> {
+  try {
+    const [cluster] = await container.getCluster(
+      { name: name.fullName },
+      {
+        timeout: timeoutMs,
+        retry: null,
+        otherArgs: { headers: { 'X-Goog-FieldMask': fieldMask } },
+      },
+    );
+    return cluster;
+  } catch (error) {
+    const translated = toUpstreamError(
+      error,
+      'Container API',
+      `GET ${name.fullName}`,
+      'grant container.clusters.get (gcp-role.yaml)',
+    );
+    if (!isUpstreamStatus(translated, 404)) throw translated;
+    throw new FailoverError('target_not_found', `there is no cluster ${name.fullName}`, {
+      cause: translated,
+    });
+  }
+}
+
+/**
+ * Chooses among a cluster's endpoints: the DNS endpoint where it lets outside traffic in, else the IP endpoint, unless
+ * the configuration says which.
+ *
+ * The DNS endpoint is served with a publicly trusted certificate, so the cluster's own CA would break TLS there.
+ *
+ * @throws {UpstreamError} when the cluster has no such endpoint
+ */
+export function toEndpoint(
+  cluster: Cluster,
+  name: ClusterName,
+  wanted: Config['gkeEndpoint'],
+): Pick<ClusterEndpoint, 'server' | 'tls'> {
+  const { dnsEndpointConfig, ipEndpointsConfig } = cluster.controlPlaneEndpointsConfig ?? {};
+  const hasDns = Boolean(dnsEndpointConfig?.endpoint && dnsEndpointConfig.allowExternalTraffic);
+  const kind = wanted === 'auto' ? (hasDns ? 'dns' : 'public') : wanted;
+  if (kind === 'dns') {
+    // The endpoint's name is always set, also where nothing from outside is let in.
+    if (!hasDns)
+      throw noEndpoint(
+        name,
+        'DNS endpoint that allows external traffic (gcloud container clusters update --enable-dns-access)',
+      );
+    return { server: `https://${dnsEndpointConfig?.endpoint}`, tls: {} };
+  }
+  if (ipEndpointsConfig?.enabled === false) {
+    throw noEndpoint(
+      name,
+      'IP endpoint; allow external traffic to its DNS endpoint (gcloud container clusters update --enable-dns-access)',
+    );
+  }
+  const privateEndpoint = ipEndpointsConfig?.privateEndpoint || cluster.privateClusterConfig?.privateEndpoint;
+  const endpoint = kind === 'private' ? privateEndpoint : cluster.endpoint;
+  if (!endpoint) throw noEndpoint(name, `${kind} IP endpoint`);
+  if (endpoint.endsWith('.gke.goog')) return { server: `https://${endpoint}`, tls: {} };
+  const certificate = cluster.masterAuth?.clusterCaCertificate;
+  if (!certificate) throw noEndpoint(name, 'CA certificate');
+  return { server: `https://${endpoint}`, tls: { ca: Buffer.from(certificate, 'base64').toString() } };
+}
+
+function noEndpoint(name: ClusterName, what: string): UpstreamError {
+  return new UpstreamError({
+    api: 'Container API',
+    call: `GET ${name.fullName}`,
+    status: 200,
+    isRetryable: false,
+    advice: `the cluster has no ${what}`,
+  });
+}
+
+/** Reads a context of the kubeconfig, for local runs against kind. */
+function readKubeconfig(context: string): ClusterEndpoint {
+  const kubeconfig = new KubeConfig();
+  kubeconfig.loadFromDefault();
+  const found = kubeconfig.getContextObject(context);
+  const cluster = found && kubeconfig.getCluster(found.cluster);
+  const user = found && kubeconfig.getUser(found.user);
+  if (!cluster || !user) throw new Error(`the kubeconfig has no context ${context} (KUBECONFIG_CONTEXT)`);
+  const decode = (data: string | undefined) => (data ? Buffer.from(data, 'base64').toString() : undefined);
+  return {
+    server: cluster.server,
+    tls: { ca: decode(cluster.caData), cert: decode(user.certData), key: decode(user.keyData) },
+    token: user.token,
+    isAutopilot: false,
+  };
+}

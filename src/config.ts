@@ -1,0 +1,213 @@
+import * as v from 'valibot';
+import { actionTypes } from './action.ts';
+import type { ActionType } from './action.ts';
+
+/** The settings of one function, checked once at start. */
+export interface Config {
+  clusters: ClusterName[];
+  allowedActions: ActionType[];
+  alertActions: ActionType[];
+  allowedNamespaces: string[];
+  cooldownSeconds: number;
+  maxPoolsPerHour: number;
+  maxAlertAgeSeconds: number;
+  actionDeadlineSeconds: number;
+  cordonConcurrency: number;
+  gkeEndpoint: 'auto' | 'dns' | 'public' | 'private';
+  /** Local runs only: take this context of the kubeconfig instead of asking the Container API. */
+  kubeconfigContext: string | undefined;
+  /** Where the Container and Compute APIs are, found the way gcloud finds them; undefined is Google's own. */
+  containerEndpoint: URL | undefined;
+  computeEndpoint: URL | undefined;
+}
+
+/** What the public webhook function needs besides. */
+export interface WebhookCredentials {
+  username: string;
+  password: string;
+}
+
+/** A GKE cluster's full name in its parts; `fullName` is `projects/P/locations/L/clusters/C`. */
+export interface ClusterName {
+  fullName: string;
+  projectId: string;
+  location: string;
+  name: string;
+}
+
+type Environment = Record<string, string | undefined>;
+
+/**
+ * Reads the settings from the environment.
+ *
+ * @throws {ConfigError} naming every setting that is missing or wrong, and how to set it
+ */
+export function readConfig(environment: Environment): Config {
+  const settings = check(settingsSchema, environment);
+  const allowedActions = settings.ALLOWED_ACTIONS ?? [...actionTypes];
+  const alertActions = settings.ALERT_ACTIONS ?? allowedActions;
+  const excess = alertActions.filter((type) => !allowedActions.includes(type));
+  if (excess.length > 0) {
+    throw new ConfigError([`ALERT_ACTIONS has ${excess.join(', ')}, which ALLOWED_ACTIONS does not allow`]);
+  }
+  if (settings.KUBECONFIG_CONTEXT !== undefined && settings.CLUSTERS.length !== 1) {
+    throw new ConfigError([
+      'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+    ]);
+  }
+  return {
+    clusters: settings.CLUSTERS,
+    allowedActions,
+    alertActions,
+    allowedNamespaces: settings.ALLOWED_NAMESPACES,
+    cooldownSeconds: settings.COOLDOWN_SECONDS,
+    maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
+    maxAlertAgeSeconds: settings.MAX_ALERT_AGE_SECONDS,
+    actionDeadlineSeconds: settings.ACTION_DEADLINE_SECONDS,
+    cordonConcurrency: settings.CORDON_CONCURRENCY,
+    gkeEndpoint: settings.GKE_ENDPOINT,
+    kubeconfigContext: settings.KUBECONFIG_CONTEXT,
+    containerEndpoint: settings.CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER,
+    computeEndpoint: settings.CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE,
+  };
+}
+
+/**
+ * Reads the Basic credentials that the public webhook function demands; there is no way to run it without them.
+ *
+ * @throws {ConfigError} when one of them is missing or too short
+ */
+export function readWebhookCredentials(environment: Environment): WebhookCredentials {
+  const settings = check(webhookSchema, environment);
+  return { username: settings.WEBHOOK_USERNAME, password: settings.WEBHOOK_PASSWORD };
+}
+
+/** The settings are wrong: the function must not start. The message is the sentence to show. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+
+  constructor(problems: string[]) {
+    super(`the function cannot start: ${problems.join('; ')}`);
+  }
+}
+
+function check<const Schema extends v.GenericSchema>(
+  schema: Schema,
+  environment: Environment,
+): v.InferOutput<Schema> {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim()));
+  const result = v.safeParse(schema, given);
+  if (result.success) return result.output;
+  throw new ConfigError(result.issues.map((issue) => describeIssue(issue)));
+}
+
+function describeIssue(issue: v.BaseIssue<unknown>): string {
+  const name = String(issue.path?.[0]?.key);
+  const isMissing = issue.input === undefined;
+  return isMissing ? `${name} is not set: ${requiredHints[name]}` : `${name} ${issue.message}`;
+}
+
+const requiredHints: Record<string, string> = {
+  CLUSTERS: 'list the GKE clusters it may act on, as CLUSTERS=projects/P/locations/L/clusters/C,…',
+  WEBHOOK_USERNAME: 'set it to the user name of the webhook notification channel',
+  WEBHOOK_PASSWORD: 'set it from Secret Manager to the password of the webhook notification channel',
+};
+
+function listOf<const Item extends v.GenericSchema<string, unknown>>(item: Item) {
+  return v.pipe(
+    v.string(),
+    v.transform((text) =>
+      text
+        .split(',')
+        .map((part) => part.trim())
+        .filter((part) => part !== ''),
+    ),
+    v.array(item),
+  );
+}
+
+const clusterPattern =
+  /^projects\/([a-z][a-z0-9.:-]{2,62})\/locations\/([a-z0-9-]{3,40})\/clusters\/([a-z][a-z0-9-]{0,39})$/;
+
+const clusterNameSchema = v.pipe(
+  v.string(),
+  v.regex(clusterPattern, (issue) => `has ${issue.received}, which is not projects/P/locations/L/clusters/C`),
+  v.transform((fullName): ClusterName => {
+    const [, projectId = '', location = '', name = ''] = clusterPattern.exec(fullName) ?? [];
+    return { fullName, projectId, location, name };
+  }),
+);
+
+const actionTypeSchema = v.picklist(
+  actionTypes,
+  (issue) => `has ${issue.received}, which is none of ${actionTypes.join(', ')}`,
+);
+
+function wholeNumber(min: number, max: number, unit: string, fallback: string) {
+  const sentence = `must be a whole number of ${unit} from ${min} to ${max}`;
+  return v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,9}$/, sentence),
+      v.transform(Number),
+      v.minValue(min, sentence),
+      v.maxValue(max, sentence),
+    ),
+    fallback,
+  );
+}
+
+/** A token is sent there, so plain HTTP is for this machine's own emulator alone. */
+const endpointSchema = v.pipe(
+  v.string(),
+  v.check((text) => URL.canParse(text), 'must be a URL'),
+  v.transform((text) => new URL(text)),
+  v.check(
+    (url) => url.protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname),
+    'must be https, or an address of this machine',
+  ),
+);
+
+const namespacePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+const settingsSchema = v.object({
+  CLUSTERS: v.pipe(
+    listOf(clusterNameSchema),
+    v.minLength(1, 'names no cluster'),
+    v.check(
+      (clusters) => new Set(clusters.map((c) => c.fullName)).size === clusters.length,
+      'names a cluster twice',
+    ),
+  ),
+  ALLOWED_ACTIONS: v.optional(v.pipe(listOf(actionTypeSchema), v.minLength(1, 'allows nothing'))),
+  ALERT_ACTIONS: v.optional(listOf(actionTypeSchema)),
+  ALLOWED_NAMESPACES: v.optional(
+    v.pipe(
+      listOf(
+        v.pipe(
+          v.string(),
+          v.regex(namespacePattern, (issue) => `has ${issue.received}, which is no namespace`),
+        ),
+      ),
+      v.minLength(1, 'names no namespace'),
+    ),
+    'default',
+  ),
+  COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
+  MAX_POOLS_PER_HOUR: wholeNumber(1, 1000, 'pools', '2'),
+  MAX_ALERT_AGE_SECONDS: wholeNumber(60, 86_400, 'seconds', '900'),
+  ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
+  CORDON_CONCURRENCY: wholeNumber(1, 512, 'requests', '64'),
+  GKE_ENDPOINT: v.optional(
+    v.picklist(['auto', 'dns', 'public', 'private'], 'must be auto, dns, public or private'),
+    'auto',
+  ),
+  KUBECONFIG_CONTEXT: v.optional(v.string()),
+  CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: v.optional(endpointSchema),
+  CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: v.optional(endpointSchema),
+});
+
+const webhookSchema = v.object({
+  WEBHOOK_USERNAME: v.pipe(v.string(), v.regex(/^[^:\s]+$/, 'must not have a colon or white space')),
+  WEBHOOK_PASSWORD: v.pipe(v.string(), v.minLength(16, 'must have at least 16 characters')),
+});

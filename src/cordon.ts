@@ -1,0 +1,234 @@
+import { FailoverError, isUpstreamStatus, toFailoverError } from './errors.ts';
+import { metadataOnly, withHeaders } from './kubernetes.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { prefix } from './lease.ts';
+import type { Step } from './step.ts';
+import { listCordoned, listSchedulable } from './nodes.ts';
+import type { NodeRef } from './nodes.ts';
+
+/** Under this name the API server keeps what is ours of a node, apart from what a person's kubectl has set. */
+const fieldManager = 'autometric-failover';
+
+/** A node that we cordoned carries the action's id. */
+export const actionAnnotation = `${prefix}action`;
+
+/** A pool's nodes as they were read under the claim. */
+export interface PoolNodes {
+  schedulable: NodeRef[];
+  cordoned: NodeRef[];
+}
+
+/** A pool and its nodes. */
+interface PoolState {
+  nodePool: string;
+  nodes: PoolNodes;
+}
+
+/** Reads a pool's nodes, metadata only. */
+export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: string): Promise<PoolNodes> {
+  const [schedulable, cordoned] = await Promise.all([
+    listSchedulable(kubernetes, nodePool),
+    listCordoned(kubernetes, nodePool),
+  ]);
+  // A node that was cordoned between the two lists is in both.
+  const names = new Set(schedulable.map((node) => node.name));
+  return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
+}
+
+const maxRounds = 5;
+
+/**
+ * Cordons every node of a pool that the scheduler may still use, until a fresh list shows none. Safe to repeat: a node
+ * that is cordoned already costs no write and stays its owner's.
+ *
+ * @returns how many it cordoned
+ * @throws {FailoverError} `target_changed` when a person has released a node that this action had cordoned;
+ *   `upstream_failed` or `upstream_timeout`, saying how far it came, when a node cannot be cordoned
+ */
+export async function cordonPool(
+  kubernetes: Kubernetes,
+  pool: { nodePool: string; schedulable?: NodeRef[] },
+  { actionId, concurrency }: { actionId: string; concurrency: number },
+): Promise<number> {
+  const { nodePool } = pool;
+  let cordoned = 0;
+  let left = pool.schedulable ?? (await listSchedulable(kubernetes, nodePool));
+  for (let round = 1; left.length > 0; round++) {
+    assertNotReleased(nodePool, left, actionId);
+    if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, undefined);
+    const outcomes = await cordonNodes(kubernetes, left, { actionId, concurrency });
+    cordoned += outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
+    const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
+    if (failed.length > 0) {
+      const cause = failed.find(({ error }) => error !== undefined)?.error;
+      throw notCordoned(
+        nodePool,
+        cordoned,
+        failed.map(({ node }) => node),
+        cause,
+      );
+    }
+    // A node that joined, or that was re-created under its name, shows here.
+    left = await listSchedulable(kubernetes, nodePool);
+  }
+  return cordoned;
+}
+
+/**
+ * Releases what we have of a pool's cordons. A node that somebody else has cordoned too stays cordoned.
+ *
+ * @throws {FailoverError} when a node cannot be released; sent again, it goes on
+ */
+export async function uncordonPool(
+  kubernetes: Kubernetes,
+  { nodePool, nodes }: PoolState,
+  { concurrency }: { concurrency: number },
+): Promise<Step> {
+  const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
+  const outcomes = await forEachNode(ours, concurrency, (node) => applyNode(kubernetes, node, undefined));
+  const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
+  if (failed.length > 0) {
+    const cause = toFailoverError(failed.find(({ error }) => error !== undefined)?.error);
+    const names = describeNames(failed.map(({ node }) => node.name));
+    const what = `${failed.length} nodes of node pool ${nodePool} were not uncordoned (${names})`;
+    throw new FailoverError(cause.code, `${what}: ${cause.message}; send the same id again to resume`, {
+      cause,
+    });
+  }
+  const kept = new Set((await listCordoned(kubernetes, nodePool)).map((node) => node.name));
+  const uncordoned = nodes.cordoned.filter((node) => isOurs(node) && !kept.has(node.name)).length;
+  return {
+    step: 'uncordon',
+    target: nodePool,
+    nodes: nodes.schedulable.length + nodes.cordoned.length,
+    uncordoned,
+    kept: kept.size,
+    ...(kept.size > 0
+      ? { kept_nodes: describeNames([...kept]), why: 'somebody else has cordoned them' }
+      : {}),
+  };
+}
+
+/** What the cordon of a pool would do. */
+export function planCordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+  const nodes = schedulable.length + cordoned.length;
+  const counts = { nodes, to_cordon: schedulable.length, already_cordoned: cordoned.length };
+  return { step: 'cordon', target: nodePool, outcome: 'would_cordon', ...counts };
+}
+
+/** What releasing a pool's cordons would do. */
+export function planUncordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+  const ours = cordoned.filter((node) => isOurs(node)).length;
+  const counts = {
+    nodes: schedulable.length + cordoned.length,
+    to_uncordon: ours,
+    kept: cordoned.length - ours,
+  };
+  return { step: 'uncordon', target: nodePool, outcome: 'would_uncordon', ...counts };
+}
+
+function isOurs(node: NodeRef): boolean {
+  return node.annotations[actionAnnotation] !== undefined;
+}
+
+type NodeOutcome = 'cordoned' | 'gone' | 'failed' | 'skipped';
+
+interface NodeResult {
+  node: NodeRef;
+  outcome: NodeOutcome;
+  error?: unknown;
+}
+
+function cordonNodes(
+  kubernetes: Kubernetes,
+  nodes: NodeRef[],
+  { actionId, concurrency }: { actionId: string; concurrency: number },
+): Promise<NodeResult[]> {
+  return forEachNode(nodes, concurrency, (node) => applyNode(kubernetes, node, actionId));
+}
+
+/**
+ * Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. With the uid
+ * sent, a node that was re-created is refused (422) and one that is gone is not made (409).
+ */
+async function applyNode(
+  { core }: Kubernetes,
+  { name, uid }: NodeRef,
+  actionId: string | undefined,
+): Promise<'cordoned' | 'gone'> {
+  const ours =
+    actionId === undefined
+      ? { metadata: { name, uid } }
+      : {
+          metadata: { name, uid, annotations: { [actionAnnotation]: actionId } },
+          spec: { unschedulable: true },
+        };
+  try {
+    await core.patchNode(
+      { name, body: { apiVersion: 'v1', kind: 'Node', ...ours }, fieldManager, force: true },
+      withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly }),
+    );
+    return 'cordoned';
+  } catch (error) {
+    if (isUpstreamStatus(error, 404, 409, 422)) return 'gone';
+    throw error;
+  }
+}
+
+/**
+ * Works on nodes with bounded concurrency. After a failure nothing new is started, and it waits for what is under way:
+ * no write may be in flight once the lock is given back.
+ */
+async function forEachNode(
+  nodes: NodeRef[],
+  concurrency: number,
+  work: (node: NodeRef) => Promise<'cordoned' | 'gone'>,
+): Promise<NodeResult[]> {
+  const results: NodeResult[] = [];
+  let next = 0;
+  let hasFailed = false;
+  const worker = async () => {
+    while (next < nodes.length && !hasFailed) {
+      const node = nodes[next++];
+      if (!node) return;
+      try {
+        results.push({ node, outcome: await work(node) });
+      } catch (error) {
+        hasFailed = true;
+        results.push({ node, outcome: 'failed', error });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, nodes.length) }, worker));
+  return [...results, ...nodes.slice(next).map((node) => ({ node, outcome: 'skipped' as const }))];
+}
+
+/** A schedulable node with this action's annotation was cordoned by it, and released by a person since. */
+function assertNotReleased(nodePool: string, schedulable: NodeRef[], actionId: string): void {
+  const released = schedulable.filter((node) => node.annotations[actionAnnotation] === actionId);
+  if (released.length === 0) return;
+  const names = describeNames(released.map((node) => node.name));
+  throw new FailoverError(
+    'target_changed',
+    `somebody uncordoned ${released.length} nodes of node pool ${nodePool} (${names}) after this action had cordoned them; ` +
+      'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+  );
+}
+
+function notCordoned(nodePool: string, cordoned: number, left: NodeRef[], cause: unknown): FailoverError {
+  const translated = cause === undefined ? undefined : toFailoverError(cause);
+  const names = describeNames(left.map((node) => node.name));
+  const why = translated ? `: ${translated.message}` : ', for new ones keep coming';
+  return new FailoverError(
+    translated?.code ?? 'upstream_failed',
+    `node pool ${nodePool} is not cordoned: ${cordoned} nodes were cordoned, ${left.length} were not (${names})${why}; ` +
+      'nothing was deleted, send the same id again to resume',
+    { cause },
+  );
+}
+
+/** Names the first few of many. */
+export function describeNames(names: string[], most = 5): string {
+  const shown = [...names].sort().slice(0, most).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}

@@ -1,0 +1,133 @@
+import { effectsOf } from './action.ts';
+import type { Action } from './action.ts';
+import type { ClusterConnection } from './cluster.ts';
+import type { Config } from './config.ts';
+import { assertNotCoolingDown } from './cooldown.ts';
+import type { Effect } from './cooldown.ts';
+import { FailoverError } from './errors.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { assertBudgetLeft, readSwitches, refusePaused } from './limits.ts';
+import { assertExpectedNodeCounts } from './preflight.ts';
+import { planRepair } from './repair.ts';
+import type { RepairPlan } from './repair.ts';
+import { planRestart } from './restart.ts';
+import type { RestartPlan } from './restart.ts';
+import type { Step } from './step.ts';
+import { listPoolHealth } from './nodes.ts';
+import type { World } from './world.ts';
+
+/** What an action will delete, decided once and written into its record before anything is. */
+export interface Plan {
+  /** The attempt that decided: only it may delete an instance by its name. */
+  attempt: string;
+  restart?: RestartPlan;
+  repair?: RepairPlan;
+}
+
+/** What deciding needs besides the action and the world. */
+export interface DecideTools {
+  kubernetes: Kubernetes;
+  config: Config;
+  cluster: Pick<ClusterConnection, 'name' | 'isAutopilot'>;
+  attempt: string;
+  /** The pool's marks. */
+  marks: Readonly<Record<string, string>>;
+}
+
+/**
+ * Decides what to do, from what was read under the claim, or refuses before anything is touched. Limits come first: they
+ * hold whatever the world looks like.
+ *
+ * @throws {FailoverError} any refusal
+ */
+export async function decide(action: Action, world: World, tools: DecideTools): Promise<Plan> {
+  await assertWithinLimits(action, world.nodePool, tools);
+  return choose(action, world, tools);
+}
+
+/**
+ * Decides for a dry run: limits are reported, not enforced.
+ *
+ * @throws {FailoverError} any refusal that waiting would not lift
+ */
+export async function rehearseDecision(
+  action: Action,
+  world: World,
+  tools: DecideTools,
+): Promise<{ plan: Plan; limits: Step[] }> {
+  const limit = await assertWithinLimits(action, world.nodePool, tools).then(
+    () => undefined,
+    (error: unknown) => {
+      if (
+        error instanceof FailoverError &&
+        ['paused', 'rate_limited', 'budget_exceeded'].includes(error.code)
+      )
+        return error;
+      throw error;
+    },
+  );
+  const plan = await choose(action, world, tools);
+  const target = world.nodePool;
+  return {
+    plan,
+    limits: limit
+      ? [{ step: 'limits', target, outcome: 'would_refuse', code: limit.code, why: limit.message }]
+      : [],
+  };
+}
+
+/** @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded` */
+async function assertWithinLimits(
+  action: Action,
+  nodePool: string,
+  { kubernetes, config, marks }: DecideTools,
+): Promise<void> {
+  if (effectsOf(action.type).uncordon) return;
+  const switches = await readSwitches(kubernetes);
+  refusePaused(switches);
+  // An alert must not be what a person's override was meant for.
+  if (switches.overrideUntil !== undefined && action.incident === undefined) return;
+  for (const effect of cooledEffects(action)) {
+    assertNotCoolingDown(marks, effect, {
+      config,
+      id: action.id,
+      nodePool,
+      serverNow: kubernetes.serverNow(),
+    });
+  }
+  assertBudgetLeft(switches, config, nodePool);
+}
+
+function cooledEffects(action: Action): Effect[] {
+  const { restart, repair } = effectsOf(action.type);
+  return [
+    ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
+    ...(repair ? (['repair'] as const) : []),
+  ];
+}
+
+async function choose(
+  action: Action,
+  world: World,
+  { kubernetes, config, cluster, attempt }: DecideTools,
+): Promise<Plan> {
+  const { nodePool, nodes, named } = world;
+  const effects = effectsOf(action.type);
+  const plan: Plan = { attempt };
+  if (action.expectedNodeCounts)
+    assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
+  if (effects.restart) {
+    const { namespace, jobSetName = '', nodeName } = action;
+    plan.restart = await planRestart(kubernetes, { namespace, jobSetName, nodePool, nodeName }, config);
+  }
+  if (effects.repair) {
+    const target = {
+      nodePool,
+      nodeName: action.nodeName,
+      cluster: cluster.name,
+      isAutopilot: cluster.isAutopilot,
+    };
+    plan.repair = planRepair(named ? [named] : await listPoolHealth(kubernetes, nodePool), target);
+  }
+  return plan;
+}

@@ -1,0 +1,280 @@
+import { effectsOf } from './action.ts';
+import type { Action } from './action.ts';
+import { authoriseAction } from './auth.ts';
+import { claimAction } from './claim.ts';
+import type { Claim } from './claim.ts';
+import type { Clock, Deadline } from './clock.ts';
+import type { ClusterConnection, Connect } from './cluster.ts';
+import type { DeleteInstance } from './compute.ts';
+import type { Config } from './config.ts';
+import { cordonPool, planCordon, planUncordon, uncordonPool } from './cordon.ts';
+import { decide, rehearseDecision } from './decide.ts';
+import type { FailoverError } from './errors.ts';
+import { toFailoverError } from './errors.ts';
+import { announceOutcome, announceTrigger } from './events.ts';
+import { assertNotPaused, chargeBudget } from './limits.ts';
+import { readPoolMarks } from './lock.ts';
+import { describeError } from './log.ts';
+import type { Log } from './log.ts';
+import { forgetRecord, sweepRecords, writeAnswer, writePlan } from './record.ts';
+import { describeRepair, repairInstance } from './repair.ts';
+import { describeRestart, restartJobSet } from './restart.ts';
+import type { Step } from './step.ts';
+import { resolvePool } from './targets.ts';
+import { readWorld } from './world.ts';
+import type { World } from './world.ts';
+
+/** Everything outside that the pipeline uses. */
+export interface Services {
+  config: Config;
+  clock: Clock;
+  connect: Connect;
+  deleteInstance: DeleteInstance;
+}
+
+/** What came of an action. */
+export interface Outcome {
+  steps: Step[];
+  /** It had been done before, and was answered from its record. */
+  isReplay: boolean;
+}
+
+/**
+ * Carries an action out. Nothing before the cordon changes a node, a pod, a JobSet or an instance; the plan is written
+ * down before anything is deleted; each step is safe to repeat, so that the same action sent again resumes, or gets the
+ * recorded answer.
+ *
+ * @param deadline by when it must have answered
+ * @throws {FailoverError} every refusal and failure
+ */
+export async function failover(
+  action: Action,
+  deadline: Deadline,
+  services: Services,
+  log: Log,
+): Promise<Outcome> {
+  authoriseAction(action, services.config);
+  const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
+  try {
+    if (action.dryRun) return { steps: await rehearse(action, cluster, services, log), isReplay: false };
+
+    const { kubernetes } = cluster;
+    const resolve = () => resolvePool(kubernetes, action);
+    const claimed = await timed(log, 'claim', () =>
+      claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
+    );
+    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true };
+
+    const { claim } = claimed;
+    const poolLog = log.with({ node_pool: claim.nodePool });
+    return {
+      steps: await carryOut(action, claim, { cluster, deadline, services, log: poolLog }),
+      isReplay: false,
+    };
+  } finally {
+    await cluster.close();
+  }
+}
+
+interface Context {
+  cluster: ClusterConnection;
+  deadline: Deadline;
+  services: Services;
+  log: Log;
+}
+
+/** The work on a claimed action; whatever comes of it, the claim is given back. */
+async function carryOut(action: Action, claim: Claim, context: Context): Promise<Step[]> {
+  const { cluster, deadline, services, log } = context;
+  const { kubernetes, lock, nodePool, attempt } = claim;
+  const { config } = services;
+  let { record } = claim;
+  let world: World | undefined;
+  try {
+    world = await timed(log, 'read', () =>
+      readWorld(kubernetes, action, nodePool, record.plan !== undefined),
+    );
+
+    const marks = lock.annotations;
+    const plan =
+      record.plan ?? (await decide(action, world, { kubernetes, config, cluster, attempt, marks }));
+    if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
+    if (!effectsOf(action.type).uncordon)
+      await chargeBudget(kubernetes, config, nodePool, action.incident === undefined);
+    if (!record.plan) record = await writePlan(kubernetes, record, plan);
+
+    const steps = [...noteUnfinished(claim, log), ...(await uncordon(action, claim, world, context))];
+    steps.push(...(await cordon(action, claim, world, context)));
+
+    const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
+    const tools = { kubernetes, lock, config, deadline, actionId: action.id, beforeDeletion };
+    const { restart, repair } = plan;
+    if (restart) steps.push(await timed(log, 'restart', () => restartJobSet(restart, tools)));
+    if (repair) {
+      const { deleteInstance } = services;
+      const isDecider = plan.attempt === attempt;
+      steps.push(
+        await timed(log, 'repair', () => repairInstance(repair, { ...tools, deleteInstance, isDecider })),
+      );
+    }
+
+    record = await timed(log, 'record', () => writeAnswer(kubernetes, record, steps));
+    await quietly(log, () => lock.release({ forget: false }));
+    await announce(action, world, context, { message: summarise(steps) });
+    await quietly(log, () => sweepRecords(cluster.kubernetes));
+    return steps;
+  } catch (error) {
+    deadline.allowCleanUp();
+    // Without a plan nothing was done: id and pool are as if the action had never been sent.
+    const isUntouched = record.plan === undefined;
+    if (isUntouched) await quietly(log, () => forgetRecord(cluster.kubernetes, record));
+    await quietly(log, () => lock.release({ forget: isUntouched }));
+    await announce(action, world, context, { error: toFailoverError(error) });
+    throw error;
+  }
+}
+
+/** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
+async function rehearse(
+  action: Action,
+  cluster: ClusterConnection,
+  { config }: Services,
+  log: Log,
+): Promise<Step[]> {
+  const { kubernetes } = cluster;
+  const nodePool = await resolvePool(kubernetes, action);
+  const world = await readWorld(kubernetes, action, nodePool, false);
+  const marks = await readPoolMarks(kubernetes, nodePool);
+  const { plan, limits } = await rehearseDecision(action, world, {
+    kubernetes,
+    config,
+    cluster,
+    attempt: '',
+    marks,
+  });
+  if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
+  const effects = effectsOf(action.type);
+  return [
+    ...limits,
+    ...(effects.uncordon ? [planUncordon(world)] : []),
+    ...(effects.cordon ? [planCordon(world)] : []),
+    ...(plan.restart ? [describeRestart(plan.restart)] : []),
+    ...(plan.repair ? [describeRepair(plan.repair)] : []),
+  ];
+}
+
+async function uncordon(
+  action: Action,
+  claim: Claim,
+  world: World,
+  { services, log }: Context,
+): Promise<Step[]> {
+  if (!effectsOf(action.type).uncordon) return [];
+  const { cordonConcurrency: concurrency } = services.config;
+  return [await timed(log, 'uncordon', () => uncordonPool(claim.kubernetes, world, { concurrency }))];
+}
+
+/** All cordons land before anything is deleted: a pod must not come back on the pool that it is being moved from. */
+async function cordon(
+  action: Action,
+  claim: Claim,
+  { nodes, nodePool }: World,
+  { services, log }: Context,
+): Promise<Step[]> {
+  if (!effectsOf(action.type).cordon) return [];
+  const { cordonConcurrency: concurrency } = services.config;
+  const { schedulable } = nodes;
+  const step = await timed(log, 'cordon', async () => {
+    const cordoned = await cordonPool(
+      claim.kubernetes,
+      { nodePool, schedulable },
+      { actionId: action.id, concurrency },
+    );
+    const already = nodes.cordoned.length;
+    return {
+      step: 'cordon',
+      target: nodePool,
+      nodes: cordoned + already,
+      cordoned,
+      already_cordoned: already,
+    };
+  });
+  return [step];
+}
+
+/**
+ * The last look before each deletion: nobody has paused the cluster, a node that joined is cordoned too, and nobody has
+ * released one of ours.
+ *
+ * @throws {FailoverError} `paused`, `target_changed`
+ */
+async function checkBeforeDeletion(
+  action: Action,
+  { kubernetes, nodePool }: Claim,
+  config: Config,
+): Promise<void> {
+  await assertNotPaused(kubernetes);
+  if (!effectsOf(action.type).cordon) return;
+  await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency: config.cordonConcurrency });
+}
+
+/** The pool may be half cordoned, or its machine half repaired, by an action that nobody has resumed. */
+function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): Step[] {
+  if (unfinishedId === undefined) return [];
+  const notice = `action ${unfinishedId} was left unfinished on this pool; send it again to finish it`;
+  log.warn('warning', notice, { unfinished_action_id: unfinishedId });
+  return [{ step: 'notice', target: nodePool, unfinished_action: unfinishedId, notice }];
+}
+
+async function announce(
+  action: Action,
+  world: World | undefined,
+  { cluster, log }: Context,
+  outcome: { message: string } | { error: FailoverError },
+): Promise<void> {
+  if (world?.eventTarget) await announceOutcome(cluster.kubernetes, world.eventTarget, action, log, outcome);
+}
+
+/** The steps in a sentence, for the Event. */
+function summarise(steps: Step[]): string {
+  return steps.map((step) => `${step.step} ${step.target}: ${describeResult(step)}`).join('; ');
+}
+
+function describeResult({ outcome, notice, cordoned, uncordoned }: Step): string {
+  const text = outcome ?? notice;
+  if (typeof text === 'string') return text;
+  return typeof cordoned === 'number'
+    ? `${cordoned} nodes cordoned`
+    : `${Number(uncordoned)} nodes uncordoned`;
+}
+
+/** Does what must not change the answer any more: a lock expires by itself, a sweep comes again. */
+async function quietly(log: Log, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    log.warn(
+      'warning',
+      'cleaning up failed; the lock expires by itself, and the next action sweeps again',
+      describeError(error),
+    );
+  }
+}
+
+/** Logs how long a step took, and what came of it. */
+async function timed<T>(log: Log, step: string, work: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  const duration = () => ({ step, duration_ms: Math.round(performance.now() - startedAt) });
+  try {
+    const result = await work();
+    log.info('step', `${step} done`, { ...duration(), ...(isStep(result) ? { result } : {}) });
+    return result;
+  } catch (error) {
+    log.warn('step', `${step} stopped`, { ...duration(), ...describeError(error) });
+    throw error;
+  }
+}
+
+function isStep(value: unknown): value is Step {
+  return typeof value === 'object' && value !== null && 'step' in value;
+}

@@ -1,0 +1,57 @@
+// The one module with effects at import: it registers the function that this instance runs, and checks its settings.
+import { http } from '@google-cloud/functions-framework';
+import { keepRawBodies } from './body.ts';
+import { createSystemClock } from './clock.ts';
+import { createConnect } from './cluster.ts';
+import { createDeleteInstance } from './compute.ts';
+import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
+import { createHandler } from './handler.ts';
+import type { Handler } from './handler.ts';
+import { createLog } from './log.ts';
+
+const webhookTarget = 'failoverWebhook';
+const target = process.env['FUNCTION_TARGET'] ?? 'failover';
+const log = createLog();
+
+const handler = start();
+keepRawBodies();
+http(target === webhookTarget ? webhookTarget : 'failover', async (request, response) => {
+  drainOnTerm(handler);
+  await handler.handle(request, response);
+});
+
+function start(): Handler {
+  try {
+    const config = readConfig(process.env);
+    const clock = createSystemClock();
+    const services = {
+      config,
+      clock,
+      connect: createConnect(config, clock),
+      deleteInstance: createDeleteInstance(config, clock),
+    };
+    const projectId = process.env['GOOGLE_CLOUD_PROJECT'] ?? config.clusters[0]?.projectId;
+    const webhook = target === webhookTarget ? { webhook: readWebhookCredentials(process.env) } : {};
+    return createHandler({ services, log, projectId, ...webhook });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    log.error('failed', error.message);
+    return process.exit(1);
+  }
+}
+
+let isDraining = false;
+
+/**
+ * Lets a SIGTERM drain. The framework installs its own handler once it listens, which exits at once; so the first
+ * request, which comes after that, puts this one in its place.
+ */
+function drainOnTerm(handler: Handler): void {
+  if (isDraining) return;
+  isDraining = true;
+  process.removeAllListeners('SIGTERM');
+  process.once('SIGTERM', () => {
+    log.info('warning', 'SIGTERM: finishing what is under way');
+    void handler.shutDown().finally(() => process.exit(0));
+  });
+}

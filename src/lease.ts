@@ -1,0 +1,171 @@
+import { V1MicroTime } from '@kubernetes/client-node';
+import type { V1Lease } from '@kubernetes/client-node';
+import { isUpstreamStatus } from './errors.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+
+/** Where all state is kept, as Leases; `kubectl get leases -n autometric-failover-system` shows it. */
+export const failoverNamespace = 'autometric-failover-system';
+
+/** Prefix of our annotations. */
+export const prefix = 'autometric-failover/';
+
+/** A Lease as it was read. Times are ms since the epoch by the API server's clock. */
+export interface LeaseState {
+  name: string;
+  uid: string;
+  resourceVersion: string;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  holder: string | undefined;
+  acquiredAt: number | undefined;
+  renewedAt: number | undefined;
+  durationSeconds: number | undefined;
+}
+
+/** What a Lease is to be. */
+export type LeaseDraft = Partial<Omit<LeaseState, 'uid' | 'resourceVersion'>> & { name: string };
+
+type Coordination = Pick<Kubernetes, 'coordination'>;
+
+/** Reads a Lease; undefined when there is none. */
+export async function readLease(
+  { coordination }: Coordination,
+  name: string,
+): Promise<LeaseState | undefined> {
+  try {
+    return toState(await coordination.readNamespacedLease({ namespace: failoverNamespace, name }));
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Creates a Lease; undefined when it exists already. */
+export async function createLease(
+  { coordination }: Coordination,
+  draft: LeaseDraft,
+): Promise<LeaseState | undefined> {
+  try {
+    return toState(
+      await coordination.createNamespacedLease({ namespace: failoverNamespace, body: toLease(draft) }),
+    );
+  } catch (error) {
+    if (isUpstreamStatus(error, 409)) return undefined;
+    throw error;
+  }
+}
+
+/** Replaces a Lease if it is still as it was read; undefined when somebody else has written or deleted it. */
+export async function replaceLease(
+  { coordination }: Coordination,
+  state: LeaseState,
+): Promise<LeaseState | undefined> {
+  const { name } = state;
+  try {
+    return toState(
+      await coordination.replaceNamespacedLease({ namespace: failoverNamespace, name, body: toLease(state) }),
+    );
+  } catch (error) {
+    if (isUpstreamStatus(error, 404, 409)) return undefined;
+    throw error;
+  }
+}
+
+/** Deletes a Lease if it is still as it was read; says whether it did. */
+export async function deleteLease({ coordination }: Coordination, state: LeaseState): Promise<boolean> {
+  const { name, uid, resourceVersion } = state;
+  try {
+    const body = { preconditions: { uid, resourceVersion } };
+    await coordination.deleteNamespacedLease({ namespace: failoverNamespace, name, body });
+    return true;
+  } catch (error) {
+    if (isUpstreamStatus(error, 404, 409)) return false;
+    throw error;
+  }
+}
+
+/** Lists the Leases with a label. */
+export async function listLeases(
+  { coordination }: Coordination,
+  labelSelector: string,
+): Promise<LeaseState[]> {
+  const leases = await listAll((page) =>
+    coordination.listNamespacedLease({ namespace: failoverNamespace, labelSelector, ...page }),
+  );
+  return leases.map((lease) => toState(lease));
+}
+
+/**
+ * Changes a Lease's annotations, reading it again for as long as others write it at the same time.
+ *
+ * @param change returns the annotations as they are to be, or undefined to leave them
+ */
+export async function updateAnnotations(
+  kubernetes: Coordination,
+  name: string,
+  change: (annotations: Record<string, string>) => Record<string, string> | undefined,
+): Promise<void> {
+  for (;;) {
+    const current = await readLease(kubernetes, name);
+    const annotations = change(current?.annotations ?? {});
+    if (annotations === undefined) return;
+    const written = current
+      ? await replaceLease(kubernetes, { ...current, annotations })
+      : await createLease(kubernetes, { name, annotations });
+    if (written) return;
+  }
+}
+
+/** Parses an annotation that holds JSON; undefined when it is absent or broken. */
+export function parseAnnotation(annotations: Record<string, string>, key: string): unknown {
+  try {
+    return JSON.parse(annotations[key] ?? '') as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function toState({ metadata, spec }: V1Lease): LeaseState {
+  return {
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+    resourceVersion: metadata?.resourceVersion ?? '',
+    labels: metadata?.labels ?? {},
+    annotations: metadata?.annotations ?? {},
+    holder: spec?.holderIdentity || undefined,
+    acquiredAt: toMs(spec?.acquireTime),
+    renewedAt: toMs(spec?.renewTime),
+    durationSeconds: spec?.leaseDurationSeconds,
+  };
+}
+
+function toLease(draft: LeaseDraft & Partial<LeaseState>): V1Lease {
+  const {
+    name,
+    labels = {},
+    annotations = {},
+    holder,
+    acquiredAt,
+    renewedAt,
+    durationSeconds,
+    resourceVersion,
+  } = draft;
+  return {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { name, labels, annotations, ...(resourceVersion ? { resourceVersion } : {}) },
+    spec: {
+      ...(holder === undefined ? {} : { holderIdentity: holder }),
+      ...(acquiredAt === undefined ? {} : { acquireTime: new V1MicroTime(acquiredAt) }),
+      ...(renewedAt === undefined ? {} : { renewTime: new V1MicroTime(renewedAt) }),
+      ...(durationSeconds === undefined ? {} : { leaseDurationSeconds: durationSeconds }),
+    },
+  };
+}
+
+/** The client hands MicroTimes over as the strings that the server sent. */
+function toMs(time: unknown): number | undefined {
+  const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
+  return Number.isFinite(ms) ? ms : undefined;
+}

@@ -1,0 +1,75 @@
+/** Fields of one log line; `undefined` ones are left out. */
+export type LogFields = Record<string, unknown>;
+
+/** Writes structured lines, each with the fields that it was bound to. */
+export interface Log {
+  info(event: string, message: string, fields?: LogFields): void;
+  warn(event: string, message: string, fields?: LogFields): void;
+  error(event: string, message: string, fields?: LogFields): void;
+  with(fields: LogFields): Log;
+}
+
+/** One JSON object on one line is one entry of Cloud Logging; two in a write would become text. */
+export type WriteLine = (line: string) => void;
+
+/** Creates a log whose lines have Cloud Logging's special fields. */
+export function createLog(write: WriteLine = writeToStdout, bound: LogFields = {}): Log {
+  const line =
+    (severity: string) =>
+    (event: string, message: string, fields: LogFields = {}) => {
+      write(`${JSON.stringify({ severity, message, event, ...bound, ...fields })}\n`);
+    };
+  return {
+    info: line('INFO'),
+    warn: line('WARNING'),
+    error: line('ERROR'),
+    with: (fields) => createLog(write, { ...bound, ...fields }),
+  };
+}
+
+function writeToStdout(line: string): void {
+  process.stdout.write(line);
+}
+
+/** The fields that make Cloud Logging show a line under its request: from `X-Cloud-Trace-Context`, else `traceparent`. */
+export function toTraceFields(
+  header: (name: string) => string | undefined,
+  projectId: string | undefined,
+): LogFields {
+  const cloud = /^([0-9a-f]{32})(?:\/(\d{1,20}))?/.exec(header('x-cloud-trace-context') ?? '');
+  const w3c = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-/.exec(header('traceparent') ?? '');
+  const traceId = cloud?.[1] ?? w3c?.[1];
+  if (!traceId || !projectId) return {};
+  const spanId = w3c?.[2] ?? (cloud?.[2] ? BigInt(cloud[2]).toString(16).padStart(16, '0') : undefined);
+  return {
+    'logging.googleapis.com/trace': `projects/${projectId}/traces/${traceId}`,
+    ...(spanId ? { 'logging.googleapis.com/spanId': spanId } : {}),
+  };
+}
+
+/**
+ * What the log says of an error: our own text, and of its causes name, message and status. Neither headers nor bodies,
+ * which may hold tokens.
+ */
+export function describeError(error: unknown): LogFields {
+  const causes: string[] = [];
+  let current: unknown = error instanceof Error ? error.cause : undefined;
+  while (current !== undefined && current !== null && causes.length < 5) {
+    causes.push(redact(describeCause(current)));
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return {
+    error: redact(error instanceof Error ? error.message : String(error)),
+    ...(causes.length > 0 ? { causes } : {}),
+  };
+}
+
+function describeCause(cause: unknown): string {
+  if (!(cause instanceof Error)) return JSON.stringify(cause)?.slice(0, 600) ?? String(cause);
+  const { code } = cause as { code?: string | number };
+  return `${cause.name}${code === undefined ? '' : ` ${code}`}: ${cause.message.slice(0, 500)}`;
+}
+
+function redact(text: string): string {
+  return text.replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 ***').replaceAll(/\bya29\.[\w.-]+/g, '***');
+}

@@ -1,0 +1,122 @@
+import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
+import { isUpstreamStatus } from './errors.ts';
+import { metadataListOnly, metadataOnly, withHeaders } from './kubernetes.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+
+export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
+
+/** A node, as far as its metadata says. Times are ms since the epoch. */
+export interface NodeRef {
+  name: string;
+  uid: string;
+  nodePool: string | undefined;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  createdAt: number;
+}
+
+/** A node with its health. */
+export interface NodeHealth extends NodeRef {
+  isReady: boolean;
+  /** When Ready last changed; undefined when the node never said. */
+  readyChangedAt: number | undefined;
+  taintKeys: string[];
+  /** Conditions other than Ready that are true. */
+  problems: string[];
+  providerId: string | undefined;
+  /** Changes with the machine behind the node's name. */
+  systemUuid: string | undefined;
+}
+
+type Core = Pick<Kubernetes, 'core'>;
+
+/** Reads a node's metadata; undefined when there is none. */
+export async function readNode({ core }: Core, name: string): Promise<NodeRef | undefined> {
+  try {
+    return toNodeRef(await core.readNode({ name }, withHeaders({ Accept: metadataOnly })));
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Lists the metadata of a pool's nodes, or of those that a field selector lets through. */
+export async function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
+  const nodes = await listAll((page) =>
+    core.listNode(
+      { labelSelector: `${nodePoolLabel}=${nodePool}`, ...(fieldSelector ? { fieldSelector } : {}), ...page },
+      withHeaders({ Accept: metadataListOnly }),
+    ),
+  );
+  return nodes.map((node) => toNodeRef(node));
+}
+
+/** Lists a pool's nodes that the scheduler may still use: what is left to cordon. */
+export function listSchedulable(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
+  return listPool(kubernetes, nodePool, 'spec.unschedulable!=true');
+}
+
+/** Lists a pool's nodes that are cordoned, by whomever. */
+export function listCordoned(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
+  return listPool(kubernetes, nodePool, 'spec.unschedulable=true');
+}
+
+/** Reads a node with its health; undefined when there is none. */
+export async function readNodeHealth({ core }: Core, name: string): Promise<NodeHealth | undefined> {
+  try {
+    return toNodeHealth(await core.readNode({ name }));
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Lists a pool's nodes with their health; each page is reduced before the next is read, for nodes are large. */
+export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHealth[]> {
+  return listAll(
+    (page) => core.listNode({ labelSelector: `${nodePoolLabel}=${nodePool}`, ...page }),
+    (node) => toNodeHealth(node),
+  );
+}
+
+/** Says whether a node, by the API server's clock, has been not Ready for long enough to count as dead. */
+export function isDead(node: NodeHealth, serverNow: number): boolean {
+  return !node.isReady && serverNow - (node.readyChangedAt ?? node.createdAt) >= deadAfterMs;
+}
+
+const deadAfterMs = 60_000;
+
+function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
+  const labels = metadata?.labels ?? {};
+  return {
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+    nodePool: labels[nodePoolLabel],
+    labels,
+    annotations: metadata?.annotations ?? {},
+    createdAt: toMs(metadata?.creationTimestamp) ?? 0,
+  };
+}
+
+function toNodeHealth(node: V1Node): NodeHealth {
+  const conditions = node.status?.conditions ?? [];
+  const ready = conditions.find((condition) => condition.type === 'Ready');
+  return {
+    ...toNodeRef(node),
+    isReady: ready?.status === 'True',
+    readyChangedAt: toMs(ready?.lastTransitionTime),
+    taintKeys: (node.spec?.taints ?? []).map((taint) => taint.key),
+    problems: conditions
+      .filter(({ type, status }) => type !== 'Ready' && status === 'True')
+      .map(({ type }) => type),
+    providerId: node.spec?.providerID,
+    systemUuid: node.status?.nodeInfo?.systemUUID,
+  };
+}
+
+/** The client parses times into Dates where it knows the model; partial metadata comes through as it was sent. */
+function toMs(time: unknown): number | undefined {
+  const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
+  return Number.isFinite(ms) ? ms : undefined;
+}

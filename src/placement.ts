@@ -1,0 +1,81 @@
+import type { V1NodeSelectorRequirement, V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+import { nodePoolLabel } from './nodes.ts';
+import { metadataListOnly, withHeaders } from './kubernetes.ts';
+
+type Labels = Record<string, string>;
+
+/** Says whether a pod's node selector and required affinity let it run in one node pool only, and that is this one. */
+export function isPinnedTo(podSpec: V1PodSpec, nodePool: string, hostnames: Set<string>): boolean {
+  const selector = podSpec.nodeSelector ?? {};
+  if (selector[nodePoolLabel] === nodePool || hostnames.has(selector[hostnameLabel] ?? '')) return true;
+  const terms = requiredTerms(podSpec);
+  return terms !== undefined && terms.every((term) => (term.matchExpressions ?? []).some(isPin));
+
+  function isPin({ key, operator, values = [] }: V1NodeSelectorRequirement): boolean {
+    if (operator !== 'In') return false;
+    if (key === nodePoolLabel) return values.every((value) => value === nodePool);
+    return key === hostnameLabel && values.every((value) => hostnames.has(value));
+  }
+}
+
+/** Counts the uncordoned nodes outside a pool that a pod's node selector and required affinity match. */
+export async function countSchedulableElsewhere(
+  { core }: Pick<Kubernetes, 'core'>,
+  podSpec: V1PodSpec,
+  nodePool: string,
+): Promise<number> {
+  const equals = Object.entries(podSpec.nodeSelector ?? {}).map(([key, value]) => `${key}=${value}`);
+  const labelSelector = [...equals, `${nodePoolLabel}!=${nodePool}`].join(',');
+  const nodes = await listAll(
+    (page) =>
+      core.listNode(
+        { labelSelector, fieldSelector: 'spec.unschedulable!=true', ...page },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    ({ metadata }) => ({ name: metadata?.name ?? '', labels: metadata?.labels ?? {} }),
+  );
+  const terms = requiredTerms(podSpec);
+  if (!terms) return nodes.length;
+  return nodes.filter(({ name, labels }) => terms.some((term) => matchesTerm(term, name, labels))).length;
+}
+
+const hostnameLabel = 'kubernetes.io/hostname';
+
+function requiredTerms(podSpec: V1PodSpec): V1NodeSelectorTerm[] | undefined {
+  return podSpec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+}
+
+/** A term with nothing in it matches nothing, as in Kubernetes. */
+function matchesTerm(
+  { matchExpressions = [], matchFields = [] }: V1NodeSelectorTerm,
+  name: string,
+  labels: Labels,
+): boolean {
+  if (matchExpressions.length + matchFields.length === 0) return false;
+  return (
+    matchExpressions.every((requirement) => matches(requirement, labels)) &&
+    matchFields.every((requirement) => matches(requirement, { 'metadata.name': name }))
+  );
+}
+
+function matches({ key, operator, values = [] }: V1NodeSelectorRequirement, labels: Labels): boolean {
+  const value = labels[key];
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    case 'DoesNotExist':
+      return value === undefined;
+    case 'Gt':
+      return value !== undefined && Number(value) > Number(values[0]);
+    case 'Lt':
+      return value !== undefined && Number(value) < Number(values[0]);
+    default:
+      return false;
+  }
+}

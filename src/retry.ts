@@ -1,0 +1,72 @@
+import type { Clock, Deadline } from './clock.ts';
+import { UpstreamError } from './errors.ts';
+
+/** Asked before every single write: resolves to the milliseconds it may take, or throws to stop the action. */
+export type Gate = () => Promise<number>;
+
+/** What a call's attempts are bounded by. */
+export interface CallLimits {
+  clock: Clock;
+  deadline: Deadline;
+  /** Absent for reads. */
+  gate?: Gate | undefined;
+}
+
+/** What one attempt may use. */
+export interface Attempt {
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+const callTimeoutMs = 10_000;
+const maxAttempts = 5;
+/** A server that throttles is alive and says when to come back, so it is given more patience. */
+const maxThrottledAttempts = 40;
+/** No wait outlasts what the lock has left after its gate (40 s) less what a call needs. */
+const maxWaitMs = 30_000;
+const baseWaitMs = 200;
+
+/**
+ * Calls an API until it answers, it refuses for good, or the deadline passes. Waits grow with jitter, and are what
+ * `Retry-After` says where it says something.
+ *
+ * @param call must be safe to repeat, and throws {@link UpstreamError}
+ */
+export async function callWithRetries<T>(
+  limits: CallLimits,
+  call: (attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  const { clock, deadline, gate } = limits;
+  for (let attempt = 1; ; attempt++) {
+    deadline.assertTimeLeft();
+    const allowedMs = gate ? await gate() : callTimeoutMs;
+    deadline.assertTimeLeft();
+    try {
+      return await call({
+        timeoutMs: Math.max(1, Math.min(callTimeoutMs, allowedMs, deadline.leftMs())),
+        signal: deadline.signal,
+      });
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || !error.isRetryable) throw error;
+      const isThrottled = error.upstreamStatus === 429 || error.retryAfterSeconds !== undefined;
+      if (attempt >= (isThrottled ? maxThrottledAttempts : maxAttempts)) throw error;
+      const waitMs = toWaitMs(attempt, error.retryAfterSeconds);
+      if (waitMs >= deadline.leftMs()) throw error;
+      await clock.sleep(waitMs, deadline.signal).catch(() => {
+        throw error;
+      });
+    }
+  }
+}
+
+function toWaitMs(attempt: number, retryAfterSeconds: number | undefined): number {
+  const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(attempt - 1, 5), 5_000);
+  const jitterMs = backoffMs * (0.5 + Math.random() / 2);
+  const askedMs = retryAfterSeconds === undefined ? 0 : retryAfterSeconds * 1000 + Math.random() * baseWaitMs;
+  return Math.min(Math.max(jitterMs, askedMs), maxWaitMs);
+}
+
+/** Parses `Retry-After` in seconds; the date form and nonsense count as absent. */
+export function parseRetryAfter(value: string | null | undefined): number | undefined {
+  return value && /^\d{1,6}$/.test(value.trim()) ? Number(value) : undefined;
+}

@@ -1,0 +1,63 @@
+import type { Action } from './action.ts';
+import { readPool } from './cordon.ts';
+import type { PoolNodes } from './cordon.ts';
+import { FailoverError } from './errors.ts';
+import type { EventTarget } from './events.ts';
+import { findJobSet } from './jobset.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { readNodeHealth } from './nodes.ts';
+import { requirePoolOf } from './targets.ts';
+import type { NodeHealth } from './nodes.ts';
+
+/** What every decision of an action rests on, read under its claim. */
+export interface World {
+  nodePool: string;
+  nodes: PoolNodes;
+  /** The node that the caller named. */
+  named: NodeHealth | undefined;
+  /** What the Events are shown on: the JobSet that was named, else the node, else the pool's first. */
+  eventTarget: EventTarget | undefined;
+}
+
+/**
+ * Reads the world for an action.
+ *
+ * @param isResuming an action whose plan is written down needs what is left to cordon only; its node, and all nodes of
+ *   its pool, may be gone by its own doing
+ * @throws {FailoverError} `target_not_found`, `target_mismatch`
+ */
+export async function readWorld(
+  kubernetes: Kubernetes,
+  action: Action,
+  nodePool: string,
+  isResuming: boolean,
+): Promise<World> {
+  const { nodeName, jobSetName, namespace } = action;
+  const [nodes, named, jobSet] = await Promise.all([
+    readPool(kubernetes, nodePool),
+    nodeName === undefined ? undefined : readNodeHealth(kubernetes, nodeName),
+    jobSetName === undefined ? undefined : findJobSet(kubernetes, namespace, jobSetName),
+  ]);
+  const all = [...nodes.schedulable, ...nodes.cordoned].sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (!isResuming) {
+    if (all.length === 0) throw new FailoverError('target_not_found', `node pool ${nodePool} has no nodes`);
+    if (nodeName !== undefined && !named)
+      throw new FailoverError('target_not_found', `there is no node ${nodeName}`);
+    if (named) requirePoolOf(named, nodePool);
+  }
+  const node = named ?? all[0];
+  return {
+    nodePool,
+    nodes,
+    named,
+    eventTarget: jobSet
+      ? {
+          apiVersion: 'jobset.x-k8s.io/v1alpha2',
+          kind: 'JobSet',
+          namespace,
+          name: jobSet.metadata.name,
+          uid: jobSet.metadata.uid,
+        }
+      : node && { apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid },
+  };
+}
