@@ -1,0 +1,187 @@
+/** A real Kubernetes control plane on loopback: etcd, API server, controllers, scheduler, JobSet, and KWOK for kubelets. */
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildPrograms } from './build-programs.ts';
+import { eventually } from './eventually.ts';
+import { connectExternalCluster } from './external-cluster.ts';
+import { createKubernetesClient } from './kubernetes-client.ts';
+import type { KubernetesClient } from './kubernetes-client.ts';
+import { keepPrograms } from './program-keeper.ts';
+import type { ProgramKeeper } from './program-keeper.ts';
+import { createPrograms } from './programs.ts';
+import type { Programs } from './programs.ts';
+import { serveTokenReview } from './token-review.ts';
+import { createWorld } from './world.ts';
+
+export interface ControlPlane {
+  url: string;
+  /** PEM. */
+  ca: string;
+  /** The administrator's. It is gone after `stop`. */
+  kubeconfigPath: string;
+  /** Sends requests as the administrator. */
+  admin: KubernetesClient;
+  /**
+   * A bearer token for any user: this is how a test becomes the function's service account.
+   * @throws on a cluster that was given, where nobody can stand for anybody; `can.beAnyone` says so beforehand
+   */
+  token(user: string, groups?: string[]): string;
+  /** What this control plane can do; one that was given may lack some of it, and `skips` says so in words. */
+  can: Capabilities;
+  skips: string[];
+  stop(): Promise<void>;
+}
+
+export interface Capabilities {
+  /** Tokens for any user. */
+  beAnyone: boolean;
+  /** Nodes that come up by themselves, pods that run on them, machines that die, and JobSets that really restart. */
+  runJobSets: boolean;
+}
+
+export interface ControlPlaneOptions {
+  /** Progress, a line each; standard error unless given. */
+  say?: (line: string) => void;
+  /** Only etcd and the API server, as envtest has it. */
+  apiOnly?: boolean;
+}
+
+/** Names the kubeconfig of a cluster to use instead: kind, envtest, or one that serve.ts keeps running. */
+export const EXTERNAL_CLUSTER_VARIABLE = 'KUBECONFIG_UNDER_TEST';
+
+/** Says of a cluster that it is one of ours: the namespace's JobSets run. */
+const MARKER = { namespace: 'kube-system', name: 'autometric-failover-test-control-plane' };
+
+/**
+ * Starts a control plane and answers once a JobSet's pod runs on one of its nodes, which takes all six programs: 7 to
+ * 10 s. The first time on a machine it is built, which takes minutes. No process and no file stays behind, however the
+ * calling process ends.
+ * @throws ControlPlaneUnavailable where it cannot be built on this machine
+ */
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const { say = console.error, apiOnly = false } = options;
+  const given = process.env[EXTERNAL_CLUSTER_VARIABLE];
+  if (given !== undefined && given !== '') return connectExternalCluster(given, MARKER);
+
+  const binaries = await buildPrograms(say);
+  const directory = await mkdtemp(join(tmpdir(), 'autometric-failover-control-plane-'));
+  const keeper = keepPrograms(directory);
+  const tokens = await serveTokenReview();
+  const [apiPort, jobSetWebhookPort] = await freePorts(2);
+  const programs = await createPrograms({
+    binaries,
+    directory,
+    apiPort: apiPort ?? 0,
+    jobSetWebhookPort: jobSetWebhookPort ?? 0,
+    tokenReviewUrl: tokens.url,
+  });
+  const admin = createKubernetesClient({ url: programs.url, ca: programs.ca, ...programs.admin });
+  let stopping = false;
+  const stop = async (): Promise<void> => {
+    stopping = true;
+    await admin.close();
+    await keeper.stop();
+    tokens.close();
+  };
+
+  const failed = new Promise<never>((_resolve, reject) => {
+    keeper.onExit(({ name, outcome }) => {
+      if (stopping) return;
+      const problem = `control plane: ${name} ended by itself (${outcome})`;
+      say(problem);
+      void lastLines(join(directory, `${name}.log`)).then((lines) =>
+        reject(new Error(`${problem}\n${lines}`)),
+      );
+    });
+  });
+  // Past the start nobody waits for it: what was said is all, and the next request fails by itself.
+  failed.catch(() => {});
+  try {
+    await Promise.race([bringUp(keeper, programs, admin, apiOnly), failed]);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    url: programs.url,
+    ca: programs.ca,
+    kubeconfigPath: programs.kubeconfigPath,
+    admin,
+    token: (user, groups) => tokens.token(user, groups),
+    can: { beAnyone: true, runJobSets: !apiOnly },
+    skips: apiOnly ? ['what needs JobSets that run: only etcd and the API server were started'] : [],
+    stop,
+  };
+}
+
+async function bringUp(
+  keeper: ProgramKeeper,
+  programs: Programs,
+  admin: KubernetesClient,
+  apiOnly: boolean,
+): Promise<void> {
+  keeper.start(programs.etcd);
+  keeper.start(programs.apiServer);
+  const slow = { timeoutMs: 120_000 };
+  await eventually(
+    'the API server is ready',
+    async () => (await admin.request('GET', '/readyz')).status === 200,
+    slow,
+  );
+  if (apiOnly) return;
+
+  for (const program of programs.schedulerAndKubelets) keeper.start(program);
+  await admin.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
+    body: programs.customResourceDefinition,
+    contentType: 'application/yaml',
+  });
+  const jobSets = '/apis/jobset.x-k8s.io/v1alpha2/jobsets';
+  await eventually(
+    'JobSets are served',
+    async () => (await admin.request('GET', jobSets)).status === 200,
+    slow,
+  );
+  for (const program of programs.controllers) keeper.start(program);
+  for (const configuration of programs.webhookConfigurations) {
+    const { kind } = configuration as { kind: string };
+    await admin.post(`/apis/admissionregistration.k8s.io/v1/${kind.toLowerCase()}s`, configuration);
+  }
+  await runFirstPod(admin);
+  await admin.post(`/api/v1/namespaces/${MARKER.namespace}/configmaps`, { metadata: { name: MARKER.name } });
+}
+
+/** A JobSet's pod that runs has been through every program. */
+async function runFirstPod(admin: KubernetesClient): Promise<void> {
+  const slow = { timeoutMs: 60_000 };
+  const world = createWorld(admin);
+  const spec = { name: 'first', pool: 'first', parallelism: 1 };
+  await world.addTpuSlice('first', { nodes: 1 });
+  await eventually('JobSet takes a JobSet', () => world.addJobSet(spec).then(() => true), slow);
+  await eventually("a JobSet's pod runs", async () => (await world.runningPods('first')).length === 1, slow);
+  await world.removeAll();
+}
+
+/** Ports that were free a moment ago, all different. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+          const server = createServer();
+          server.once('error', reject).listen(0, '127.0.0.1', () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+async function lastLines(path: string): Promise<string> {
+  const log = await readFile(path, 'utf8').catch(() => '');
+  return log.trim().split('\n').slice(-15).join('\n');
+}

@@ -1,0 +1,138 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { eventually } from './eventually.ts';
+import { keepPrograms } from './program-keeper.ts';
+import type { Program } from './program-keeper.ts';
+
+const KEEPER = join(import.meta.dirname, 'program-keeper.ts');
+
+describe('keepPrograms', () => {
+  let directory: string;
+  let parents: ChildProcess[];
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'program-keeper-test-'));
+    parents = [];
+  });
+  afterEach(() => {
+    for (const parent of parents) parent.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it('kills what it started and removes the directory when it is stopped', async () => {
+    const keeper = keepPrograms(directory);
+    keeper.start(sleeper('one'));
+    keeper.start(sleeper('two'));
+    const pids = [await pidOf('one'), await pidOf('two')];
+    expect(pids.every(isRunning)).to.equal(true);
+    await keeper.stop();
+    expect(pids.some(isRunning)).to.equal(false);
+    expect(existsSync(directory)).to.equal(false);
+    await keeper.stop();
+  });
+
+  for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
+    it(`leaves nothing behind when the process that started it gets ${signal}`, async () => {
+      const { parent, pids } = await startInAnotherProcess();
+      parent.kill(signal);
+      await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
+    });
+
+  it('leaves nothing behind when the process that started it throws', async () => {
+    const { parent, pids } = await startInAnotherProcess();
+    parent.stdin?.end('throw');
+    await once(parent, 'exit');
+    await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
+  });
+
+  it('leaves nothing behind when its own process is killed', async () => {
+    const { pids, keeperPid } = await startInAnotherProcess();
+    process.kill(keeperPid, 'SIGKILL');
+    await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
+  });
+
+  it('leaves no process behind when both are killed at once, where the kernel can be told so', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const { parent, pids, keeperPid } = await startInAnotherProcess();
+    process.kill(keeperPid, 'SIGSTOP');
+    parent.kill('SIGKILL');
+    process.kill(keeperPid, 'SIGKILL');
+    await eventually('the programs are gone', () => !pids.some(isRunning));
+  });
+
+  it('says which program ended by itself and how', async () => {
+    const keeper = keepPrograms(directory);
+    const exit = new Promise((resolve) => keeper.onExit(resolve));
+    keeper.start({ name: 'short', command: 'sh', args: ['-c', 'echo some output; exit 3'] });
+    expect(await exit).to.deep.equal({ name: 'short', outcome: 'exit code 3' });
+    expect(readFileSync(join(directory, 'short.log'), 'utf8')).to.equal('some output\n');
+    await keeper.stop();
+  });
+
+  it('says so when a program is not there', async () => {
+    const keeper = keepPrograms(directory);
+    const exit = new Promise<{ name: string; outcome: string }>((resolve) => keeper.onExit(resolve));
+    keeper.start({ name: 'none', command: join(directory, 'none'), args: [] });
+    // `setpriv` finds it missing where there is one, node itself elsewhere.
+    expect((await exit).outcome).to.match(/ENOENT|exit code 127/);
+    await keeper.stop();
+  });
+
+  it('does not keep a process alive that forgot to stop it', async () => {
+    const { parent, pids } = await startInAnotherProcess();
+    parent.stdin?.end();
+    const [code] = (await once(parent, 'exit')) as [number];
+    expect(code).to.equal(0);
+    await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
+  });
+
+  /** A parent with two programs; it runs until its standard input ends, or throws what it reads there. */
+  async function startInAnotherProcess(): Promise<{
+    parent: ChildProcess;
+    pids: number[];
+    keeperPid: number;
+  }> {
+    const script = `
+      import { keepPrograms } from ${JSON.stringify(KEEPER)};
+      const keeper = keepPrograms(${JSON.stringify(directory)});
+      keeper.start(${JSON.stringify(sleeper('one'))});
+      keeper.start(${JSON.stringify(sleeper('two'))});
+      process.stdin.on('data', (text) => { throw new Error(String(text)); }).resume();
+    `;
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['pipe', 'inherit', 'ignore'],
+    });
+    parents.push(parent);
+    const pids = [await pidOf('one'), await pidOf('two')];
+    const keeperPid = Number(readFileSync(join(directory, 'one.parent'), 'utf8'));
+    return { parent, pids, keeperPid };
+  }
+
+  function sleeper(name: string): Program {
+    const script = `echo $PPID > ${name}.parent; echo $$ > ${name}.new; mv ${name}.new ${name}.pid; exec sleep 600`;
+    return { name, command: 'sh', args: ['-c', script] };
+  }
+
+  async function pidOf(name: string): Promise<number> {
+    const path = join(directory, `${name}.pid`);
+    return eventually(`program ${name} runs`, () => existsSync(path) && Number(readFileSync(path, 'utf8')));
+  }
+});
+
+/** A zombie has ended: that nobody has asked for its exit code yet is init's business. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return process.platform !== 'linux';
+  }
+}

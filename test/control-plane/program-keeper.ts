@@ -1,0 +1,117 @@
+/**
+ * Keeps programs that must not outlive the one who started them. They are children of a process of their own, the
+ * keeper, which ends them, removes their directory and goes when its standard input ends: that happens however its
+ * parent ends, SIGKILL included. Where the keeper itself is killed, the parent notices, and on Linux the kernel does.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export interface Program {
+  name: string;
+  command: string;
+  args: string[];
+}
+
+export interface ProgramKeeper {
+  /** Starts a program in the directory; what it prints goes to `<name>.log` there. */
+  start(program: Program): void;
+  /** Is called when a program ends that was not told to, with what became of it. */
+  onExit(listener: (exit: ProgramExit) => void): void;
+  /** Kills everything and removes the directory. Safe to repeat. */
+  stop(): Promise<void>;
+}
+
+export interface ProgramExit {
+  name: string;
+  outcome: string;
+}
+
+/** Starts a keeper for `directory`, which it removes at the end. It does not keep the calling process alive. */
+export function keepPrograms(directory: string): ProgramKeeper {
+  const listeners: ((exit: ProgramExit) => void)[] = [];
+  // In a session of its own: Ctrl-C in a terminal reaches us alone, and we decide.
+  const keeper = spawn(process.execPath, [import.meta.filename, directory], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  });
+  const keeperGone = new Promise<void>((resolve) => {
+    keeper.once('error', () => resolve());
+    keeper.once('exit', () => resolve());
+  });
+  const cleanUp = async (): Promise<void> => {
+    await keeperGone;
+    killGroup(keeper);
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  };
+  const ended = cleanUp();
+  createInterface(keeper.stdout).on('line', (line) => {
+    for (const listener of listeners) listener(JSON.parse(line) as ProgramExit);
+  });
+  // A write to a keeper that is gone: `ended` is what tells of it.
+  keeper.stdin.on('error', () => {});
+  for (const handle of [keeper, keeper.stdin, keeper.stdout])
+    (handle as unknown as { unref(): void }).unref();
+  return {
+    start: (program) => void keeper.stdin.write(`${JSON.stringify(program)}\n`),
+    onExit: (listener) => void listeners.push(listener),
+    async stop() {
+      keeper.ref();
+      keeper.stdin.end();
+      await ended;
+    },
+  };
+}
+
+/** The programs share the keeper's process group, whose number nobody else gets while one of them lives. */
+function killGroup(keeper: ChildProcess): void {
+  try {
+    if (keeper.pid !== undefined) process.kill(-keeper.pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** The keeper's own process: one line of JSON on standard input is one program to start. */
+function runKeeper(directory: string): void {
+  const running = new Map<ChildProcess, Promise<void>>();
+  let ending = false;
+  const diesWithParent = ['setpriv', '--pdeathsig', 'KILL'] as const;
+  const canDieWithParent = spawnSync(diesWithParent[0], [...diesWithParent.slice(1), 'true']).status === 0;
+
+  const start = ({ name, command, args }: Program): void => {
+    const log = openSync(join(directory, `${name}.log`), 'a');
+    const [file = command, ...rest] = [...(canDieWithParent ? diesWithParent : []), command, ...args];
+    const child = spawn(file, rest, { cwd: directory, stdio: ['ignore', log, log] });
+    const gone = new Promise<void>((resolve) => {
+      const report = (outcome: string): void => {
+        running.delete(child);
+        if (!ending) process.stdout.write(`${JSON.stringify({ name, outcome } satisfies ProgramExit)}\n`);
+        resolve();
+      };
+      child.once('error', (error) => report(error.message));
+      child.once('exit', (code, signal) => report(signal === null ? `exit code ${code}` : signal));
+    });
+    running.set(child, gone);
+  };
+  const end = async (): Promise<void> => {
+    if (ending) return;
+    ending = true;
+    const gone = [...running.values()];
+    for (const child of running.keys()) child.kill('SIGKILL');
+    await Promise.all(gone);
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+    process.exit(0);
+  };
+
+  process.stdout.on('error', () => void end());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end());
+  createInterface(process.stdin)
+    .on('line', (line) => start(JSON.parse(line) as Program))
+    .on('close', () => void end());
+}
+
+if (import.meta.main) runKeeper(process.argv[2] ?? '');
