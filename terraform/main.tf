@@ -33,8 +33,10 @@ locals {
       COOLDOWN_SECONDS        = tostring(var.cooldown_seconds)
       CORDON_CONCURRENCY      = tostring(var.cordon_concurrency)
       GKE_ENDPOINT            = var.gke_endpoint
-      MAX_ALERT_AGE_SECONDS   = tostring(var.max_alert_age_seconds)
-      MAX_POOLS_PER_HOUR      = tostring(var.max_pools_per_hour)
+      # Not set by the platform; log lines name their trace by it.
+      GOOGLE_CLOUD_PROJECT  = var.project_id
+      MAX_ALERT_AGE_SECONDS = tostring(var.max_alert_age_seconds)
+      MAX_POOLS_PER_HOUR    = tostring(var.max_pools_per_hour)
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"
     },

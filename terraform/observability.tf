@@ -4,8 +4,9 @@
 locals {
   service_names = [for f in local.functions : f.name]
   # A list in the Logging query language.
-  services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
-  last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
+  services_of_log    = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
+  last_lines         = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
+  codes_of_strangers = join(" OR ", [for c in ["unauthorized", "target_not_found", "method_not_allowed", "payload_too_large", "unsupported_media_type"] : "\"${c}\""])
   # The same list in Cloud Monitoring's filters.
   services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
 }
@@ -99,8 +100,9 @@ resource "google_monitoring_alert_policy" "failed" {
           "(jsonPayload.outcome=\"failed\" OR (jsonPayload.outcome=\"refused\" AND NOT jsonPayload.code=\"rate_limited\"))",
           "NOT jsonPayload.dry_run=true",
         ],
-        # Anybody can knock at the webhook; that must not use up the notifications (20 a day) that failures need.
-        [for f in values(local.functions) : "NOT (resource.labels.service_name=\"${f.name}\" AND jsonPayload.code=\"unauthorized\")" if f.entry_point == "failoverWebhook"],
+        # Anybody can knock at the webhook; that must not use up the notifications (20 a day) that failures need. What is
+        # refused before the credentials were right names no type.
+        [for f in values(local.functions) : "NOT (resource.labels.service_name=\"${f.name}\" AND NOT jsonPayload.type:* AND jsonPayload.code=(${local.codes_of_strangers}))" if f.entry_point == "failoverWebhook"],
       ))
       label_extractors = {
         action_id = "EXTRACT(jsonPayload.action_id)"

@@ -43,6 +43,7 @@ run "defaults" {
       COOLDOWN_SECONDS        = "3600"
       CORDON_CONCURRENCY      = "64"
       GKE_ENDPOINT            = "auto"
+      GOOGLE_CLOUD_PROJECT    = "my-project"
       LOG_EXECUTION_ID        = "true"
       MAX_ALERT_AGE_SECONDS   = "900"
       MAX_POOLS_PER_HOUR      = "2"

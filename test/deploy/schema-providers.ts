@@ -9,10 +9,17 @@ import { readFile } from 'node:fs/promises';
  *
  * `environment` makes a terraform process use them. What the real providers check beyond types is not checked.
  */
-export async function serveSchemaProviders(): Promise<{ environment: Record<string, string>; close: () => void }> {
-  const schemas = JSON.parse(await readFile(new URL('provider-schemas.json', import.meta.url), 'utf8')) as ProviderSchemas;
-  const servers = await Promise.all(Object.values(schemas.provider).map((provider) => serveProvider(provider)));
-  const reattach = Object.keys(schemas.provider).map((name, index) => [
+export async function serveSchemaProviders(): Promise<{
+  environment: Record<string, string>;
+  close: () => void;
+}> {
+  const schemas = JSON.parse(
+    await readFile(new URL('provider-schemas.json', import.meta.url), 'utf8'),
+  ) as ProviderSchemas;
+  const servers = await Promise.all(
+    Object.values(schemas.providers).map((provider) => serveProvider(provider)),
+  );
+  const reattach = Object.keys(schemas.providers).map((name, index) => [
     `registry.terraform.io/${name}`,
     {
       Protocol: 'grpc',
@@ -40,18 +47,21 @@ interface Block {
   [name: string]: Attribute | NestedBlock;
 }
 interface Provider {
+  config: Block;
   resource: Record<string, Block>;
   data: Record<string, Block>;
 }
 interface ProviderSchemas {
-  provider: Record<string, Provider>;
+  providers: Record<string, Provider>;
 }
 
 async function serveProvider(provider: Provider): Promise<{ server: Server; port: number }> {
   const definition = loadSync(new URL('tfplugin5.proto', import.meta.url).pathname, { keepCase: true });
-  const { Provider } = loadPackageDefinition(definition)['tfplugin5'] as unknown as { Provider: ServiceClientConstructor };
+  const { Provider } = loadPackageDefinition(definition)['tfplugin5'] as unknown as {
+    Provider: ServiceClientConstructor;
+  };
   const schema = {
-    provider: { block: {} },
+    provider: { block: toBlock(provider.config) },
     resource_schemas: mapValues(provider.resource, (block) => ({ block: toBlock(block) })),
     data_source_schemas: mapValues(provider.data, (block) => ({ block: toBlock(block) })),
   };
@@ -65,7 +75,9 @@ async function serveProvider(provider: Provider): Promise<{ server: Server; port
     Stop: answer(() => ({})),
   });
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port))),
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    ),
   );
   return { server, port };
 }
@@ -79,7 +91,9 @@ function toBlock(block: Block): object {
   const entries = Object.entries(block);
   return {
     attributes: entries.flatMap(([name, value]) => (Array.isArray(value) ? [toAttribute(name, value)] : [])),
-    block_types: entries.flatMap(([name, value]) => (Array.isArray(value) ? [] : [toNestedBlock(name, value)])),
+    block_types: entries.flatMap(([name, value]) =>
+      Array.isArray(value) ? [] : [toNestedBlock(name, value)],
+    ),
   };
 }
 
@@ -98,7 +112,13 @@ function toAttribute(name: string, [type, flags]: Attribute): object {
 const nestingNumbers = { single: 1, list: 2, set: 3 };
 
 function toNestedBlock(name: string, { nesting, min = 0, max = 0, block }: NestedBlock): object {
-  return { type_name: name, nesting: nestingNumbers[nesting], min_items: min, max_items: max, block: toBlock(block) };
+  return {
+    type_name: name,
+    nesting: nestingNumbers[nesting],
+    min_items: min,
+    max_items: max,
+    block: toBlock(block),
+  };
 }
 
 function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Record<string, U> {

@@ -1,0 +1,103 @@
+# Two clusters in two projects, and four alert policies that call the function by Pub/Sub. The policies live in
+# my-project, so its metrics scope must include other-project; a log match sees the logs of my-project alone.
+
+provider "google" {
+  project = "my-project"
+}
+
+resource "google_monitoring_notification_channel" "oncall" {
+  display_name = "Training on call"
+  type         = "email"
+  labels       = { email_address = "training-oncall@example.com" }
+}
+
+module "autometric_failover" {
+  source = "../.."
+
+  project_id = "my-project"
+  region     = "us-central1"
+  clusters = [
+    "projects/my-project/locations/us-central1/clusters/train",
+    "projects/other-project/locations/us-east5/clusters/train-east",
+  ]
+  allowed_namespaces = ["default", "research"]
+  invokers           = ["group:training-oncall@example.com"]
+  labels             = { team = "training" }
+
+  # Whom to tell when a failover failed.
+  operator_notification_channels = [google_monitoring_notification_channel.oncall.name]
+
+  alert_policies = {
+    # A machine that stays not ready: cordon its pool, have the machine repaired, and uncordon the pool once every node of
+    # it is well again. A dead kubelet reports nothing, and a missing value keeps the incident open.
+    node-not-ready = {
+      action   = "cordon_and_repair_nodepool"
+      on_close = "uncordon_nodepool"
+      conditions = [{
+        display_name = "A node has not been ready for 5 minutes"
+        threshold = {
+          filter                  = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status = \"True\""
+          comparison              = "COMPARISON_LT"
+          threshold_value         = 0.5
+          duration                = "300s"
+          evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE"
+          aggregations            = [{ alignment_period = "60s", per_series_aligner = "ALIGN_FRACTION_TRUE" }]
+        }
+      }]
+    }
+
+    # A multi-host TPU slice that is not whole: cordon it and restart the one JobSet that runs on it, which then starts on
+    # another slice. The pool's name comes with the metric.
+    slice-unavailable = {
+      action   = "cordon_nodepool_and_restart_jobset"
+      on_close = "uncordon_nodepool"
+      conditions = [{
+        display_name = "A TPU slice has been unavailable for 2 minutes"
+        threshold = {
+          filter          = "resource.type = \"k8s_node_pool\" AND metric.type = \"kubernetes.io/node_pool/multi_host/available\""
+          comparison      = "COMPARISON_LT"
+          threshold_value = 0.5
+          duration        = "120s"
+          aggregations = [{
+            per_series_aligner = "ALIGN_FRACTION_TRUE"
+            # One series a pool: the reason is a label, so it is a new series when the slice goes bad.
+            cross_series_reducer = "REDUCE_MIN"
+            group_by_fields      = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.node_pool_name"]
+          }]
+        }
+      }]
+    }
+
+    # The hardware failed under a node. GKE repairs that by itself; the run moves on at once. Rehearsed only: dry_run logs
+    # what would be done and changes nothing.
+    host-error = {
+      action  = "cordon_nodepool_and_restart_jobset"
+      dry_run = true
+      conditions = [{
+        display_name = "A host error ended a node"
+        threshold = {
+          filter       = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/interruption_count\" AND metric.labels.interruption_reason = \"HostError\""
+          aggregations = [{ per_series_aligner = "ALIGN_MAX" }]
+        }
+      }]
+    }
+
+    # The GPU driver reported a fault of the device (Xid 79: it fell off the bus). A log match has no close.
+    gpu-fell-off-the-bus = {
+      action        = "cordon_and_repair_nodepool"
+      documentation = "The node is cordoned with its pool and its machine is repaired. See deploy/troubleshooting.md."
+      conditions = [{
+        display_name = "Xid 79"
+        matched_log  = { filter = "resource.type=\"k8s_node\" AND jsonPayload.MESSAGE=~\"NVRM: Xid .*: 79,\"" }
+      }]
+    }
+  }
+}
+
+output "rbac_command" {
+  value = module.autometric_failover.rbac_command
+}
+
+output "alert_actions" {
+  value = module.autometric_failover.alert_actions
+}
