@@ -2,6 +2,7 @@ import type { InstancesClient } from '@google-cloud/compute';
 import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
 import { isUpstreamStatus } from './errors.ts';
+import type { UpstreamError } from './errors.ts';
 import { toGoogleOptions, toUpstreamError } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
@@ -27,42 +28,45 @@ export type DeleteInstance = (
   limits: { deadline: Deadline; gate: Gate; isRepeatable: boolean },
 ) => Promise<DeletionOutcome>;
 
-/**
- * Prepares deleting instances through the Compute API, whose client is large and loaded on the first repair only.
- */
-export function createDeleteInstance(config: Config, clock: Clock): DeleteInstance {
-  let client: Promise<InstancesClient> | undefined;
-  return async ({ projectId, zone, instance, requestId }, { deadline, gate, isRepeatable }) => {
-    client ??= loadClient(config);
-    const instances = await client;
-    const call = `DELETE projects/${projectId}/zones/${zone}/instances/${instance}`;
+/** Sends one deletion once; resolves to the name of the operation, or rejects with an {@link UpstreamError}. */
+export type SendDeletion = (deletion: InstanceDeletion, timeoutMs: number) => Promise<string>;
+
+/** Prepares deleting instances, with retries, and with what is under way already as an outcome. */
+export function createDeleteInstance(clock: Clock, sendDeletion: SendDeletion): DeleteInstance {
+  return async (deletion, { deadline, gate, isRepeatable }) => {
+    // By name, a request whose fate is unknown must not be sent again: the replacement has that name too.
+    const shouldRetry = (error: UpstreamError) =>
+      error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
     try {
-      return await callWithRetries({ clock, deadline, gate }, async ({ timeoutMs }) => {
-        try {
-          const [{ latestResponse }] = await instances.delete(
-            { project: projectId, zone, instance, requestId },
-            { timeout: timeoutMs, retry: null },
-          );
-          const { name } = (latestResponse ?? {}) as { name?: string };
-          return { outcome: 'deletion_accepted' as const, operation: name ?? '' };
-        } catch (error) {
-          const translated = toUpstreamError(
-            error,
-            'Compute API',
-            call,
-            'grant compute.instances.delete (gcp-role.yaml)',
-          );
-          // By name, a request whose fate is unknown must not be sent again: the replacement has that name too.
-          if (!isRepeatable && !isUpstreamStatus(translated, 429))
-            throw Object.assign(translated, { isRetryable: false });
-          throw translated;
-        }
-      });
+      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, ({ timeoutMs }) =>
+        sendDeletion(deletion, timeoutMs),
+      );
+      return { outcome: 'deletion_accepted', operation };
     } catch (error) {
       if (isUpstreamStatus(error, 404)) return { outcome: 'already_gone' };
-      if (isUpstreamStatus(error, 400) && error.upstreamReason === 'resourceNotReady')
+      if (isUpstreamStatus(error, 400) && error.upstreamReason === 'resourceNotReady') {
         return { outcome: 'already_repairing' };
+      }
       throw error;
+    }
+  };
+}
+
+/** Prepares the Compute API's client, which is large and loaded on the first repair only. */
+export function createSendDeletion(config: Config): SendDeletion {
+  let client: Promise<InstancesClient> | undefined;
+  return async ({ projectId, zone, instance, requestId }, timeoutMs) => {
+    client ??= loadClient(config);
+    const instances = await client;
+    try {
+      const [{ latestResponse }] = await instances.delete(
+        { project: projectId, zone, instance, requestId },
+        { timeout: timeoutMs, retry: null },
+      );
+      return ((latestResponse ?? {}) as { name?: string }).name ?? '';
+    } catch (error) {
+      const call = `DELETE projects/${projectId}/zones/${zone}/instances/${instance}`;
+      throw toUpstreamError(error, 'Compute API', call, 'grant compute.instances.delete (gcp-role.yaml)');
     }
   };
 }

@@ -3,7 +3,7 @@ import { http } from '@google-cloud/functions-framework';
 import { keepRawBodies } from './body.ts';
 import { createSystemClock } from './clock.ts';
 import { createConnect } from './cluster.ts';
-import { createDeleteInstance } from './compute.ts';
+import { createDeleteInstance, createSendDeletion } from './compute.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
 import { createHandler } from './handler.ts';
 import type { Handler } from './handler.ts';
@@ -28,7 +28,7 @@ function start(): Handler {
       config,
       clock,
       connect: createConnect(config, clock),
-      deleteInstance: createDeleteInstance(config, clock),
+      deleteInstance: createDeleteInstance(clock, createSendDeletion(config)),
     };
     const projectId = process.env['GOOGLE_CLOUD_PROJECT'] ?? config.clusters[0]?.projectId;
     const webhook = target === webhookTarget ? { webhook: readWebhookCredentials(process.env) } : {};

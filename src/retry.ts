@@ -10,6 +10,8 @@ export interface CallLimits {
   deadline: Deadline;
   /** Absent for reads. */
   gate?: Gate | undefined;
+  /** Which failures are worth another attempt; by default, those that say so. */
+  shouldRetry?: (error: UpstreamError) => boolean;
 }
 
 /** What one attempt may use. */
@@ -36,7 +38,7 @@ export async function callWithRetries<T>(
   limits: CallLimits,
   call: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  const { clock, deadline, gate } = limits;
+  const { clock, deadline, gate, shouldRetry = (error) => error.isRetryable } = limits;
   for (let attempt = 1; ; attempt++) {
     deadline.assertTimeLeft();
     const allowedMs = gate ? await gate() : callTimeoutMs;
@@ -47,7 +49,7 @@ export async function callWithRetries<T>(
         signal: deadline.signal,
       });
     } catch (error) {
-      if (!(error instanceof UpstreamError) || !error.isRetryable) throw error;
+      if (!(error instanceof UpstreamError) || !shouldRetry(error)) throw error;
       const isThrottled = error.upstreamStatus === 429 || error.retryAfterSeconds !== undefined;
       if (attempt >= (isThrottled ? maxThrottledAttempts : maxAttempts)) throw error;
       const waitMs = toWaitMs(attempt, error.retryAfterSeconds);
