@@ -66,8 +66,9 @@ export async function claimAction(
       if (created && !known?.plan) await forgetRecord(kubernetes, created);
       throw inProgress(id, nodePool, lock.heldBy.id);
     }
-    // What the record says now decides: another attempt may have finished, or given up, since it was read.
-    const claim = await confirmClaim(action, { hash, attempt, nodePool, lock, kubernetes }).catch(
+    // A record that was created just now is fresh, unless this id has had the lock since.
+    const fresh = known || lock.lastActionId === id ? undefined : created;
+    const claim = await confirmClaim(action, { hash, attempt, lock, kubernetes, nodePool, fresh }).catch(
       async (error: unknown) => {
         await lock.release({ forget: true }).catch(() => undefined);
         throw error;
@@ -78,27 +79,34 @@ export async function claimAction(
   }
 }
 
+/**
+ * Under the lock, what the record says now decides: another attempt may have finished, or given up, since it was read.
+ *
+ * @returns undefined when the pool that was locked is not the record's
+ */
 async function confirmClaim(
   { id, type }: Action,
-  {
-    hash,
-    attempt,
-    nodePool,
-    lock,
-    kubernetes,
-  }: { hash: string; attempt: string; nodePool: string; lock: PoolLock; kubernetes: Kubernetes },
+  held: {
+    hash: string;
+    attempt: string;
+    lock: PoolLock;
+    kubernetes: Kubernetes;
+    nodePool: string;
+    fresh: ActionRecord | undefined;
+  },
 ): Promise<{ claim: Claim } | { answer: Step[] } | undefined> {
-  const gated = kubernetes.throughGate(lock.gate);
-  const current = await readRecord(gated, id);
+  const { hash, attempt, lock, nodePool, fresh } = held;
+  const kubernetes = held.kubernetes.throughGate(lock.gate);
+  const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
   if (current?.answer) {
     await lock.release({ forget: true });
     return { answer: current.answer };
   }
-  const record = current ?? (await createRecord(gated, { id, type, hash, nodePool, attempt }));
+  const record = current ?? (await createRecord(kubernetes, { id, type, hash, nodePool, attempt }));
   if (!record || record.nodePool !== nodePool) return undefined;
-  const unfinishedId = await findUnfinished(gated, lock.lastActionId, id);
-  return { claim: { attempt, nodePool, lock, record, kubernetes: gated, unfinishedId } };
+  const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
+  return { claim: { attempt, nodePool, lock, record, kubernetes, unfinishedId } };
 }
 
 async function findUnfinished(

@@ -6,7 +6,8 @@ import { assertNotCoolingDown } from './cooldown.ts';
 import type { Effect } from './cooldown.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { assertBudgetLeft, readSwitches, refusePaused } from './limits.ts';
+import { assertBudgetLeft, refusePaused } from './limits.ts';
+import type { ClusterSwitches } from './limits.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair.ts';
 import type { RepairPlan } from './repair.ts';
@@ -32,6 +33,8 @@ export interface DecideTools {
   attempt: string;
   /** The pool's marks. */
   marks: Readonly<Record<string, string>>;
+  /** What a person has set for the cluster. */
+  switches: ClusterSwitches;
 }
 
 /**
@@ -41,7 +44,7 @@ export interface DecideTools {
  * @throws {FailoverError} any refusal
  */
 export async function decide(action: Action, world: World, tools: DecideTools): Promise<Plan> {
-  await assertWithinLimits(action, world.nodePool, tools);
+  assertWithinLimits(action, world.nodePool, tools);
   return choose(action, world, tools);
 }
 
@@ -55,17 +58,7 @@ export async function rehearseDecision(
   world: World,
   tools: DecideTools,
 ): Promise<{ plan: Plan; limits: Step[] }> {
-  const limit = await assertWithinLimits(action, world.nodePool, tools).then(
-    () => undefined,
-    (error: unknown) => {
-      if (
-        error instanceof FailoverError &&
-        ['paused', 'rate_limited', 'budget_exceeded'].includes(error.code)
-      )
-        return error;
-      throw error;
-    },
-  );
+  const limit = findLimit(action, world.nodePool, tools);
   const plan = await choose(action, world, tools);
   const target = world.nodePool;
   return {
@@ -76,14 +69,23 @@ export async function rehearseDecision(
   };
 }
 
+function findLimit(action: Action, nodePool: string, tools: DecideTools): FailoverError | undefined {
+  try {
+    assertWithinLimits(action, nodePool, tools);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FailoverError) return error;
+    throw error;
+  }
+}
+
 /** @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded` */
-async function assertWithinLimits(
+function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { kubernetes, config, marks }: DecideTools,
-): Promise<void> {
+  { kubernetes, config, marks, switches }: DecideTools,
+): void {
   if (effectsOf(action.type).uncordon) return;
-  const switches = await readSwitches(kubernetes);
   refusePaused(switches);
   // An alert must not be what a person's override was meant for.
   if (switches.overrideUntil !== undefined && action.incident === undefined) return;

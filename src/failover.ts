@@ -12,7 +12,7 @@ import { decide, rehearseDecision } from './decide.ts';
 import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
 import { announceOutcome, announceTrigger } from './events.ts';
-import { assertNotPaused, chargeBudget } from './limits.ts';
+import { assertNotPaused, chargeBudget, readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import { describeError } from './log.ts';
 import type { Log } from './log.ts';
@@ -95,12 +95,15 @@ async function carryOut(action: Action, claim: Claim, context: Context): Promise
       readWorld(kubernetes, action, nodePool, record.plan !== undefined),
     );
 
+    const switches = await readSwitches(kubernetes);
     const marks = lock.annotations;
     const plan =
-      record.plan ?? (await decide(action, world, { kubernetes, config, cluster, attempt, marks }));
+      record.plan ?? (await decide(action, world, { kubernetes, config, cluster, attempt, marks, switches }));
     if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
-    if (!effectsOf(action.type).uncordon)
-      await chargeBudget(kubernetes, config, nodePool, action.incident === undefined);
+    const canOverride = action.incident === undefined;
+    const clusterLease = effectsOf(action.type).uncordon
+      ? switches.lease
+      : await chargeBudget(kubernetes, config, nodePool, { canOverride, known: switches });
     if (!record.plan) record = await writePlan(kubernetes, record, plan);
 
     const steps = [...noteUnfinished(claim, log), ...(await uncordon(action, claim, world, context))];
@@ -121,7 +124,7 @@ async function carryOut(action: Action, claim: Claim, context: Context): Promise
     record = await timed(log, 'record', () => writeAnswer(kubernetes, record, steps));
     await quietly(log, () => lock.release({ forget: false }));
     await announce(action, world, context, { message: summarise(steps) });
-    await quietly(log, () => sweepRecords(cluster.kubernetes));
+    await quietly(log, () => sweepRecords(cluster.kubernetes, clusterLease));
     return steps;
   } catch (error) {
     deadline.allowCleanUp();
@@ -144,13 +147,17 @@ async function rehearse(
   const { kubernetes } = cluster;
   const nodePool = await resolvePool(kubernetes, action);
   const world = await readWorld(kubernetes, action, nodePool, false);
-  const marks = await readPoolMarks(kubernetes, nodePool);
+  const [marks, switches] = await Promise.all([
+    readPoolMarks(kubernetes, nodePool),
+    readSwitches(kubernetes),
+  ]);
   const { plan, limits } = await rehearseDecision(action, world, {
     kubernetes,
     config,
     cluster,
     attempt: '',
     marks,
+    switches,
   });
   if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
   const effects = effectsOf(action.type);

@@ -100,20 +100,23 @@ export async function listLeases(
  * Changes a Lease's annotations, reading it again for as long as others write it at the same time.
  *
  * @param change returns the annotations as they are to be, or undefined to leave them
+ * @param known is how the Lease was read a moment ago, which saves a call unless it has changed since
+ * @returns the Lease as it is afterwards
  */
 export async function updateAnnotations(
   kubernetes: Coordination,
   name: string,
   change: (annotations: Record<string, string>) => Record<string, string> | undefined,
-): Promise<void> {
-  for (;;) {
-    const current = await readLease(kubernetes, name);
+  known?: LeaseState,
+): Promise<LeaseState | undefined> {
+  for (let current = known; ; current = undefined) {
+    current ??= await readLease(kubernetes, name);
     const annotations = change(current?.annotations ?? {});
-    if (annotations === undefined) return;
+    if (annotations === undefined) return current;
     const written = current
       ? await replaceLease(kubernetes, { ...current, annotations })
       : await createLease(kubernetes, { name, annotations });
-    if (written) return;
+    if (written) return written;
   }
 }
 

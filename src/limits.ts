@@ -2,6 +2,7 @@ import type { Config } from './config.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { failoverNamespace, parseAnnotation, prefix, readLease, updateAnnotations } from './lease.ts';
+import type { LeaseState } from './lease.ts';
 
 /** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */
 const clusterLease = 'cluster';
@@ -17,7 +18,8 @@ export interface ClusterSwitches {
   pausedFor: string | undefined;
   /** Until when cooldown and budget are lifted, in ms since the epoch; undefined when they are not. */
   overrideUntil: number | undefined;
-  annotations: Record<string, string>;
+  /** As it was read; undefined when there is none yet. */
+  lease: LeaseState | undefined;
   /** When it was read, by the API server's clock. */
   serverNow: number;
 }
@@ -25,7 +27,7 @@ export interface ClusterSwitches {
 /** Reads what a person has set on the Lease `cluster`. */
 export async function readSwitches(kubernetes: Kubernetes): Promise<ClusterSwitches> {
   const lease = await readLease(kubernetes, clusterLease);
-  return toSwitches(lease?.annotations ?? {}, kubernetes.serverNow());
+  return { ...toSwitches(lease, kubernetes.serverNow()), lease };
 }
 
 /**
@@ -38,7 +40,7 @@ export async function assertNotPaused(kubernetes: Kubernetes): Promise<void> {
 }
 
 /** @throws {FailoverError} `paused` */
-export function refusePaused({ pausedFor }: ClusterSwitches): void {
+export function refusePaused({ pausedFor }: Pick<ClusterSwitches, 'pausedFor'>): void {
   if (pausedFor === undefined) return;
   throw new FailoverError(
     'paused',
@@ -50,17 +52,19 @@ export function refusePaused({ pausedFor }: ClusterSwitches): void {
 /**
  * Counts a pool among those acted on within the hour.
  *
+ * @param known is what was read to decide
+ * @returns the Lease `cluster` as it is afterwards
  * @throws {FailoverError} `budget_exceeded` when that would be one too many, `paused`
  */
 export async function chargeBudget(
   kubernetes: Kubernetes,
   config: Config,
   nodePool: string,
-  canOverride: boolean,
-): Promise<void> {
-  await updateAnnotations(kubernetes, clusterLease, (annotations) => {
+  { canOverride, known }: { canOverride: boolean; known: ClusterSwitches },
+): Promise<LeaseState | undefined> {
+  const charge = (annotations: Record<string, string>) => {
     const now = kubernetes.serverNow();
-    const switches = toSwitches(annotations, now);
+    const switches = toSwitches({ annotations }, now);
     refusePaused(switches);
     const pools = recentPools(annotations, now);
     if (nodePool in pools) return undefined;
@@ -69,7 +73,8 @@ export async function chargeBudget(
       ...annotations,
       [poolsKey]: JSON.stringify({ ...pools, [nodePool]: new Date(now).toISOString() }),
     };
-  });
+  };
+  return updateAnnotations(kubernetes, clusterLease, charge, known.lease);
 }
 
 /**
@@ -78,8 +83,8 @@ export async function chargeBudget(
  * @throws {FailoverError} `budget_exceeded`
  */
 export function assertBudgetLeft(switches: ClusterSwitches, config: Config, nodePool: string): void {
-  const { annotations, serverNow } = switches;
-  const pools = recentPools(annotations, serverNow);
+  const { lease, serverNow } = switches;
+  const pools = recentPools(lease?.annotations ?? {}, serverNow);
   if (!(nodePool in pools)) assertBudget(pools, config, serverNow, false);
 }
 
@@ -105,14 +110,17 @@ export function describeOverride(serverNow: number): string {
   );
 }
 
-function toSwitches(annotations: Record<string, string>, now: number): ClusterSwitches {
+function toSwitches(
+  lease: Pick<LeaseState, 'annotations'> | undefined,
+  now: number,
+): Omit<ClusterSwitches, 'lease'> {
+  const annotations = lease?.annotations ?? {};
   const until = Date.parse(annotations[overrideKey] ?? '');
   // One that reaches further is a typo or was forgotten there, and lifts nothing.
   const isLifted = until > now && until <= now + hourMs;
   return {
     pausedFor: annotations[pausedKey],
     overrideUntil: isLifted ? until : undefined,
-    annotations,
     serverNow: now,
   };
 }

@@ -134,14 +134,20 @@ const keepMs = 24 * 3_600_000;
 const maxSwept = 200;
 const sweptKey = `${prefix}swept`;
 
-/** Deletes what was finished more than 24 h ago, at most once an hour; unfinished actions are never swept. */
-export async function sweepRecords(kubernetes: Kubernetes): Promise<number> {
+/**
+ * Deletes what was finished more than 24 h ago, at most once an hour; unfinished actions are never swept.
+ *
+ * @param clusterLease as it was last written, which saves a call
+ * @returns how many Leases it deleted
+ */
+export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseState): Promise<number> {
   const now = kubernetes.serverNow();
   let isDue = false;
-  await updateAnnotations(kubernetes, 'cluster', (annotations) => {
+  const markSwept = (annotations: Record<string, string>) => {
     isDue = !(now - Date.parse(annotations[sweptKey] ?? '') < sweepIntervalMs);
     return isDue ? { ...annotations, [sweptKey]: new Date(now).toISOString() } : undefined;
-  });
+  };
+  await updateAnnotations(kubernetes, 'cluster', markSwept, clusterLease);
   if (!isDue) return 0;
   const finished = [
     ...(await listLeases(kubernetes, `${kindLabel}=action`)).filter(
