@@ -1,0 +1,273 @@
+#!/usr/bin/env bash
+# Deploys the function with gcloud: service accounts, the custom role, the function, its callers and, where wanted, the way
+# for alerts. Safe to repeat: what is there already is kept or brought up to date.
+set -euo pipefail
+# Nothing here asks: what would be asked is given.
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1
+
+usage() {
+  cat <<'EOF'
+Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [options]
+
+  --project ID         of the function
+  --region REGION      of the function
+  --clusters NAMES     it may act on: projects/P/locations/L/clusters/C, separated by commas
+
+  --name NAME          of the function, and the beginning of all other names (default: autometric-failover)
+  --namespaces NAMES   of the JobSets it may restart (default: default)
+  --actions TYPES      it carries out (default: all)
+  --alerts TYPES       also take Cloud Monitoring's alerts, which may ask for these actions
+  --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
+  --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
+  --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
+  --vpc-connector NAME for clusters whose private endpoint is to be used, with --set GKE_ENDPOINT=private
+  --no-condition       do not narrow the custom role to machines of GKE (deploy/gcp-role-condition.yaml)
+  --dry-run            print the commands and run none
+
+Use this or Terraform for one function, not both. The public webhook, direct VPC egress, the dashboard and the alerts about
+the function itself are in terraform/ only.
+EOF
+}
+
+main() {
+  local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
+  local ingress=all vpc_connector='' condition=true dry_run=false
+  local -a invokers=() settings=()
+  parse "$@"
+  check
+
+  local root member
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  local runtime=$name@$project.iam.gserviceaccount.com
+  local build=$name-build@$project.iam.gserviceaccount.com
+  local push=$name-push@$project.iam.gserviceaccount.com
+
+  enable_apis
+  local number
+  number=$(look_up PROJECT_NUMBER projects describe "$project" --format 'value(projectNumber)')
+
+  ensure_service_account "$name" 'Autometric failover: the function'
+  ensure_service_account "$name-build" 'Autometric failover: its build'
+  grant_cluster_rights
+  grant_build_rights
+  deploy_function
+  for member in "${invokers[@]+"${invokers[@]}"}"; do
+    allow_call "$member"
+  done
+  [[ -z $alerts ]] || route_alerts
+  print_next_steps
+}
+
+# Sets main's variables.
+parse() {
+  while (($#)); do
+    case $1 in
+      --help) usage && exit ;;
+      --no-condition) condition=false && shift && continue ;;
+      --dry-run) dry_run=true && shift && continue ;;
+    esac
+    (($# > 1)) || fail "$1 needs a value, or is unknown; deploy/deploy.sh --help lists the options"
+    case $1 in
+      --project) project=$2 ;;
+      --region) region=$2 ;;
+      --clusters) clusters=$2 ;;
+      --name) name=$2 ;;
+      --namespaces) namespaces=$2 ;;
+      --actions) actions=$2 ;;
+      --alerts) alerts=$2 ;;
+      --invoker) invokers+=("$2") ;;
+      --set) settings+=("$2") ;;
+      --ingress) ingress=$2 ;;
+      --vpc-connector) vpc_connector=$2 ;;
+      *) fail "unknown option $1; deploy/deploy.sh --help lists them" ;;
+    esac
+    shift 2
+  done
+}
+
+check() {
+  local value
+  [[ -n $project && -n $region && -n $clusters ]] || fail '--project, --region and --clusters are required; see --help'
+  [[ $name =~ ^[a-z][a-z0-9-]{4,22}[a-z0-9]$ ]] || fail '--name must have 6 to 24 lower-case letters, digits and dashes'
+  while IFS= read -r value; do
+    [[ $value =~ ^projects/[^/]+/locations/[^/]+/clusters/[^/]+$ ]] ||
+      fail "--clusters has \"$value\", which is not projects/P/locations/L/clusters/C"
+  done < <(split "$clusters")
+  for value in "${invokers[@]+"${invokers[@]}"}"; do
+    [[ $value =~ ^(user|group|serviceAccount|principal|principalSet):.+ ]] ||
+      fail "--invoker $value: the function deletes machines, so name people, groups or service accounts"
+  done
+  for value in "${settings[@]+"${settings[@]}"}"; do
+    [[ $value =~ ^[A-Z_]+=[^\;]+$ ]] || fail "--set $value is not KEY=VALUE"
+  done
+  [[ $dry_run == true ]] || command -v gcloud >/dev/null || fail 'gcloud is not installed'
+}
+
+enable_apis() {
+  # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
+  run services enable artifactregistry.googleapis.com cloudbuild.googleapis.com cloudfunctions.googleapis.com \
+    cloudresourcemanager.googleapis.com compute.googleapis.com container.googleapis.com iam.googleapis.com \
+    logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com run.googleapis.com \
+    storage.googleapis.com --project "$project"
+}
+
+ensure_service_account() {
+  local id=$1 display_name=$2
+  exists iam service-accounts describe "$id@$project.iam.gserviceaccount.com" --project "$project" ||
+    run iam service-accounts create "$id" --display-name "$display_name" --project "$project"
+}
+
+# The role of gcp-role.yaml, in each project that has a cluster.
+grant_cluster_rights() {
+  local cluster_project role=${name//-/_}
+  local -a condition_flag=(--condition None)
+  [[ $condition == false ]] || condition_flag=(--condition-from-file "$root/deploy/gcp-role-condition.yaml")
+  while IFS= read -r cluster_project; do
+    if exists iam roles describe "$role" --project "$cluster_project"; then
+      # Without an etag gcloud would ask; the file is the whole role.
+      run iam roles update "$role" --project "$cluster_project" --file "$root/gcp-role.yaml" --quiet
+    else
+      run iam roles create "$role" --project "$cluster_project" --file "$root/gcp-role.yaml" --quiet
+    fi
+    bind projects add-iam-policy-binding "$cluster_project" --member "serviceAccount:$runtime" \
+      --role "projects/$cluster_project/roles/$role" "${condition_flag[@]}"
+  done < <(split "$clusters" | cut -d / -f 2 | sort -u)
+}
+
+# A build runs the scripts of every dependency, so it reads the function's sources and no other bucket of the project.
+grant_build_rights() {
+  local sources="resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-$number-$region\")"
+  bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
+    --role roles/logging.logWriter --condition None
+  bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
+    --role roles/artifactregistry.writer --condition None
+  bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
+    --role roles/storage.objectViewer --condition "expression=$sources,title=function-sources-only"
+}
+
+deploy_function() {
+  local environment setting
+  # Lists have commas, so gcloud is told another separator.
+  environment="^;^LOG_EXECUTION_ID=true;GOOGLE_CLOUD_PROJECT=$project;CLUSTERS=$clusters;ALLOWED_NAMESPACES=$namespaces"
+  [[ -z $actions ]] || environment+=";ALLOWED_ACTIONS=$actions"
+  [[ -z $alerts ]] || environment+=";ALERT_ACTIONS=$alerts"
+  for setting in "${settings[@]+"${settings[@]}"}"; do
+    environment+=";$setting"
+  done
+  local -a egress=()
+  [[ -z $vpc_connector ]] || egress=(--vpc-connector "$vpc_connector" --egress-settings private-ranges-only)
+  run functions deploy "$name" --gen2 --project "$project" --region "$region" \
+    --runtime nodejs24 --runtime-update-policy automatic --entry-point failover --source "$root" \
+    --trigger-http --no-allow-unauthenticated --ingress-settings "$ingress" \
+    --run-service-account "$runtime" --build-service-account "projects/$project/serviceAccounts/$build" \
+    --cpu 1 --memory 512Mi --concurrency 10 --min-instances 0 --max-instances 3 --timeout 300s \
+    --set-env-vars "$environment" "${egress[@]+"${egress[@]}"}"
+}
+
+allow_call() {
+  bind functions add-invoker-policy-binding "$name" --project "$project" --region "$region" --member "$1"
+}
+
+# Policy -> channel -> topic -> push subscription -> /alerts, each delivery with an OIDC token; what no delivery got through
+# is kept on the dead-letter topic.
+route_alerts() {
+  local uri topic=$name-alerts dead=$name-dead-letters channel topic_name
+  local pubsub_agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
+  local monitoring_agent=serviceAccount:service-$number@gcp-sa-monitoring-notification.iam.gserviceaccount.com
+  uri=$(look_up https://FUNCTION_URI functions describe "$name" --gen2 --project "$project" --region "$region" \
+    --format 'value(serviceConfig.uri)')
+
+  ensure_service_account "$name-push" "Autometric failover: Pub/Sub's calls to it"
+  allow_call "serviceAccount:$push"
+
+  for topic_name in "$topic" "$dead"; do
+    exists pubsub topics describe "$topic_name" --project "$project" ||
+      run pubsub topics create "$topic_name" --project "$project"
+  done
+  exists pubsub subscriptions describe "$dead" --project "$project" ||
+    run pubsub subscriptions create "$dead" --topic "$dead" --project "$project" \
+      --expiration-period never --message-retention-duration 7d
+
+  # The time an answer is waited for is above the function's time-out; a stale alert is dropped after an hour.
+  local -a subscription=(--project "$project"
+    --push-endpoint "$uri/alerts" --push-auth-service-account "$push" --push-auth-token-audience "$uri"
+    --ack-deadline 600 --message-retention-duration 1h --expiration-period never
+    --min-retry-delay 10s --max-retry-delay 60s --dead-letter-topic "$dead" --max-delivery-attempts 20)
+  if exists pubsub subscriptions describe "$topic" --project "$project"; then
+    run pubsub subscriptions update "$topic" "${subscription[@]}"
+  else
+    run pubsub subscriptions create "$topic" --topic "$topic" "${subscription[@]}"
+  fi
+  bind pubsub topics add-iam-policy-binding "$dead" --project "$project" \
+    --member "$pubsub_agent" --role roles/pubsub.publisher
+  bind pubsub subscriptions add-iam-policy-binding "$topic" --project "$project" \
+    --member "$pubsub_agent" --role roles/pubsub.subscriber
+
+  channel=$(look_up '' beta monitoring channels list --project "$project" --format 'value(name)' \
+    --filter "type=\"pubsub\" AND labels.topic=\"projects/$project/topics/$topic\"")
+  [[ -n $channel ]] || run beta monitoring channels create --project "$project" --type pubsub \
+    --display-name "$name (Pub/Sub)" --channel-labels "topic=projects/$project/topics/$topic"
+  # Monitoring's agent comes into being with the project's first Pub/Sub channel, and nobody grants it anything by itself.
+  bind pubsub topics add-iam-policy-binding "$topic" --project "$project" \
+    --member "$monitoring_agent" --role roles/pubsub.publisher
+}
+
+print_next_steps() {
+  local unique_id
+  unique_id=$(look_up UNIQUE_ID iam service-accounts describe "$runtime" --project "$project" --format 'value(uniqueId)')
+  cat <<EOF
+
+Deployed. Give it its rights inside each cluster, once:
+
+  deploy/rbac.sh --email $runtime --unique-id $unique_id --namespaces $namespaces | kubectl --context CONTEXT apply -f -
+
+Then rehearse an action:
+
+  gcloud functions call $name --gen2 --project $project --region $region \\
+    --data '{"type": "cordon_nodepool", "node_pool": "POOL", "requestor": "${USER:-me}", "reason": "rehearsal", "dry_run": true}'
+EOF
+  [[ -z $alerts ]] || cat <<EOF
+
+Alert policies call it through the notification channel "$name (Pub/Sub)", with the label failover_action.
+EOF
+}
+
+# Runs gcloud, or says what it would run.
+run() {
+  printf '+ gcloud' >&2
+  printf ' %q' "$@" >&2
+  printf '\n' >&2
+  [[ $dry_run == true ]] || gcloud "$@" --format none </dev/null
+}
+
+# Runs gcloud for an IAM binding. A service account that was made a moment ago is not known everywhere yet.
+bind() {
+  local attempt
+  for attempt in 1 2 3 4 5; do
+    run "$@" && return
+    ((attempt == 5)) || sleep "${RETRY_SECONDS:-10}"
+  done
+  return 1
+}
+
+exists() {
+  [[ $dry_run == false ]] && gcloud "$@" --format none </dev/null >/dev/null 2>&1
+}
+
+# Prints what gcloud says, or in a dry run the first argument.
+look_up() {
+  local placeholder=$1
+  shift
+  if [[ $dry_run == true ]]; then echo "$placeholder"; else gcloud "$@" </dev/null; fi
+}
+
+split() {
+  tr ',' '\n' <<<"$1"
+}
+
+fail() {
+  echo "deploy/deploy.sh: $1" >&2
+  exit 1
+}
+
+main "$@"

@@ -1,0 +1,263 @@
+import { createServer } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A request that reached the simulated Google Cloud. */
+export interface CloudRequest {
+  method: string;
+  path: string;
+  query: URLSearchParams;
+  headers: IncomingMessage['headers'];
+  body: Buffer;
+  json: Json;
+}
+
+type Json = Record<string, unknown>;
+
+export interface GoogleCloud {
+  /** What makes gcloud use it, with a configuration and credentials of its own. */
+  environment: Record<string, string>;
+  /** All requests, in order of arrival. */
+  requests: CloudRequest[];
+  /** Everything that exists, by the name that the APIs use: functions, service accounts, topics, policies. */
+  resources: Map<string, Json>;
+  /** The sources that were uploaded last, as a zip. */
+  upload: () => Buffer;
+  close: () => Promise<void>;
+}
+
+/**
+ * Serves as much of Google Cloud as a deployment with gcloud needs, on loopback: resources are kept as they are sent,
+ * operations are done at once. Whatever is not known here is answered 404 and so fails the run.
+ */
+export async function serveGoogleCloud(options: { functionUri?: string } = {}): Promise<GoogleCloud> {
+  const requests: CloudRequest[] = [];
+  const resources = new Map<string, Json>();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const functionUri = options.functionUri ?? 'https://autometric-failover-abc-uc.a.run.app';
+
+  server.on('request', (incoming, response) => {
+    void readRequest(incoming).then((request) => {
+      requests.push(request);
+      const { status, body } = respond(request, { resources, url, functionUri });
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+  });
+
+  const directory = await mkdtemp(join(tmpdir(), 'gcloud-'));
+  await writeFile(join(directory, 'token'), 'ya29.simulated');
+  return {
+    environment: toGcloudEnvironment(url, port, directory),
+    requests,
+    resources,
+    upload: () => requests.findLast(({ path }) => path === '/upload')?.body ?? Buffer.alloc(0),
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function toGcloudEnvironment(url: string, port: number, directory: string): Record<string, string> {
+  const apis = [
+    'cloudfunctions',
+    'cloudresourcemanager',
+    'iam',
+    'monitoring',
+    'pubsub',
+    'run',
+    'serviceusage',
+  ];
+  return {
+    ...Object.fromEntries(
+      apis.map((api) => [`CLOUDSDK_API_ENDPOINT_OVERRIDES_${api.toUpperCase()}`, `${url}/`]),
+    ),
+    CLOUDSDK_CONFIG: directory,
+    CLOUDSDK_AUTH_ACCESS_TOKEN_FILE: join(directory, 'token'),
+    CLOUDSDK_CORE_DISABLE_PROMPTS: '1',
+    CLOUDSDK_CORE_DISABLE_USAGE_REPORTING: '1',
+    CLOUDSDK_CORE_CHECK_GCE_METADATA: 'false',
+    CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK: '1',
+    // gcloud puts the region before Cloud Run's host, which then resolves to nothing: a proxy gets the request all the same.
+    CLOUDSDK_PROXY_TYPE: 'http',
+    CLOUDSDK_PROXY_ADDRESS: '127.0.0.1',
+    CLOUDSDK_PROXY_PORT: String(port),
+  };
+}
+
+async function readRequest(incoming: IncomingMessage): Promise<CloudRequest> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  const body = Buffer.concat(chunks);
+  const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://127.0.0.1');
+  return {
+    method: incoming.method ?? '',
+    path: decodeURIComponent(pathname),
+    query: searchParams,
+    headers: incoming.headers,
+    body,
+    json:
+      incoming.headers['content-type']?.includes('json') && body.length > 0
+        ? (JSON.parse(body.toString()) as Json)
+        : {},
+  };
+}
+
+interface World {
+  resources: Map<string, Json>;
+  url: string;
+  functionUri: string;
+}
+interface Answer {
+  status: number;
+  body: unknown;
+}
+/** What answers a method and a path (without the version in front); `parts` are the groups of `at`. */
+interface Route {
+  on: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  at: RegExp;
+  answer: (request: CloudRequest, world: World, parts: string[]) => Answer;
+}
+
+function respond(request: CloudRequest, world: World): Answer {
+  const path = request.path.replace(/^\/(v\d(beta\d)?\/)?/, '');
+  for (const { on, at, answer } of routes) {
+    const match = at.exec(path);
+    if (on === request.method && match) return answer(request, world, match.slice(1));
+  }
+  return notFound(`${request.method} ${request.path}`);
+}
+
+const routes: Route[] = [
+  { on: 'POST', at: /^projects\/[^/]+\/services:batchEnable$/, answer: () => ok(doneOperation) },
+  { on: 'GET', at: /^projects\/[^/]+\/services\/[^/]+$/, answer: () => ok({ state: 'ENABLED' }) },
+  {
+    on: 'GET',
+    at: /^projects\/([^/]+)$/,
+    answer: (_, _world, [projectId]) => ok({ projectId, projectNumber }),
+  },
+  { on: 'POST', at: /^(projects\/([^/]+)\/serviceAccounts)$/, answer: createServiceAccount },
+  { on: 'GET', at: /^projects\/-\/serviceAccounts\/[^@]+@([^.]+).*$/, answer: readServiceAccount },
+  { on: 'POST', at: /^(projects\/[^/]+\/roles)$/, answer: createRole },
+  {
+    on: 'GET',
+    at: /\/runtimes$/,
+    answer: () => ok({ runtimes: [{ name: 'nodejs24', environment: 'GEN_2', stage: 'GA' }] }),
+  },
+  { on: 'POST', at: /\/functions:generateUploadUrl$/, answer: createUploadUrl },
+  { on: 'PUT', at: /^upload$/, answer: () => ok({}) },
+  { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+)\/functions$/, answer: createFunction },
+  { on: 'PATCH', at: /^projects\/[^/]+\/locations\/[^/]+\/functions\/.+$/, answer: () => ok(doneOperation) },
+  { on: 'GET', at: /\/operations\/[^/]+$/, answer: () => ok(doneOperation) },
+  { on: 'GET', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: listChannels },
+  { on: 'POST', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: createChannel },
+  // Any resource's policy, and then plain resources: Pub/Sub's, and reading and changing all of the above.
+  { on: 'GET', at: /^(.+):getIamPolicy$/, answer: readPolicy },
+  { on: 'POST', at: /^(.+):getIamPolicy$/, answer: readPolicy },
+  { on: 'POST', at: /^(.+):setIamPolicy$/, answer: writePolicy },
+  { on: 'GET', at: /^(.+)$/, answer: (_, { resources }, [name = '']) => found(resources, name) },
+  {
+    on: 'PUT',
+    at: /^(.+)$/,
+    answer: ({ json }, { resources }, [name = '']) => create(resources, name, json),
+  },
+  { on: 'PATCH', at: /^(.+)$/, answer: change },
+];
+
+const projectNumber = '123456789012';
+const doneOperation = {
+  name: 'projects/my-project/locations/us-central1/operations/done',
+  done: true,
+  metadata: { '@type': 'type.googleapis.com/google.cloud.functions.v2.OperationMetadata', stages: [] },
+  response: {},
+};
+
+function createServiceAccount(
+  { json }: CloudRequest,
+  { resources }: World,
+  [collection, project]: string[],
+): Answer {
+  const email = `${String(json['accountId'])}@${project}.iam.gserviceaccount.com`;
+  const serviceAccount = { ...(json['serviceAccount'] as Json), email, uniqueId: '100000000000000000001' };
+  return create(resources, `${collection}/${email}`, serviceAccount);
+}
+
+function readServiceAccount({ path }: CloudRequest, { resources }: World, [project]: string[]): Answer {
+  return found(resources, path.replace('/v1/projects/-', `projects/${project}`));
+}
+
+function createRole({ json }: CloudRequest, { resources }: World, [collection]: string[]): Answer {
+  return create(resources, `${collection}/${String(json['roleId'])}`, json['role'] as Json);
+}
+
+function createUploadUrl(_: CloudRequest, { url }: World): Answer {
+  return ok({ uploadUrl: `${url}/upload`, storageSource: { bucket: 'uploads', object: 'source.zip' } });
+}
+
+function createFunction(
+  { json, query }: CloudRequest,
+  { resources, functionUri }: World,
+  [parent]: string[],
+): Answer {
+  const id = query.get('functionId');
+  const service = `${parent}/services/${id}`;
+  const serviceConfig = { ...(json['serviceConfig'] as Json), uri: functionUri, service };
+  create(resources, `${parent}/functions/${id}`, {
+    ...json,
+    environment: 'GEN_2',
+    state: 'ACTIVE',
+    serviceConfig,
+  });
+  return ok(doneOperation);
+}
+
+function listChannels(_: CloudRequest, { resources }: World, [collection]: string[]): Answer {
+  const channels = [...resources].filter(([name]) => name.startsWith(`${collection}/`));
+  return ok({ notificationChannels: channels.map(([, channel]) => channel) });
+}
+
+function createChannel({ json }: CloudRequest, { resources }: World, [collection]: string[]): Answer {
+  return create(resources, `${collection}/1`, json);
+}
+
+function readPolicy(_: CloudRequest, { resources }: World, [name]: string[]): Answer {
+  return ok(resources.get(`${name} policy`) ?? { etag: 'BwXhqDPHIFE=' });
+}
+
+function writePolicy({ json }: CloudRequest, { resources }: World, [name]: string[]): Answer {
+  resources.set(`${name} policy`, json['policy'] as Json);
+  return ok(json['policy']);
+}
+
+function change({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  resources.set(name, { ...resources.get(name), ...((json['subscription'] ?? json) as Json) });
+  return found(resources, name);
+}
+
+function create(resources: Map<string, Json>, name: string, value: Json): Answer {
+  resources.set(name, { ...value, name });
+  return found(resources, name);
+}
+
+function found(resources: Map<string, Json>, name: string): Answer {
+  const resource = resources.get(name);
+  return resource ? ok(resource) : notFound(name);
+}
+
+function notFound(what: string): Answer {
+  return {
+    status: 404,
+    body: { error: { code: 404, status: 'NOT_FOUND', message: `${what} was not found` } },
+  };
+}
+
+function ok(body: unknown): Answer {
+  return { status: 200, body };
+}
