@@ -161,7 +161,7 @@ function describeDenial(
 ): string | undefined {
   if (status === 401) return "the cluster does not accept the function's token";
   if (status === 404 && kind === 'namespaces') {
-    return 'its namespace is missing: kubectl apply -k deploy/rbac/base, then send the action again';
+    return 'its namespace is missing: deploy/rbac.sh … | kubectl apply -f -, then send the action again';
   }
   if (status !== 403) return undefined;
   const { resource, name, namespace } = parseResourcePath(call.slice(method.length + 1));
@@ -175,7 +175,7 @@ function describeDenial(
   const where = namespace ? ` in namespace ${namespace}` : '';
   return (
     `the function's service account may not ${verb} ${resource}${where}: ` +
-    'kubectl apply -k deploy/rbac/base, and grant container.clusters.connect (gcp-role.yaml)'
+    'deploy/rbac.sh … | kubectl apply -f -, and grant container.clusters.connect (gcp-role.yaml)'
   );
 }
 
