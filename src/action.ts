@@ -213,11 +213,14 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 /** Says what a misspelt field may have meant; also used for the labels of an alert policy. */
 export function nearestName(given: string, known: string[]): string | undefined {
   const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
-  const ranked = known
-    .map((name) => ({ name, distance: editDistance(plain(given), plain(name)) }))
+  const wanted = plain(given);
+  const isPart = (name: string) => wanted.length >= 4 && plain(name).includes(wanted);
+  const isNear = (name: string, distance: number) => distance <= Math.max(2, Math.floor(name.length / 3));
+  const [best] = known
+    .map((name) => ({ name, distance: editDistance(wanted, plain(name)) }))
+    .filter(({ name, distance }) => isPart(name) || isNear(name, distance))
     .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  return best && best.distance <= Math.max(2, Math.floor(best.name.length / 3)) ? best.name : undefined;
+  return best?.name;
 }
 
 function describeUnknownField(name: string, where: string, known: string[]): string {
