@@ -163,8 +163,10 @@ const endpointSchema = v.pipe(
   v.check((text) => URL.canParse(text), 'must be a URL'),
   v.transform((text) => new URL(text)),
   v.check(
-    (url) => url.protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname),
-    'must be https, or an address of this machine',
+    ({ protocol, hostname }) =>
+      protocol === 'https:' ||
+      (protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(hostname)),
+    'must be https, or http to an address of this machine',
   ),
 );
 
@@ -209,5 +211,13 @@ const settingsSchema = v.object({
 
 const webhookSchema = v.object({
   WEBHOOK_USERNAME: v.pipe(v.string(), v.regex(/^[^:\s]+$/, 'must not have a colon or white space')),
-  WEBHOOK_PASSWORD: v.pipe(v.string(), v.minLength(16, 'must have at least 16 characters')),
+  WEBHOOK_PASSWORD: v.pipe(
+    v.string(),
+    v.minLength(16, 'must have at least 16 characters'),
+    // It would let no notification in, and nothing would say why.
+    v.check(
+      (text) => text === text.trim(),
+      'must not begin or end with white space: make the secret with printf, for echo adds a line feed',
+    ),
+  ),
 });
