@@ -1,0 +1,263 @@
+import { ApiStatus, badRequest, invalid, invalidValue, requiredValue } from './api-status.ts';
+import type { StatusCause } from './api-status.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { findCondition, isConditionTrue, isEqualJson, isJsonObject } from './objects.ts';
+import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod, PodSpec } from './objects.ts';
+import type { Resource } from './resources.ts';
+
+type Causes = Required<StatusCause>[];
+
+/** Fills in the defaults of a new object and validates it. @throws ApiStatus 400 or 422 */
+export function admitCreate(state: ClusterState, resource: Resource, draft: KubernetesObject): void {
+  assertName(resource, draft);
+  switch (resource.plural) {
+    case 'nodes':
+      return admitNode(draft as Node);
+    case 'pods':
+      return admitPod(state, resource, draft as Pod);
+    case 'jobs':
+      return admitJob(state, resource, draft as Job);
+    case 'jobsets':
+      return admitJobSet(resource, draft as JobSet);
+    case 'leases':
+      return assertLease(resource, draft as Lease);
+    case 'events':
+      return assertEvent(resource, draft as Event);
+    case 'namespaces':
+      draft['spec'] = { finalizers: ['kubernetes'] };
+      draft['status'] = { phase: 'Active' };
+      draft.metadata.labels = {
+        ...draft.metadata.labels,
+        'kubernetes.io/metadata.name': draft.metadata.name,
+      };
+      return;
+  }
+}
+
+/** Validates a changed object and drops what the API server would not keep. @throws ApiStatus 400 or 422 */
+export function admitUpdate(resource: Resource, before: KubernetesObject, draft: KubernetesObject): void {
+  const causes: Causes = [];
+  if (resource.plural === 'leases') assertLease(resource, draft as Lease);
+  if (resource.plural === 'nodes') normaliseNode(draft as Node);
+  if (resource.plural === 'jobs') causes.push(...findJobChanges(before as Job, draft as Job));
+  if (resource.plural === 'jobsets') causes.push(...findJobSetChanges(before as JobSet, draft as JobSet));
+  if (resource.plural === 'pods' && (before as Pod).spec.nodeName !== (draft as Pod).spec.nodeName)
+    causes.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: pod updates may not change fields other than `spec.containers[*].image`',
+      field: 'spec',
+    });
+  if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
+}
+
+/** A Go bool with omitempty: false is the same as absent, and is not kept. */
+export function normaliseNode(draft: Node): void {
+  if (isJsonObject(draft.spec) && draft.spec.unschedulable === false) delete draft.spec.unschedulable;
+}
+
+/** The defaults that the JobSet webhook and the Job API give a Job's spec; `defaults` come from a JobSet or not. */
+export function defaultJobSpec(spec: Job['spec']): void {
+  spec.parallelism ??= 1;
+  spec.completionMode ??= 'NonIndexed';
+  spec.completions ??= spec.parallelism;
+  spec.backoffLimit ??= 6;
+  spec.suspend ??= false;
+  spec.podReplacementPolicy ??= spec.podFailurePolicy ? 'Failed' : 'TerminatingOrFailed';
+  defaultPodSpec(spec.template.spec);
+}
+
+function assertName(resource: Resource, draft: KubernetesObject): void {
+  const { name } = draft.metadata;
+  if (!name)
+    throw invalid(resource, '', [requiredValue('metadata.name', 'name or generateName is required')]);
+  if (/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name) && name.length <= 253) return;
+  const why =
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " +
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+  throw invalid(resource, name, [invalidValue('metadata.name', name, why)]);
+}
+
+function admitNode(draft: Node): void {
+  draft.spec ??= {};
+  draft.status ??= {} as Node['status'];
+  normaliseNode(draft);
+}
+
+/** Everything a pod of a controller has too: defaults, the tolerations of every pod, and those of an accelerator. */
+export function defaultPodSpec(spec: PodSpec): void {
+  spec.restartPolicy ??= 'Always';
+  spec.terminationGracePeriodSeconds ??= 30;
+  spec['dnsPolicy'] ??= 'ClusterFirst';
+  spec['schedulerName'] ??= 'default-scheduler';
+  spec['securityContext'] ??= {};
+}
+
+export function addDefaultTolerations(spec: PodSpec): void {
+  spec.tolerations ??= [];
+  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'])
+    if (!spec.tolerations.some((each) => each.key === key))
+      spec.tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 });
+  for (const key of ['google.com/tpu', 'nvidia.com/gpu'])
+    if (spec.containers.some((each) => each.resources?.limits?.[key] ?? each.resources?.requests?.[key]))
+      if (!spec.tolerations.some((each) => each.key === key))
+        spec.tolerations.push({ key, operator: 'Exists', effect: 'NoSchedule' });
+}
+
+function admitPod(_state: ClusterState, resource: Resource, draft: Pod): void {
+  if (!draft.spec?.containers?.length)
+    throw invalid(resource, draft.metadata.name, [requiredValue('spec.containers')]);
+  defaultPodSpec(draft.spec);
+  addDefaultTolerations(draft.spec);
+  draft.status = { phase: 'Pending', qosClass: 'BestEffort' };
+}
+
+function admitJob(state: ClusterState, resource: Resource, draft: Job): void {
+  if (!draft.spec?.template?.spec?.containers?.length)
+    throw invalid(resource, draft.metadata.name, [requiredValue('spec.template.spec.containers')]);
+  defaultJobSpec(draft.spec);
+  draft.metadata.uid ||= state.random.uuid();
+  draft.metadata.generation = 1;
+  const labels = {
+    'batch.kubernetes.io/controller-uid': draft.metadata.uid,
+    'batch.kubernetes.io/job-name': draft.metadata.name,
+    'controller-uid': draft.metadata.uid,
+    'job-name': draft.metadata.name,
+  };
+  draft.spec.selector = { matchLabels: { 'batch.kubernetes.io/controller-uid': draft.metadata.uid } };
+  const { metadata } = draft.spec.template;
+  draft.spec.template.metadata = { ...metadata, labels: { ...metadata?.labels, ...labels } };
+  draft.status = {};
+}
+
+function admitJobSet(resource: Resource, draft: JobSet): void {
+  if (!draft.spec?.replicatedJobs?.length)
+    throw invalid(resource, draft.metadata.name, [requiredValue('spec.replicatedJobs')]);
+  const { spec } = draft;
+  spec.suspend ??= false;
+  spec.successPolicy ??= { operator: 'All' };
+  spec['startupPolicy'] ??= { startupPolicyOrder: 'AnyOrder' };
+  spec['network'] ??= { enableDNSHostnames: true, publishNotReadyAddresses: true };
+  if (spec.failurePolicy) {
+    spec.failurePolicy.maxRestarts ??= 0;
+    spec.failurePolicy.restartStrategy ??= 'Recreate';
+    for (const [index, rule] of (spec.failurePolicy.rules ?? []).entries())
+      rule.name ||= `failurePolicyRule${index}`;
+  }
+  for (const replicatedJob of spec.replicatedJobs) {
+    replicatedJob.replicas ??= 1;
+    replicatedJob.groupName ??= 'default';
+    replicatedJob.template.spec.completionMode ??= 'Indexed';
+    replicatedJob.template.spec.template.spec.restartPolicy ??= 'OnFailure';
+  }
+  draft.metadata.generation = 1;
+  draft.status = {};
+}
+
+const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
+
+function assertLease(resource: Resource, draft: Lease): void {
+  draft.spec ??= {};
+  for (const field of ['acquireTime', 'renewTime'] as const) {
+    const value: unknown = draft.spec[field];
+    if (value === null) delete draft.spec[field];
+    if (value === undefined || value === null) continue;
+    if (typeof value !== 'string' || !MICRO_TIME.test(value) || Number.isNaN(Date.parse(value)))
+      throw badRequest(
+        `Lease in version "v1" cannot be handled as a Lease: parsing time ${JSON.stringify(value)} as ` +
+          `"2006-01-02T15:04:05.000000Z07:00": cannot parse ${JSON.stringify(toTimeRest(value))} as ".000000"`,
+      );
+  }
+  const causes: Causes = [];
+  const { leaseDurationSeconds, leaseTransitions } = draft.spec;
+  if (leaseDurationSeconds !== undefined && leaseDurationSeconds <= 0)
+    causes.push(invalidValue('spec.leaseDurationSeconds', leaseDurationSeconds, 'must be greater than 0'));
+  if (leaseTransitions !== undefined && leaseTransitions < 0)
+    causes.push(
+      invalidValue('spec.leaseTransitions', leaseTransitions, 'must be greater than or equal to 0'),
+    );
+  if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
+}
+
+function toTimeRest(value: unknown): unknown {
+  return typeof value === 'string' ? (/\d\d:\d\d:\d\d(.*)$/.exec(value)?.[1] ?? value) : value;
+}
+
+function assertEvent(resource: Resource, draft: Event): void {
+  const causes: Causes = [];
+  const namespace = draft.metadata.namespace ?? '';
+  const about = draft.involvedObject?.namespace ?? '';
+  if (about === '' ? namespace !== '' && namespace !== 'default' : namespace !== about)
+    causes.push(invalidValue('involvedObject.namespace', about, 'does not match event.namespace'));
+  if (draft.eventTime) causes.push(...findEventTimeCauses(draft));
+  if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
+}
+
+/** With an eventTime the newer API's rules hold. */
+function findEventTimeCauses(draft: Event): Causes {
+  const causes: Causes = [];
+  for (const field of ['reportingComponent', 'reportingInstance', 'action', 'reason'] as const) {
+    const value = draft[field];
+    const name = field === 'reportingComponent' ? 'reportingController' : field;
+    if (typeof value !== 'string' || value === '') causes.push(requiredValue(name));
+    else if (field !== 'reportingComponent' && value.length > 128)
+      causes.push(invalidValue(name, '', 'can have at most 128 characters'));
+  }
+  if ((draft.message ?? '').length > 1024)
+    causes.push(invalidValue('message', '', 'can have at most 1024 characters'));
+  return causes;
+}
+
+function findJobChanges(before: Job, draft: Job): Causes {
+  const causes: Causes = [];
+  const immutable = ['template', 'selector', 'completions', 'podFailurePolicy', 'completionMode'] as const;
+  for (const field of immutable)
+    if (!isEqualJson(before.spec[field], draft.spec[field]))
+      causes.push(invalidValue(`spec.${field}`, draft.spec[field] ?? null, 'field is immutable'));
+  for (const field of ['activeDeadlineSeconds', 'backoffLimit', 'parallelism'] as const) {
+    const value = draft.spec[field];
+    if (value !== undefined && (!Number.isInteger(value) || value < 0))
+      causes.push(invalidValue(`spec.${field}`, value, 'must be greater than or equal to 0'));
+  }
+  const conditions = draft.status?.conditions;
+  if (isConditionTrue(conditions, 'Failed') && !isConditionTrue(conditions, 'FailureTarget'))
+    causes.push(
+      invalidValue(
+        'status.conditions',
+        findCondition(conditions, 'Failed'),
+        'cannot set Failed=True condition without the FailureTarget=true condition',
+      ),
+    );
+  return causes;
+}
+
+/** As long as a JobSet is not suspended, hardly anything of its jobs may change. */
+function findJobSetChanges(before: JobSet, draft: JobSet): Causes {
+  const causes: Causes = [];
+  if (!isEqualJson(before.spec.managedBy, draft.spec.managedBy))
+    causes.push(invalidValue('spec.managedBy', draft.spec.managedBy ?? null, 'field is immutable'));
+  const isSuspended = before.spec.suspend && draft.spec.suspend;
+  if (!isSuspended && !isEqualJson(before.spec.replicatedJobs, draft.spec.replicatedJobs))
+    causes.push(invalidValue('spec.replicatedJobs', '…', 'field is immutable'));
+  return causes;
+}
+
+/** Refuses a body that is not one object of the kind that the path says. */
+export function assertBody(resource: Resource, body: unknown): asserts body is KubernetesObject {
+  if (!isJsonObject(body))
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${resource.kind}): couldn't get version/kind; json parse error`,
+    );
+  const apiVersion = resource.group ? `${resource.group}/${resource.version}` : resource.version;
+  if (body['kind'] !== undefined && body['kind'] !== resource.kind)
+    throw new ApiStatus(
+      400,
+      'BadRequest',
+      `${String(body['kind'])} in version ${JSON.stringify(body['apiVersion'] ?? apiVersion)} cannot be handled as a ${resource.kind}: no kind ${JSON.stringify(body['kind'])} is registered`,
+    );
+  if (body['apiVersion'] !== undefined && body['apiVersion'] !== apiVersion)
+    throw badRequest(
+      `the API version in the data (${String(body['apiVersion'])}) does not match the expected API version (${apiVersion})`,
+    );
+  body['metadata'] ??= {};
+}

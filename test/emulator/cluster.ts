@@ -1,0 +1,422 @@
+import type { ClusterDescription } from './container-api.ts';
+import { ClusterState } from './cluster-state.ts';
+import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
+import { collectGarbage } from './garbage-collector.ts';
+import { parseJson } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+import { runJobs } from './job-controller.ts';
+import { runJobSets } from './jobset-controller.ts';
+import { finishPod, runKubelets } from './kubelet.ts';
+import { KubernetesApi } from './kubernetes-api.ts';
+import type { Denial } from './kubernetes-api.ts';
+import { discardPod, manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
+import type { Plural, StoredObjects } from './object-store.ts';
+import { cloneJson } from './objects.ts';
+import type { Event, Job, JobSet, Lease, Node, Pod } from './objects.ts';
+import type { Random } from './random.ts';
+import { schedulePods } from './scheduler.ts';
+import type { Tokens } from './tokens.ts';
+import { toGpuPool, toJobSet, toNamePrefix, toNode, toTpuPool } from './world.ts';
+import type { JobSetOptions, PoolOptions, TpuSliceOptions } from './world.ts';
+
+export interface ClusterSpec {
+  /** `projects/P/locations/L/clusters/C`. */
+  name: string;
+  status?: string;
+  isAutopilot?: boolean;
+  /** The DNS endpoint takes connections from outside; otherwise it is named and refuses. */
+  allowsExternalDns?: boolean;
+  /** IP endpoints can be switched off altogether. */
+  hasIpEndpoints?: boolean;
+  /** Only the private one is reachable. */
+  isPrivate?: boolean;
+}
+
+/** Where the cluster is served; a server sets its own addresses. */
+export interface ClusterEndpoints {
+  ip: string;
+  dns: string;
+  /** PEM of the CA that signed the IP endpoint's certificate. */
+  ca: string;
+}
+
+interface EmulatedPool {
+  options: PoolOptions;
+  group: InstanceGroup;
+  prefix: string;
+  zone: string;
+  machineType: string;
+}
+
+/** What a cluster is made with by the emulator that it is in. */
+export interface ClusterContext {
+  now: () => number;
+  random: Random;
+  fleet: Fleet;
+  tokens: Tokens;
+  /** Records a request and puts faults in its way. */
+  perform: (
+    cluster: string,
+    request: HttpRequest,
+    answer: (request: HttpRequest) => HttpResponse,
+  ) => HttpResponse;
+  /** Its number, for addresses. */
+  number: number;
+}
+
+/** One GKE cluster: its Kubernetes API, its controllers, and ways to build and break its world. */
+export class EmulatedCluster {
+  readonly name: string;
+  readonly project: string;
+  readonly location: string;
+  readonly shortName: string;
+  /** May be changed at any time: the Container API tells it as it is now. */
+  readonly spec: ClusterSpec;
+  readonly endpoints: ClusterEndpoints;
+  readonly #context: ClusterContext;
+  readonly #state: ClusterState;
+  readonly #api: KubernetesApi;
+  readonly #pools = new Map<string, EmulatedPool>();
+  #nodeCount = 0;
+  #settledAt = -1;
+  #wakeAt = 0;
+
+  constructor(spec: ClusterSpec, context: ClusterContext) {
+    const match = /^projects\/([^/]+)\/locations\/([^/]+)\/clusters\/([^/]+)$/.exec(spec.name);
+    if (!match) throw new Error(`not a cluster's full name: ${spec.name}`);
+    const [, project = '', location = '', shortName = ''] = match;
+    this.project = project;
+    this.location = location;
+    this.shortName = shortName;
+    this.name = spec.name;
+    this.spec = spec;
+    this.endpoints = {
+      ip: `10.0.${context.number}.2`,
+      dns: `gke-${context.random.pick('0123456789abcdef', 24)}-1.${location}.gke.goog`,
+      ca: '',
+    };
+    this.#context = context;
+    this.#state = new ClusterState(context.now, context.random);
+    this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
+    for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
+  }
+
+  /** Answers a request to the Kubernetes API. @throws ConnectionLost, NeverAnswered where a fault says so */
+  handle(request: HttpRequest): HttpResponse {
+    return this.#context.perform(this.name, request, (each) => this.#api.handle(each));
+  }
+
+  /** Asks the Kubernetes API as a person, neither recorded nor subject to faults. */
+  ask(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+    user = 'admin@example.com',
+  ): { status: number; body: unknown; headers: Record<string, string> } {
+    const response = this.#api.handle({
+      method,
+      path,
+      headers: {
+        authorization: `Bearer ${this.#context.tokens.tokenFor(user)}`,
+        'user-agent': 'kubectl/v1.36.3',
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined ? '' : JSON.stringify(body),
+    });
+    return {
+      status: response.status,
+      body: parseJson(response.body) ?? response.body,
+      headers: response.headers,
+    };
+  }
+
+  // --- the world
+
+  addNamespace(name: string): void {
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+    this.#must(this.ask('POST', '/api/v1/namespaces', namespace));
+  }
+
+  /** Adds a TPU node pool, a multi-host slice unless its topology fits one machine. @returns its nodes' names */
+  addTpuSlice(pool: string, options: TpuSliceOptions = {}): string[] {
+    return this.#addPool(pool, toTpuPool(options), true);
+  }
+
+  /** Adds a pool of independent nodes: CPU, or GPU. @returns its nodes' names */
+  addPool(pool: string, options: PoolOptions & { gpu?: boolean } = {}): string[] {
+    return this.#addPool(pool, options.gpu ? toGpuPool(options) : options, false);
+  }
+
+  /** One more node joins a pool. @returns its name */
+  joinNode(pool: string): string {
+    const { options, group, prefix, zone, machineType } = this.#requirePool(pool);
+    const name = `${prefix}-${this.#context.random.pick('0123456789bcdfghjklmnpqrstvwxz', 4)}`;
+    const instance = this.#context.fleet.add({ name, project: this.project, zone, machineType, group });
+    this.#register(instance, pool, options);
+    return name;
+  }
+
+  /** Submits a JobSet, as a person does. @returns the object created */
+  addJobSet(options: JobSetOptions): JobSet {
+    const path = `/apis/jobset.x-k8s.io/v1alpha2/namespaces/${options.namespace ?? 'default'}/jobsets`;
+    return this.#must(this.ask('POST', path, toJobSet(options))) as JobSet;
+  }
+
+  /**
+   * A machine dies: its kubelet falls silent, and the control plane has just noticed. Its pods never end by
+   * themselves; after 300 s they are marked for deletion.
+   */
+  killNode(name: string): void {
+    silenceNode(this.#state, name);
+  }
+
+  /** The machine answers again. */
+  reviveNode(name: string): void {
+    wakeNode(this.#state, name);
+  }
+
+  /** What `kubectl cordon` and `uncordon` send, or another manager's like it. */
+  cordonAs(manager: string, node: string, value: boolean): void {
+    const headers = {
+      'user-agent': `${manager}/v1.36.3`,
+      'content-type': 'application/strategic-merge-patch+json',
+    };
+    const patch = { spec: { unschedulable: value || null } };
+    this.#must(this.ask('PATCH', `/api/v1/nodes/${node}`, patch, headers));
+  }
+
+  /**
+   * GKE puts another machine behind the same name: a new numeric id, rewritten on the same Node object, or with
+   * `reregistered` on a new one. @returns the new id
+   */
+  replaceInstance(node: string, nodeObject: RepairBehaviour['nodeObject'] = 'survives'): string {
+    const instance = this.#context.fleet.list(this.project).find((each) => each.name === node);
+    if (!instance) throw new Error(`no instance ${node}`);
+    return this.#context.fleet.replace(instance, nodeObject).id;
+  }
+
+  /** A node leaves for good, and its machine with it, as on a resize. */
+  removeNode(name: string): void {
+    const node = this.#state.store.get('nodes', undefined, name);
+    if (node) this.#state.store.remove('nodes', node);
+  }
+
+  /** Ends a pod's containers by themselves: a crash, or success. */
+  finishPod(
+    namespace: string,
+    name: string,
+    phase: 'Succeeded' | 'Failed',
+    exitCode = phase === 'Failed' ? 1 : 0,
+  ): void {
+    const pod = this.#state.store.get('pods', namespace, name);
+    if (!pod) throw new Error(`no pod ${namespace}/${name}`);
+    finishPod(this.#state, pod, phase, exitCode);
+  }
+
+  /** From now on this is forbidden (403, as RBAC says it). @returns what allows it again */
+  deny(denial: Denial): () => void {
+    const { denials } = this.#api;
+    denials.push(denial);
+    return () => void denials.splice(denials.indexOf(denial), 1);
+  }
+
+  /** Lists that are being paged through are answered 410 from now on. */
+  expireContinueTokens(): void {
+    this.#api.expireContinueTokens();
+  }
+
+  // --- what is there now, as copies
+
+  nodes(pool?: string): Node[] {
+    return cloneJson(
+      pool === undefined ? this.#state.store.list('nodes') : this.#state.store.lookup('nodes', 'pool', pool),
+    );
+  }
+
+  pods(namespace?: string): Pod[] {
+    return cloneJson(this.#state.store.list('pods', namespace));
+  }
+
+  jobs(namespace?: string): Job[] {
+    return cloneJson(this.#state.store.list('jobs', namespace));
+  }
+
+  jobsets(namespace?: string): JobSet[] {
+    return cloneJson(this.#state.store.list('jobsets', namespace));
+  }
+
+  leases(namespace?: string): Lease[] {
+    return cloneJson(this.#state.store.list('leases', namespace));
+  }
+
+  events(namespace?: string): Event[] {
+    return cloneJson(this.#state.store.list('events', namespace));
+  }
+
+  get<P extends Plural>(
+    plural: P,
+    namespace: string | undefined,
+    name: string,
+  ): StoredObjects[P] | undefined {
+    return cloneJson(this.#state.store.get(plural, namespace, name));
+  }
+
+  /** Stores an object as it is given, past the API: no validation, no ownership; made where there is none. */
+  put<P extends Plural>(plural: P, object: StoredObjects[P]): void {
+    this.#state.create(plural, cloneJson(object));
+  }
+
+  /** Changes a stored object past the API. */
+  change<P extends Plural>(
+    plural: P,
+    namespace: string | undefined,
+    name: string,
+    change: (draft: StoredObjects[P]) => void,
+  ): void {
+    const object = this.#state.store.get(plural, namespace, name);
+    if (!object) throw new Error(`no ${plural} ${namespace ?? ''}/${name}`);
+    this.#state.update(plural, object, change);
+  }
+
+  /** Removes an object past the API, whatever its finalizers. */
+  remove(plural: Plural, namespace: string | undefined, name: string): void {
+    const object = this.#state.store.get(plural, namespace, name);
+    if (object) this.#state.store.remove(plural, object as never);
+  }
+
+  // --- for the emulator
+
+  /** One step of each controller. @returns whether anything changed */
+  reconcile(): boolean {
+    const state = this.#state;
+    const { revision } = state.store;
+    if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
+    state.takeWakeTime();
+    manageNodes(state);
+    collectGarbage(state);
+    runJobSets(state);
+    runJobs(state);
+    schedulePods(state);
+    runKubelets(state);
+    this.#wakeAt = state.takeWakeTime();
+    this.#settledAt = state.store.revision === revision ? revision : -1;
+    return state.store.revision !== revision;
+  }
+
+  /** As the Container API describes it. */
+  describe(): ClusterDescription {
+    const { endpoints, spec } = this;
+    const hasIp = spec.hasIpEndpoints ?? true;
+    const ip = spec.isPrivate ? { privateEndpoint: endpoints.ip } : { publicEndpoint: endpoints.ip };
+    return {
+      name: this.shortName,
+      location: this.location,
+      zone: this.location,
+      status: spec.status ?? 'RUNNING',
+      endpoint: hasIp ? endpoints.ip : endpoints.dns,
+      masterAuth: { clusterCaCertificate: Buffer.from(endpoints.ca).toString('base64') },
+      controlPlaneEndpointsConfig: {
+        dnsEndpointConfig: {
+          // Set always: whether it may be used is in allowExternalTraffic.
+          endpoint: endpoints.dns,
+          ...(spec.allowsExternalDns && { allowExternalTraffic: true }),
+        },
+        ipEndpointsConfig: {
+          enabled: hasIp,
+          ...(hasIp && { enablePublicEndpoint: !spec.isPrivate, ...ip }),
+        },
+      },
+      privateClusterConfig: hasIp ? { ...ip, ...(spec.isPrivate && { enablePrivateEndpoint: true }) } : {},
+      ...(spec.isAutopilot && { autopilot: { enabled: true } }),
+      currentMasterVersion: '1.36.3-gke.1000',
+      initialClusterVersion: '1.36.3-gke.1000',
+      currentNodeCount: this.#state.store.list('nodes').length,
+      nodePools: this.describePools(),
+      selfLink: `https://container.googleapis.com/v1/${this.name}`,
+    };
+  }
+
+  describePools(): ClusterDescription[] {
+    return [...this.#pools].map(([name, { options, zone, machineType }]) => ({
+      name,
+      location: zone,
+      status: 'RUNNING',
+      config: { machineType, diskSizeGb: 100, labels: options.labels ?? {} },
+      initialNodeCount: options.nodes ?? 0,
+      locations: [zone],
+      version: '1.36.3-gke.1000',
+      management: { autoUpgrade: true, autoRepair: true },
+    }));
+  }
+
+  #addPool(pool: string, options: PoolOptions, isTpu: boolean): string[] {
+    const { random } = this.#context;
+    const zone = options.zone ?? (/-[a-z]$/.test(this.location) ? this.location : `${this.location}-a`);
+    const machineType = options.machineType ?? 'e2-standard-4';
+    const group: InstanceGroup = {
+      pool,
+      cluster: this.name,
+      state: this.#state,
+      isAtomic: options.isAtomic ?? false,
+      repair: {
+        stopSeconds: options.stopSeconds ?? 30,
+        repairDelaySeconds: options.repairDelaySeconds ?? 120,
+        nodeObject: options.nodeObject ?? 'reregistered',
+        isDisabled: options.isRepairDisabled ?? false,
+      },
+      replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
+    };
+    const prefix = toNamePrefix(random, this.shortName, pool, isTpu);
+    this.#pools.set(pool, { options, group, prefix, zone, machineType });
+    return Array.from({ length: options.nodes ?? 2 }, () => this.joinNode(pool)).sort();
+  }
+
+  #requirePool(pool: string): EmulatedPool {
+    const found = this.#pools.get(pool);
+    if (!found) throw new Error(`no pool ${pool}`);
+    return found;
+  }
+
+  #register(instance: Instance, pool: string, options: PoolOptions): void {
+    const { id, name, project, zone } = instance;
+    const number = this.#nodeCount++;
+    const node = toNode({
+      name,
+      pool,
+      project,
+      zone,
+      instanceId: id,
+      options,
+      time: this.#state.time(),
+      number,
+    });
+    this.#state.create('nodes', node);
+  }
+
+  /** Another machine runs under the name: what ran on the old one is lost. */
+  #replaced(instance: Instance, pool: string, nodeObject: RepairBehaviour['nodeObject']): void {
+    const state = this.#state;
+    for (const pod of state.store.lookup('pods', 'node', instance.name)) discardPod(state, pod);
+    const node = state.store.get('nodes', undefined, instance.name);
+    if (node && nodeObject === 'survives') {
+      state.update('nodes', node, (draft) => {
+        draft.metadata.annotations = {
+          ...draft.metadata.annotations,
+          'container.googleapis.com/instance_id': instance.id,
+        };
+      });
+      wakeNode(state, instance.name);
+      return;
+    }
+    if (node) state.store.remove('nodes', node);
+    state.silentNodes.delete(instance.name);
+    this.#register(instance, pool, this.#requirePool(pool).options);
+  }
+
+  #must({ status, body }: { status: number; body: unknown }): unknown {
+    if (status >= 400) throw new Error(`the emulated API answered ${status}: ${JSON.stringify(body)}`);
+    return body;
+  }
+}

@@ -1,0 +1,55 @@
+import type { ClusterState } from './cluster-state.ts';
+import type { Pod } from './objects.ts';
+
+export const EXCLUSIVE_TOPOLOGY = 'alpha.jobset.sigs.k8s.io/exclusive-topology';
+const JOB_KEY = 'jobset.sigs.k8s.io/job-key';
+const INDEX = 'batch.kubernetes.io/job-completion-index';
+
+/**
+ * Places a new pod as JobSet's pod webhook does where its JobSet asks for exclusive placement: the leader keeps its
+ * Job together and others away, each follower goes where its leader is.
+ * @returns false where the webhook refuses: a follower's leader is not scheduled yet, or is another attempt's
+ */
+export function placeExclusively(state: ClusterState, pod: Pod): boolean {
+  const topologyKey = pod.metadata.annotations?.[EXCLUSIVE_TOPOLOGY];
+  const jobKey = pod.metadata.labels?.[JOB_KEY];
+  if (!topologyKey || !jobKey) return true;
+  if (pod.metadata.annotations?.[INDEX] === '0') {
+    addLeaderAffinity(pod, topologyKey, jobKey);
+    return true;
+  }
+  const value = findLeaderTopology(state, pod, topologyKey);
+  if (value === undefined) return false;
+  pod.spec.nodeSelector = { ...pod.spec.nodeSelector, [topologyKey]: value };
+  return true;
+}
+
+function addLeaderAffinity(pod: Pod, topologyKey: string, jobKey: string): void {
+  const affinity = (pod.spec.affinity ??= {});
+  const together = { key: JOB_KEY, operator: 'In', values: [jobKey] };
+  const apart = [
+    { key: JOB_KEY, operator: 'Exists' },
+    { key: JOB_KEY, operator: 'NotIn', values: [jobKey] },
+  ];
+  const podAffinity = (affinity.podAffinity ??= {});
+  podAffinity.requiredDuringSchedulingIgnoredDuringExecution = [
+    ...(podAffinity.requiredDuringSchedulingIgnoredDuringExecution ?? []),
+    { labelSelector: { matchExpressions: [together] }, topologyKey, namespaceSelector: {} },
+  ];
+  const podAntiAffinity = (affinity.podAntiAffinity ??= {});
+  podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution = [
+    ...(podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution ?? []),
+    { labelSelector: { matchExpressions: apart }, topologyKey, namespaceSelector: {} },
+  ];
+}
+
+function findLeaderTopology(state: ClusterState, follower: Pod, topologyKey: string): string | undefined {
+  const owner = follower.metadata.ownerReferences?.[0]?.uid ?? '';
+  const leaders = state.store
+    .lookup('pods', 'owner', owner)
+    .filter((pod) => pod.metadata.annotations?.[INDEX] === '0');
+  const [leader, ...others] = leaders;
+  // While a deleted leader still ends, there are two, and the webhook refuses to choose.
+  if (!leader?.spec.nodeName || others.length > 0) return undefined;
+  return state.store.get('nodes', undefined, leader.spec.nodeName)?.metadata.labels?.[topologyKey];
+}

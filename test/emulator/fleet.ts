@@ -1,0 +1,191 @@
+import type { ClusterState } from './cluster-state.ts';
+import { silenceNode } from './node-lifecycle.ts';
+import { toTime } from './objects.ts';
+import type { Random } from './random.ts';
+
+/** A VM. Its name stays, its id is another one after each repair. */
+export interface Instance {
+  id: string;
+  name: string;
+  project: string;
+  zone: string;
+  machineType: string;
+  status: 'RUNNING' | 'STOPPING';
+  createdAt: number;
+  group: InstanceGroup;
+}
+
+/** The managed instance group of a node pool. */
+export interface InstanceGroup {
+  pool: string;
+  cluster: string;
+  state: ClusterState;
+  /** A multi-host slice is one unit: a lost machine has all of them made anew. */
+  isAtomic: boolean;
+  repair: RepairBehaviour;
+  /** Called with each machine that was made anew, and what becomes of its Node object. */
+  replaced: (instance: Instance, nodeObject: RepairBehaviour['nodeObject']) => void;
+}
+
+export interface RepairBehaviour {
+  /** From the accepted deletion until the machine answers 404. */
+  stopSeconds: number;
+  /** From the accepted deletion until its replacement runs. */
+  repairDelaySeconds: number;
+  /** Whether the Node object is deleted and registered anew, or survives and has its annotation rewritten. */
+  nodeObject: 'reregistered' | 'survives';
+  /** Switched off (DO_NOTHING): nothing comes back. */
+  isDisabled?: boolean;
+}
+
+export interface Operation {
+  id: string;
+  name: string;
+  project: string;
+  zone: string;
+  targetId: string;
+  targetName: string;
+  requestId: string | undefined;
+  startedAt: number;
+  endsAt: number;
+  user: string;
+}
+
+interface Repair {
+  group: InstanceGroup;
+  gone: { at: number; isGone: boolean };
+  backAt: number;
+  instances: Instance[];
+}
+
+/** All VMs of all projects, and the instance groups that bring lost ones back. */
+export class Fleet {
+  readonly operations: Operation[] = [];
+  /** Ids of machines that were deleted through the API, in order, each with the operation that did it. */
+  readonly deletions: { instance: Instance; operation: Operation }[] = [];
+  readonly #instances = new Map<string, Instance>();
+  readonly #byId = new Map<string, Instance>();
+  #repairs: Repair[] = [];
+  readonly #now: () => number;
+  readonly #random: Random;
+
+  constructor(now: () => number, random: Random) {
+    this.#now = now;
+    this.#random = random;
+  }
+
+  list(project?: string, zone?: string): Instance[] {
+    return [...this.#instances.values()].filter(
+      (each) => (!project || each.project === project) && (!zone || each.zone === zone),
+    );
+  }
+
+  /** Finds by name, or by numeric id: a replaced machine's id finds nothing. */
+  find(project: string, zone: string, nameOrId: string): Instance | undefined {
+    const found = this.#byId.get(nameOrId) ?? this.#instances.get(toKey(project, zone, nameOrId));
+    return found?.project === project && found.zone === zone ? found : undefined;
+  }
+
+  add(details: Omit<Instance, 'id' | 'status' | 'createdAt'>): Instance {
+    const instance: Instance = {
+      ...details,
+      id: this.#random.numericId(),
+      status: 'RUNNING',
+      createdAt: this.#now(),
+    };
+    this.#instances.set(toKey(instance.project, instance.zone, instance.name), instance);
+    this.#byId.set(instance.id, instance);
+    return instance;
+  }
+
+  /** Accepts a deletion: the machine stops at once, and its group begins to bring it back. */
+  delete(instance: Instance, requestId: string | undefined, user: string): Operation {
+    const now = this.#now();
+    const { repair } = instance.group;
+    const operation: Operation = {
+      id: this.#random.numericId(),
+      name: `operation-${now}-${this.#random.pick('0123456789abcdef', 13)}`,
+      project: instance.project,
+      zone: instance.zone,
+      targetId: instance.id,
+      targetName: instance.name,
+      requestId,
+      startedAt: now,
+      endsAt: now + repair.stopSeconds * 1000,
+      user,
+    };
+    this.operations.push(operation);
+    this.deletions.push({ instance: { ...instance }, operation });
+    this.#recreate(instance.group.isAtomic ? this.#membersOf(instance.group) : [instance]);
+    return operation;
+  }
+
+  /** Puts another machine behind a name at once, as GKE does by itself now and then. */
+  replace(instance: Instance, nodeObject: RepairBehaviour['nodeObject']): Instance {
+    const { group, name, project, zone, machineType } = instance;
+    this.#remove(instance);
+    const next = this.add({ name, project, zone, machineType, group });
+    group.replaced(next, nodeObject);
+    return next;
+  }
+
+  /** Carries out what is due. @returns whether anything was */
+  reconcile(): boolean {
+    const now = this.#now();
+    let hasChanged = false;
+    for (const repair of this.#repairs) {
+      if (!repair.gone.isGone && repair.gone.at <= now) {
+        repair.gone.isGone = true;
+        for (const instance of repair.instances) this.#remove(instance);
+        hasChanged = true;
+      }
+      if (repair.backAt > now) continue;
+      hasChanged = true;
+      for (const { name, project, zone, machineType, group } of repair.instances)
+        group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
+    }
+    this.#repairs = this.#repairs.filter((repair) => repair.backAt > now);
+    return hasChanged;
+  }
+
+  findOperation(project: string, zone: string, name: string): Operation | undefined {
+    return this.operations.find(
+      (each) => each.project === project && each.zone === zone && (each.name === name || each.id === name),
+    );
+  }
+
+  #membersOf(group: InstanceGroup): Instance[] {
+    return this.list().filter((each) => each.group === group && each.status === 'RUNNING');
+  }
+
+  #recreate(instances: Instance[]): void {
+    const [first] = instances;
+    if (!first) return;
+    const { group } = first;
+    for (const instance of instances) {
+      instance.status = 'STOPPING';
+      silenceNode(group.state, instance.name);
+    }
+    const now = this.#now();
+    const { stopSeconds, repairDelaySeconds, isDisabled } = group.repair;
+    this.#repairs.push({
+      group,
+      instances,
+      gone: { at: now + stopSeconds * 1000, isGone: false },
+      backAt: isDisabled ? Infinity : now + Math.max(stopSeconds, repairDelaySeconds) * 1000,
+    });
+  }
+
+  #remove(instance: Instance): void {
+    this.#instances.delete(toKey(instance.project, instance.zone, instance.name));
+    this.#byId.delete(instance.id);
+  }
+}
+
+function toKey(project: string, zone: string, name: string): string {
+  return `${project}/${zone}/${name}`;
+}
+
+export function toInstanceTime(milliseconds: number): string {
+  return toTime(milliseconds).replace('Z', '.000-00:00');
+}

@@ -1,0 +1,75 @@
+import type { ClusterState } from './cluster-state.ts';
+import { deleteObject } from './deletion.ts';
+import { isPodLive, setCondition } from './objects.ts';
+import type { Condition, Pod } from './objects.ts';
+
+/**
+ * Runs pods on the nodes whose kubelet is alive: a bound pod is Running and Ready, a deleted one reports Failed and
+ * is then removed. On a dead node nothing ever happens.
+ */
+export function runKubelets(state: ClusterState): void {
+  for (const pod of state.store.list('pods')) {
+    const { nodeName } = pod.spec;
+    if (!nodeName || !state.isKubeletAlive(nodeName)) continue;
+    if (pod.metadata.deletionTimestamp) endPod(state, pod);
+    else if (pod.status.phase === 'Pending') startPod(state, pod);
+  }
+}
+
+/** Ends a pod's containers as the kubelet reports it. */
+export function finishPod(
+  state: ClusterState,
+  pod: Pod,
+  phase: 'Succeeded' | 'Failed',
+  exitCode: number,
+): Pod {
+  return state.update('pods', pod, (draft) => {
+    const time = state.time();
+    const reason = phase === 'Succeeded' ? 'PodCompleted' : 'PodFailed';
+    draft.status.phase = phase;
+    const conditions = (draft.status.conditions ??= []);
+    for (const type of ['Ready', 'ContainersReady'])
+      setCondition(conditions, { type, status: 'False', reason }, time);
+    draft.status.containerStatuses = draft.spec.containers.map(({ name, image }) => ({
+      name,
+      image,
+      imageID: '',
+      ready: false,
+      restartCount: 0,
+      started: false,
+      state: { terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', finishedAt: time } },
+    }));
+  });
+}
+
+function startPod(state: ClusterState, pod: Pod): void {
+  state.update('pods', pod, (draft) => {
+    const time = state.time();
+    draft.status.phase = 'Running';
+    draft.status.startTime = time;
+    const conditions: Condition[] = (draft.status.conditions ??= []);
+    for (const type of ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady'])
+      setCondition(conditions, { type, status: 'True' }, time);
+    const node = state.store.get('nodes', undefined, pod.spec.nodeName ?? '');
+    const hostIP = node?.status.addresses?.find((each) => each.type === 'InternalIP')?.address;
+    if (hostIP) Object.assign(draft.status, { hostIP, podIP: hostIP });
+    draft.status.containerStatuses = draft.spec.containers.map(({ name, image }) => ({
+      name,
+      image,
+      imageID: image,
+      ready: true,
+      restartCount: 0,
+      started: true,
+      state: { running: { startedAt: time } },
+    }));
+  });
+}
+
+/** SIGTERM ended it, however long it might have taken; with its phase reported the object may go. */
+function endPod(state: ClusterState, pod: Pod): void {
+  // Read again: counting it may have removed the finalizer, and so the pod, within this step.
+  const current = state.store.get('pods', pod.metadata.namespace, pod.metadata.name);
+  if (current?.metadata.uid !== pod.metadata.uid) return;
+  if (isPodLive(current)) finishPod(state, current, 'Failed', 137);
+  else deleteObject(state, 'pods', current, { gracePeriodSeconds: 0 });
+}

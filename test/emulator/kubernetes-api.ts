@@ -1,0 +1,115 @@
+import { ApiStatus, forbidden, methodNotAllowed, unauthorized } from './api-status.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { answerDiscovery } from './discovery.ts';
+import { splitPath, toJsonResponse, toTextResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+import { parseKubernetesRequest } from './kubernetes-request.ts';
+import type { KubernetesRequest, Verb } from './kubernetes-request.ts';
+import { Lister, readObject } from './kubernetes-read.ts';
+import {
+  createObject,
+  patchObject,
+  removeCollection,
+  removeObject,
+  replaceObject,
+} from './kubernetes-write.ts';
+import { watchObjects } from './watch.ts';
+
+/** What a user may not do; what is left out matches everything. */
+export interface Denial {
+  user?: string;
+  verb?: Verb;
+  /** With the subresource: `pods/eviction`. */
+  resource?: string;
+  namespace?: string;
+  name?: string;
+}
+
+/** The API server of one cluster, without a socket. */
+export class KubernetesApi {
+  readonly denials: Denial[] = [];
+  readonly #state: ClusterState;
+  readonly #lister = new Lister();
+  readonly #authenticate: (authorization: string | undefined) => string | undefined;
+
+  /** `authenticate` gives the user that an Authorization header stands for. */
+  constructor(state: ClusterState, authenticate: (authorization: string | undefined) => string | undefined) {
+    this.#state = state;
+    this.#authenticate = authenticate;
+  }
+
+  expireContinueTokens(): void {
+    this.#lister.expireContinueTokens();
+  }
+
+  handle(request: HttpRequest): HttpResponse {
+    const response = this.#answer(request);
+    const headers = {
+      'cache-control': 'no-cache, private',
+      date: new Date(this.#state.now()).toUTCString(),
+      ...response.headers,
+    };
+    return { ...response, headers };
+  }
+
+  #answer(request: HttpRequest): HttpResponse {
+    try {
+      const user = this.#authenticate(request.headers['authorization']);
+      if (user === undefined) throw unauthorized();
+      const discovered = request.method === 'GET' && answerDiscovery(splitPath(request.path).pathname);
+      if (discovered) return discovered;
+      const parsed = parseKubernetesRequest(request, user);
+      if (!parsed) return toTextResponse(404, '404 page not found\n');
+      if (parsed === 'method_not_allowed') throw methodNotAllowed();
+      this.#assertAllowed(parsed);
+      return this.#dispatch(parsed);
+    } catch (error) {
+      if (!(error instanceof ApiStatus)) throw error;
+      const retryAfter = error.details?.retryAfterSeconds;
+      return toJsonResponse(
+        error.code,
+        error,
+        retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) },
+      );
+    }
+  }
+
+  #dispatch(request: KubernetesRequest): HttpResponse {
+    const state = this.#state;
+    switch (request.verb) {
+      case 'get':
+        return readObject(state, request);
+      case 'list':
+        return this.#lister.list(state, request);
+      case 'watch':
+        return watchObjects(state, request);
+      case 'create':
+        return createObject(state, request);
+      case 'update':
+        return replaceObject(state, request);
+      case 'patch':
+        return patchObject(state, request);
+      case 'delete':
+        return removeObject(state, request);
+      case 'deletecollection':
+        return removeCollection(state, request);
+    }
+  }
+
+  #assertAllowed({ verb, resource, subresource, namespace, name, user }: KubernetesRequest): void {
+    const attributes = {
+      user,
+      verb,
+      group: resource.group,
+      resource: subresource ? `${resource.plural}/${subresource}` : resource.plural,
+      namespace,
+      name,
+    };
+    const isDenied = this.denials.some((denial) =>
+      (['user', 'verb', 'resource', 'namespace', 'name'] as const).every(
+        (key) => denial[key] === undefined || denial[key] === attributes[key],
+      ),
+    );
+    if (isDenied) throw forbidden(attributes);
+  }
+}

@@ -1,0 +1,198 @@
+import { cloneJson, controllerOf, isEqualJson } from './objects.ts';
+import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod } from './objects.ts';
+
+/** The kinds kept, by the plural that names them in a path. */
+export interface StoredObjects {
+  namespaces: KubernetesObject;
+  nodes: Node;
+  pods: Pod;
+  events: Event;
+  jobs: Job;
+  leases: Lease;
+  jobsets: JobSet;
+}
+
+export type Plural = keyof StoredObjects;
+
+export interface Change {
+  revision: number;
+  plural: Plural;
+  type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  object: KubernetesObject;
+  previous: KubernetesObject | undefined;
+}
+
+/** So many changes a watch may lie behind before it is told to list again. */
+const KEPT_CHANGES = 20_000;
+
+/**
+ * What etcd is to a cluster: objects by kind, namespace and name, one revision counter over all of them, and the
+ * latest changes for watches. Objects in it are immutable; a write replaces the whole object.
+ */
+export class ObjectStore {
+  #revision = 1000;
+  #changes: Change[] = [];
+  readonly #listeners = new Set<(change: Change) => void>();
+  readonly #tables: { [P in Plural]: Table<StoredObjects[P]> } = {
+    namespaces: new Table<KubernetesObject>({}),
+    nodes: new Table<Node>({ pool: (node) => node.metadata.labels?.['cloud.google.com/gke-nodepool'] }),
+    pods: new Table<Pod>({
+      node: (pod) => pod.spec.nodeName,
+      owner: ownerUid,
+      unbound: (pod) => (pod.spec.nodeName ? undefined : 'yes'),
+      terminating: (pod) => (pod.metadata.deletionTimestamp ? 'yes' : undefined),
+    }),
+    events: new Table<Event>({}),
+    jobs: new Table<Job>({ owner: ownerUid }),
+    leases: new Table<Lease>({}),
+    jobsets: new Table<JobSet>({}),
+  };
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get<P extends Plural>(
+    plural: P,
+    namespace: string | undefined,
+    name: string,
+  ): StoredObjects[P] | undefined {
+    return this.#table(plural).objects.get(toKey(namespace, name));
+  }
+
+  /** Lists in the order of etcd's keys: namespace, then name. */
+  list<P extends Plural>(plural: P, namespace?: string): StoredObjects[P][] {
+    const table = this.#table(plural);
+    const all = table.sorted();
+    return namespace ? all.filter((object) => object.metadata.namespace === namespace) : all;
+  }
+
+  /** Lists by an index ("pool" of nodes; "node", "owner", "unbound", "terminating" of pods; "owner" of jobs). */
+  lookup<P extends Plural>(plural: P, index: string, value: string): StoredObjects[P][] {
+    const table = this.#table(plural);
+    const keys = table.index(index).get(value);
+    if (!keys) return [];
+    return [...keys].sort().map((key) => table.objects.get(key) as StoredObjects[P]);
+  }
+
+  /** Stores an object that nobody else holds, under the next revision. */
+  put<P extends Plural>(plural: P, object: StoredObjects[P]): StoredObjects[P] {
+    const key = toKey(object.metadata.namespace, object.metadata.name);
+    const previous = this.#table(plural).objects.get(key);
+    object.metadata.resourceVersion = String(++this.#revision);
+    this.#table(plural).set(key, object);
+    this.#record({ plural, type: previous ? 'MODIFIED' : 'ADDED', object, previous });
+    return object;
+  }
+
+  /** Changes a copy and stores it, or stores nothing where nothing changed. The object must be the stored one. */
+  update<P extends Plural>(
+    plural: P,
+    object: StoredObjects[P],
+    change: (draft: StoredObjects[P]) => void,
+  ): StoredObjects[P] {
+    const { namespace, name } = object.metadata;
+    // A controller that works on what it read before an own write would undo that write.
+    if (this.get(plural, namespace, name) !== object)
+      throw new Error(`stale write to ${plural} ${toKey(namespace, name)}`);
+    const draft = cloneJson(object);
+    change(draft);
+    if (isEqualJson(draft, object)) return object;
+    return this.put(plural, draft);
+  }
+
+  remove<P extends Plural>(plural: P, object: StoredObjects[P]): void {
+    const key = toKey(object.metadata.namespace, object.metadata.name);
+    const previous = this.#table(plural).objects.get(key);
+    if (!previous) return;
+    this.#table(plural).delete(key);
+    this.#revision += 1;
+    const last = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(this.#revision) } };
+    this.#record({ plural, type: 'DELETED', object: last, previous });
+  }
+
+  /** The changes after a revision, or undefined where they are no longer kept. */
+  changesSince(revision: number): Change[] | undefined {
+    const first = this.#changes[0];
+    if (first && revision < first.revision - 1) return undefined;
+    return this.#changes.filter((change) => change.revision > revision);
+  }
+
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #table<P extends Plural>(plural: P): Table<StoredObjects[P]> {
+    return this.#tables[plural];
+  }
+
+  #record(change: Omit<Change, 'revision'>): void {
+    const recorded = { ...change, revision: this.#revision };
+    this.#changes.push(recorded);
+    if (this.#changes.length > 2 * KEPT_CHANGES) this.#changes = this.#changes.slice(-KEPT_CHANGES);
+    for (const listener of this.#listeners) listener(recorded);
+  }
+}
+
+class Table<T extends KubernetesObject> {
+  readonly objects = new Map<string, T>();
+  readonly #indexes = new Map<
+    string,
+    { value: (object: T) => string | undefined; keys: Map<string, Set<string>> }
+  >();
+  #sorted: T[] | undefined;
+
+  constructor(indexes: Record<string, (object: T) => string | undefined>) {
+    for (const [name, value] of Object.entries(indexes)) this.#indexes.set(name, { value, keys: new Map() });
+  }
+
+  set(key: string, object: T): void {
+    const previous = this.objects.get(key);
+    for (const { value, keys } of this.#indexes.values()) {
+      const before = previous && value(previous);
+      const after = value(object);
+      if (before === after) continue;
+      if (before !== undefined) keys.get(before)?.delete(key);
+      if (after === undefined) continue;
+      const set = keys.get(after);
+      if (set) set.add(key);
+      else keys.set(after, new Set([key]));
+    }
+    this.objects.set(key, object);
+    this.#sorted = undefined;
+  }
+
+  delete(key: string): void {
+    const previous = this.objects.get(key);
+    if (!previous) return;
+    for (const { value, keys } of this.#indexes.values()) {
+      const before = value(previous);
+      if (before === undefined) continue;
+      const set = keys.get(before);
+      set?.delete(key);
+      if (set?.size === 0) keys.delete(before);
+    }
+    this.objects.delete(key);
+    this.#sorted = undefined;
+  }
+
+  index(name: string): Map<string, Set<string>> {
+    const index = this.#indexes.get(name);
+    if (!index) throw new Error(`no index ${name}`);
+    return index.keys;
+  }
+
+  sorted(): T[] {
+    this.#sorted ??= [...this.objects.keys()].sort().map((key) => this.objects.get(key) as T);
+    return this.#sorted;
+  }
+}
+
+function toKey(namespace: string | undefined, name: string): string {
+  return `${namespace ?? ''}/${name}`;
+}
+
+function ownerUid(object: KubernetesObject): string | undefined {
+  return controllerOf(object)?.uid;
+}

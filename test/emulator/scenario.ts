@@ -1,0 +1,57 @@
+import type { EmulatedCluster } from './cluster.ts';
+import type { Emulator } from './emulator.ts';
+
+export const DEMO_CLUSTER = 'projects/demo-project/locations/us-central1/clusters/demo';
+
+export interface DemoOptions {
+  /** A third, free slice. */
+  hasSliceC?: boolean;
+  paddingBytes?: number;
+}
+
+/**
+ * Builds the world of the demo: two TPU v6e slices of 16 machines, a CPU pool, and the JobSet `default/train`, which
+ * runs on slice-a and may move to slice-b.
+ */
+export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): EmulatedCluster {
+  const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
+  addSystemNamespace(cluster);
+  const padding = options.paddingBytes === undefined ? {} : { paddingBytes: options.paddingBytes };
+  cluster.addTpuSlice('slice-a', padding);
+  cluster.addTpuSlice('slice-b', padding);
+  if (options.hasSliceC) cluster.addTpuSlice('slice-c', padding);
+  cluster.addPool('default-pool', padding);
+  cluster.addJobSet({
+    name: 'train',
+    exclusiveTopology: 'cloud.google.com/gke-nodepool',
+    failurePolicy: { maxRestarts: 3 },
+    replicatedJobs: [
+      {
+        name: 'workers',
+        replicas: 1,
+        parallelism: 16,
+        backoffLimit: 0,
+        nodeSelector: {
+          'cloud.google.com/gke-tpu-accelerator': 'tpu-v6e-slice',
+          'cloud.google.com/gke-tpu-topology': '8x8',
+        },
+      },
+    ],
+  });
+  emulator.settle();
+  return cluster;
+}
+
+/** What is deployed into a cluster beforehand: the namespace of the Leases, and the one that people annotate. */
+export function addSystemNamespace(cluster: EmulatedCluster): void {
+  cluster.addNamespace('autometric-failover-system');
+  const lease = {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { name: 'cluster', namespace: 'autometric-failover-system' },
+    spec: {},
+  };
+  const path = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
+  const { status, body } = cluster.ask('POST', path, lease);
+  if (status !== 201) throw new Error(`the Lease "cluster" was not created: ${JSON.stringify(body)}`);
+}

@@ -1,0 +1,237 @@
+import type { ClusterState } from './cluster-state.ts';
+import { isPodLive, setCondition } from './objects.ts';
+import type { Affinity, Node, Pod, PodAffinityTerm, PodSpec, Taint, Toleration } from './objects.ts';
+import { matchesLabels, toRequirements } from './selectors.ts';
+
+/**
+ * Binds pending pods to nodes as kube-scheduler does, as far as accelerator jobs need it: node selector and affinity,
+ * cordon, taints, whole accelerators, required pod affinity and anti-affinity. Deterministic: pods by age and name,
+ * nodes by pool and name, so that slice-a fills up before slice-b.
+ */
+export function schedulePods(state: ClusterState): void {
+  const pending = state.store
+    .lookup('pods', 'unbound', 'yes')
+    .filter((pod) => pod.status.phase === 'Pending' && !pod.metadata.deletionTimestamp)
+    .sort((a, b) => compareText(a.metadata.creationTimestamp, b.metadata.creationTimestamp));
+  if (pending.length === 0) return;
+  const pass = new SchedulingPass(state);
+  for (const pod of pending) pass.schedule(pod);
+}
+
+/** Whether nodes would take the pod as far as the pod's own wishes, cordons and taints go. */
+export function explainUnfit(node: Node, spec: PodSpec): string | undefined {
+  if (!matchesNodeSelection(node, spec)) return "node(s) didn't match Pod's node affinity/selector";
+  const tolerations = spec.tolerations ?? [];
+  if (node.spec.unschedulable && !isTolerated(UNSCHEDULABLE, tolerations))
+    return 'node(s) were unschedulable';
+  const taint = node.spec.taints?.find(
+    (each) => each.effect !== 'PreferNoSchedule' && !isTolerated(each, tolerations),
+  );
+  return taint && `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
+}
+
+export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {
+  return tolerations.some((each) => {
+    if (each.effect && each.effect !== taint.effect) return false;
+    if (!each.key) return each.operator === 'Exists';
+    if (each.key !== taint.key) return false;
+    return each.operator === 'Exists' || (each.value ?? '') === (taint.value ?? '');
+  });
+}
+
+const UNSCHEDULABLE: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
+
+class SchedulingPass {
+  readonly #state: ClusterState;
+  readonly #nodes: Node[];
+  /** What is taken of a node's countable resources, by node name. */
+  readonly #taken = new Map<string, Record<string, number>>();
+  /** For pods that ask for the same: the nodes that suit them, and how many of these are known to be full. */
+  readonly #suitable = new Map<string, { nodes: Node[]; next: number; reasons: Map<string, number> }>();
+  /** Bound pods with the labels that affinity looks at. */
+  readonly #bound: Pod[];
+  readonly #exclusive: Pod[];
+
+  constructor(state: ClusterState) {
+    this.#state = state;
+    const poolOf = (node: Node) => node.metadata.labels?.['cloud.google.com/gke-nodepool'] ?? '';
+    this.#nodes = [...state.store.list('nodes')].sort((a, b) => compareText(poolOf(a), poolOf(b)));
+    this.#bound = state.store.list('pods').filter((pod) => pod.spec.nodeName && isPodLive(pod));
+    this.#exclusive = this.#bound.filter((pod) => pod.spec.affinity?.podAntiAffinity);
+    for (const pod of this.#bound) this.#take(pod.spec.nodeName ?? '', pod.spec);
+  }
+
+  schedule(pod: Pod): void {
+    const candidates = this.#findSuitable(pod.spec);
+    const reasons = new Map(candidates.reasons);
+    const affinity = new AffinityCheck(pod, this.#bound, this.#exclusive, (name) => this.#nodeOf(name));
+    let full = candidates.next;
+    for (let index = candidates.next; index < candidates.nodes.length; index++) {
+      const node = candidates.nodes[index] as Node;
+      if (!this.#hasRoom(node, pod.spec)) {
+        // Full from the front on: the next pod that asks for the same need not look there again.
+        if (index === candidates.next) candidates.next += 1;
+        full += 1;
+        continue;
+      }
+      const refusal = affinity.explainRefusal(node);
+      if (refusal) {
+        reasons.set(refusal, (reasons.get(refusal) ?? 0) + 1);
+        continue;
+      }
+      this.#bind(pod, node);
+      return;
+    }
+    if (full > 0) reasons.set('Insufficient accelerators', full);
+    this.#reject(pod, reasons);
+  }
+
+  #nodeOf(name: string | undefined): Node | undefined {
+    return name === undefined ? undefined : this.#state.store.get('nodes', undefined, name);
+  }
+
+  #findSuitable(spec: PodSpec): { nodes: Node[]; next: number; reasons: Map<string, number> } {
+    const { nodeSelector, affinity, tolerations } = spec;
+    const key = JSON.stringify([nodeSelector, affinity?.nodeAffinity, tolerations, toRequests(spec)]);
+    let suitable = this.#suitable.get(key);
+    if (!suitable) {
+      suitable = { nodes: [], next: 0, reasons: new Map() };
+      for (const node of this.#nodes) {
+        const why = explainUnfit(node, spec);
+        if (why === undefined) suitable.nodes.push(node);
+        else suitable.reasons.set(why, (suitable.reasons.get(why) ?? 0) + 1);
+      }
+      this.#suitable.set(key, suitable);
+    }
+    return suitable;
+  }
+
+  #hasRoom(node: Node, spec: PodSpec): boolean {
+    const taken = this.#taken.get(node.metadata.name) ?? {};
+    return Object.entries(toRequests(spec)).every(([resource, count]) => {
+      const available = Number(node.status.allocatable?.[resource] ?? 0);
+      return (taken[resource] ?? 0) + count <= available;
+    });
+  }
+
+  #take(nodeName: string, spec: PodSpec): void {
+    const taken = this.#taken.get(nodeName) ?? {};
+    for (const [resource, count] of Object.entries(toRequests(spec)))
+      taken[resource] = (taken[resource] ?? 0) + count;
+    this.#taken.set(nodeName, taken);
+  }
+
+  #bind(pod: Pod, node: Node): void {
+    const bound = this.#state.update('pods', pod, (draft) => {
+      draft.spec.nodeName = node.metadata.name;
+      const conditions = (draft.status.conditions ??= []).filter((each) => each.type !== 'PodScheduled');
+      setCondition(conditions, { type: 'PodScheduled', status: 'True' }, this.#state.time());
+      draft.status.conditions = conditions;
+    });
+    this.#take(node.metadata.name, bound.spec);
+    this.#bound.push(bound);
+    if (bound.spec.affinity?.podAntiAffinity) this.#exclusive.push(bound);
+  }
+
+  #reject(pod: Pod, reasons: Map<string, number>): void {
+    const list = [...reasons].map(([reason, count]) => `${count} ${reason}`).sort();
+    const message = `0/${this.#nodes.length} nodes are available: ${list.join(', ')}.`;
+    const previous = pod.status.conditions?.find((each) => each.type === 'PodScheduled');
+    if (previous?.message === message) return;
+    this.#state.update('pods', pod, (draft) => {
+      const condition = { type: 'PodScheduled', status: 'False' as const, reason: 'Unschedulable', message };
+      setCondition((draft.status.conditions ??= []), condition, this.#state.time());
+    });
+    if (!previous) this.#state.recordEvent(pod, 'default-scheduler', 'Warning', 'FailedScheduling', message);
+  }
+}
+
+/** Required affinity between pods, by topology, as JobSet's exclusive placement asks for it. */
+class AffinityCheck {
+  readonly #wanted: { term: PodAffinityTerm; domains: Set<string>; isFirst: boolean }[];
+  readonly #unwanted: { term: PodAffinityTerm; domains: Set<string> }[];
+
+  constructor(
+    pod: Pod,
+    bound: Pod[],
+    exclusive: Pod[],
+    nodeOf: (name: string | undefined) => Node | undefined,
+  ) {
+    const { podAffinity, podAntiAffinity } = pod.spec.affinity ?? ({} as Affinity);
+    const domainOf = (each: Pod, key: string) => nodeOf(each.spec.nodeName)?.metadata.labels?.[key];
+    const findDomains = (term: PodAffinityTerm, pods: Pod[]) => {
+      const domains = new Set<string>();
+      for (const each of pods) {
+        if (!isSelectedBy(term, each, pod)) continue;
+        const domain = domainOf(each, term.topologyKey);
+        if (domain !== undefined) domains.add(domain);
+      }
+      return domains;
+    };
+    this.#wanted = (podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => {
+      const domains = findDomains(term, bound);
+      // The first of a group that is to be together may go anywhere: it matches its own term.
+      return { term, domains, isFirst: domains.size === 0 && isSelectedBy(term, pod, pod) };
+    });
+    this.#unwanted = (podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => ({
+      term,
+      domains: findDomains(term, bound),
+    }));
+    // What bound pods do not want near them holds for this pod too.
+    for (const each of exclusive)
+      for (const term of each.spec.affinity?.podAntiAffinity
+        ?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {
+        const domain = isSelectedBy(term, pod, each) ? domainOf(each, term.topologyKey) : undefined;
+        if (domain !== undefined) this.#unwanted.push({ term, domains: new Set([domain]) });
+      }
+  }
+
+  explainRefusal(node: Node): string | undefined {
+    const { labels } = node.metadata;
+    for (const { term, domains, isFirst } of this.#wanted) {
+      const domain = labels?.[term.topologyKey];
+      if (domain === undefined || (!isFirst && !domains.has(domain)))
+        return "node(s) didn't match pod affinity rules";
+    }
+    for (const { term, domains } of this.#unwanted) {
+      const domain = labels?.[term.topologyKey];
+      if (domain !== undefined && domains.has(domain)) return "node(s) didn't match pod anti-affinity rules";
+    }
+    return undefined;
+  }
+}
+
+function isSelectedBy(term: PodAffinityTerm, candidate: Pod, owner: Pod): boolean {
+  const isNear =
+    term.namespaceSelector !== undefined || candidate.metadata.namespace === owner.metadata.namespace;
+  return isNear && matchesLabels(candidate.metadata.labels, toRequirements(term.labelSelector));
+}
+
+function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
+  const { labels, name } = node.metadata;
+  for (const [key, value] of Object.entries(spec.nodeSelector ?? {}))
+    if (labels?.[key] !== value) return false;
+  const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  if (!required) return true;
+  return required.nodeSelectorTerms.some(
+    ({ matchExpressions = [], matchFields = [] }) =>
+      matchesLabels(labels, matchExpressions) && matchesLabels({ 'metadata.name': name }, matchFields),
+  );
+}
+
+const COUNTED = ['google.com/tpu', 'nvidia.com/gpu'];
+
+function toRequests(spec: PodSpec): Record<string, number> {
+  const requests: Record<string, number> = { pods: 1 };
+  for (const container of spec.containers)
+    for (const resource of COUNTED) {
+      const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
+      if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
+    }
+  return requests;
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
