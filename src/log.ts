@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 /** Fields of one log line; `undefined` ones are left out. */
 export type LogFields = Record<string, unknown>;
 
@@ -59,17 +61,33 @@ export function describeError(error: unknown): LogFields {
     current = current instanceof Error ? current.cause : undefined;
   }
   return {
-    error: redact(error instanceof Error ? error.message : String(error)),
+    error: redact(error instanceof Error ? error.message : describeCause(error)),
     ...(causes.length > 0 ? { causes } : {}),
   };
 }
 
-function describeCause(cause: unknown): string {
-  if (!(cause instanceof Error)) return JSON.stringify(cause)?.slice(0, 600) ?? String(cause);
-  const { code } = cause as { code?: string | number };
-  return `${cause.name}${code === undefined ? '' : ` ${code}`}: ${cause.message.slice(0, 500)}`;
+/** Where an error that we did not choose was thrown. */
+export function describeStack(thrown: unknown): string {
+  return redact(thrown instanceof Error ? (thrown.stack ?? thrown.message) : describeCause(thrown));
 }
 
+function describeCause(cause: unknown): string {
+  if (cause instanceof Error) {
+    const { code } = cause as { code?: string | number };
+    return `${cause.name}${code === undefined ? '' : ` ${code}`}: ${cause.message.slice(0, 500)}`;
+  }
+  if (typeof cause === 'string') return cause.slice(0, 600);
+  try {
+    return (JSON.stringify(cause) ?? inspect(cause)).slice(0, 600);
+  } catch {
+    return inspect(cause, { depth: 1 }).slice(0, 600);
+  }
+}
+
+/** The last pattern is a JSON Web Token, with or without its signature. */
 function redact(text: string): string {
-  return text.replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 ***').replaceAll(/\bya29\.[\w.-]+/g, '***');
+  return text
+    .replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 ***')
+    .replaceAll(/\bya29\.[\w.-]+/g, '***')
+    .replaceAll(/\beyJ[\w-]{5,}\.[\w-]+(\.[\w-]*)?/g, '***');
 }

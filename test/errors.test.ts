@@ -1,0 +1,155 @@
+import { expect } from 'chai';
+import { FailoverError, isUpstreamStatus, toFailoverError, UpstreamError } from '../src/errors.ts';
+import type { Code } from '../src/errors.ts';
+
+describe('FailoverError', () => {
+  const statuses: Record<Code, number> = {
+    invalid_action: 400,
+    unauthorized: 401,
+    forbidden: 403,
+    target_not_found: 404,
+    method_not_allowed: 405,
+    action_in_progress: 409,
+    id_reused: 409,
+    target_mismatch: 409,
+    target_ambiguous: 409,
+    target_changed: 409,
+    preflight_refused: 409,
+    restart_refused: 409,
+    repair_refused: 409,
+    paused: 409,
+    payload_too_large: 413,
+    unsupported_media_type: 415,
+    rate_limited: 429,
+    budget_exceeded: 429,
+    internal: 500,
+    upstream_failed: 502,
+    upstream_timeout: 504,
+  };
+  // failures.md, answers: every failure was a 500, so that callers could not tell retryable from final.
+  for (const [code, status] of Object.entries(statuses)) {
+    it(`answers ${code} with ${status}`, () => {
+      expect(new FailoverError(code as Code, 'why')).to.include({ code, status, message: 'why' });
+    });
+  }
+
+  it('keeps its cause and its headers', () => {
+    const cause = new Error('upstream said');
+    const error = new FailoverError('rate_limited', 'later', { cause, headers: { 'Retry-After': '5' } });
+    expect(error.cause).to.equal(cause);
+    expect(error.headers).to.deep.equal({ 'Retry-After': '5' });
+    expect(new FailoverError('paused', 'x')).not.to.have.property('cause');
+  });
+});
+
+describe('UpstreamError', () => {
+  const base = { api: 'Kubernetes API', call: 'PATCH /api/v1/nodes/a' } as const;
+
+  for (const { name, details, code, message } of [
+    {
+      name: 'an answer',
+      details: { status: 500 },
+      code: 'upstream_failed',
+      message: 'the Kubernetes API answered 500 (PATCH /api/v1/nodes/a)',
+    },
+    {
+      name: 'an answer with a reason',
+      details: { status: 409, reason: 'Conflict' },
+      code: 'upstream_failed',
+      message: 'the Kubernetes API answered 409 Conflict (PATCH /api/v1/nodes/a)',
+    },
+    {
+      name: 'a time-out',
+      details: { isTimeout: true },
+      code: 'upstream_timeout',
+      message: 'the Kubernetes API did not answer in time (PATCH /api/v1/nodes/a)',
+    },
+    {
+      name: 'a connection that was refused',
+      details: {},
+      code: 'upstream_failed',
+      message: 'the Kubernetes API could not be reached, or broke the connection (PATCH /api/v1/nodes/a)',
+    },
+    {
+      name: 'a denial with what lifts it',
+      details: { status: 403, reason: 'Forbidden', advice: 'grant it' },
+      code: 'upstream_failed',
+      message: 'the Kubernetes API answered 403 Forbidden (PATCH /api/v1/nodes/a): grant it',
+    },
+  ]) {
+    it(`says which API failed at which call: ${name}`, () => {
+      expect(new UpstreamError({ ...base, ...details })).to.include({ code, message });
+    });
+  }
+
+  it('never says what the upstream said, nor takes its status over', () => {
+    const error = new UpstreamError({ ...base, status: 404, cause: new Error('secret') });
+    expect(error.message).not.to.contain('secret');
+    expect(error.status).to.equal(502);
+    expect(error.upstreamStatus).to.equal(404);
+    expect((error.cause as Error).message).to.equal('secret');
+  });
+
+  for (const [status, isRetryable] of [
+    [undefined, true],
+    [429, true],
+    [500, true],
+    [503, true],
+    [400, false],
+    [401, false],
+    [403, false],
+    [404, false],
+    [409, false],
+    [422, false],
+  ] as const) {
+    it(`${isRetryable ? 'may' : 'must not'} be tried again after ${status ?? 'no answer'}`, () => {
+      expect(new UpstreamError({ ...base, status }).isRetryable).to.equal(isRetryable);
+    });
+  }
+
+  it('takes another word for whether it may be tried again', () => {
+    expect(new UpstreamError({ ...base, status: 403, isRetryable: true }).isRetryable).to.equal(true);
+    expect(new UpstreamError({ ...base, isRetryable: false }).isRetryable).to.equal(false);
+  });
+});
+
+describe('isUpstreamStatus', () => {
+  const conflict = new UpstreamError({ api: 'Kubernetes API', call: 'PUT', status: 409 });
+
+  it('knows an upstream answer by its status', () => {
+    expect(isUpstreamStatus(conflict, 404, 409)).to.equal(true);
+    expect(isUpstreamStatus(conflict, 404)).to.equal(false);
+  });
+
+  it('takes nothing else for one', () => {
+    expect(isUpstreamStatus(new UpstreamError({ api: 'Kubernetes API', call: 'PUT' }), 409)).to.equal(false);
+    expect(isUpstreamStatus(new FailoverError('paused', 'x'), 409)).to.equal(false);
+    expect(isUpstreamStatus({ upstreamStatus: 409 }, 409)).to.equal(false);
+    expect(isUpstreamStatus(undefined, 409)).to.equal(false);
+  });
+});
+
+describe('toFailoverError', () => {
+  it('leaves an error that we chose as it is', () => {
+    const error = new UpstreamError({ api: 'Compute API', call: 'DELETE', status: 500 });
+    expect(toFailoverError(error)).to.equal(error);
+  });
+
+  for (const thrown of [
+    new TypeError('token ya29.abc'),
+    'token ya29.abc',
+    { token: 'ya29.abc' },
+    null,
+    undefined,
+  ]) {
+    it(`says nothing of ${thrown instanceof Error ? 'a TypeError' : JSON.stringify(thrown)}, which we did not choose`, () => {
+      const error = toFailoverError(thrown);
+      expect(error).to.include({
+        code: 'internal',
+        status: 500,
+        message: 'internal error; the log has the details under this id',
+      });
+      expect(error.cause).to.equal(thrown ?? error.cause);
+    });
+  }
+});
