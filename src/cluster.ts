@@ -1,11 +1,10 @@
 import { ClusterManagerClient } from '@google-cloud/container';
 import type { protos } from '@google-cloud/container';
-import { KubeConfig } from '@kubernetes/client-node';
-import { GoogleAuth } from 'google-auth-library';
+import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
 import type { ClusterName, Config } from './config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
-import { toGoogleOptions, toUpstreamError } from './google.ts';
+import { createGoogleAuth, toGoogleOptions, toUpstreamError } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
@@ -42,7 +41,7 @@ export function createConnect(config: Config, clock: Clock): Connect {
   const readEndpoint =
     config.kubeconfigContext === undefined
       ? createEndpointReader(config, clock)
-      : async () => readKubeconfig(config.kubeconfigContext ?? '');
+      : () => readKubeconfig(config.kubeconfigContext ?? '');
   return async (name, deadline) => {
     const { server, tls, token, isAutopilot } = await readEndpoint(name, deadline);
     const pool = createConnectionPool(tls);
@@ -55,15 +54,6 @@ export function createConnect(config: Config, clock: Clock): Connect {
     return { name, kubernetes, isAutopilot, close: pool.close };
   };
 }
-
-/**
- * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
- * would silently fail.
- */
-const scopes = [
-  'https://www.googleapis.com/auth/cloud-platform',
-  'https://www.googleapis.com/auth/userinfo.email',
-];
 
 /** The fields of a cluster that are asked for. */
 const fieldMask =
@@ -87,7 +77,7 @@ function createEndpointReader(config: Config, clock: Clock) {
 }
 
 function createClients(config: Config) {
-  const auth = new GoogleAuth({ scopes });
+  const auth = createGoogleAuth(config);
   return {
     auth,
     container: new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) }),
@@ -191,8 +181,9 @@ function noEndpoint(name: ClusterName, what: string): UpstreamError {
   });
 }
 
-/** Reads a context of the kubeconfig, for local runs against kind. */
-function readKubeconfig(context: string): ClusterEndpoint {
+/** Reads a context of the kubeconfig, for local runs against kind; what parses it is not loaded otherwise. */
+async function readKubeconfig(context: string): Promise<ClusterEndpoint> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const kubeconfig = new KubeConfig();
   kubeconfig.loadFromDefault();
   const found = kubeconfig.getContextObject(context);

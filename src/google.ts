@@ -1,6 +1,25 @@
+import { GoogleAuth } from 'google-auth-library';
 import type { ClientOptions } from 'google-gax';
+import type { Config } from './config.ts';
 import { UpstreamError } from './errors.ts';
 import type { UpstreamApi } from './errors.ts';
+
+/**
+ * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
+ * would silently fail.
+ */
+const scopes = [
+  'https://www.googleapis.com/auth/cloud-platform',
+  'https://www.googleapis.com/auth/userinfo.email',
+];
+
+/**
+ * Creates the function's credentials, which keep their token until shortly before it expires. A project is named, for
+ * without one the library goes looking for it, and runs gcloud on the way.
+ */
+export function createGoogleAuth(config: Config): GoogleAuth {
+  return new GoogleAuth({ scopes, projectId: config.clusters[0]?.projectId ?? '' });
+}
 
 /** Options that make a Google Cloud client speak REST, without gRPC, to Google's own endpoint or to another. */
 export function toGoogleOptions(endpoint: URL | undefined): ClientOptions {
