@@ -1,9 +1,8 @@
-import type { InstancesClient } from '@google-cloud/compute';
 import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
 import { isUpstreamStatus } from './errors.ts';
 import type { UpstreamError } from './errors.ts';
-import { toGoogleOptions, toUpstreamError } from './google.ts';
+import { createGoogleAuth, toGoogleOptions, toUpstreamError } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
@@ -31,9 +30,14 @@ export type DeleteInstance = (
 /** Sends one deletion once; resolves to the name of the operation, or rejects with an {@link UpstreamError}. */
 export type SendDeletion = (deletion: InstanceDeletion, timeoutMs: number) => Promise<string>;
 
+/** Loads what sends deletions, once. */
+export type LoadSendDeletion = () => Promise<SendDeletion>;
+
 /** Prepares deleting instances, with retries, and with what is under way already as an outcome. */
-export function createDeleteInstance(clock: Clock, sendDeletion: SendDeletion): DeleteInstance {
+export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): DeleteInstance {
   return async (deletion, { deadline, gate, isRepeatable }) => {
+    // Before the gate: nothing that takes long may come between it and the deletion.
+    const sendDeletion = await load();
     // By name, a request whose fate is unknown must not be sent again: the replacement has that name too.
     const shouldRetry = (error: UpstreamError) =>
       error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
@@ -52,12 +56,19 @@ export function createDeleteInstance(clock: Clock, sendDeletion: SendDeletion): 
   };
 }
 
-/** Prepares the Compute API's client, which is large and loaded on the first repair only. */
-export function createSendDeletion(config: Config): SendDeletion {
-  let client: Promise<InstancesClient> | undefined;
+/** Prepares the Compute API's client, which is large and loaded for a repair only. */
+export function createLoadSendDeletion(config: Config): LoadSendDeletion {
+  let loading: Promise<SendDeletion> | undefined;
+  return () => (loading ??= loadSendDeletion(config));
+}
+
+async function loadSendDeletion(config: Config): Promise<SendDeletion> {
+  const { InstancesClient } = await import('@google-cloud/compute');
+  const instances = new InstancesClient({
+    auth: createGoogleAuth(config),
+    ...toGoogleOptions(config.computeEndpoint),
+  });
   return async ({ projectId, zone, instance, requestId }, timeoutMs) => {
-    client ??= loadClient(config);
-    const instances = await client;
     try {
       const [{ latestResponse }] = await instances.delete(
         { project: projectId, zone, instance, requestId },
@@ -69,9 +80,4 @@ export function createSendDeletion(config: Config): SendDeletion {
       throw toUpstreamError(error, 'Compute API', call, 'grant compute.instances.delete (gcp-role.yaml)');
     }
   };
-}
-
-async function loadClient(config: Config): Promise<InstancesClient> {
-  const { InstancesClient } = await import('@google-cloud/compute');
-  return new InstancesClient(toGoogleOptions(config.computeEndpoint));
 }

@@ -3,9 +3,8 @@ import type { Action } from './action.ts';
 import { authoriseAction } from './auth.ts';
 import { claimAction } from './claim.ts';
 import type { Claim } from './claim.ts';
-import type { Clock, Deadline } from './clock.ts';
-import type { ClusterConnection, Connect } from './cluster.ts';
-import type { DeleteInstance } from './compute.ts';
+import type { Deadline } from './clock.ts';
+import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
 import { cordonPool, planCordon, planUncordon, uncordonPool } from './cordon.ts';
 import { decide, rehearseDecision } from './decide.ts';
@@ -19,18 +18,11 @@ import type { Log } from './log.ts';
 import { forgetRecord, sweepRecords, writeAnswer, writePlan } from './record.ts';
 import { describeRepair, repairInstance } from './repair.ts';
 import { describeRestart, restartJobSet } from './restart.ts';
+import type { Services } from './services.ts';
 import type { Step } from './step.ts';
 import { resolvePool } from './targets.ts';
 import { readWorld } from './world.ts';
 import type { World } from './world.ts';
-
-/** Everything outside that the pipeline uses. */
-export interface Services {
-  config: Config;
-  clock: Clock;
-  connect: Connect;
-  deleteInstance: DeleteInstance;
-}
 
 /** What came of an action. */
 export interface Outcome {
@@ -54,6 +46,7 @@ export async function failover(
   log: Log,
 ): Promise<Outcome> {
   authoriseAction(action, services.config);
+  if (effectsOf(action.type).repair && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
     if (action.dryRun) return { steps: await rehearse(action, cluster, services, log), isReplay: false };

@@ -6,9 +6,9 @@ import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
 import { failover } from './failover.ts';
-import type { Services } from './failover.ts';
 import { describeError, toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
+import type { Services } from './services.ts';
 
 /** What one of the two functions is made of. */
 export interface HandlerOptions {

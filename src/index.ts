@@ -1,13 +1,11 @@
 // The one module with effects at import: it registers the function that this instance runs, and checks its settings.
 import { http } from '@google-cloud/functions-framework';
 import { keepRawBodies } from './body.ts';
-import { createSystemClock } from './clock.ts';
-import { createConnect } from './cluster.ts';
-import { createDeleteInstance, createSendDeletion } from './compute.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
 import { createHandler } from './handler.ts';
 import type { Handler } from './handler.ts';
 import { createLog } from './log.ts';
+import { createServices } from './services.ts';
 
 const webhookTarget = 'failoverWebhook';
 const target = process.env['FUNCTION_TARGET'] ?? 'failover';
@@ -23,16 +21,9 @@ http(target === webhookTarget ? webhookTarget : 'failover', async (request, resp
 function start(): Handler {
   try {
     const config = readConfig(process.env);
-    const clock = createSystemClock();
-    const services = {
-      config,
-      clock,
-      connect: createConnect(config, clock),
-      deleteInstance: createDeleteInstance(clock, createSendDeletion(config)),
-    };
     const projectId = process.env['GOOGLE_CLOUD_PROJECT'] ?? config.clusters[0]?.projectId;
     const webhook = target === webhookTarget ? { webhook: readWebhookCredentials(process.env) } : {};
-    return createHandler({ services, log, projectId, ...webhook });
+    return createHandler({ services: createServices(config), log, projectId, ...webhook });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     log.error('failed', error.message);

@@ -1,0 +1,106 @@
+import fc from 'fast-check';
+import type { ActionType } from '../../src/action.ts';
+
+/** What is sent; requests of the same action have the same id and body. */
+export interface ScheduledAction {
+  type: ActionType;
+  /** Which slice; for a restart, undefined names the JobSet only. */
+  pool: string | undefined;
+  /** Name a node of the slice too, by its index. */
+  node: number | undefined;
+}
+
+/** What happens to the world, or to the instances, at a time. */
+export type Disturbance = { at: number } & (
+  | { kind: 'freeze'; instance: number; ms: number }
+  | { kind: 'crash'; instance: number }
+  | {
+      kind: 'person_cordons' | 'person_uncordons' | 'node_dies' | 'machine_replaced';
+      pool: string;
+      node: number;
+    }
+);
+
+/** One random run: everything that is left to chance in it follows from this value. */
+export interface Schedule {
+  seed: number;
+  backoffLimit: number;
+  actions: ScheduledAction[];
+  /** When which action is sent to which instance. */
+  requests: { at: number; action: number; instance: number }[];
+  disturbances: Disturbance[];
+  /** How far each instance's clock is off, in ms. */
+  skews: number[];
+  /** Of how many requests, in per mille, something befalls. */
+  faultsPerMille: number;
+  slowPerMille: number;
+}
+
+export const pools = ['slice-a', 'slice-b', 'slice-c'];
+export const nodesPerPool = 4;
+const instances = 3;
+
+const instance = fc.nat(instances - 1);
+const pool = fc.constantFrom(...pools.slice(0, 2));
+const node = fc.nat(nodesPerPool - 1);
+
+const action: fc.Arbitrary<ScheduledAction> = fc.record({
+  type: fc.constantFrom<ActionType[]>(
+    'cordon_nodepool',
+    'cordon_nodepool_and_restart_jobset',
+    'cordon_nodepool_and_restart_jobset',
+    'cordon_and_repair_nodepool',
+    'cordon_and_repair_nodepool',
+    'repair_nodepool',
+    'uncordon_nodepool',
+  ),
+  pool: fc.option(pool, { nil: undefined, freq: 4 }),
+  node: fc.option(node, { nil: undefined, freq: 2 }),
+});
+
+/** Most things happen within the first seconds, where they meet; some minutes later. */
+const moment = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 3_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 400_000 }) },
+);
+
+const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      at: moment,
+      kind: fc.constant('freeze' as const),
+      instance,
+      ms: fc.integer({ min: 1_000, max: 300_000 }),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ at: moment, kind: fc.constant('crash' as const), instance }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      at: moment,
+      kind: fc.constantFrom(
+        'person_cordons' as const,
+        'person_uncordons' as const,
+        'node_dies' as const,
+        'machine_replaced' as const,
+      ),
+      pool,
+      node,
+    }),
+  },
+);
+
+export const schedules: fc.Arbitrary<Schedule> = fc.record({
+  seed: fc.nat(),
+  backoffLimit: fc.constantFrom(0, 6),
+  actions: fc.array(action, { minLength: 1, maxLength: 4 }),
+  requests: fc.array(fc.record({ at: moment, action: fc.nat(3), instance }), { minLength: 1, maxLength: 8 }),
+  disturbances: fc.array(disturbance, { maxLength: 5 }),
+  skews: fc.array(fc.integer({ min: -120_000, max: 120_000 }), {
+    minLength: instances,
+    maxLength: instances,
+  }),
+  faultsPerMille: fc.constantFrom(0, 30, 150),
+  slowPerMille: fc.constantFrom(0, 50),
+});
