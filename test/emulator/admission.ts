@@ -1,8 +1,9 @@
-import { ApiStatus, badRequest, invalid, invalidValue, requiredValue } from './api-status.ts';
+import { badRequest, invalid, invalidValue, requiredValue } from './api-status.ts';
 import type { StatusCause } from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { findCondition, isConditionTrue, isEqualJson, isJsonObject } from './objects.ts';
 import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod, PodSpec } from './objects.ts';
+import { apiVersionOf } from './resources.ts';
 import type { Resource } from './resources.ts';
 
 type Causes = Required<StatusCause>[];
@@ -40,6 +41,7 @@ export function admitUpdate(resource: Resource, before: KubernetesObject, draft:
   if (resource.plural === 'leases') assertLease(resource, draft as Lease);
   if (resource.plural === 'nodes') normaliseNode(draft as Node);
   if (resource.plural === 'jobs') causes.push(...findJobChanges(before as Job, draft as Job));
+  if (resource.plural === 'jobsets') defaultJobSet(draft as JobSet);
   if (resource.plural === 'jobsets') causes.push(...findJobSetChanges(before as JobSet, draft as JobSet));
   if (resource.plural === 'pods' && (before as Pod).spec.nodeName !== (draft as Pod).spec.nodeName)
     causes.push({
@@ -133,7 +135,13 @@ function admitJob(state: ClusterState, resource: Resource, draft: Job): void {
 function admitJobSet(resource: Resource, draft: JobSet): void {
   if (!draft.spec?.replicatedJobs?.length)
     throw invalid(resource, draft.metadata.name, [requiredValue('spec.replicatedJobs')]);
-  const { spec } = draft;
+  defaultJobSet(draft);
+  draft.metadata.generation = 1;
+  draft.status = {};
+}
+
+/** On every write: what a client leaves out of a list is put back before anything is compared. */
+function defaultJobSet({ spec }: JobSet): void {
   spec.suspend ??= false;
   spec.successPolicy ??= { operator: 'All' };
   spec['startupPolicy'] ??= { startupPolicyOrder: 'AnyOrder' };
@@ -150,8 +158,6 @@ function admitJobSet(resource: Resource, draft: JobSet): void {
     replicatedJob.template.spec.completionMode ??= 'Indexed';
     replicatedJob.template.spec.template.spec.restartPolicy ??= 'OnFailure';
   }
-  draft.metadata.generation = 1;
-  draft.status = {};
 }
 
 const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
@@ -248,16 +254,16 @@ export function assertBody(resource: Resource, body: unknown): asserts body is K
     throw badRequest(
       `the object provided is unrecognized (must be of type ${resource.kind}): couldn't get version/kind; json parse error`,
     );
-  const apiVersion = resource.group ? `${resource.group}/${resource.version}` : resource.version;
-  if (body['kind'] !== undefined && body['kind'] !== resource.kind)
-    throw new ApiStatus(
-      400,
-      'BadRequest',
-      `${String(body['kind'])} in version ${JSON.stringify(body['apiVersion'] ?? apiVersion)} cannot be handled as a ${resource.kind}: no kind ${JSON.stringify(body['kind'])} is registered`,
-    );
-  if (body['apiVersion'] !== undefined && body['apiVersion'] !== apiVersion)
+  const apiVersion = apiVersionOf(resource);
+  const { kind, apiVersion: given } = body as { kind?: string; apiVersion?: string };
+  if (kind !== undefined && kind !== resource.kind)
     throw badRequest(
-      `the API version in the data (${String(body['apiVersion'])}) does not match the expected API version (${apiVersion})`,
+      `${kind} in version ${JSON.stringify(given ?? apiVersion)} cannot be handled as a ${resource.kind}: ` +
+        `no kind ${JSON.stringify(kind)} is registered for the version`,
+    );
+  if (given !== undefined && given !== apiVersion)
+    throw badRequest(
+      `the API version in the data (${given}) does not match the expected API version (${apiVersion})`,
     );
   body['metadata'] ??= {};
 }

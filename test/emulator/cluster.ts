@@ -283,7 +283,7 @@ export class EmulatedCluster {
   /** Removes an object past the API, whatever its finalizers. */
   remove(plural: Plural, namespace: string | undefined, name: string): void {
     const object = this.#state.store.get(plural, namespace, name);
-    if (object) this.#state.store.remove(plural, object as never);
+    if (object) this.#state.store.remove(plural, object);
   }
 
   // --- for the emulator
@@ -331,6 +331,7 @@ export class EmulatedCluster {
       privateClusterConfig: hasIp ? { ...ip, ...(spec.isPrivate && { enablePrivateEndpoint: true }) } : {},
       ...(spec.isAutopilot && { autopilot: { enabled: true } }),
       currentMasterVersion: '1.36.3-gke.1000',
+      currentNodeVersion: '1.36.3-gke.1000',
       initialClusterVersion: '1.36.3-gke.1000',
       currentNodeCount: this.#state.store.list('nodes').length,
       nodePools: this.describePools(),

@@ -13,7 +13,7 @@ export interface FieldSet {
 /** All fields of an object, without those that nobody owns (name, uid, resourceVersion, …). */
 export function fieldsOf(object: JsonObject): FieldSet {
   const kind = String(object['kind']);
-  const fields = collect(kind, '', object) as FieldSet;
+  const fields = collect(kind, '', object);
   return difference(fields, UNOWNED);
 }
 

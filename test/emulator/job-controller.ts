@@ -2,7 +2,14 @@ import { addDefaultTolerations } from './admission.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
 import { placeExclusively } from './exclusive-placement.ts';
-import { cloneJson, findCondition, isConditionTrue, isPodLive, setCondition } from './objects.ts';
+import {
+  cloneJson,
+  controllerOf,
+  findCondition,
+  isConditionTrue,
+  isPodLive,
+  setCondition,
+} from './objects.ts';
 import type { Job, Pod, PodFailurePolicyRule } from './objects.ts';
 
 /** The finalizer that keeps an ended pod until its Job has counted it. */
@@ -19,6 +26,7 @@ export function runJobs(state: ClusterState): void {
     if (job.spec.managedBy && job.spec.managedBy !== 'kubernetes.io/job-controller') continue;
     syncJob(state, job);
   }
+  releaseOrphans(state);
 }
 
 /** Complete or Failed, and so never to change again. */
@@ -46,6 +54,16 @@ function syncJob(state: ClusterState, job: Job): void {
   else if (isCompleted(current)) current = completeJob(state, current);
   else if (!current.spec.suspend) createMissingPods(state, current);
   updateCounts(state, current);
+}
+
+/** A Job that was deleted in the background leaves pods behind that nobody is going to count. */
+function releaseOrphans(state: ClusterState): void {
+  for (const pod of state.store.lookup('pods', 'terminating', 'yes')) {
+    const owner = controllerOf(pod);
+    if (owner?.kind !== 'Job') continue;
+    const job = state.store.get('jobs', pod.metadata.namespace, owner.name);
+    if (job?.metadata.uid !== owner.uid) untrack(state, pod);
+  }
 }
 
 function podsOf(state: ClusterState, job: Job): Pod[] {

@@ -62,7 +62,7 @@ export class KubernetesApi {
       if (!parsed) return toTextResponse(404, '404 page not found\n');
       if (parsed === 'method_not_allowed') throw methodNotAllowed();
       this.#assertAllowed(parsed);
-      return this.#dispatch(parsed);
+      return this.#verbs[parsed.verb](this.#state, parsed);
     } catch (error) {
       if (!(error instanceof ApiStatus)) throw error;
       const retryAfter = error.details?.retryAfterSeconds;
@@ -74,27 +74,16 @@ export class KubernetesApi {
     }
   }
 
-  #dispatch(request: KubernetesRequest): HttpResponse {
-    const state = this.#state;
-    switch (request.verb) {
-      case 'get':
-        return readObject(state, request);
-      case 'list':
-        return this.#lister.list(state, request);
-      case 'watch':
-        return watchObjects(state, request);
-      case 'create':
-        return createObject(state, request);
-      case 'update':
-        return replaceObject(state, request);
-      case 'patch':
-        return patchObject(state, request);
-      case 'delete':
-        return removeObject(state, request);
-      case 'deletecollection':
-        return removeCollection(state, request);
-    }
-  }
+  readonly #verbs: Record<Verb, (state: ClusterState, request: KubernetesRequest) => HttpResponse> = {
+    get: readObject,
+    list: (state, request) => this.#lister.list(state, request),
+    watch: watchObjects,
+    create: createObject,
+    update: replaceObject,
+    patch: patchObject,
+    delete: removeObject,
+    deletecollection: removeCollection,
+  };
 
   #assertAllowed({ verb, resource, subresource, namespace, name, user }: KubernetesRequest): void {
     const attributes = {

@@ -154,7 +154,7 @@ function store(state: ClusterState, request: KubernetesRequest, draft: Kubernete
   if (state.store.get(resource.plural, namespace, name)) throw alreadyExists(resource, name);
   if (!draft.metadata.managedFields) recordUpdate(undefined, draft, toManager(state, request));
   if (isDryRun(request)) return draft;
-  return state.create(resource.plural, draft as never);
+  return state.create(resource.plural, draft);
 }
 
 function replaceMissing(
@@ -295,7 +295,7 @@ function change(
     metadata.generation += 1;
   if (isEqualJson(current, draft)) return current;
   if (isDryRun(request)) return draft;
-  const updated = state.store.put(resource.plural, draft as never);
+  const updated = state.store.put(resource.plural, draft);
   if (isDeletionDue(updated)) state.store.remove(resource.plural, updated);
   return updated;
 }

@@ -17,7 +17,7 @@ export function listKeysOf(kind: string, path: string): string[] | 'set' | undef
 }
 
 /** Strategic merge patch also merges a node's taints by key, which server-side apply takes as a whole. */
-export function patchMergeKeyOf(kind: string, path: string): string | 'set' | undefined {
+export function patchMergeKeyOf(kind: string, path: string): string | undefined {
   if (kind === 'Node' && path === 'spec.taints') return 'key';
   const keys = listKeysOf(kind, path);
   return keys === 'set' ? keys : keys?.[0];

@@ -109,7 +109,7 @@ function overlayList(kind: string, path: string, target: unknown[], configuratio
 function nest(path: string, value: unknown): JsonObject {
   return path
     .split('.')
-    .reverse()
+    .toReversed()
     .reduce<unknown>((inner, key) => ({ [key]: inner }), value) as JsonObject;
 }
 

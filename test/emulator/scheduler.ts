@@ -1,6 +1,6 @@
 import type { ClusterState } from './cluster-state.ts';
 import { isPodLive, setCondition } from './objects.ts';
-import type { Affinity, Node, Pod, PodAffinityTerm, PodSpec, Taint, Toleration } from './objects.ts';
+import type { Node, Pod, PodAffinityTerm, PodSpec, Taint, Toleration } from './objects.ts';
 import { matchesLabels, toRequirements } from './selectors.ts';
 
 /**
@@ -157,7 +157,7 @@ class AffinityCheck {
     exclusive: Pod[],
     nodeOf: (name: string | undefined) => Node | undefined,
   ) {
-    const { podAffinity, podAntiAffinity } = pod.spec.affinity ?? ({} as Affinity);
+    const { podAffinity, podAntiAffinity } = pod.spec.affinity ?? {};
     const domainOf = (each: Pod, key: string) => nodeOf(each.spec.nodeName)?.metadata.labels?.[key];
     const findDomains = (term: PodAffinityTerm, pods: Pod[]) => {
       const domains = new Set<string>();

@@ -102,7 +102,8 @@ function readField(object: KubernetesObject, field: string): string {
   let value: unknown = field === 'source' ? object['source'] : object;
   for (const part of field === 'source' ? ['component'] : field.split('.'))
     value = (value as Record<string, unknown> | undefined)?.[part];
-  return value === undefined || value === null ? absent : String(value);
+  if (typeof value === 'string') return value;
+  return value === undefined || value === null ? absent : JSON.stringify(value);
 }
 
 /** Splits at commas outside of parentheses. */
