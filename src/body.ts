@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Request } from '@google-cloud/functions-framework';
 import { FailoverError } from './errors.ts';
 
@@ -18,7 +18,7 @@ const sentHeaders = new WeakMap<IncomingMessage, SentHeaders>();
  * function runs, and answers malformed JSON with an HTML page, without the function ever seeing it; so it is told that
  * each body is of a type that it does not parse, and what was sent is remembered for {@link readJsonBody}.
  *
- * Must be called before the server starts; calling it again does nothing.
+ * Must be called before the server takes requests; calling it again does nothing.
  */
 export function keepRawBodies(): void {
   channel('http.server.request.start').unsubscribe(onRequest);
@@ -26,7 +26,8 @@ export function keepRawBodies(): void {
 }
 
 function onRequest(message: unknown): void {
-  const { request } = message as { request: IncomingMessage };
+  const { request, server } = message as { request: IncomingMessage; server: Server };
+  if (!isExpress(server)) return;
   const { headers } = request;
   sentHeaders.set(request, {
     contentType: headers['content-type'],
@@ -35,6 +36,22 @@ function onRequest(message: unknown): void {
   headers['content-type'] = 'application/octet-stream';
   // Left in place, an unknown encoding would be answered by the framework too, and a gzip bomb unpacked.
   delete headers['content-encoding'];
+  request.url = toDecodable(request.url ?? '/');
+}
+
+/** The framework's server is the only one of Express; any other one in this process keeps its headers. */
+function isExpress(server: Server): boolean {
+  return server.listeners('request').some((listener) => 'mountpath' in listener);
+}
+
+/** Express would answer a path that cannot be decoded with an HTML page of its own. */
+function toDecodable(url: string): string {
+  try {
+    decodeURIComponent(url.split('?', 1)[0] ?? '');
+    return url;
+  } catch {
+    return url.replaceAll('%', '%25');
+  }
 }
 
 /** Reads a body as text, so that its id can be found even where it is no JSON. */
@@ -63,11 +80,43 @@ export function readJsonBody(request: Request): unknown {
   const text = readBodyText(request);
   if (text.trim() === '')
     throw new FailoverError('invalid_action', 'the body is empty; it must be a JSON object');
+  const value = parseJson(text);
+  assertNothingTwice(text);
+  return value;
+}
+
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new FailoverError('invalid_action', 'the body is not JSON', { cause: error });
   }
+}
+
+const jsonToken = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/g;
+
+/**
+ * Refuses a field that an object has twice: the last one would count, and the `"dry_run": true` that a person reads
+ * might not be it.
+ *
+ * @param json must be valid
+ */
+function assertNothingTwice(json: string): void {
+  const objects: Set<string>[] = [];
+  for (const [token, colon] of json.matchAll(jsonToken)) {
+    if (token === '{') objects.push(new Set());
+    else if (token === '}') objects.pop();
+    else if (colon !== undefined) {
+      const field = JSON.parse(token.slice(0, -colon.length)) as string;
+      const fields = objects.at(-1);
+      if (fields?.has(field)) throw givenTwice(field);
+      fields?.add(field);
+    }
+  }
+}
+
+function givenTwice(field: string): FailoverError {
+  return new FailoverError('invalid_action', `field ${JSON.stringify(field.slice(0, 64))} is given twice`);
 }
 
 function assertJsonType({ contentType, contentEncoding }: SentHeaders): void {
