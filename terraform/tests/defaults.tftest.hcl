@@ -105,7 +105,8 @@ run "defaults" {
 
 run "invokers" {
   variables {
-    invokers = ["group:oncall@example.com", "serviceAccount:ci@my-project.iam.gserviceaccount.com"]
+    source_archive = { bucket = "builds", object = "failover.zip" }
+    invokers       = ["group:oncall@example.com", "serviceAccount:ci@my-project.iam.gserviceaccount.com"]
   }
 
   assert {
@@ -139,8 +140,9 @@ run "without_extras" {
 
 run "direct_vpc" {
   variables {
-    gke_endpoint = "private"
-    vpc          = { network = "shared", subnetwork = "functions", tags = ["failover"] }
+    source_archive = { bucket = "builds", object = "failover.zip" }
+    gke_endpoint   = "private"
+    vpc            = { network = "shared", subnetwork = "functions", tags = ["failover"] }
   }
 
   assert {
@@ -155,7 +157,8 @@ run "direct_vpc" {
 
 run "vpc_connector" {
   variables {
-    vpc = { connector = "projects/my-project/locations/us-central1/connectors/c", all_traffic = true }
+    source_archive = { bucket = "builds", object = "failover.zip" }
+    vpc            = { connector = "projects/my-project/locations/us-central1/connectors/c", all_traffic = true }
   }
 
   assert {

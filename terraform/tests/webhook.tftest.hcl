@@ -6,6 +6,9 @@ mock_provider "google" {
 mock_provider "archive" {}
 
 variables {
+  # Reading the sources takes Terraform a second a run.
+  source_archive = { bucket = "builds", object = "failover.zip" }
+
   project_id               = "my-project"
   region                   = "us-central1"
   clusters                 = ["projects/my-project/locations/us-central1/clusters/train"]

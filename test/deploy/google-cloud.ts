@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -43,12 +43,14 @@ export async function serveGoogleCloud(options: { functionUri?: string } = {}): 
   const functionUri = options.functionUri ?? 'https://autometric-failover-abc-uc.a.run.app';
 
   server.on('request', (incoming, response) => {
-    void readRequest(incoming).then((request) => {
-      requests.push(request);
-      const { status, body } = respond(request, { resources, url, functionUri });
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    });
+    void take(incoming, response);
   });
+  async function take(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const request = await readRequest(incoming);
+    requests.push(request);
+    const { status, body } = respond(request, { resources, url, functionUri });
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  }
 
   const directory = await mkdtemp(join(tmpdir(), 'gcloud-'));
   await writeFile(join(directory, 'token'), 'ya29.simulated');

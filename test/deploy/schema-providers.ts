@@ -1,5 +1,10 @@
 import { Server, ServerCredentials, loadPackageDefinition } from '@grpc/grpc-js';
-import type { ServiceClientConstructor, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import type {
+  ServiceClientConstructor,
+  ServiceDefinition,
+  sendUnaryData,
+  ServerUnaryCall,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { readFile } from 'node:fs/promises';
 
@@ -65,9 +70,13 @@ async function serveProvider(provider: Provider): Promise<{ server: Server; port
     resource_schemas: mapValues(provider.resource, (block) => ({ block: toBlock(block) })),
     data_source_schemas: mapValues(provider.data, (block) => ({ block: toBlock(block) })),
   };
+  // Terraform asks for the schema a hundred times in one run of a test, so it is serialized once.
+  const { GetSchema } = Provider.service;
+  const serialized = GetSchema?.responseSerialize(schema);
+  const service = { ...Provider.service, GetSchema: { ...GetSchema, responseSerialize: () => serialized } };
   const server = new Server({ 'grpc.max_send_message_length': -1 });
-  server.addService(Provider.service, {
-    GetSchema: answer(() => schema),
+  server.addService(service as ServiceDefinition, {
+    GetSchema: answer(() => ({})),
     PrepareProviderConfig: answer(({ config }) => ({ prepared_config: config })),
     ValidateResourceTypeConfig: answer(() => ({})),
     ValidateDataSourceConfig: answer(() => ({})),

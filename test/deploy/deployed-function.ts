@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { root } from './run.ts';
+
+/** The function in a process of its own, started as the buildpack starts it. */
+export interface DeployedFunction {
+  url: string;
+  /** What it has written on stdout so far, line by line. */
+  lines(): string[];
+  stop(): Promise<void>;
+}
+
+/** Starts one of the two functions with these settings; resolves when it takes requests. */
+export async function startFunction(
+  target: 'failover' | 'failoverWebhook',
+  environment: Record<string, string>,
+): Promise<DeployedFunction> {
+  const port = await findFreePort();
+  const child = spawn(process.execPath, ['node_modules/.bin/functions-framework'], {
+    cwd: root,
+    env: {
+      ...process.env,
+      ...environment,
+      FUNCTION_TARGET: target,
+      FUNCTION_SIGNATURE_TYPE: 'http',
+      LOG_EXECUTION_ID: 'true',
+      NODE_ENV: 'production',
+      PORT: String(port),
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const exited = new Promise<void>((resolve) => child.on('exit', () => resolve()));
+  const url = `http://127.0.0.1:${port}`;
+  // The framework answers this path itself, so that nothing is logged.
+  while (!(await fetch(`${url}/robots.txt`).catch(() => undefined))) {
+    if (child.exitCode !== null) throw new Error(`${target} did not start: ${stdout}${stderr}`);
+    await delay(50);
+  }
+  return {
+    url,
+    lines: () => stdout.split('\n').filter((line) => line.startsWith('{')),
+    async stop() {
+      child.kill();
+      await exited;
+    },
+  };
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

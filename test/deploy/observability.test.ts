@@ -1,0 +1,372 @@
+import { expect } from 'chai';
+import { Emulator } from '../emulator/emulator.ts';
+import { createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { serveEmulator } from '../emulator/server.ts';
+import { startFunction } from './deployed-function.ts';
+import { parseLoggingQuery, toLogEntry } from './logging-query.ts';
+import type { LogEntry } from './logging-query.ts';
+import { needs } from './run.ts';
+import { resourceOf, stateAfter } from './terraform.ts';
+
+const trace = '105445aa7843bc8bf206b12000100000';
+
+/** One request, and how its last line is to be counted. */
+interface Exchange {
+  action: { id: string; dry_run?: boolean; [field: string]: unknown };
+  path?: string;
+  counted: { type: string; outcome: string; code?: string };
+}
+
+const cordon = { type: 'cordon_nodepool', node_pool: 'slice-a', requestor: 'me', reason: 'ICI errors' };
+const repair = { ...cordon, type: 'repair_nodepool' };
+const exchanges: Exchange[] = [
+  {
+    action: { ...cordon, id: 'rehearsal', dry_run: true },
+    counted: { type: 'cordon_nodepool', outcome: 'done' },
+  },
+  { action: { ...cordon, id: 'cordon' }, counted: { type: 'cordon_nodepool', outcome: 'done' } },
+  { action: { ...cordon, id: 'cordon' }, counted: { type: 'cordon_nodepool', outcome: 'replayed' } },
+  { action: { ...repair, id: 'repair' }, counted: { type: 'repair_nodepool', outcome: 'done' } },
+  {
+    action: { ...repair, id: 'again' },
+    counted: { type: 'repair_nodepool', outcome: 'refused', code: 'rate_limited' },
+  },
+  {
+    action: { ...repair, id: 'no-such-pool', node_pool: 'slice-x' },
+    counted: { type: 'repair_nodepool', outcome: 'refused', code: 'target_not_found' },
+  },
+  {
+    action: { ...repair, id: 'rehearsal-of-nothing', node_pool: 'slice-x', dry_run: true },
+    counted: { type: 'repair_nodepool', outcome: 'refused', code: 'target_not_found' },
+  },
+  {
+    action: { ...cordon, id: 'typo', type: 'drain_nodepool' },
+    counted: { type: '', outcome: 'refused', code: 'invalid_action' },
+  },
+  {
+    action: { ...cordon, id: 'stray' },
+    path: '/wp-login.php',
+    counted: { type: '', outcome: 'refused', code: 'target_not_found' },
+  },
+  {
+    action: { ...cordon, id: 'denied' },
+    counted: { type: 'cordon_nodepool', outcome: 'failed', code: 'upstream_failed' },
+  },
+];
+
+let writing: Promise<string[]> | undefined;
+
+/** What the function writes when it gets all of them. */
+function logOfFunction(): Promise<string[]> {
+  return (writing ??= writeLog());
+}
+
+/** The real function in a process of its own, on an emulated GKE. */
+async function writeLog(): Promise<string[]> {
+  const emulator = new Emulator();
+  createDemoWorld(emulator);
+  const google = await serveEmulator(emulator, { reconcileEveryMs: 50 });
+  const deployed = await startFunction('failover', {
+    ...google.environment,
+    CLUSTERS: DEMO_CLUSTER,
+    GOOGLE_CLOUD_PROJECT: 'my-project',
+    NODE_EXTRA_CA_CERTS: google.publicCaPath,
+  });
+  try {
+    for (const { action, path = '/actions' } of exchanges) {
+      if (action.id === 'denied') {
+        emulator.faults.add({ api: 'container', times: Infinity, effect: { status: 403 } });
+      }
+      await fetch(`${deployed.url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-cloud-trace-context': `${trace}/1;o=1` },
+        body: JSON.stringify(action),
+      });
+    }
+    return deployed.lines();
+  } finally {
+    await deployed.stop();
+    await google.close();
+  }
+}
+
+describe('log lines', function () {
+  this.timeout(60_000);
+  let lines: string[];
+  before(async () => {
+    lines = await logOfFunction();
+  });
+
+  it('are entries of Cloud Logging with a severity, a message, the trace and the action id', () => {
+    expect(lines).to.have.lengthOf.at.least(exchanges.length * 2);
+    for (const line of lines) {
+      const entry = toLogEntry(line, 'autometric-failover');
+      expect(entry.severity, line).to.match(/^(INFO|WARNING|ERROR)$/);
+      expect(entry.jsonPayload?.['message'], line).to.match(/./);
+      expect(entry.trace, line).to.equal(`projects/my-project/traces/${trace}`);
+      expect(entry.spanId, line).to.match(/^[0-9a-f]{16}$/);
+      expect(entry.labels?.['action_id'], line).to.equal(entry.jsonPayload?.['action_id']);
+    }
+  });
+
+  it('end with one that says how it went', () => {
+    const last = exchanges.map(({ action }) =>
+      lines
+        .map((line) => toLogEntry(line, 'f'))
+        .findLast((entry) => entry.labels?.['action_id'] === action.id),
+    );
+    for (const entry of last) {
+      expect(entry?.jsonPayload?.['outcome']).to.be.a('string');
+      expect(entry?.jsonPayload?.['duration_ms']).to.be.a('number').that.is.at.least(0);
+      expect(entry?.jsonPayload?.['status']).to.be.a('number');
+    }
+  });
+});
+
+describe('what Terraform makes of the log', function () {
+  this.timeout(180_000);
+  let entries: LogEntry[];
+  let read: (address: string) => Record<string, unknown>;
+  let readOfWebhook: typeof read;
+  before(async function () {
+    needs(this, 'terraform');
+    entries = (await logOfFunction()).map((line) => toLogEntry(line, 'autometric-failover'));
+    const run = await stateAfter('alerts/pubsub');
+    read = (address) => resourceOf(run, address);
+    const webhook = await stateAfter('webhook/webhook');
+    readOfWebhook = (address) => resourceOf(webhook, address);
+  });
+
+  it('counts every request once, by type and outcome', () => {
+    const { filter, label_extractors: extractors } = read(
+      'google_logging_metric.actions',
+    ) as unknown as Metric;
+    const counted = entries.filter(parseLoggingQuery(filter)).map((entry) => extract(entry, extractors));
+    expect(counted).to.deep.equal(
+      exchanges.map(({ action, counted: { type, outcome } }) => ({
+        type,
+        outcome,
+        dry_run: type === '' ? '' : String(action.dry_run ?? false),
+      })),
+    );
+  });
+
+  it('counts how long each took', () => {
+    const metric = read('google_logging_metric.duration') as unknown as Metric;
+    const ended = entries.filter(parseLoggingQuery(metric.filter));
+    expect(ended).to.have.lengthOf(exchanges.length);
+    for (const entry of ended) {
+      expect(Number(extract(entry, { value: metric.value_extractor }).value)).to.be.at.least(0);
+      expect(Object.keys(extract(entry, metric.label_extractors))).to.have.members(['type', 'outcome']);
+    }
+  });
+
+  it('declares the labels that it extracts', () => {
+    for (const address of ['google_logging_metric.actions', 'google_logging_metric.duration']) {
+      const metric = read(address) as unknown as Metric;
+      const declared = metric.metric_descriptor.flatMap(({ labels }) => labels.map(({ key }) => key));
+      expect(declared, address).to.have.members(Object.keys(metric.label_extractors));
+    }
+  });
+
+  it('counts no line of another service', () => {
+    const { filter } = read('google_logging_metric.actions') as unknown as Metric;
+    const others = entries.map((entry) => ofService(entry, 'some-other-service'));
+    expect(others.filter(parseLoggingQuery(filter))).to.have.lengthOf(0);
+  });
+
+  it('tells people of what failed or was refused, but of no cooldown and no rehearsal', () => {
+    const { filter, label_extractors: extractors } = logCondition(
+      read('google_monitoring_alert_policy.failed[0]'),
+    );
+    const told = entries.filter(parseLoggingQuery(filter)).map((entry) => extract(entry, extractors));
+    expect(told.map(({ action_id: id, outcome, code }) => ({ id, outcome, code }))).to.deep.equal([
+      { id: 'no-such-pool', outcome: 'refused', code: 'target_not_found' },
+      { id: 'typo', outcome: 'refused', code: 'invalid_action' },
+      { id: 'stray', outcome: 'refused', code: 'target_not_found' },
+      { id: 'denied', outcome: 'failed', code: 'upstream_failed' },
+    ]);
+  });
+
+  it('does not let strangers at the webhook use up what people are told', () => {
+    const failed = parseLoggingQuery(
+      logCondition(readOfWebhook('google_monitoring_alert_policy.failed[0]')).filter,
+    );
+    const idsOf = (service: string) =>
+      entries
+        .map((entry) => ofService(entry, service))
+        .filter(failed)
+        .map(({ labels }) => labels?.['action_id']);
+    expect(idsOf('autometric-failover')).to.deep.equal(['no-such-pool', 'typo', 'stray', 'denied']);
+    expect(idsOf('autometric-failover-webhook')).to.deep.equal(['no-such-pool', 'typo', 'denied']);
+  });
+
+  it('tells people of wrong credentials at the webhook by itself', () => {
+    const { filter } = logCondition(readOfWebhook('google_monitoring_alert_policy.webhook_credentials[0]'));
+    const unauthorized = (service: string) =>
+      toLogEntry('{"severity":"WARNING","message":"no","outcome":"refused","code":"unauthorized"}', service);
+    expect(parseLoggingQuery(filter)(unauthorized('autometric-failover-webhook'))).to.equal(true);
+    expect(parseLoggingQuery(filter)(unauthorized('autometric-failover'))).to.equal(false);
+  });
+
+  it('gives a query that shows the whole story of one action', () => {
+    const policy = read('google_monitoring_alert_policy.failed[0]');
+    const [{ content } = { content: '' }] = policy['documentation'] as { content: string }[];
+    const [, query = ''] = /^ {4}(.*action_id.*)$/m.exec(content) ?? [];
+    const story = parseLoggingQuery(query.replace('${log.extracted_label.action_id}', 'repair'));
+    const events = entries
+      .filter(story)
+      .map(({ jsonPayload }) => jsonPayload?.['step'] ?? jsonPayload?.['event']);
+    expect(events).to.include.members(['received', 'connect', 'claim', 'repair', 'record', 'done']);
+    expect(entries.filter(story).every(({ labels }) => labels?.['action_id'] === 'repair')).to.equal(true);
+  });
+
+  it('extracts labels by which its texts are filled in', () => {
+    const policy = read('google_monitoring_alert_policy.failed[0]');
+    const { label_extractors: extractors } = logCondition(policy);
+    const texts = JSON.stringify(policy['documentation']);
+    const used = [...texts.matchAll(/\$\{log\.extracted_label\.(\w+)\}/g)].map(([, name]) => name);
+    expect(used).to.include.members(['action_id', 'outcome', 'type', 'code']);
+    expect(Object.keys(extractors)).to.include.members(used);
+  });
+});
+
+describe('the dashboard', function () {
+  this.timeout(180_000);
+  let dashboard: Dashboard;
+  let own: Map<string, string[]>;
+  before(async function () {
+    needs(this, 'terraform');
+    const run = await stateAfter('alerts/pubsub');
+    dashboard = JSON.parse(
+      resourceOf(run, 'google_monitoring_dashboard.this[0]')['dashboard_json'] as string,
+    ) as Dashboard;
+    own = new Map(
+      run.resources
+        .filter(({ type }) => type === 'google_logging_metric')
+        .map(({ values }) => [
+          `logging.googleapis.com/user/${String(values['name'])}`,
+          Object.keys(values['label_extractors'] as object),
+        ]),
+    );
+  });
+
+  it('charts metrics that exist, by labels that they have', () => {
+    const queries = chartsOf(dashboard);
+    expect(queries).to.have.lengthOf.at.least(8);
+    for (const { filter, aggregation } of queries) {
+      const [, metric = ''] = /metric\.type="([^"]+)"/.exec(filter) ?? [];
+      const labels = own.get(metric) ?? googleMetrics[metric];
+      expect(labels, `no such metric: ${filter}`).to.be.an('array');
+      const used = [
+        ...filter.matchAll(/metric\.labels\.(\w+)/g),
+        ...aggregation.groupByFields.join(' ').matchAll(/metric\.label\.(\w+)/g),
+      ].map(([, label]) => label);
+      expect(labels, filter).to.include.members(used);
+    }
+  });
+
+  it('charts both metrics of the function', () => {
+    for (const metric of own.keys()) {
+      expect(
+        chartsOf(dashboard).some(({ filter }) => filter.includes(`"${metric}"`)),
+        metric,
+      ).to.equal(true);
+    }
+  });
+
+  it('names only labels in its legends by which it groups', () => {
+    for (const tile of dashboard.mosaicLayout.tiles) {
+      for (const { legendTemplate, timeSeriesQuery } of tile.widget.xyChart?.dataSets ?? []) {
+        const grouped = timeSeriesQuery.timeSeriesFilter.aggregation.groupByFields;
+        for (const [, kind, label] of legendTemplate.matchAll(/\$\{(metric|resource)\.labels\.(\w+)\}/g)) {
+          expect(grouped, legendTemplate).to.include(`${kind}.label.${label}`);
+        }
+      }
+    }
+  });
+
+  it('has tiles beside one another, within its columns', () => {
+    const { columns, tiles } = dashboard.mosaicLayout;
+    const places = tiles.map(({ xPos, yPos }) => `${xPos},${yPos}`);
+    expect(new Set(places).size).to.equal(tiles.length);
+    for (const { xPos, yPos, width, height } of tiles) {
+      expect([xPos % width, yPos % height]).to.deep.equal([0, 0]);
+      expect(xPos + width).to.be.at.most(columns);
+    }
+  });
+
+  it('shows log lines by queries that can be read', () => {
+    const queries = dashboard.mosaicLayout.tiles.flatMap(({ widget }) => widget.logsPanel?.filter ?? []);
+    expect(queries).to.have.lengthOf(2);
+    for (const query of queries) expect(() => parseLoggingQuery(query)).not.to.throw();
+  });
+});
+
+interface Metric {
+  filter: string;
+  label_extractors: Record<string, string>;
+  value_extractor: string;
+  metric_descriptor: { labels: { key: string }[] }[];
+}
+interface LogCondition {
+  filter: string;
+  label_extractors: Record<string, string>;
+}
+interface TimeSeriesFilter {
+  filter: string;
+  aggregation: { groupByFields: string[] };
+}
+interface Dashboard {
+  mosaicLayout: { columns: number; tiles: Tile[] };
+}
+interface Tile {
+  xPos: number;
+  yPos: number;
+  width: number;
+  height: number;
+  widget: {
+    logsPanel?: { filter: string };
+    xyChart?: {
+      dataSets: { legendTemplate: string; timeSeriesQuery: { timeSeriesFilter: TimeSeriesFilter } }[];
+    };
+  };
+}
+
+/** Google's own metrics that are charted, with their labels (Google Cloud metrics lists: Cloud Run, Pub/Sub). */
+const googleMetrics: Record<string, string[]> = {
+  'run.googleapis.com/request_count': ['response_code', 'response_code_class', 'route'],
+  'run.googleapis.com/container/startup_latencies': ['container_name'],
+  'run.googleapis.com/container/memory/utilizations': ['container_name'],
+  'pubsub.googleapis.com/subscription/oldest_unacked_message_age': [],
+  'pubsub.googleapis.com/subscription/num_undelivered_messages': [],
+};
+
+function logCondition(policy: Record<string, unknown>): LogCondition {
+  const [condition] = policy['conditions'] as { condition_matched_log: LogCondition[] }[];
+  const matchedLog = condition?.condition_matched_log[0];
+  if (!matchedLog) throw new Error('the policy matches no log');
+  return matchedLog;
+}
+
+/** What Cloud Logging's EXTRACT takes out of an entry; a field that is not there is an empty text. */
+function extract<Name extends string>(
+  entry: LogEntry,
+  extractors: Record<Name, string>,
+): Record<Name, string> {
+  const entries = Object.entries<string>(extractors).map(([name, expression]) => {
+    const [, field = ''] = /^EXTRACT\(jsonPayload\.(\w+)\)$/.exec(expression) ?? [];
+    const value = entry.jsonPayload?.[field] as string | number | boolean | undefined;
+    return [name, String(value ?? '')];
+  });
+  return Object.fromEntries(entries) as Record<Name, string>;
+}
+
+function ofService(entry: LogEntry, service: string): LogEntry {
+  return { ...entry, resource: { ...entry.resource, labels: { service_name: service } } };
+}
+
+function chartsOf(dashboard: Dashboard): TimeSeriesFilter[] {
+  const charts = dashboard.mosaicLayout.tiles.flatMap(({ widget }) => widget.xyChart?.dataSets ?? []);
+  return charts.map(({ timeSeriesQuery }) => timeSeriesQuery.timeSeriesFilter);
+}
