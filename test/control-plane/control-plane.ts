@@ -9,6 +9,7 @@ import { eventually } from './eventually.ts';
 import { connectExternalCluster } from './external-cluster.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesClient } from './kubernetes-client.ts';
+import { createKwokMachines } from './kwok-machines.ts';
 import { keepPrograms } from './program-keeper.ts';
 import type { ProgramKeeper } from './program-keeper.ts';
 import { createPrograms } from './programs.ts';
@@ -156,7 +157,7 @@ async function bringUp(
 /** A JobSet's pod that runs has been through every program. */
 async function runFirstPod(admin: KubernetesClient): Promise<void> {
   const slow = { timeoutMs: 60_000 };
-  const world = createWorld(admin);
+  const world = createWorld(admin, createKwokMachines(admin));
   const spec = { name: 'first', pool: 'first', parallelism: 1 };
   await world.addTpuSlice('first', { nodes: 1 });
   await eventually('JobSet takes a JobSet', () => world.addJobSet(spec).then(() => true), slow);

@@ -3,7 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface EventuallyOptions {
   timeoutMs?: number;
   intervalMs?: number;
-  /** Is called before each further attempt in place of waiting, e.g. to let an emulator's controllers take a step. */
+  /**
+   * Is called before each further attempt in place of waiting: it lets a second pass where time does not by itself, and
+   * the time-out counts those seconds.
+   */
   advance?: (() => void) | undefined;
 }
 
@@ -16,8 +19,8 @@ export async function eventually<T>(
   attempt: () => Promise<T> | T,
   { timeoutMs = 30_000, intervalMs = 50, advance }: EventuallyOptions = {},
 ): Promise<Exclude<T, undefined | false>> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  const started = Date.now();
+  for (let advances = 0; ; advances += 1) {
     let problem: unknown;
     try {
       const result = await attempt();
@@ -25,7 +28,8 @@ export async function eventually<T>(
     } catch (error) {
       problem = error;
     }
-    if (Date.now() >= deadline)
+    const passedMs = advance ? advances * 1000 : Date.now() - started;
+    if (passedMs >= timeoutMs)
       throw new Error(`${what}: not within ${timeoutMs / 1000} s`, ...(problem ? [{ cause: problem }] : []));
     if (advance) advance();
     else await delay(intervalMs);

@@ -1,0 +1,282 @@
+import { expect } from 'chai';
+import type { Stage } from './conformance.ts';
+import { eventually } from './eventually.ts';
+import { expectStatus } from './expect-status.ts';
+import { PATCH } from './kubernetes-client.ts';
+import type { Answer, Node } from './kubernetes-client.ts';
+
+const OURS = 'autometric-failover';
+const ANNOTATION = 'autometric-failover/action';
+const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+
+/** Who owns a cordon: server-side apply as the function does it, beside what people do. */
+export function describeCordons(stage: () => Stage): void {
+  let node: Node;
+
+  const path = (): string => `/api/v1/nodes/${node.metadata.name}`;
+  const apply = (
+    body: object,
+    query = `fieldManager=${OURS}&force=true`,
+    accept?: string,
+  ): Promise<Answer<Node>> =>
+    stage().client.request<Node>('PATCH', `${path()}?${query}`, {
+      body: { apiVersion: 'v1', kind: 'Node', ...body },
+      contentType: PATCH.apply,
+      ...(accept !== undefined && { accept }),
+    });
+  const identity = (): object => ({ name: node.metadata.name, uid: node.metadata.uid });
+  const cordon = (query?: string, accept?: string): Promise<Answer<Node>> =>
+    apply(
+      { metadata: { ...identity(), annotations: { [ANNOTATION]: 'id-1' } }, spec: { unschedulable: true } },
+      query,
+      accept,
+    );
+  const release = (): Promise<Answer<Node>> => apply({ metadata: identity() });
+  /** What `kubectl cordon` and `kubectl uncordon` send. */
+  const personCordons = (value: boolean): Promise<Answer<Node>> =>
+    stage().client.request<Node>('PATCH', `${path()}?fieldManager=kubectl`, {
+      body: { spec: { unschedulable: value ? true : null } },
+      contentType: PATCH.strategic,
+    });
+  const read = (): Promise<Node> => stage().client.get<Node>(path());
+  const isCordoned = async (): Promise<boolean> => (await read()).spec.unschedulable === true;
+  const owners = async (): Promise<string[]> =>
+    ((await read()).metadata.managedFields ?? [])
+      .filter(({ fieldsV1 }) => 'f:unschedulable' in Object(fieldsV1['f:spec']))
+      .map(({ manager, operation }) => `${manager} ${operation}`)
+      .sort();
+
+  const taints = async (): Promise<string[]> => (await read()).spec.taints?.map(({ key }) => key) ?? [];
+
+  describe('cordons', () => {
+    before(async () => {
+      node = await stage().client.get<Node>(`/api/v1/nodes/${stage().nodes[5]}`);
+    });
+    /** A new Node for each test, as after a repair: the same name, another uid, nobody's fields. */
+    beforeEach(async () => {
+      const { world, can, advance } = stage();
+      await world.replaceInstance(node.metadata.name, { newNode: true });
+      if (can.runJobSets)
+        await eventually('the node has no taint but its own', async () => (await taints()).length === 1, {
+          advance,
+        });
+      node = await read();
+    });
+
+    it('are ours, and a release leaves nothing of us', async () => {
+      const { status, body } = await cordon();
+      expect(status).to.equal(200);
+      expect(body.spec.unschedulable).to.equal(true);
+      expect(body.metadata.annotations).to.include({ [ANNOTATION]: 'id-1' });
+      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+      expect((await release()).status).to.equal(200);
+      const after = await read();
+      expect(after.spec.unschedulable ?? false).to.equal(false);
+      expect(after.metadata.annotations).not.to.have.property(ANNOTATION);
+      expect(after.metadata.managedFields?.filter(({ manager }) => manager === OURS)).to.deep.equal([]);
+    });
+
+    it("stay a person's who came first", async () => {
+      await personCordons(true);
+      expect((await cordon()).status).to.equal(200);
+      expect(await owners()).to.deep.equal([`${OURS} Apply`, 'kubectl Update']);
+      expect((await release()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(true);
+      expect(await owners()).to.deep.equal(['kubectl Update']);
+      expect((await read()).metadata.annotations).not.to.have.property(ANNOTATION);
+    });
+
+    it('are gone when a person uncordons, and our release then changes nothing of it', async () => {
+      await cordon();
+      expect((await personCordons(false)).status).to.equal(200);
+      expect(await isCordoned()).to.equal(false);
+      expect((await read()).metadata.annotations).to.include({ [ANNOTATION]: 'id-1' });
+      expect((await release()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(false);
+    });
+
+    it("are a person's who uncordons ours and cordons again", async () => {
+      await cordon();
+      await personCordons(false);
+      await personCordons(true);
+      expect(await owners()).to.deep.equal(['kubectl Update']);
+      expect((await release()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(true);
+    });
+
+    it('cost nothing when they are repeated', async () => {
+      await cordon();
+      if (stage().can.runJobSets)
+        await eventually('the taint is there', async () => (await taints()).length === 2, {
+          advance: stage().advance,
+        });
+      const { resourceVersion } = (await read()).metadata;
+      const { status, body } = await cordon();
+      expect(status).to.equal(200);
+      expect(body.metadata.resourceVersion).to.equal(resourceVersion);
+    });
+
+    it('need no resource version: what the kubelet writes in between is no conflict', async () => {
+      const heartbeat = {
+        type: 'Ready',
+        status: 'True',
+        reason: 'KubeletReady',
+        lastHeartbeatTime: new Date().toISOString().replace(/\.\d+/, ''),
+      };
+      const { status: patched } = await stage().client.request('PATCH', `${path()}/status`, {
+        body: { status: { conditions: [heartbeat] } },
+        contentType: PATCH.strategic,
+      });
+      expect(patched).to.equal(200);
+      expect((await cordon()).status).to.equal(200);
+      expect((await release()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(false);
+    });
+
+    it('refuse a node that was re-created under its name', async () => {
+      const former = node;
+      const { name, labels = {} } = node.metadata;
+      await stage().client.delete(path());
+      node = await stage().client.post<Node>('/api/v1/nodes', { metadata: { name, labels } });
+      const answer = await apply({
+        metadata: { name, uid: former.metadata.uid },
+        spec: { unschedulable: true },
+      });
+      expectStatus(answer, {
+        status: 422,
+        reason: 'Invalid',
+        message: /metadata\.uid: Invalid value: ".*": field is immutable/,
+        details: { name, kind: 'Node' },
+      });
+      expect(await isCordoned()).to.equal(false);
+    });
+
+    it('refuse a node that is gone, and make none', async () => {
+      await stage().client.delete(path());
+      const { name, uid } = node.metadata;
+      expectStatus(await cordon(), {
+        status: 409,
+        reason: 'Conflict',
+        message: `Operation cannot be fulfilled on nodes "${name}": uid mismatch: the provided object specified uid ${uid}, and no existing object was found`,
+      });
+      expect((await stage().client.request('GET', path())).status).to.equal(404);
+    });
+
+    it('make a ghost where the uid is left out', async () => {
+      await stage().client.delete(path());
+      const { status } = await apply({
+        metadata: { name: node.metadata.name },
+        spec: { unschedulable: true },
+      });
+      expect(status).to.equal(201);
+      await stage().client.delete(path());
+    });
+
+    it('conflict with another manager who applied the opposite, unless forced', async () => {
+      const opposite = { metadata: identity(), spec: { unschedulable: false } };
+      expect((await apply(opposite, 'fieldManager=other')).status).to.equal(200);
+      const conflict = await cordon(`fieldManager=${OURS}`);
+      expectStatus(conflict, {
+        status: 409,
+        reason: 'Conflict',
+        message: 'Apply failed with 1 conflict: conflict with "other": .spec.unschedulable',
+      });
+      expect(conflict.body).to.deep.nested.include({
+        'details.causes': [
+          { reason: 'FieldManagerConflict', message: 'conflict with "other"', field: '.spec.unschedulable' },
+        ],
+      });
+      expect((await cordon()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(true);
+      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+    });
+
+    it("do not take a person's equal value away, force or not", async () => {
+      await personCordons(true);
+      expect((await cordon(`fieldManager=${OURS}`)).status).to.equal(200);
+      expect((await cordon()).status).to.equal(200);
+      expect(await owners()).to.deep.equal([`${OURS} Apply`, 'kubectl Update']);
+    });
+
+    it('stay ours alone when a person cordons on top, which writes nothing', async () => {
+      await cordon();
+      expect((await personCordons(true)).status).to.equal(200);
+      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+    });
+
+    it('can be answered with a partial object, managed fields included', async () => {
+      const { status, body } = await cordon(undefined, PARTIAL);
+      expect(status).to.equal(200);
+      expect(body).to.include({ kind: 'PartialObjectMetadata' }).and.not.to.have.any.keys('spec', 'status');
+      expect(body.metadata.uid).to.equal(node.metadata.uid);
+      expect(body.metadata.managedFields?.map(({ manager }) => manager)).to.include(OURS);
+    });
+
+    it('are found by the field selector at once, and no longer after the release', async () => {
+      const query = new URLSearchParams({
+        fieldSelector: `metadata.name=${node.metadata.name},spec.unschedulable!=true`,
+      });
+      const schedulable = async (): Promise<number> =>
+        (await stage().client.get<{ items: unknown[] | null }>(`/api/v1/nodes?${query.toString()}`)).items
+          ?.length ?? 0;
+      expect(await schedulable()).to.equal(1);
+      await cordon();
+      expect(await schedulable()).to.equal(0);
+      await release();
+      expect(await schedulable()).to.equal(1);
+    });
+
+    it('become a taint, and cease to be one', async function () {
+      if (!stage().can.runJobSets) this.skip();
+      const { advance } = stage();
+      const taint = 'node.kubernetes.io/unschedulable';
+      await cordon();
+      await eventually('the taint is there', async () => (await taints()).includes(taint), { advance });
+      await release();
+      await eventually('the taint is gone', async () => !(await taints()).includes(taint), { advance });
+    });
+
+    const refused = [
+      {
+        title: 'without a field manager',
+        query: 'force=true',
+        body: {},
+        status: 422,
+        reason: 'Invalid',
+        message: /fieldManager: Required value: is required for apply patch$/,
+      },
+      {
+        title: 'with managed fields',
+        query: 'fieldManager=x',
+        body: { managedFields: [] },
+        status: 400,
+        reason: 'BadRequest',
+        message: 'metadata.managedFields must be nil',
+      },
+      {
+        title: 'with an old resource version',
+        query: 'fieldManager=x',
+        body: { resourceVersion: '1' },
+        status: 409,
+        reason: 'Conflict',
+        message: /: the object has been modified; /,
+      },
+      {
+        title: 'with another name than the path has',
+        query: 'fieldManager=x',
+        body: { name: 'other' },
+        status: 400,
+        reason: 'BadRequest',
+        message: /^the name of the object \(other\) does not match the name on the URL /,
+      },
+    ];
+    for (const { title, query, body, status, reason, message } of refused)
+      it(`refuse an apply ${title}`, async () => {
+        expectStatus(await apply({ metadata: { ...identity(), ...body } }, query), {
+          status,
+          reason,
+          message,
+        });
+      });
+  });
+}

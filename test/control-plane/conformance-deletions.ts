@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import type { Stage } from './conformance.ts';
+import { eventually } from './eventually.ts';
+import { expectStatus } from './expect-status.ts';
+import { PATCH } from './kubernetes-client.ts';
+import type { Answer, KubernetesList, Pod } from './kubernetes-client.ts';
+
+const PODS = '/api/v1/namespaces/default/pods';
+
+/** Deleting pods: preconditions, grace, finalizers, and machines that are dead. */
+export function describeDeletions(stage: () => Stage): void {
+  const create = async (metadata: object = {}): Promise<Pod> =>
+    stage().client.post<Pod>(PODS, {
+      metadata: { name: `pod-${randomUUID()}`, labels: { of: 'deletions' }, ...metadata },
+      spec: {
+        nodeName: stage().nodes[6],
+        restartPolicy: 'Never',
+        tolerations: [{ operator: 'Exists' }],
+        containers: [{ name: 'main', image: 'main' }],
+      },
+    });
+  const path = ({ metadata }: Pod): string => `${PODS}/${metadata.name}`;
+  const remove = (pod: Pod, body?: object): Promise<Answer<Pod>> =>
+    stage().client.request<Pod>('DELETE', path(pod), body ? { body } : {});
+  const find = async (pod: Pod): Promise<Pod | undefined> => {
+    const { status, body } = await stage().client.request<Pod>('GET', path(pod));
+    return status === 404 ? undefined : body;
+  };
+  const gone = (pod: Pod): Promise<boolean> =>
+    eventually('the pod is gone', async () => (await find(pod)) === undefined, { advance: stage().advance });
+
+  describe('deleting a pod', () => {
+    it('refuses another uid than the precondition says', async () => {
+      const pod = await create();
+      const { name, uid } = pod.metadata;
+      expectStatus(await remove(pod, { gracePeriodSeconds: 0, preconditions: { uid: 'other' } }), {
+        status: 409,
+        reason: 'Conflict',
+        message: `Operation cannot be fulfilled on Pod "${name}": the UID in the precondition (other) does not match the UID in record (${uid}). The object might have been deleted and then recreated`,
+      });
+      expect((await find(pod))?.metadata).not.to.have.property('deletionTimestamp');
+      await remove(pod, { gracePeriodSeconds: 0 });
+    });
+
+    it('with grace 0 and the right uid takes it away at once', async () => {
+      const pod = await create();
+      const { status } = await remove(pod, {
+        gracePeriodSeconds: 0,
+        preconditions: { uid: pod.metadata.uid },
+      });
+      expect(status).to.equal(200);
+      expect(await find(pod)).to.equal(undefined);
+      expectStatus(await remove(pod, { gracePeriodSeconds: 0 }), {
+        status: 404,
+        reason: 'NotFound',
+        message: `pods "${pod.metadata.name}" not found`,
+      });
+    });
+
+    it('does not touch a successor of the same name', async () => {
+      const pod = await create();
+      await remove(pod, { gracePeriodSeconds: 0 });
+      const successor = await create({ name: pod.metadata.name });
+      const answer = await remove(pod, { gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid } });
+      expectStatus(answer, { status: 409, reason: 'Conflict' });
+      expect((await find(successor))?.metadata.uid).to.equal(successor.metadata.uid);
+      await remove(successor, { gracePeriodSeconds: 0 });
+    });
+
+    it('leaves one that has a finalizer, marked, until the finalizer is gone', async () => {
+      const pod = await create({ finalizers: ['example.com/hold'] });
+      const { status } = await remove(pod, { gracePeriodSeconds: 0 });
+      expect(status).to.equal(200);
+      expect((await find(pod))?.metadata).to.have.property('deletionTimestamp');
+      expect((await remove(pod, { gracePeriodSeconds: 0 })).status).to.equal(200);
+      await stage().client.patch(path(pod), { metadata: { finalizers: null } });
+      await gone(pod);
+    });
+
+    it('with its own grace takes it away once the kubelet says that it ended', async function () {
+      if (!stage().can.runJobSets) this.skip();
+      const pod = await create();
+      await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', {
+        advance: stage().advance,
+      });
+      const { status, body } = await remove(pod);
+      expect(status).to.equal(200);
+      expect(body.metadata).to.have.property('deletionTimestamp');
+      await gone(pod);
+    });
+
+    it('on a dead machine needs grace 0', async function () {
+      if (!stage().can.runJobSets) this.skip();
+      const { world, advance, nodes } = stage();
+      const dead = nodes[6] ?? '';
+      const pod = await create();
+      await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', { advance });
+      await world.killNode(dead);
+      await remove(pod);
+      advance?.();
+      expect((await find(pod))?.metadata).to.include({ deletionGracePeriodSeconds: 30 });
+      expect(
+        (await remove(pod, { gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid } })).status,
+      ).to.equal(200);
+      expect(await find(pod)).to.equal(undefined);
+      await world.reviveNode(dead);
+    });
+  });
+
+  describe('pods', () => {
+    it('are found by node and phase', async function () {
+      if (!stage().can.runJobSets) this.skip();
+      const pod = await create();
+      const { advance, nodes } = stage();
+      await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', { advance });
+      const list = async (fieldSelector: string): Promise<string[]> => {
+        const query = new URLSearchParams({ fieldSelector, labelSelector: 'of=deletions' }).toString();
+        const { items } = await stage().client.get<KubernetesList<Pod>>(`/api/v1/pods?${query}`);
+        return (items ?? []).map(({ metadata }) => metadata.name);
+      };
+      const { name } = pod.metadata;
+      expect(await list(`spec.nodeName=${nodes[6]}`)).to.deep.equal([name]);
+      expect(
+        await list(`spec.nodeName=${nodes[6]},status.phase!=Succeeded,status.phase!=Failed`),
+      ).to.deep.equal([name]);
+      expect(await list(`spec.nodeName=${nodes[6]},status.phase=Pending`)).to.deep.equal([]);
+      expect(await list(`spec.nodeName=${nodes[7]}`)).to.deep.equal([]);
+      await remove(pod, { gracePeriodSeconds: 0 });
+    });
+
+    it('say on a dead machine that they are not ready, and the node that it cannot be reached', async function () {
+      if (!stage().can.runJobSets) this.skip();
+      const { world, advance, nodes, client } = stage();
+      const dead = nodes[6] ?? '';
+      const pod = await create();
+      await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', { advance });
+      await world.killNode(dead);
+      await eventually(
+        'the taints are there',
+        async () => {
+          const { spec } = await client.get<{ spec: { taints?: { key: string; effect: string }[] } }>(
+            `/api/v1/nodes/${dead}`,
+          );
+          const effects = spec.taints
+            ?.filter(({ key }) => key === 'node.kubernetes.io/unreachable')
+            .map(({ effect }) => effect);
+          return effects?.sort().join() === 'NoExecute,NoSchedule';
+        },
+        { advance },
+      );
+      const ready = (await find(pod))?.status.conditions?.find(({ type }) => type === 'Ready');
+      expect(ready?.status).to.equal('False');
+      expect((await find(pod))?.status.phase).to.equal('Running');
+      await remove(pod, { gracePeriodSeconds: 0 });
+      await world.reviveNode(dead);
+    });
+
+    it('keep a patch of their conditions, which are merged by type', async () => {
+      const pod = await create();
+      const condition = { type: 'DisruptionTarget', status: 'True', reason: 'Tested', message: '' };
+      const { status, body } = await stage().client.request<Pod>('PATCH', `${path(pod)}/status`, {
+        body: { status: { conditions: [condition] } },
+        contentType: PATCH.strategic,
+      });
+      expect(status).to.equal(200);
+      expect(body.status.conditions?.some(({ type }) => type === 'DisruptionTarget')).to.equal(true);
+      await remove(pod, { gracePeriodSeconds: 0 });
+    });
+  });
+}

@@ -1,0 +1,424 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import type { Stage } from './conformance.ts';
+import { expectStatus } from './expect-status.ts';
+import type { ExpectedStatus } from './expect-status.ts';
+import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
+
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
+const EVENTS = '/api/v1/namespaces/default/events';
+const MODIFIED =
+  /: the object has been modified; please apply your changes to the latest version and try again$/;
+const TIME = '2026-01-01T00:00:00.000000Z';
+
+interface Lease extends KubernetesObject {
+  spec?: { holderIdentity?: string; renewTime?: string; acquireTime?: string; leaseDurationSeconds?: number };
+}
+
+/** What the function writes down: Leases, by optimistic concurrency, and Events. */
+export function describeRecords(stage: () => Stage): void {
+  const lease = (spec?: object, metadata: object = {}): Lease & { metadata: { name: string } } =>
+    ({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: `lease-${randomUUID()}`, ...metadata },
+      ...(spec && { spec }),
+    }) as Lease;
+  const post = <T = unknown>(path: string, body: unknown): Promise<Answer<T>> =>
+    stage().client.request<T>('POST', path, { body });
+  const put = <T = unknown>(name: string, body: unknown): Promise<Answer<T>> =>
+    stage().client.request<T>('PUT', `${LEASES}/${name}`, { body });
+  const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(LEASES, lease(spec));
+
+  describe('creating a Lease', () => {
+    const taken: { title: string; spec?: object; metadata?: object }[] = [
+      { title: 'with six digits of a second', spec: { renewTime: '2026-01-01T00:00:00.123456Z' } },
+      { title: 'with another time zone', spec: { renewTime: '2026-01-01T02:00:00.000000+02:00' } },
+      { title: 'without a spec' },
+      { title: 'with nulls', spec: { holderIdentity: null, renewTime: null } },
+      { title: 'with an empty holder', spec: { holderIdentity: '' } },
+      {
+        title: 'with 256 KiB of annotations, keys included',
+        metadata: { annotations: { a: 'x'.repeat(262_143) } },
+      },
+    ];
+    for (const { title, spec, metadata } of taken)
+      it(`works ${title}`, async () => {
+        const { status, text } = await post(LEASES, lease(spec, metadata));
+        expect(status, text.slice(0, 300)).to.equal(201);
+      });
+
+    it('keeps the time as it is written, in UTC', async () => {
+      const { spec } = await create({ renewTime: '2026-01-01T02:00:00.123456+02:00', acquireTime: TIME });
+      expect(spec).to.include({ renewTime: '2026-01-01T00:00:00.123456Z', acquireTime: TIME });
+    });
+
+    it('gives it a uid, a resource version and a creation time', async () => {
+      const { metadata } = await create();
+      expect(metadata.uid).to.match(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      expect(metadata.resourceVersion).to.match(/^\d+$/);
+      expect(metadata.creationTimestamp).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    });
+
+    it('refuses a name that exists', async () => {
+      const { metadata } = await create();
+      expectStatus(await post(LEASES, lease({}, { name: metadata.name })), {
+        status: 409,
+        reason: 'AlreadyExists',
+        message: `leases.coordination.k8s.io "${metadata.name}" already exists`,
+        details: { name: metadata.name, group: 'coordination.k8s.io', kind: 'leases' },
+      });
+    });
+
+    it('lets one of many through that create the same at once', async () => {
+      const same = lease({ holderIdentity: 'x' });
+      const answers = await Promise.all(Array.from({ length: 20 }, () => post(LEASES, same)));
+      const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
+      expect(statuses).to.deep.equal([201, ...Array.from({ length: 19 }, () => 409)]);
+    });
+
+    it('says that the namespace is missing', async () => {
+      const answer = await post('/apis/coordination.k8s.io/v1/namespaces/nowhere/leases', lease());
+      expectStatus(answer, {
+        status: 404,
+        reason: 'NotFound',
+        message: 'namespaces "nowhere" not found',
+        details: { name: 'nowhere', kind: 'namespaces' },
+      });
+    });
+
+    const notATime = /^Lease in version "v1" cannot be handled as a Lease: parsing time /;
+    const refused: { title: string; spec?: object; metadata?: object; expected: ExpectedStatus }[] = [
+      ...['.000Z', 'Z', '.000000000Z'].map((end) => ({
+        title: `a time that ends in ${end}`,
+        spec: { renewTime: `2026-01-01T00:00:00${end}` },
+        expected: { status: 400, reason: 'BadRequest', message: notATime },
+      })),
+      {
+        title: 'a duration of 0',
+        spec: { leaseDurationSeconds: 0 },
+        expected: {
+          status: 422,
+          reason: 'Invalid',
+          message: /spec\.leaseDurationSeconds: Invalid value: 0: must be greater than 0$/,
+        },
+      },
+      {
+        title: 'fewer than no transitions',
+        spec: { leaseTransitions: -1 },
+        expected: { status: 422, reason: 'Invalid', message: /spec\.leaseTransitions: Invalid value: -1: / },
+      },
+      {
+        title: 'a name in capitals',
+        metadata: { name: 'Lease' },
+        expected: {
+          status: 422,
+          reason: 'Invalid',
+          message: /metadata\.name: Invalid value: "Lease": a lowercase RFC 1123 subdomain /,
+        },
+      },
+      {
+        title: 'a name of 254 characters',
+        metadata: { name: 'a'.repeat(254) },
+        expected: { status: 422, reason: 'Invalid', message: /must be no more than 253 characters$/ },
+      },
+      {
+        title: 'no name',
+        metadata: { name: '' },
+        expected: { status: 422, reason: 'Invalid', message: /name or generateName is required$/ },
+      },
+      {
+        title: 'another namespace in the body',
+        metadata: { namespace: 'kube-system' },
+        expected: {
+          status: 400,
+          reason: 'BadRequest',
+          message: 'the namespace of the provided object does not match the namespace sent on the request',
+        },
+      },
+      {
+        title: 'more than 256 KiB of annotations',
+        metadata: { annotations: { a: 'x'.repeat(262_144) } },
+        expected: {
+          status: 422,
+          reason: 'Invalid',
+          message: /metadata\.annotations: Too long: may not be more than 262144 bytes$/,
+        },
+      },
+    ];
+    for (const { title, spec, metadata, expected } of refused)
+      it(`refuses ${title}`, async () => {
+        expectStatus(await post(LEASES, lease(spec, metadata)), expected);
+      });
+
+    it('refuses what is not JSON, another kind, and another content type', async () => {
+      expectStatus(await post(LEASES, '{'), { status: 400, reason: 'BadRequest' });
+      expectStatus(await post(LEASES, { ...lease(), kind: 'Pod' }), { status: 400, reason: 'BadRequest' });
+      const answer = await stage().client.request('POST', LEASES, {
+        body: lease(),
+        contentType: 'text/plain',
+      });
+      expectStatus(answer, { status: 415, reason: 'UnsupportedMediaType' });
+    });
+  });
+
+  describe('replacing a Lease', () => {
+    it('works with the resource version that was read, and gives it another', async () => {
+      const read = await create({ holderIdentity: 'a' });
+      const { status, body } = await put<Lease>(read.metadata.name, {
+        ...read,
+        spec: { holderIdentity: 'b' },
+      });
+      expect(status).to.equal(200);
+      expect(body.spec?.holderIdentity).to.equal('b');
+      expect(body.metadata.uid).to.equal(read.metadata.uid);
+      expect(Number(body.metadata.resourceVersion)).to.be.greaterThan(Number(read.metadata.resourceVersion));
+    });
+
+    it('refuses a resource version that is no longer the current one', async () => {
+      const read = await create({ holderIdentity: 'a' });
+      await put(read.metadata.name, { ...read, spec: { holderIdentity: 'b' } });
+      const answer = await put(read.metadata.name, { ...read, spec: { holderIdentity: 'c' } });
+      expectStatus(answer, {
+        status: 409,
+        reason: 'Conflict',
+        message: MODIFIED,
+        details: { name: read.metadata.name, group: 'coordination.k8s.io', kind: 'leases' },
+      });
+    });
+
+    it('lets one of many through that hold the same resource version', async () => {
+      const read = await create();
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          put(read.metadata.name, { ...read, spec: { holderIdentity: `h${index}` } }),
+        ),
+      );
+      const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
+      expect(statuses).to.deep.equal([200, ...Array.from({ length: 19 }, () => 409)]);
+    });
+
+    it('changes nothing where nothing differs', async () => {
+      const read = await create({ holderIdentity: 'a' });
+      const { status, body } = await put<Lease>(read.metadata.name, read);
+      expect(status).to.equal(200);
+      expect(body.metadata.resourceVersion).to.equal(read.metadata.resourceVersion);
+    });
+
+    it('refuses to go without a resource version', async () => {
+      const { metadata } = await create();
+      expectStatus(await put(metadata.name, lease({}, { name: metadata.name })), {
+        status: 422,
+        reason: 'Invalid',
+        message: /metadata\.resourceVersion: Invalid value: 0: must be specified for an update$/,
+      });
+    });
+
+    it('refuses another uid, be the resource version right or not', async () => {
+      const read = await create();
+      const { name, resourceVersion } = read.metadata;
+      for (const metadata of [
+        { name, resourceVersion, uid: 'other' },
+        { name, uid: 'other' },
+      ])
+        expectStatus(await put(name, lease({}, metadata)), {
+          status: 409,
+          reason: 'Conflict',
+          message: /Precondition failed: UID in precondition: other, UID in object meta: /,
+        });
+    });
+
+    it('refuses another name than the path has', async () => {
+      const read = await create();
+      const answer = await put(read.metadata.name, {
+        ...read,
+        metadata: { ...read.metadata, name: 'other' },
+      });
+      expectStatus(answer, {
+        status: 400,
+        reason: 'BadRequest',
+        message: /does not match the name on the URL/,
+      });
+    });
+
+    it('makes a Lease anew that is gone, whatever resource version it had', async () => {
+      const { metadata } = lease();
+      const gone = { name: metadata.name, resourceVersion: '5' };
+      const { status, body } = await put<Lease>(metadata.name, lease({}, gone));
+      expect(status).to.equal(201);
+      expect(body.metadata.resourceVersion).not.to.equal('5');
+    });
+
+    it('makes nothing anew where the uid of what is gone is sent', async () => {
+      const read = await create();
+      await stage().client.delete(`${LEASES}/${read.metadata.name}`);
+      expectStatus(await put(read.metadata.name, read), {
+        status: 409,
+        reason: 'Conflict',
+        message: /Precondition failed: UID in precondition: .*, UID in object meta: $/,
+      });
+      const { status } = await stage().client.request('GET', `${LEASES}/${read.metadata.name}`);
+      expect(status).to.equal(404);
+    });
+  });
+
+  describe('deleting a Lease', () => {
+    it('answers a Status that names what was deleted, and 404 the second time', async () => {
+      const { name, uid } = (await create()).metadata;
+      const { status, body } = await stage().client.request('DELETE', `${LEASES}/${name}`);
+      expect(status).to.equal(200);
+      expect(body).to.include({ kind: 'Status', status: 'Success' });
+      expect(body.details).to.deep.include({ name, uid, group: 'coordination.k8s.io', kind: 'leases' });
+      expectStatus(await stage().client.request('DELETE', `${LEASES}/${name}`), {
+        status: 404,
+        reason: 'NotFound',
+      });
+    });
+
+    it('refuses another uid or resource version than the preconditions say', async () => {
+      const { name } = (await create()).metadata;
+      const remove = (preconditions: object): Promise<Answer<unknown>> =>
+        stage().client.request('DELETE', `${LEASES}/${name}`, { body: { preconditions } });
+      expectStatus(await remove({ uid: 'other' }), {
+        status: 409,
+        reason: 'Conflict',
+        message:
+          /the UID in the precondition \(other\) does not match the UID in record \(.*\)\. The object might have been deleted and then recreated$/,
+      });
+      expectStatus(await remove({ resourceVersion: '1' }), {
+        status: 409,
+        reason: 'Conflict',
+        message:
+          /the ResourceVersion in the precondition \(1\) does not match the ResourceVersion in record \(\d+\)\. The object might have been modified$/,
+      });
+      expect((await stage().client.request('GET', `${LEASES}/${name}`)).status).to.equal(200);
+    });
+
+    it('takes the right uid and resource version', async () => {
+      const { name, uid, resourceVersion } = (await create()).metadata;
+      const { status } = await stage().client.request('DELETE', `${LEASES}/${name}`, {
+        body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } },
+      });
+      expect(status).to.equal(200);
+    });
+  });
+
+  describe('Events', () => {
+    const event = (involvedObject: object, more: object = {}): KubernetesObject =>
+      ({
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: `event-${randomUUID()}` },
+        involvedObject,
+        reason: 'Tested',
+        message: 'a message',
+        type: 'Normal',
+        source: { component: 'conformance' },
+        firstTimestamp: '2026-01-01T00:00:00Z',
+        lastTimestamp: '2026-01-01T00:00:00Z',
+        count: 1,
+        ...more,
+      }) as unknown as KubernetesObject;
+    const node = { kind: 'Node', apiVersion: 'v1', name: 'some-node', uid: 'some-uid' };
+    const jobSet = {
+      kind: 'JobSet',
+      apiVersion: 'jobset.x-k8s.io/v1alpha2',
+      name: 'train',
+      namespace: 'default',
+    };
+    const dated = {
+      eventTime: TIME,
+      reportingComponent: 'example.com/conformance',
+      reportingInstance: 'one',
+      action: 'Test',
+    };
+
+    const taken: { title: string; body: object }[] = [
+      { title: 'on a node, in the namespace default', body: event(node) },
+      { title: 'on an object of its own namespace', body: event(jobSet) },
+      { title: 'of 3,000 characters', body: event(node, { message: 'x'.repeat(3000) }) },
+      { title: 'of a type of its own and without a reason', body: event(node, { type: 'Odd', reason: '' }) },
+      {
+        title: 'with fractions of a second, which it drops',
+        body: event(node, { firstTimestamp: '2026-01-01T00:00:00.123Z' }),
+      },
+      { title: 'with an eventTime and all that then belongs to it', body: event(node, dated) },
+    ];
+    for (const { title, body } of taken)
+      it(`takes one ${title}`, async () => {
+        const { status, text } = await post(EVENTS, body);
+        expect(status, text).to.equal(201);
+      });
+
+    const mismatch = /involvedObject\.namespace: Invalid value: ".*": does not match event\.namespace$/;
+    const refused: { title: string; path?: string; body: object; expected: ExpectedStatus }[] = [
+      {
+        title: 'one on a node in another namespace',
+        path: '/api/v1/namespaces/kube-system/events',
+        body: event(node),
+        expected: { status: 422, reason: 'Invalid', message: mismatch },
+      },
+      {
+        title: 'one on an object of another namespace',
+        body: event({ ...jobSet, namespace: 'kube-system' }),
+        expected: { status: 422, reason: 'Invalid', message: mismatch },
+      },
+      {
+        title: 'one with an eventTime alone',
+        body: event(node, { eventTime: TIME }),
+        expected: { status: 422, reason: 'Invalid', message: /reportingComponent: Required value/ },
+      },
+      {
+        title: 'one with an eventTime and 1,025 characters',
+        body: event(node, { ...dated, message: 'x'.repeat(1025) }),
+        expected: {
+          status: 422,
+          reason: 'Invalid',
+          message: /message: Invalid value: "": can have at most 1024 characters$/,
+        },
+      },
+      {
+        title: 'one with a time that is none',
+        body: event(node, { firstTimestamp: 'yesterday' }),
+        expected: {
+          status: 400,
+          reason: 'BadRequest',
+          message: /^Event in version "v1" cannot be handled as a Event: parsing time "yesterday"/,
+        },
+      },
+      {
+        title: 'one in a namespace that does not exist',
+        path: '/api/v1/namespaces/nowhere/events',
+        body: event({ ...jobSet, namespace: 'nowhere' }),
+        expected: { status: 404, reason: 'NotFound', message: 'namespaces "nowhere" not found' },
+      },
+    ];
+    for (const { title, path = EVENTS, body, expected } of refused)
+      it(`refuses ${title}`, async () => {
+        expectStatus(await post(path, body), expected);
+      });
+
+    it('refuses a name that exists: a retry does not multiply it', async () => {
+      const once = event(node);
+      await post(EVENTS, once);
+      expectStatus(await post(EVENTS, once), {
+        status: 409,
+        reason: 'AlreadyExists',
+        message: `events "${once.metadata.name}" already exists`,
+      });
+    });
+
+    it('finds them by what they are about', async () => {
+      const { metadata } = await stage().client.post(EVENTS, event({ ...node, name: 'found-node' }));
+      const find = async (fieldSelector: string): Promise<string[]> => {
+        const query = new URLSearchParams({ fieldSelector }).toString();
+        const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(`${EVENTS}?${query}`);
+        return (items ?? []).map((item) => item.metadata.name);
+      };
+      expect(await find('involvedObject.kind=Node,involvedObject.name=found-node,reason=Tested')).to.include(
+        metadata.name,
+      );
+      expect(await find('involvedObject.name=found-node,type=Warning')).to.deep.equal([]);
+    });
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * What the function relies on in Kubernetes, as one suite that runs against anything that claims to be it. Where the
+ * emulator and a real API server differ, the emulator is wrong.
+ */
+import { describeCordons } from './conformance-cordons.ts';
+import { describeDeletions } from './conformance-deletions.ts';
+import { describeReads } from './conformance-reads.ts';
+import { describeRecords } from './conformance-records.ts';
+import { describeRestarts } from './conformance-restarts.ts';
+import { describeWrites } from './conformance-writes.ts';
+import type { Capabilities } from './control-plane.ts';
+import type { KubernetesClient } from './kubernetes-client.ts';
+import type { World } from './world.ts';
+
+export interface ConformanceTarget {
+  url: string;
+  ca: string;
+  /** The administrator. */
+  client: KubernetesClient;
+  /** Builders whose work can be removed together. */
+  createWorld(): World;
+  can: Capabilities;
+  /** A bearer token of a user who may do nothing at all; only where `can.beAnyone`. */
+  strangersToken?: { user: string; token: string };
+  /** Lets time pass and controllers work where they do not by themselves. */
+  advance?: () => void;
+  /** False restricts the restarts to those that the function can cause. */
+  everyRestart: boolean;
+  stop(): Promise<void>;
+}
+
+/** The target, and the nodes of a pool `conformance` that is there all the time. */
+export interface Stage extends ConformanceTarget {
+  world: World;
+  nodes: string[];
+}
+
+/**
+ * Registers the suite. `start` is called once before it; where it answers a sentence instead of a target, that is said
+ * and nothing is run.
+ */
+export function describeConformance(name: string, start: () => Promise<ConformanceTarget | string>): void {
+  describe(`conformance of ${name}`, function () {
+    let stage: Stage | undefined;
+    const current = (): Stage => {
+      if (stage === undefined) throw new Error('the target is not started');
+      return stage;
+    };
+
+    before(async function () {
+      this.timeout(0); // It may have to be built.
+      const target = await start();
+      if (typeof target === 'string') {
+        console.log(`  not run: conformance of ${name}: ${target}`);
+        this.skip();
+      }
+      const world = target.createWorld();
+      stage = { ...target, world, nodes: await world.addTpuSlice('conformance', { nodes: 8 }) };
+    });
+    after(async function () {
+      this.timeout(60_000);
+      await stage?.world.removeAll();
+      await stage?.stop();
+    });
+
+    describeReads(current);
+    describeWrites(current);
+    describeRecords(current);
+    describeCordons(current);
+    describeDeletions(current);
+    describeRestarts(current);
+  });
+}
