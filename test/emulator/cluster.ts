@@ -152,8 +152,11 @@ export class EmulatedCluster {
   /** One more node joins a pool. @returns its name */
   joinNode(pool: string): string {
     const { options, group, prefix, zone, machineType } = this.#requirePool(pool);
-    const name = `${prefix}-${this.#context.random.pick('0123456789bcdfghjklmnpqrstvwxz', 4)}`;
-    const instance = this.#context.fleet.add({ name, project: this.project, zone, machineType, group });
+    const { fleet, random } = this.#context;
+    let name: string;
+    do name = `${prefix}-${random.pick('0123456789bcdfghjklmnpqrstvwxz', 4)}`;
+    while (fleet.find(this.project, zone, name));
+    const instance = fleet.add({ name, project: this.project, zone, machineType, group });
     this.#register(instance, pool, options);
     return name;
   }

@@ -45,9 +45,7 @@ function addLeaderAffinity(pod: Pod, topologyKey: string, jobKey: string): void 
 
 function findLeaderTopology(state: ClusterState, follower: Pod, topologyKey: string): string | undefined {
   const owner = follower.metadata.ownerReferences?.[0]?.uid ?? '';
-  const leaders = state.store
-    .lookup('pods', 'owner', owner)
-    .filter((pod) => pod.metadata.annotations?.[INDEX] === '0');
+  const leaders = state.store.lookup('pods', 'leader', owner);
   const [leader, ...others] = leaders;
   // While a deleted leader still ends, there are two, and the webhook refuses to choose.
   if (!leader?.spec.nodeName || others.length > 0) return undefined;

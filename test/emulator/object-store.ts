@@ -22,6 +22,8 @@ export interface Change {
   previous: KubernetesObject | undefined;
 }
 
+const COMPLETION_INDEX = 'batch.kubernetes.io/job-completion-index';
+
 /** So many changes a watch may lie behind before it is told to list again. */
 const KEPT_CHANGES = 20_000;
 
@@ -39,6 +41,7 @@ export class ObjectStore {
     pods: new Table<Pod>({
       node: (pod) => pod.spec.nodeName,
       owner: ownerUid,
+      leader: (pod) => (pod.metadata.annotations?.[COMPLETION_INDEX] === '0' ? ownerUid(pod) : undefined),
       unbound: (pod) => (pod.spec.nodeName ? undefined : 'yes'),
       terminating: (pod) => (pod.metadata.deletionTimestamp ? 'yes' : undefined),
     }),
@@ -57,7 +60,7 @@ export class ObjectStore {
     namespace: string | undefined,
     name: string,
   ): StoredObjects[P] | undefined {
-    return this.#table(plural).objects.get(toKey(namespace, name));
+    return this.#table(plural).get(toKey(namespace, name));
   }
 
   /** Lists in the order of etcd's keys: namespace, then name. */
@@ -67,18 +70,15 @@ export class ObjectStore {
     return namespace ? all.filter((object) => object.metadata.namespace === namespace) : all;
   }
 
-  /** Lists by an index ("pool" of nodes; "node", "owner", "unbound", "terminating" of pods; "owner" of jobs). */
+  /** Lists by an index, in order: "pool" of nodes, "owner" of jobs, the five of pods. */
   lookup<P extends Plural>(plural: P, index: string, value: string): StoredObjects[P][] {
-    const table = this.#table(plural);
-    const keys = table.index(index).get(value);
-    if (!keys) return [];
-    return [...keys].sort().map((key) => table.objects.get(key) as StoredObjects[P]);
+    return this.#table(plural).lookup(index, value);
   }
 
   /** Stores an object that nobody else holds, under the next revision. */
   put<P extends Plural>(plural: P, object: StoredObjects[P]): StoredObjects[P] {
     const key = toKey(object.metadata.namespace, object.metadata.name);
-    const previous = this.#table(plural).objects.get(key);
+    const previous = this.#table(plural).get(key);
     object.metadata.resourceVersion = String(++this.#revision);
     this.#table(plural).set(key, object);
     this.#record({ plural, type: previous ? 'MODIFIED' : 'ADDED', object, previous });
@@ -103,7 +103,7 @@ export class ObjectStore {
 
   remove<P extends Plural>(plural: P, object: StoredObjects[P]): void {
     const key = toKey(object.metadata.namespace, object.metadata.name);
-    const previous = this.#table(plural).objects.get(key);
+    const previous = this.#table(plural).get(key);
     if (!previous) return;
     this.#table(plural).delete(key);
     this.#revision += 1;
@@ -136,57 +136,89 @@ export class ObjectStore {
 }
 
 class Table<T extends KubernetesObject> {
-  readonly objects = new Map<string, T>();
+  readonly #all = new Bucket<T>();
   readonly #indexes = new Map<
     string,
-    { value: (object: T) => string | undefined; keys: Map<string, Set<string>> }
+    { value: (object: T) => string | undefined; buckets: Map<string, Bucket<T>> }
   >();
-  #sorted: T[] | undefined;
 
   constructor(indexes: Record<string, (object: T) => string | undefined>) {
-    for (const [name, value] of Object.entries(indexes)) this.#indexes.set(name, { value, keys: new Map() });
+    for (const [name, value] of Object.entries(indexes))
+      this.#indexes.set(name, { value, buckets: new Map() });
+  }
+
+  get(key: string): T | undefined {
+    return this.#all.get(key);
+  }
+
+  sorted(): T[] {
+    return this.#all.sorted();
+  }
+
+  lookup(index: string, value: string): T[] {
+    const found = this.#indexes.get(index);
+    if (!found) throw new Error(`no index ${index}`);
+    return found.buckets.get(value)?.sorted() ?? [];
   }
 
   set(key: string, object: T): void {
-    const previous = this.objects.get(key);
-    for (const { value, keys } of this.#indexes.values()) {
+    const previous = this.#all.get(key);
+    this.#all.set(key, object);
+    for (const { value, buckets } of this.#indexes.values()) {
       const before = previous && value(previous);
       const after = value(object);
-      if (before === after) continue;
-      if (before !== undefined) keys.get(before)?.delete(key);
+      if (before !== undefined && before !== after) removeFrom(buckets, before, key);
       if (after === undefined) continue;
-      const set = keys.get(after);
-      if (set) set.add(key);
-      else keys.set(after, new Set([key]));
+      const bucket = buckets.get(after) ?? new Bucket<T>();
+      bucket.set(key, object);
+      buckets.set(after, bucket);
     }
-    this.objects.set(key, object);
+  }
+
+  delete(key: string): void {
+    const previous = this.#all.get(key);
+    if (!previous) return;
+    this.#all.delete(key);
+    for (const { value, buckets } of this.#indexes.values()) {
+      const before = value(previous);
+      if (before !== undefined) removeFrom(buckets, before, key);
+    }
+  }
+}
+
+/** Objects by key, and in the keys' order as long as nothing changes. */
+class Bucket<T> {
+  readonly #objects = new Map<string, T>();
+  #sorted: T[] | undefined;
+
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  get(key: string): T | undefined {
+    return this.#objects.get(key);
+  }
+
+  set(key: string, object: T): void {
+    this.#objects.set(key, object);
     this.#sorted = undefined;
   }
 
   delete(key: string): void {
-    const previous = this.objects.get(key);
-    if (!previous) return;
-    for (const { value, keys } of this.#indexes.values()) {
-      const before = value(previous);
-      if (before === undefined) continue;
-      const set = keys.get(before);
-      set?.delete(key);
-      if (set?.size === 0) keys.delete(before);
-    }
-    this.objects.delete(key);
+    this.#objects.delete(key);
     this.#sorted = undefined;
   }
 
-  index(name: string): Map<string, Set<string>> {
-    const index = this.#indexes.get(name);
-    if (!index) throw new Error(`no index ${name}`);
-    return index.keys;
-  }
-
   sorted(): T[] {
-    this.#sorted ??= [...this.objects.keys()].sort().map((key) => this.objects.get(key) as T);
+    this.#sorted ??= [...this.#objects.keys()].sort().map((key) => this.#objects.get(key) as T);
     return this.#sorted;
   }
+}
+
+function removeFrom<T>(buckets: Map<string, Bucket<T>>, value: string, key: string): void {
+  const bucket = buckets.get(value);
+  bucket?.delete(key);
+  if (bucket?.size === 0) buckets.delete(value);
 }
 
 function toKey(namespace: string | undefined, name: string): string {

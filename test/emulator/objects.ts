@@ -264,10 +264,10 @@ export interface Event extends KubernetesObject {
   source?: { component?: string; host?: string };
 }
 
-/** Copies JSON deeply: several times faster than structuredClone on objects of this size. */
+/** Copies JSON deeply, several times faster than structuredClone on objects of this size; what is frozen is shared. */
 export function cloneJson<T>(value: T): T {
-  if (Array.isArray(value)) return value.map(cloneJson) as T;
-  if (value === null || typeof value !== 'object') return value;
+  if (Object.isFrozen(value)) return value;
+  if (Array.isArray(value)) return (value as unknown[]).map(cloneJson) as T;
   const copy: JsonObject = {};
   for (const [key, field] of Object.entries(value)) if (field !== undefined) copy[key] = cloneJson(field);
   return copy as T;

@@ -265,15 +265,20 @@ function toReplicatedJob(options: ReplicatedJobOptions): ReplicatedJob {
   return { name, replicas, template: { spec } };
 }
 
+const images = new Map<number, { names: string[]; sizeBytes: number }[]>();
+
+/** The same frozen list for every node: with thousands of them the copies would be most of the memory. */
 function toImages(bytes: number): { names: string[]; sizeBytes: number }[] {
-  const length = 180;
-  return Array.from({ length: Math.ceil(bytes / length) }, (_, index) => ({
-    names: [
-      `us-docker.pkg.dev/gke-release/image-${index}@sha256:${String(index).padStart(64, '0')}`.padEnd(
-        140,
-        'x',
-      ),
-    ],
-    sizeBytes: 1_000_000 + index,
-  }));
+  const known = images.get(bytes);
+  if (known) return known;
+  const list = Array.from({ length: Math.ceil(bytes / 180) }, (_, index) => {
+    const digest = String(index).padStart(64, '0');
+    return {
+      names: [`us-docker.pkg.dev/gke-release/image-${index}@sha256:${digest}`.padEnd(140, 'x')],
+      sizeBytes: 1_000_000 + index,
+    };
+  });
+  Object.freeze(list);
+  images.set(bytes, list);
+  return list;
 }
