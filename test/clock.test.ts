@@ -1,0 +1,146 @@
+import { expect } from 'chai';
+import { useFakeTimers } from 'sinon';
+import type { SinonFakeTimers } from 'sinon';
+import { createSystemClock, Deadline } from '../src/clock.ts';
+import type { Clock } from '../src/clock.ts';
+import { FailoverError } from '../src/errors.ts';
+
+describe('createSystemClock', () => {
+  let wall: SinonFakeTimers;
+
+  beforeEach(() => {
+    wall = useFakeTimers({ now: 1_000_000, toFake: ['Date', 'performance'] });
+  });
+
+  afterEach(() => wall.restore());
+
+  it('goes with the wall clock', () => {
+    const clock = createSystemClock();
+    expect(clock.now()).to.equal(1_000_000);
+    wall.tick(1500);
+    expect(clock.now()).to.equal(1_001_500);
+  });
+
+  // Else an expired lock would look young again, and two would act on one pool.
+  it('goes on while the wall clock is set back', () => {
+    const clock = createSystemClock();
+    wall.tick(5000);
+    wall.setSystemTime(10);
+    wall.tick(2000);
+    expect(clock.now()).to.equal(1_007_000);
+  });
+
+  // The monotonic clock stands still while a virtual machine is suspended.
+  it('leaps with the wall clock where the monotonic clock stood still', () => {
+    const clock = createSystemClock();
+    wall.setSystemTime(1_060_000);
+    expect(clock.now()).to.equal(1_060_000);
+  });
+
+  it('never runs backwards after a leap', () => {
+    const clock = createSystemClock();
+    wall.setSystemTime(1_060_000);
+    expect(clock.now()).to.equal(1_060_000);
+    wall.setSystemTime(1_000_000);
+    expect(clock.now()).to.equal(1_060_000);
+  });
+
+  it('sleeps until it is told to stop', async () => {
+    const clock = createSystemClock();
+    await clock.sleep(0);
+    const controller = new AbortController();
+    const sleeping = clock.sleep(60_000, controller.signal).catch((error: unknown) => error);
+    controller.abort();
+    expect(await sleeping).to.include({ name: 'AbortError' });
+  });
+});
+
+describe('Deadline', () => {
+  let timers: SinonFakeTimers;
+  let now: number;
+  const clock: Clock = { now: () => now, sleep: async () => undefined };
+
+  beforeEach(() => {
+    now = 1000;
+    timers = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  });
+
+  afterEach(() => timers.restore());
+
+  it('says how much time is left, by the clock alone', () => {
+    const deadline = new Deadline(clock, 240_000);
+    expect(deadline.leftMs()).to.equal(240_000);
+    now += 239_999;
+    expect(deadline.leftMs()).to.equal(1);
+    expect(() => deadline.assertTimeLeft()).not.to.throw();
+  });
+
+  // Timers don't fire in an instance that is throttled: it finds out here, when it thaws with the next request.
+  it('stops the action from the very millisecond on, saying how to go on', () => {
+    const deadline = new Deadline(clock, 240_000);
+    now += 240_000;
+    expect(refusalOf(() => deadline.assertTimeLeft())).to.include({
+      code: 'upstream_timeout',
+      status: 504,
+      message: 'the action ran out of time and was stopped; send it again with the same id to resume it',
+    });
+    now += 3_600_000;
+    expect(deadline.leftMs()).to.equal(-3_600_000);
+  });
+
+  it('does not abort what is under way at its end, which the calls’ own time-outs do', async () => {
+    const deadline = new Deadline(clock, 100);
+    now += 1000;
+    await timers.tickAsync(1000);
+    expect(deadline.signal.aborted).to.equal(false);
+  });
+
+  it('leaves 10 s to clean up after its end, once', () => {
+    const deadline = new Deadline(clock, 1000);
+    now += 5000;
+    deadline.allowCleanUp();
+    expect(deadline.leftMs()).to.equal(10_000);
+    now += 10_000;
+    expect(deadline.leftMs()).to.equal(0);
+  });
+
+  it('takes no time away to clean up', () => {
+    const deadline = new Deadline(clock, 60_000);
+    deadline.allowCleanUp();
+    expect(deadline.leftMs()).to.equal(60_000);
+  });
+
+  it('is brought forward at shutdown, and then aborts what is under way', async () => {
+    const deadline = new Deadline(clock, 240_000);
+    deadline.shorten(7000);
+    expect(deadline.leftMs()).to.equal(7000);
+    await timers.tickAsync(6999);
+    expect(deadline.signal.aborted).to.equal(false);
+    await timers.tickAsync(1);
+    expect(deadline.signal.aborted).to.equal(true);
+  });
+
+  it('is never put off by a shutdown', () => {
+    const deadline = new Deadline(clock, 3000);
+    deadline.shorten(7000);
+    expect(deadline.leftMs()).to.equal(3000);
+  });
+
+  it('has no time to clean up after a shutdown, for the instance is killed', () => {
+    const deadline = new Deadline(clock, 240_000);
+    deadline.shorten(7000);
+    now += 7000;
+    deadline.allowCleanUp();
+    expect(deadline.leftMs()).to.equal(0);
+  });
+});
+
+function refusalOf(work: () => unknown): FailoverError {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof FailoverError) return error;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
