@@ -266,8 +266,8 @@ export interface Event extends KubernetesObject {
 
 /** Copies JSON deeply, several times faster than structuredClone on objects of this size; what is frozen is shared. */
 export function cloneJson<T>(value: T): T {
-  if (Object.isFrozen(value)) return value;
-  if (Array.isArray(value)) return (value as unknown[]).map(cloneJson) as T;
+  if (value === null || typeof value !== 'object' || Object.isFrozen(value)) return value;
+  if (Array.isArray(value)) return value.map(cloneJson) as T;
   const copy: JsonObject = {};
   for (const [key, field] of Object.entries(value)) if (field !== undefined) copy[key] = cloneJson(field);
   return copy as T;
