@@ -118,7 +118,7 @@ function parseProviderId(
   cluster: ClusterName,
 ): { projectId: string; zone: string; instanceName: string } {
   const found =
-    /^gce:\/\/([a-z][a-z0-9.:-]*)\/([a-z]+-[a-z]+\d+-[a-z])\/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)$/.exec(
+    /^gce:\/\/([a-z][a-z0-9.:-]*)\/([a-z]+-[a-z]+\d+-[a-z0-9]+)\/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)$/.exec(
       node.providerId ?? '',
     );
   const [, projectId, zone, instanceName] = found ?? [];
@@ -137,9 +137,9 @@ function parseProviderId(
   return { projectId, zone, instanceName };
 }
 
-/** `us-central1-a` and `us-central1` are both of region `us-central1`. */
+/** `us-central1-a`, `us-central1-ai1a` and `us-central1` are all of region `us-central1`. */
 function regionOf(location: string): string {
-  return location.replace(/-[a-z]$/, '');
+  return location.split('-').slice(0, 2).join('-');
 }
 
 /** What carrying a repair out needs. */
