@@ -55,9 +55,19 @@ export function createConnect(config: Config, clock: Clock): Connect {
   };
 }
 
-/** The fields of a cluster that are asked for. */
-const fieldMask =
-  'name,status,endpoint,masterAuth.clusterCaCertificate,controlPlaneEndpointsConfig,privateClusterConfig,autopilot';
+/** The fields of a cluster that are asked for; the deployed bundle knows these alone (deploy/build.ts). */
+export const clusterFields = [
+  'name',
+  'status',
+  'endpoint',
+  'masterAuth.clusterCaCertificate',
+  'controlPlaneEndpointsConfig.dnsEndpointConfig.endpoint',
+  'controlPlaneEndpointsConfig.dnsEndpointConfig.allowExternalTraffic',
+  'controlPlaneEndpointsConfig.ipEndpointsConfig.enabled',
+  'controlPlaneEndpointsConfig.ipEndpointsConfig.privateEndpoint',
+  'privateClusterConfig.privateEndpoint',
+  'autopilot.enabled',
+];
 
 function createEndpointReader(config: Config, clock: Clock) {
   let clients: { auth: GoogleAuth; container: ClusterManagerClient } | undefined;
@@ -113,7 +123,7 @@ async function readCluster(
       {
         timeout: timeoutMs,
         retry: null,
-        otherArgs: { headers: { 'X-Goog-FieldMask': fieldMask } },
+        otherArgs: { headers: { 'X-Goog-FieldMask': clusterFields.join(',') } },
       },
     );
     return cluster;
