@@ -152,12 +152,15 @@ function toLease(draft: LeaseDraft & Partial<LeaseState>): V1Lease {
     acquiredAt,
     renewedAt,
     durationSeconds,
+    uid,
     resourceVersion,
   } = draft;
+  // Without its uid, a replace of a Lease that was deleted meanwhile would make it anew.
+  const known = uid && resourceVersion ? { uid, resourceVersion } : {};
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, labels, annotations, ...(resourceVersion ? { resourceVersion } : {}) },
+    metadata: { name, labels, annotations, ...known },
     spec: {
       ...(holder === undefined ? {} : { holderIdentity: holder }),
       ...(acquiredAt === undefined ? {} : { acquireTime: new V1MicroTime(acquiredAt) }),
