@@ -45,7 +45,7 @@ export function createKubernetes(options: {
     const configuration = createConfiguration({
       baseServer: new ServerConfiguration(options.server, {}),
       httpApi: wrapHttpLibrary({
-        send: (context) => send(context, { ...options, limits }, (response) => serverClock.observe(response)),
+        send: (context) => send(context, { ...options, limits }, serverClock),
       }),
     });
     return {
@@ -70,7 +70,7 @@ interface Connection {
 async function send(
   context: RequestContext,
   { token, transport, limits }: Connection,
-  observe: (response: HttpResponse) => void,
+  serverClock: ServerClock,
 ): Promise<ResponseContext> {
   const method = context.getHttpMethod();
   const url = context.getUrl();
@@ -84,6 +84,7 @@ async function send(
   const response = await callWithRetries(
     method === 'GET' ? ungated : { ...ungated, gate },
     async (attempt) => {
+      const sentAt = limits.clock.now();
       const answer = await transport({
         method,
         url,
@@ -93,7 +94,7 @@ async function send(
       }).catch((error: unknown) => {
         throw toNetworkError(error, call);
       });
-      observe(answer);
+      serverClock.observe(answer, sentAt);
       if (answer.status >= 400) throw toStatusError(answer, method, call);
       assertJson(answer, call);
       return answer;
@@ -216,13 +217,19 @@ function assertJson(answer: HttpResponse, call: string): void {
   });
 }
 
+type ServerClock = ReturnType<typeof createServerClock>;
+
+/** An answer that took longer may have waited for a frozen instance to thaw: its `Date` is long past. */
+const promptMs = 5_000;
+
 function createServerClock({ clock }: CallLimits) {
-  let offsetMs = 0;
+  let offsetMs: number | undefined;
   return {
-    now: () => clock.now() + offsetMs,
-    observe(response: HttpResponse) {
+    now: () => clock.now() + (offsetMs ?? 0),
+    observe(response: HttpResponse, sentAt: number) {
       const date = Date.parse(response.headers.date ?? '');
-      if (Number.isFinite(date)) offsetMs = date - clock.now();
+      const isPrompt = clock.now() - sentAt <= promptMs;
+      if (Number.isFinite(date) && (isPrompt || offsetMs === undefined)) offsetMs = date - clock.now();
     },
   };
 }

@@ -30,11 +30,13 @@ export async function acquirePoolLock(
 ): Promise<PoolLock | LockBusy> {
   const name = toLockName(nodePool);
   const holder = `${owner.id}/${owner.attempt}`;
+  let found: LeaseState | undefined;
   for (;;) {
     const current = await readLease(kubernetes, name);
     // A create or replace whose answer was lost has worked after all: it is replaced once more.
-    const isFree =
-      !current?.holder || current.holder === holder || isExpired(current, kubernetes.serverNow());
+    const isOurs = current?.holder === holder;
+    if (!isOurs) found = current;
+    const isFree = !current?.holder || isOurs || isExpired(current, kubernetes.serverNow());
     if (!isFree) return { heldBy: { id: current?.holder?.split('/')[0] ?? '' } };
     const sentAt = clock.now();
     const time = kubernetes.serverNow();
@@ -58,8 +60,8 @@ export async function acquirePoolLock(
         nodePool,
         lease: written,
         sentAt,
-        isNew: !current,
-        lastActionId: current?.annotations[lastActionKey],
+        isNew: !found,
+        lastActionId: found?.annotations[lastActionKey],
       });
     }
   }
