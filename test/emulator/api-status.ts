@@ -106,6 +106,10 @@ export function requiredValue(field: string, why = ''): Required<StatusCause> {
   return { reason: 'FieldValueRequired', message: `Required value${why && `: ${why}`}`, field };
 }
 
+export function tooLong(field: string, why: string): Required<StatusCause> {
+  return { reason: 'FieldValueTooLong', message: `Too long: ${why}`, field };
+}
+
 export function badRequest(message: string): ApiStatus {
   return new ApiStatus(400, 'BadRequest', message);
 }
@@ -138,6 +142,15 @@ export function forbidden(attributes: Attributes): ApiStatus {
     ...(group && { group }),
     kind: plural,
   });
+}
+
+export function forbiddenPath(user: string, path: string): ApiStatus {
+  return new ApiStatus(403, 'Forbidden', `forbidden: User ${quote(user)} cannot get path ${quote(path)}`, {});
+}
+
+/** Of a resource that a group and version do not have. */
+export function notServed(): ApiStatus {
+  return new ApiStatus(404, 'NotFound', 'the server could not find the requested resource', {});
 }
 
 export function methodNotAllowed(): ApiStatus {

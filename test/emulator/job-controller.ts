@@ -192,6 +192,8 @@ function findFailure(state: ClusterState, job: Job, byPolicy: Failure | undefine
 
 function failJob(state: ClusterState, job: Job, { reason, message }: Failure): Job {
   for (const pod of podsOf(state, job).filter(isActive)) deleteObject(state, 'pods', pod);
+  // A Job that is to end counts whoever is left as failed, ended or not: nothing waits for the finalizer any more.
+  for (const pod of podsOf(state, job)) untrack(state, pod);
   const isOver = !podsOf(state, job).some(isPodLive);
   const failed = state.update('jobs', job, (draft) => {
     const conditions = (draft.status.conditions ??= []);

@@ -1,4 +1,11 @@
-import { ApiStatus, forbidden, methodNotAllowed, unauthorized } from './api-status.ts';
+import {
+  ApiStatus,
+  forbidden,
+  forbiddenPath,
+  methodNotAllowed,
+  notServed,
+  unauthorized,
+} from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { answerDiscovery } from './discovery.ts';
 import { splitPath, toJsonResponse, toTextResponse } from './http.ts';
@@ -13,6 +20,7 @@ import {
   removeObject,
   replaceObject,
 } from './kubernetes-write.ts';
+import { apiVersionOf, RESOURCES } from './resources.ts';
 import { watchObjects } from './watch.ts';
 
 /** What a user may not do; what is left out matches everything. */
@@ -54,11 +62,16 @@ export class KubernetesApi {
 
   #answer(request: HttpRequest): HttpResponse {
     try {
-      const user = this.#authenticate(request.headers['authorization']);
+      const { authorization } = request.headers;
+      const user = authorization === undefined ? ANONYMOUS : this.#authenticate(authorization);
       if (user === undefined) throw unauthorized();
-      const discovered = request.method === 'GET' && answerDiscovery(splitPath(request.path).pathname);
+      const { pathname } = splitPath(request.path);
+      const discovered = request.method === 'GET' && answerDiscovery(pathname);
+      if (discovered && user === ANONYMOUS && !PUBLIC_PATHS.has(pathname))
+        throw forbiddenPath(user, pathname);
       if (discovered) return discovered;
       const parsed = parseKubernetesRequest(request, user);
+      if (!parsed && isServed(pathname)) throw notServed();
       if (!parsed) return toTextResponse(404, '404 page not found\n');
       if (parsed === 'method_not_allowed') throw methodNotAllowed();
       this.#assertAllowed(parsed);
@@ -99,6 +112,19 @@ export class KubernetesApi {
         (key) => denial[key] === undefined || denial[key] === attributes[key],
       ),
     );
-    if (isDenied) throw forbidden(attributes);
+    if (isDenied || user === ANONYMOUS) throw forbidden(attributes);
   }
+}
+
+/** Who sends no token at all; a wrong one is nobody. */
+const ANONYMOUS = 'system:anonymous';
+/** What the role system:public-info-viewer lets everybody read. */
+const PUBLIC_PATHS = new Set(['/version', '/healthz', '/livez', '/readyz']);
+
+/** Whether a path lies in a group and version that is served, though it names no resource of it. */
+function isServed(pathname: string): boolean {
+  const [api, ...segments] = pathname.split('/').filter(Boolean);
+  const groupVersion =
+    api === 'api' ? segments[0] : api === 'apis' ? segments.slice(0, 2).join('/') : undefined;
+  return RESOURCES.some((resource) => apiVersionOf(resource) === groupVersion);
 }

@@ -89,7 +89,9 @@ export function patchObject(state: ClusterState, request: KubernetesRequest): Ht
   if (draft.metadata.resourceVersion && draft.metadata.resourceVersion !== current.metadata.resourceVersion)
     throw staleResourceVersion(resource, name);
   if (draft.metadata.name !== name || draft.metadata.namespace !== namespace)
-    throw badRequest('the name or namespace of the object does not match the URL');
+    throw badRequest(
+      `the name of the object (${draft.metadata.name}) does not match the name on the URL (${name})`,
+    );
   const updated = change(state, request, current, draft, 'Update');
   return toResponse(200, formatObject(resource, updated, representation, tableOptions(state, request)));
 }
@@ -186,7 +188,7 @@ function assertReplaceable(
     throw invalid(resource, name, [
       {
         ...invalidValue('metadata.resourceVersion', 0, ''),
-        message: 'Invalid value: 0x0: must be specified for an update',
+        message: 'Invalid value: 0: must be specified for an update',
       },
     ]);
   if (resourceVersion && resourceVersion !== current.metadata.resourceVersion)

@@ -16,9 +16,8 @@ export function listKeysOf(kind: string, path: string): string[] | 'set' | undef
   return POD_LISTS[podPath];
 }
 
-/** Strategic merge patch also merges a node's taints by key, which server-side apply takes as a whole. */
+/** Strategic merge patch knows one key of a list. A node's taints have none: it replaces them. */
 export function patchMergeKeyOf(kind: string, path: string): string | undefined {
-  if (kind === 'Node' && path === 'spec.taints') return 'key';
   const keys = listKeysOf(kind, path);
   return keys === 'set' ? keys : keys?.[0];
 }
