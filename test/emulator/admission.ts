@@ -1,6 +1,7 @@
-import { badRequest, invalid, invalidValue, requiredValue, tooLong } from './api-status.ts';
+import { badRequest, invalid, invalidValue, requiredValue } from './api-status.ts';
 import type { StatusCause } from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
+import { findMetadataCauses } from './metadata-rules.ts';
 import { findCondition, isConditionTrue, isEqualJson, isJsonObject } from './objects.ts';
 import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod, PodSpec } from './objects.ts';
 import { apiVersionOf } from './resources.ts';
@@ -10,8 +11,8 @@ type Causes = Required<StatusCause>[];
 
 /** Fills in the defaults of a new object and validates it. @throws ApiStatus 400 or 422 */
 export function admitCreate(state: ClusterState, resource: Resource, draft: KubernetesObject): void {
-  assertName(resource, draft);
-  assertMetadata(resource, draft);
+  const causes = findMetadataCauses(draft.metadata);
+  if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
   switch (resource.plural) {
     case 'nodes':
       return admitNode(draft as Node);
@@ -38,10 +39,8 @@ export function admitCreate(state: ClusterState, resource: Resource, draft: Kube
 
 /** Validates a changed object and drops what the API server would not keep. @throws ApiStatus 400 or 422 */
 export function admitUpdate(resource: Resource, before: KubernetesObject, draft: KubernetesObject): void {
-  const causes: Causes = [];
-  assertMetadata(resource, draft);
+  const causes = findMetadataCauses(draft.metadata);
   if (resource.plural === 'leases') assertLease(resource, draft as Lease);
-  if (resource.plural === 'nodes') assertNode(resource, draft as Node);
   if (resource.plural === 'nodes') normaliseNode(draft as Node);
   if (resource.plural === 'jobs') causes.push(...findJobChanges(before as Job, draft as Job));
   if (resource.plural === 'jobsets') defaultJobSet(draft as JobSet);
@@ -53,13 +52,6 @@ export function admitUpdate(resource: Resource, before: KubernetesObject, draft:
       field: 'spec',
     });
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
-}
-
-function assertNode(resource: Resource, draft: Node): void {
-  const { unschedulable } = draft.spec as { unschedulable?: unknown };
-  if (unschedulable === undefined || typeof unschedulable === 'boolean') return;
-  const why = 'json: cannot unmarshal string into Go struct field NodeSpec.spec.unschedulable of type bool';
-  throw invalid(resource, draft.metadata.name, [invalidValue('patch', unschedulable, why)]);
 }
 
 /** A Go bool with omitempty: false is the same as absent, and is not kept. */
@@ -76,47 +68,6 @@ export function defaultJobSpec(spec: Job['spec']): void {
   spec.suspend ??= false;
   spec.podReplacementPolicy ??= spec.podFailurePolicy ? 'Failed' : 'TerminatingOrFailed';
   defaultPodSpec(spec.template.spec);
-}
-
-function assertName(resource: Resource, draft: KubernetesObject): void {
-  const { name } = draft.metadata;
-  if (!name)
-    throw invalid(resource, '', [requiredValue('metadata.name', 'name or generateName is required')]);
-  if (name.length > 253)
-    throw invalid(resource, name, [
-      invalidValue('metadata.name', name, 'must be no more than 253 characters'),
-    ]);
-  if (/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name)) return;
-  const why =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " +
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-  throw invalid(resource, name, [invalidValue('metadata.name', name, why)]);
-}
-
-const ANNOTATIONS_LIMIT = 256 * 1024;
-
-function assertMetadata(resource: Resource, { metadata }: KubernetesObject): void {
-  const causes: Causes = [];
-  for (const value of Object.values(metadata.labels ?? {}))
-    if (!/^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/.test(value) || value.length > 63)
-      causes.push(
-        invalidValue(
-          'metadata.labels',
-          value,
-          value.length > 63
-            ? 'must be no more than 63 bytes'
-            : "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must " +
-                "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used " +
-                "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
-        ),
-      );
-  let size = 0;
-  for (const [key, value] of Object.entries(metadata.annotations ?? {}))
-    size += Buffer.byteLength(key) + Buffer.byteLength(value);
-  if (size > ANNOTATIONS_LIMIT)
-    causes.push(tooLong('metadata.annotations', `may not be more than ${ANNOTATIONS_LIMIT} bytes`));
-  if (causes.length > 0) throw invalid(resource, metadata.name, causes);
 }
 
 function admitNode(draft: Node): void {
@@ -199,22 +150,8 @@ function defaultJobSet({ spec }: JobSet): void {
   }
 }
 
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
-const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
-
 function assertLease(resource: Resource, draft: Lease): void {
   draft.spec ??= {};
-  for (const field of ['acquireTime', 'renewTime'] as const) {
-    const value: unknown = draft.spec[field];
-    if (value === null) delete draft.spec[field];
-    if (value === undefined || value === null) continue;
-    if (typeof value !== 'string' || !MICRO_TIME.test(value) || Number.isNaN(Date.parse(value)))
-      throw badRequest(
-        `Lease in version "v1" cannot be handled as a Lease: parsing time ${JSON.stringify(value)} as ` +
-          `"2006-01-02T15:04:05.000000Z07:00": cannot parse ${JSON.stringify(toTimeRest(value))} as ".000000"`,
-      );
-    draft.spec[field] = toUtc(value);
-  }
   const causes: Causes = [];
   const { leaseDurationSeconds, leaseTransitions } = draft.spec;
   if (leaseDurationSeconds !== undefined && leaseDurationSeconds <= 0)
@@ -226,33 +163,12 @@ function assertLease(resource: Resource, draft: Lease): void {
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
 
-/** Kept in UTC, with the six digits that `Date` has no room for. */
-function toUtc(time: string): string {
-  const digits = /\.(\d{6})/.exec(time)?.[1] ?? '000000';
-  return `${new Date(time).toISOString().slice(0, 19)}.${digits}Z`;
-}
-
-function toTimeRest(value: unknown): unknown {
-  return typeof value === 'string' ? (/\d\d:\d\d:\d\d(.*)$/.exec(value)?.[1] ?? value) : value;
-}
-
 function assertEvent(resource: Resource, draft: Event): void {
   const causes: Causes = [];
   const namespace = draft.metadata.namespace ?? '';
   const about = draft.involvedObject?.namespace ?? '';
   if (about === '' ? namespace !== '' && namespace !== 'default' : namespace !== about)
     causes.push(invalidValue('involvedObject.namespace', about, 'does not match event.namespace'));
-  for (const field of ['firstTimestamp', 'lastTimestamp'] as const) {
-    const value: unknown = draft[field];
-    if (value === undefined || value === null) continue;
-    if (typeof value !== 'string' || !TIME.test(value) || Number.isNaN(Date.parse(value)))
-      throw badRequest(
-        `Event in version "v1" cannot be handled as a Event: parsing time ${JSON.stringify(value)} as ` +
-          `"2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(value)} as "2006"`,
-      );
-    // Whole seconds are kept, in UTC.
-    draft[field] = `${new Date(value).toISOString().slice(0, 19)}Z`;
-  }
   if (draft.eventTime) causes.push(...findEventTimeCauses(draft));
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }

@@ -12,6 +12,7 @@ import {
 import { staleResourceVersion, unsupportedMediaType } from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { isDeletionDue } from './cluster-state.ts';
+import { decode, DecodingError } from './decoding.ts';
 import { deleteObject } from './deletion.ts';
 import type { DeleteOptions } from './deletion.ts';
 import { parseJson } from './http.ts';
@@ -25,6 +26,7 @@ import type { JsonObject, KubernetesObject, ManagedFieldsEntry, Node, Pod } from
 import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from './patch.ts';
 import { formatList, formatObject, negotiate } from './representation.ts';
 import { apiVersionOf, resourceOf } from './resources.ts';
+import type { Resource } from './resources.ts';
 
 /** Answers POST. @throws ApiStatus */
 export function createObject(state: ClusterState, request: KubernetesRequest): HttpResponse {
@@ -45,7 +47,8 @@ export function replaceObject(state: ClusterState, request: KubernetesRequest): 
   const representation = negotiate(request.headers['accept'], false);
   assertJsonBody(request);
   assertBody(resource, request.body);
-  const body = request.body;
+  const body = cloneJson(request.body);
+  decodeBody(resource, body);
   if (body.metadata.name && body.metadata.name !== name)
     throw badRequest(
       `the name of the object (${body.metadata.name}) does not match the name on the URL (${name})`,
@@ -88,10 +91,15 @@ export function patchObject(state: ClusterState, request: KubernetesRequest): Ht
   const draft = patched as KubernetesObject;
   if (draft.metadata.resourceVersion && draft.metadata.resourceVersion !== current.metadata.resourceVersion)
     throw staleResourceVersion(resource, name);
-  if (draft.metadata.name !== name || draft.metadata.namespace !== namespace)
+  if (draft.metadata.name !== name)
     throw badRequest(
       `the name of the object (${draft.metadata.name}) does not match the name on the URL (${name})`,
     );
+  if (draft.metadata.namespace !== namespace)
+    throw badRequest(
+      `the namespace of the object (${draft.metadata.namespace}) does not match the namespace on the URL (${namespace})`,
+    );
+  decodePatched(request, draft);
   const updated = change(state, request, current, draft, 'Update');
   return toResponse(200, formatObject(resource, updated, representation, tableOptions(state, request)));
 }
@@ -127,7 +135,9 @@ function toNewObject(
   body: KubernetesObject,
 ): KubernetesObject {
   const { resource, namespace } = request;
-  const metadata = cloneJson(body.metadata);
+  const draft = cloneJson(body);
+  decodeBody(resource, draft);
+  const { metadata } = draft;
   if (namespace && metadata.namespace && metadata.namespace !== namespace)
     throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
   if (metadata.resourceVersion)
@@ -144,7 +154,31 @@ function toNewObject(
   if (namespace) metadata.namespace = namespace;
   else delete metadata.namespace;
   const { kind } = resource;
-  return { ...cloneJson(body), apiVersion: apiVersionOf(resource), kind, metadata };
+  return { ...draft, apiVersion: apiVersionOf(resource), kind, metadata };
+}
+
+function decodeBody(resource: Resource, draft: KubernetesObject): void {
+  try {
+    decode(resource, draft);
+  } catch (error) {
+    if (!(error instanceof DecodingError)) throw error;
+    const version = JSON.stringify(resource.version);
+    throw badRequest(
+      `${resource.kind} in version ${version} cannot be handled as a ${resource.kind}: ${error.message}`,
+    );
+  }
+}
+
+/** What a patch makes unreadable is the patch's fault, and said without a name. */
+function decodePatched(request: KubernetesRequest, draft: KubernetesObject): void {
+  try {
+    decode(request.resource, draft);
+  } catch (error) {
+    if (!(error instanceof DecodingError)) throw error;
+    const message = `Invalid value: ${JSON.stringify(request.text)}: ${error.message}`;
+    const causes = [{ reason: 'FieldValueInvalid', message, field: 'patch' }];
+    throw new ApiStatus(422, 'Invalid', ` "" is invalid: patch: ${message}`, { causes });
+  }
 }
 
 function store(state: ClusterState, request: KubernetesRequest, draft: KubernetesObject): KubernetesObject {
@@ -256,6 +290,7 @@ function parseConfiguration(request: KubernetesRequest): KubernetesObject {
   if (!isJsonObject(body) || typeof body['kind'] !== 'string' || typeof body['apiVersion'] !== 'string')
     throw badRequest("error decoding YAML: Object 'Kind' is missing");
   assertBody(resource, body);
+  decodeBody(resource, body);
   if (body.metadata.managedFields) throw badRequest('metadata.managedFields must be nil');
   body.metadata.name ??= name ?? '';
   if (body.metadata.name !== name)
