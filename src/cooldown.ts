@@ -1,6 +1,6 @@
 import type { Config } from './config.ts';
 import { FailoverError } from './errors.ts';
-import { parseAnnotation, prefix } from './lease.ts';
+import { failoverNamespace, parseAnnotation, prefix } from './lease.ts';
 import { describeOverride } from './limits.ts';
 
 /** The mark that an effect leaves on its pool's Lease before anything is deleted. */
@@ -51,19 +51,19 @@ export function withoutMark(
 /**
  * Refuses an effect that the pool has had within the cooldown, unless this very action is what had it.
  *
- * @throws {FailoverError} `rate_limited`
+ * @throws {FailoverError} `rate_limited`, also where the marks cannot be read
  */
 export function assertNotCoolingDown(
   annotations: Annotations,
   effect: Effect,
   { config, id, nodePool, serverNow }: { config: Config; id: string; nodePool: string; serverNow: number },
 ): void {
+  assertReadable(annotations, nodePool, config);
   const mark = readMark(annotations, effect);
   if (!mark || mark.action === id) return;
   const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - serverNow;
-  // A mark that cannot be read counts: a second deletion costs more than a person's look.
   if (leftMs <= 0) return;
-  const retryAfterSeconds = Number.isFinite(leftMs) ? Math.ceil(leftMs / 1000) : config.cooldownSeconds;
+  const retryAfterSeconds = Math.ceil(leftMs / 1000);
   throw new FailoverError(
     'rate_limited',
     `action is currently rate limited: ${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}, ` +
@@ -72,6 +72,37 @@ export function assertNotCoolingDown(
   );
 }
 
+/** A mark that cannot be read counts as one: a second deletion costs more than a person's look. */
+function assertReadable(annotations: Annotations, nodePool: string, config: Config): void {
+  if (annotations[marksKey] === undefined) return;
+  const marks = parseAnnotation(annotations, marksKey);
+  if (isObject(marks) && Object.values(marks).every((mark) => isMark(mark))) return;
+  const lease = `pool-${nodePool}`;
+  throw new FailoverError(
+    'rate_limited',
+    `action is currently rate limited: annotation ${marksKey} of Lease ${lease} is broken, so nobody knows what the ` +
+      `pool has had; look, then: kubectl annotate lease ${lease} -n ${failoverNamespace} ${marksKey}-`,
+    { headers: { 'Retry-After': String(Math.max(1, config.cooldownSeconds)) } },
+  );
+}
+
 function readMarks(annotations: Annotations): Record<string, CooldownMark> {
-  return (parseAnnotation(annotations, marksKey) as Record<string, CooldownMark> | undefined) ?? {};
+  const marks = parseAnnotation(annotations, marksKey);
+  const entries = isObject(marks) ? Object.entries(marks) : [];
+  return Object.fromEntries(
+    entries.flatMap(([effect, mark]) => (isMark(mark) ? [[effect, mark] as const] : [])),
+  );
+}
+
+function isMark(value: unknown): value is CooldownMark {
+  return (
+    isObject(value) &&
+    typeof value['action'] === 'string' &&
+    typeof value['at'] === 'string' &&
+    Number.isFinite(Date.parse(value['at']))
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -11,12 +11,18 @@ export function isPinnedTo(podSpec: V1PodSpec, nodePool: string, hostnames: Set<
   const selector = podSpec.nodeSelector ?? {};
   if (selector[nodePoolLabel] === nodePool || hostnames.has(selector[hostnameLabel] ?? '')) return true;
   const terms = requiredTerms(podSpec);
-  return terms !== undefined && terms.every((term) => (term.matchExpressions ?? []).some(isPin));
+  return (
+    terms !== undefined &&
+    terms.every(({ matchExpressions = [], matchFields = [] }) =>
+      [...matchExpressions, ...matchFields].some(isPin),
+    )
+  );
 
   function isPin({ key, operator, values = [] }: V1NodeSelectorRequirement): boolean {
     if (operator !== 'In') return false;
     if (key === nodePoolLabel) return values.every((value) => value === nodePool);
-    return key === hostnameLabel && values.every((value) => hostnames.has(value));
+    // On GKE a node's name is its host name.
+    return [hostnameLabel, nameField].includes(key) && values.every((value) => hostnames.has(value));
   }
 }
 
@@ -42,6 +48,7 @@ export async function countSchedulableElsewhere(
 }
 
 const hostnameLabel = 'kubernetes.io/hostname';
+const nameField = 'metadata.name';
 
 function requiredTerms(podSpec: V1PodSpec): V1NodeSelectorTerm[] | undefined {
   return podSpec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
@@ -56,7 +63,7 @@ function matchesTerm(
   if (matchExpressions.length + matchFields.length === 0) return false;
   return (
     matchExpressions.every((requirement) => matches(requirement, labels)) &&
-    matchFields.every((requirement) => matches(requirement, { 'metadata.name': name }))
+    matchFields.every((requirement) => matches(requirement, { [nameField]: name }))
   );
 }
 
@@ -72,10 +79,15 @@ function matches({ key, operator, values = [] }: V1NodeSelectorRequirement, labe
     case 'DoesNotExist':
       return value === undefined;
     case 'Gt':
-      return value !== undefined && Number(value) > Number(values[0]);
+      return toInteger(value) > toInteger(values[0]);
     case 'Lt':
-      return value !== undefined && Number(value) < Number(values[0]);
+      return toInteger(value) < toInteger(values[0]);
     default:
       return false;
   }
+}
+
+/** NaN, which is neither greater nor less, for what is no whole number. */
+function toInteger(text: string | undefined): number {
+  return /^[+-]?\d+$/.test(text ?? '') ? Number(text) : Number.NaN;
 }
