@@ -115,8 +115,14 @@ async function findUnfinished(
   id: string,
 ): Promise<string | undefined> {
   if (lastId === undefined || lastId === id) return undefined;
-  const last = await readRecord(kubernetes, lastId);
-  return last?.plan && !last.answer ? lastId : undefined;
+  try {
+    const last = await readRecord(kubernetes, lastId);
+    return last?.plan && !last.answer ? lastId : undefined;
+  } catch (error) {
+    // A record that is broken stops its own action, not the pool's next one.
+    if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;
+    throw error;
+  }
 }
 
 function assertSameAction(record: ActionRecord, hash: string): void {
