@@ -129,33 +129,6 @@ export function describeDeletions(stage: () => Stage): void {
       await remove(pod, { gracePeriodSeconds: 0 });
     });
 
-    it('say on a dead machine that they are not ready, and the node that it cannot be reached', async function () {
-      if (!stage().can.runJobSets) this.skip();
-      const { world, advance, nodes, client } = stage();
-      const dead = nodes[6] ?? '';
-      const pod = await create();
-      await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', { advance });
-      await world.killNode(dead);
-      await eventually(
-        'the taints are there',
-        async () => {
-          const { spec } = await client.get<{ spec: { taints?: { key: string; effect: string }[] } }>(
-            `/api/v1/nodes/${dead}`,
-          );
-          const effects = spec.taints
-            ?.filter(({ key }) => key === 'node.kubernetes.io/unreachable')
-            .map(({ effect }) => effect);
-          return effects?.sort().join() === 'NoExecute,NoSchedule';
-        },
-        { advance },
-      );
-      const ready = (await find(pod))?.status.conditions?.find(({ type }) => type === 'Ready');
-      expect(ready?.status).to.equal('False');
-      expect((await find(pod))?.status.phase).to.equal('Running');
-      await remove(pod, { gracePeriodSeconds: 0 });
-      await world.reviveNode(dead);
-    });
-
     it('keep a patch of their conditions, which are merged by type', async () => {
       const pod = await create();
       const condition = { type: 'DisruptionTarget', status: 'True', reason: 'Tested', message: '' };

@@ -4,8 +4,11 @@
  */
 import { describeCordons } from './conformance-cordons.ts';
 import { describeDeletions } from './conformance-deletions.ts';
+import { describeEvents } from './conformance-events.ts';
+import { describeLeases } from './conformance-leases.ts';
+import { describeMachines } from './conformance-machines.ts';
 import { describeReads } from './conformance-reads.ts';
-import { describeRecords } from './conformance-records.ts';
+import { describeRefusals } from './conformance-refusals.ts';
 import { describeRestarts } from './conformance-restarts.ts';
 import { describeWrites } from './conformance-writes.ts';
 import type { Capabilities } from './control-plane.ts';
@@ -64,10 +67,13 @@ export function describeConformance(name: string, start: () => Promise<Conforman
     });
 
     describeReads(current);
+    describeRefusals(current);
     describeWrites(current);
-    describeRecords(current);
+    describeLeases(current);
+    describeEvents(current);
     describeCordons(current);
     describeDeletions(current);
+    describeMachines(current);
     describeRestarts(current);
   });
 }

@@ -122,7 +122,7 @@ export interface Pod extends KubernetesObject {
 
 export interface Job extends KubernetesObject {
   spec: { backoffLimit: number; activeDeadlineSeconds?: number; suspend?: boolean };
-  status: { active?: number; failed?: number; conditions?: Condition[] };
+  status: { active?: number; failed?: number; terminating?: number; conditions?: Condition[] };
 }
 
 export interface JobSet extends KubernetesObject {

@@ -3,10 +3,9 @@ import { expect } from 'chai';
 import type { Stage } from './conformance.ts';
 import { expectStatus } from './expect-status.ts';
 import type { ExpectedStatus } from './expect-status.ts';
-import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
+import type { Answer, KubernetesObject } from './kubernetes-client.ts';
 
 const LEASES = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
-const EVENTS = '/api/v1/namespaces/default/events';
 const MODIFIED =
   /: the object has been modified; please apply your changes to the latest version and try again$/;
 const TIME = '2026-01-01T00:00:00.000000Z';
@@ -15,8 +14,8 @@ interface Lease extends KubernetesObject {
   spec?: { holderIdentity?: string; renewTime?: string; acquireTime?: string; leaseDurationSeconds?: number };
 }
 
-/** What the function writes down: Leases, by optimistic concurrency, and Events. */
-export function describeRecords(stage: () => Stage): void {
+/** Leases: locks and records, by optimistic concurrency. */
+export function describeLeases(stage: () => Stage): void {
   const lease = (spec?: object, metadata: object = {}): Lease & { metadata: { name: string } } =>
     ({
       apiVersion: 'coordination.k8s.io/v1',
@@ -300,125 +299,6 @@ export function describeRecords(stage: () => Stage): void {
         body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } },
       });
       expect(status).to.equal(200);
-    });
-  });
-
-  describe('Events', () => {
-    const event = (involvedObject: object, more: object = {}): KubernetesObject =>
-      ({
-        apiVersion: 'v1',
-        kind: 'Event',
-        metadata: { name: `event-${randomUUID()}` },
-        involvedObject,
-        reason: 'Tested',
-        message: 'a message',
-        type: 'Normal',
-        source: { component: 'conformance' },
-        firstTimestamp: '2026-01-01T00:00:00Z',
-        lastTimestamp: '2026-01-01T00:00:00Z',
-        count: 1,
-        ...more,
-      }) as unknown as KubernetesObject;
-    const node = { kind: 'Node', apiVersion: 'v1', name: 'some-node', uid: 'some-uid' };
-    const jobSet = {
-      kind: 'JobSet',
-      apiVersion: 'jobset.x-k8s.io/v1alpha2',
-      name: 'train',
-      namespace: 'default',
-    };
-    const dated = {
-      eventTime: TIME,
-      reportingComponent: 'example.com/conformance',
-      reportingInstance: 'one',
-      action: 'Test',
-    };
-
-    const taken: { title: string; body: object }[] = [
-      { title: 'on a node, in the namespace default', body: event(node) },
-      { title: 'on an object of its own namespace', body: event(jobSet) },
-      { title: 'of 3,000 characters', body: event(node, { message: 'x'.repeat(3000) }) },
-      { title: 'of a type of its own and without a reason', body: event(node, { type: 'Odd', reason: '' }) },
-      {
-        title: 'with fractions of a second, which it drops',
-        body: event(node, { firstTimestamp: '2026-01-01T00:00:00.123Z' }),
-      },
-      { title: 'with an eventTime and all that then belongs to it', body: event(node, dated) },
-    ];
-    for (const { title, body } of taken)
-      it(`takes one ${title}`, async () => {
-        const { status, text } = await post(EVENTS, body);
-        expect(status, text).to.equal(201);
-      });
-
-    const mismatch = /involvedObject\.namespace: Invalid value: ".*": does not match event\.namespace$/;
-    const refused: { title: string; path?: string; body: object; expected: ExpectedStatus }[] = [
-      {
-        title: 'one on a node in another namespace',
-        path: '/api/v1/namespaces/kube-system/events',
-        body: event(node),
-        expected: { status: 422, reason: 'Invalid', message: mismatch },
-      },
-      {
-        title: 'one on an object of another namespace',
-        body: event({ ...jobSet, namespace: 'kube-system' }),
-        expected: { status: 422, reason: 'Invalid', message: mismatch },
-      },
-      {
-        title: 'one with an eventTime alone',
-        body: event(node, { eventTime: TIME }),
-        expected: { status: 422, reason: 'Invalid', message: /reportingComponent: Required value/ },
-      },
-      {
-        title: 'one with an eventTime and 1,025 characters',
-        body: event(node, { ...dated, message: 'x'.repeat(1025) }),
-        expected: {
-          status: 422,
-          reason: 'Invalid',
-          message: /message: Invalid value: "": can have at most 1024 characters$/,
-        },
-      },
-      {
-        title: 'one with a time that is none',
-        body: event(node, { firstTimestamp: 'yesterday' }),
-        expected: {
-          status: 400,
-          reason: 'BadRequest',
-          message: /^Event in version "v1" cannot be handled as a Event: parsing time "yesterday"/,
-        },
-      },
-      {
-        title: 'one in a namespace that does not exist',
-        path: '/api/v1/namespaces/nowhere/events',
-        body: event({ ...jobSet, namespace: 'nowhere' }),
-        expected: { status: 404, reason: 'NotFound', message: 'namespaces "nowhere" not found' },
-      },
-    ];
-    for (const { title, path = EVENTS, body, expected } of refused)
-      it(`refuses ${title}`, async () => {
-        expectStatus(await post(path, body), expected);
-      });
-
-    it('refuses a name that exists: a retry does not multiply it', async () => {
-      const once = event(node);
-      await post(EVENTS, once);
-      expectStatus(await post(EVENTS, once), {
-        status: 409,
-        reason: 'AlreadyExists',
-        message: `events "${once.metadata.name}" already exists`,
-      });
-    });
-
-    it('finds them by what they are about', async () => {
-      const { metadata } = await stage().client.post(EVENTS, event({ ...node, name: 'found-node' }));
-      const find = async (fieldSelector: string): Promise<string[]> => {
-        const query = new URLSearchParams({ fieldSelector }).toString();
-        const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(`${EVENTS}?${query}`);
-        return (items ?? []).map((item) => item.metadata.name);
-      };
-      expect(await find('involvedObject.kind=Node,involvedObject.name=found-node,reason=Tested')).to.include(
-        metadata.name,
-      );
-      expect(await find('involvedObject.name=found-node,type=Warning')).to.deep.equal([]);
     });
   });
 }

@@ -1,0 +1,159 @@
+import { expect } from 'chai';
+import type { Stage } from './conformance.ts';
+import { expectStatus } from './expect-status.ts';
+import { createKubernetesClient } from './kubernetes-client.ts';
+import type { KubernetesList, Pod } from './kubernetes-client.ts';
+
+const NODES = '/api/v1/nodes';
+
+/** What is not there, what is not allowed, and whom the server knows. */
+export function describeRefusals(stage: () => Stage): void {
+  describe('what is not there', () => {
+    it('answers a Status that names the object', async () => {
+      expectStatus(await stage().client.request('GET', `${NODES}/none`), {
+        status: 404,
+        reason: 'NotFound',
+        message: 'nodes "none" not found',
+        details: { name: 'none', kind: 'nodes' },
+      });
+    });
+
+    it('answers a Status with the group for kinds that have one', async () => {
+      const path = '/apis/coordination.k8s.io/v1/namespaces/default/leases/none';
+      expectStatus(await stage().client.request('GET', path), {
+        status: 404,
+        reason: 'NotFound',
+        message: 'leases.coordination.k8s.io "none" not found',
+        details: { name: 'none', group: 'coordination.k8s.io', kind: 'leases' },
+      });
+    });
+
+    it('does not say of an object that its namespace is missing', async () => {
+      expectStatus(await stage().client.request('GET', '/api/v1/namespaces/nowhere/pods/none'), {
+        status: 404,
+        reason: 'NotFound',
+        message: 'pods "none" not found',
+        details: { name: 'none', kind: 'pods' },
+      });
+    });
+
+    it('lists nothing in a namespace that does not exist', async () => {
+      const { items } = await stage().client.get<KubernetesList<Pod>>('/api/v1/namespaces/nowhere/pods');
+      expect(items).to.deep.equal([]);
+    });
+
+    it('answers a Status without a name for a kind that is not served', async () => {
+      expectStatus(await stage().client.request('GET', '/api/v1/nothings'), {
+        status: 404,
+        reason: 'NotFound',
+        message: 'the server could not find the requested resource',
+      });
+    });
+
+    it('answers plain text for a group and a path that are not served', async () => {
+      for (const path of ['/apis/none.example/v1/things', '/nowhere']) {
+        const { status, text, headers } = await stage().client.request('GET', path);
+        expect({ status, text: text.trim() }).to.deep.equal({ status: 404, text: '404 page not found' });
+        expect(headers['content-type']).to.match(/^text\/plain/);
+      }
+    });
+
+    it('refuses a method that a path does not have', async () => {
+      const answer = await stage().client.request('POST', `${NODES}/${stage().nodes[0]}`, { body: {} });
+      expectStatus(answer, {
+        status: 405,
+        reason: 'MethodNotAllowed',
+        message: 'the server does not allow this method on the requested resource',
+      });
+    });
+  });
+
+  describe('headers and users', () => {
+    it('dates every answer, good or bad, in whole seconds', async () => {
+      const client = stage().client;
+      const answers = [
+        await client.request('GET', NODES),
+        await client.request('GET', `${NODES}/none`),
+        await client.request('GET', '/nowhere'),
+        await client.request('PATCH', `${NODES}/${stage().nodes[0]}`, {
+          body: {},
+          contentType: 'text/plain',
+        }),
+      ];
+      for (const { headers } of answers)
+        expect(headers['date']).to.match(/^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
+    });
+
+    it('answers 401 to a token that nobody knows', async () => {
+      const client = createKubernetesClient({ url: stage().url, ca: stage().ca, token: 'unknown' });
+      const answer = await client.request('GET', NODES);
+      await client.close();
+      expectStatus(answer, { status: 401, reason: 'Unauthorized', message: 'Unauthorized' });
+    });
+
+    it('takes a request without a token for anonymous, who may do nothing', async () => {
+      const client = createKubernetesClient({ url: stage().url, ca: stage().ca });
+      const answer = await client.request('GET', NODES);
+      await client.close();
+      expectStatus(answer, {
+        status: 403,
+        reason: 'Forbidden',
+        message:
+          'nodes is forbidden: User "system:anonymous" cannot list resource "nodes" in API group "" at the cluster scope',
+      });
+    });
+
+    const forbidden = [
+      {
+        method: 'GET',
+        path: NODES,
+        message:
+          'nodes is forbidden: User "USER" cannot list resource "nodes" in API group "" at the cluster scope',
+      },
+      {
+        method: 'PATCH',
+        path: `${NODES}/x`,
+        message:
+          'nodes "x" is forbidden: User "USER" cannot patch resource "nodes" in API group "" at the cluster scope',
+      },
+      {
+        method: 'DELETE',
+        path: '/api/v1/namespaces/default/pods/x',
+        message:
+          'pods "x" is forbidden: User "USER" cannot delete resource "pods" in API group "" in the namespace "default"',
+      },
+      {
+        method: 'PUT',
+        path: '/apis/coordination.k8s.io/v1/namespaces/default/leases/x',
+        message:
+          'leases.coordination.k8s.io "x" is forbidden: User "USER" cannot update resource "leases" in API group "coordination.k8s.io" in the namespace "default"',
+      },
+      {
+        method: 'POST',
+        path: '/api/v1/namespaces/default/events',
+        message:
+          'events is forbidden: User "USER" cannot create resource "events" in API group "" in the namespace "default"',
+      },
+    ] as const;
+    for (const { method, path, message } of forbidden)
+      it(`says what a user may not do: ${method} ${path}`, async function () {
+        const { strangersToken, url, ca } = stage();
+        if (strangersToken === undefined) this.skip();
+        const client = createKubernetesClient({ url, ca, token: strangersToken.token });
+        const body =
+          method === 'GET'
+            ? {}
+            : {
+                body: {},
+                contentType: method === 'PATCH' ? 'application/merge-patch+json' : 'application/json',
+              };
+        const answer = await client.request(method, path, body);
+        await client.close();
+        expectStatus(answer, {
+          status: 403,
+          reason: 'Forbidden',
+          message: message.replace('USER', strangersToken.user),
+        });
+      });
+  });
+}

@@ -1,0 +1,192 @@
+/** What may happen to a JobSet, and what comes of it: each row was seen on a real control plane. */
+import {
+  countRestart,
+  deleteAll,
+  deleteJob,
+  deleteLeader,
+  deleteLeaderGently,
+  deletePod,
+  evictLeader,
+  failJob,
+  NODES,
+  setDeadline,
+  suspend,
+} from './jobset-run.ts';
+import type { Run, RunOptions } from './jobset-run.ts';
+import type { JobSetSpec } from './world.ts';
+
+export interface RestartRow extends RunOptions {
+  title: string;
+  trigger: (run: Run) => Promise<void>;
+  expected: Expected;
+  /** Only with `everyRestart`: the function never does this, or it takes long. */
+  realOnly: boolean;
+}
+
+export interface Expected {
+  /** Attempts in all, and those of them that count towards maxRestarts. */
+  restarts: number;
+  counted: number;
+  /**
+   * `moved`: every pod runs on another pool. `failed`: for good. `pending`: the leader's successor waits for a place that
+   * there is not, the others go on. `waiting`: nothing restarts until the pod on a dead machine is deleted too. `stuck`:
+   * the leader is on its way for ever, and only a deadline ends that.
+   */
+  outcome: 'moved' | 'failed' | 'pending' | 'waiting' | 'stuck';
+  /** Of the JobSet that failed. */
+  reason?: string;
+}
+
+export const MOVED: Expected = { restarts: 1, counted: 1, outcome: 'moved' };
+const UNCOUNTED: Expected = { restarts: 1, counted: 0, outcome: 'moved' };
+const WAITING: Expected = { restarts: 1, counted: 1, outcome: 'waiting' };
+const PENDING: Expected = { restarts: 0, counted: 0, outcome: 'pending' };
+const STUCK: Expected = { restarts: 1, counted: 1, outcome: 'stuck' };
+const BY_ITSELF: Expected = { restarts: 0, counted: 0, outcome: 'moved' };
+const failed = (reason: string): Expected => ({ restarts: 0, counted: 0, outcome: 'failed', reason });
+
+export const TWO_JOBS = { replicatedJobs: [{ name: 'a' }, { name: 'b' }] };
+/** Kubernetes' default of 6. */
+export const DEFAULT_LIMIT = { backoffLimit: null };
+export const disruption = (action: string): Partial<JobSetSpec> => ({
+  job: {
+    podFailurePolicy: {
+      rules: [{ action, onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] }],
+    },
+  },
+});
+const REPLACE_FAILED: Partial<JobSetSpec> = { job: { podReplacementPolicy: 'Failed' } };
+const restarts = (maxRestarts: number, more: object = {}): Partial<JobSetSpec> => ({
+  failurePolicy: { maxRestarts, ...more },
+});
+const rule = (action: string, maxRestarts = 3, more: object = {}): Partial<JobSetSpec> =>
+  restarts(maxRestarts, { rules: [{ name: 'rule', action, ...more }] });
+const ignoring = 'RestartJobSetAndIgnoreMaxRestarts';
+const onDeadline = { onJobFailureReasons: ['DeadlineExceeded'] };
+
+export const RESTART_ROWS: RestartRow[] = [
+  ...rows('the leader is deleted', deleteLeader, {
+    'backoffLimit 0': [{}, MOVED],
+    'backoffLimit 6, the default': [DEFAULT_LIMIT, PENDING],
+    'podFailurePolicy Ignore': [disruption('Ignore'), MOVED],
+    'podFailurePolicy FailJob': [disruption('FailJob'), MOVED],
+    'podReplacementPolicy Failed': [REPLACE_FAILED, MOVED],
+    'no failurePolicy': [{ failurePolicy: null }, failed('FailedJobs')],
+    'maxRestarts 0': [restarts(0), failed('ReachedMaxRestarts')],
+    BlockingRecreate: [restarts(3, { restartStrategy: 'BlockingRecreate' }), MOVED],
+    'rule RestartJobSet': [rule('RestartJobSet'), MOVED],
+    [`rule ${ignoring}, maxRestarts 0`]: [rule(ignoring, 0), UNCOUNTED],
+    'rule FailJobSet': [rule('FailJobSet'), failed('FailJobSetFailurePolicyAction')],
+    'rule FailJobSet for another reason': [rule('FailJobSet', 3, onDeadline), MOVED],
+    'rule FailJobSet for another replicated Job': [
+      { ...TWO_JOBS, ...rule('FailJobSet', 3, { targetReplicatedJobs: ['b'] }) },
+      MOVED,
+    ],
+    'two replicated Jobs': [TWO_JOBS, MOVED],
+  }),
+  ...rows('the Job gets a deadline', setDeadline, {
+    'backoffLimit 0': [{}, MOVED],
+    'backoffLimit 6': [DEFAULT_LIMIT, MOVED],
+    'podFailurePolicy Ignore': [{ ...DEFAULT_LIMIT, ...disruption('Ignore') }, MOVED],
+    'podReplacementPolicy Failed': [{ ...DEFAULT_LIMIT, ...REPLACE_FAILED }, MOVED],
+    'maxRestarts 0': [restarts(0), failed('ReachedMaxRestarts')],
+    'rule FailJobSet for this reason': [
+      rule('FailJobSet', 3, onDeadline),
+      failed('FailJobSetFailurePolicyAction'),
+    ],
+  }),
+
+  ...rows("the leader's machine is dead and the leader deleted", deleteLeader, {
+    'backoffLimit 0': [{ dead: 'leader' }, MOVED],
+    'podReplacementPolicy Failed': [{ dead: 'leader', ...REPLACE_FAILED }, STUCK],
+  }),
+  ...rows("the leader's machine is dead and the leader deleted with its own grace", deleteLeaderGently, {
+    'backoffLimit 0': [{ dead: 'leader' }, WAITING],
+  }),
+  ...rows("a follower's machine is dead and the leader deleted", deleteLeader, {
+    'backoffLimit 0': [{ dead: 'follower' }, WAITING],
+  }),
+  ...rows("a follower's machine is dead, leader and follower deleted", deleteBoth, {
+    'backoffLimit 0': [{ dead: 'follower' }, MOVED],
+  }),
+  ...rows("a follower's machine is dead and the Job gets a deadline", setDeadline, {
+    'backoffLimit 6': [{ dead: 'follower', ...DEFAULT_LIMIT }, WAITING],
+    'podReplacementPolicy Failed': [{ dead: 'follower', ...DEFAULT_LIMIT, ...REPLACE_FAILED }, WAITING],
+  }),
+  ...rows(
+    "a follower's machine is dead, the Job gets a deadline, the follower is deleted",
+    setDeadlineAndDelete,
+    {
+      'backoffLimit 6': [{ dead: 'follower', ...DEFAULT_LIMIT }, MOVED],
+      'podReplacementPolicy Failed': [{ dead: 'follower', ...DEFAULT_LIMIT, ...REPLACE_FAILED }, MOVED],
+    },
+  ),
+
+  ...otherRows('the leader is deleted with its own grace', deleteLeaderGently, {
+    'backoffLimit 0': [{}, MOVED],
+  }),
+  ...otherRows('a follower is deleted', (run) => deletePod(run, run.follower), {
+    'backoffLimit 0': [{}, MOVED],
+  }),
+  ...otherRows('the leader is evicted', evictLeader, {
+    'backoffLimit 0': [{}, MOVED],
+    'podFailurePolicy Ignore': [disruption('Ignore'), PENDING],
+  }),
+  ...otherRows('all pods are deleted', deleteAll, {
+    'more than backoffLimit': [{ backoffLimit: NODES - 1 }, MOVED],
+  }),
+  ...otherRows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, BY_ITSELF] }),
+  ...otherRows('the JobSet is suspended, and resumed when its pods are gone', suspendAndResume, {
+    'backoffLimit 0': [{}, BY_ITSELF],
+  }),
+  ...otherRows("the Job's status says FailureTarget", failJob, { 'backoffLimit 6': [DEFAULT_LIMIT, MOVED] }),
+  ...otherRows("the JobSet's status says one restart more", countRestart, {
+    'no failurePolicy': [{ failurePolicy: null }, UNCOUNTED],
+  }),
+  // About a minute: pods of a node that is gone are collected every 20 s, after 40 s of quarantine.
+  ...otherRows(
+    "a follower's machine is dead, the leader deleted, and the dead node goes",
+    deleteLeaderAndNode,
+    {
+      'backoffLimit 0': [{ dead: 'follower' }, MOVED],
+    },
+  ),
+];
+
+type Cases = Record<string, [Partial<JobSetSpec> & Pick<RunOptions, 'dead'>, Expected]>;
+
+/** One trigger under several set-ups. */
+function rows(what: string, trigger: RestartRow['trigger'], cases: Cases): RestartRow[] {
+  return Object.entries(cases).map(([name, [{ dead, ...spec }, expected]]) => ({
+    title: `${what}; ${name}`,
+    spec,
+    dead,
+    trigger,
+    expected,
+    realOnly: false,
+  }));
+}
+
+function otherRows(what: string, trigger: RestartRow['trigger'], cases: Cases): RestartRow[] {
+  return rows(what, trigger, cases).map((row) => ({ ...row, realOnly: true }));
+}
+
+async function deleteBoth(run: Run): Promise<void> {
+  await deleteLeader(run);
+  await deletePod(run, run.follower);
+}
+
+async function setDeadlineAndDelete(run: Run): Promise<void> {
+  await setDeadline(run);
+  await deletePod(run, run.follower);
+}
+
+async function suspendAndResume(run: Run): Promise<void> {
+  await suspend(run, true);
+  await suspend(run, false);
+}
+
+async function deleteLeaderAndNode(run: Run): Promise<void> {
+  await deleteLeader(run);
+  await run.stage.client.delete(`/api/v1/nodes/${run.dead}`);
+}
