@@ -28,7 +28,7 @@ export interface Weather {
 export type Fault =
   'none' | 'lost_before' | 'lost_after' | 'refused_429' | 'failed_500' | 'failed_503' | 'never';
 
-/** One request of one invocation, when it is sent and when it arrives. */
+/** One request of one invocation, when it is sent. */
 export interface SentCall {
   invocation: number;
   actionId: string;
@@ -37,6 +37,8 @@ export interface SentCall {
   path: string;
   body: unknown;
   at: number;
+  /** What was answered on arrival, also where the answer was then lost; undefined while under way. */
+  status?: number;
 }
 
 /**
@@ -139,15 +141,16 @@ export class FunctionInstance {
     const headers = Object.fromEntries(
       Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
     );
-    this.#onSend({
+    const call: SentCall = {
       ...who,
       api: 'kubernetes',
       method: request.method,
       path: pathname,
       body: body === '' ? undefined : (JSON.parse(body) as unknown),
       at: this.#time.now,
-    });
-    return this.#travel(request.timeoutMs, () =>
+    };
+    this.#onSend(call);
+    return this.#travel(request.timeoutMs, call, () =>
       this.#cluster.handle({ method: request.method, path: pathname + search, headers, body }),
     );
   }
@@ -160,9 +163,17 @@ export class FunctionInstance {
     const { projectId, zone, instance, requestId } = deletion;
     const path = `/compute/v1/projects/${projectId}/zones/${zone}/instances/${instance}?requestId=${requestId}`;
     const call = `DELETE ${path}`;
-    this.#onSend({ ...who, api: 'compute', method: 'DELETE', path, body: undefined, at: this.#time.now });
+    const sent: SentCall = {
+      ...who,
+      api: 'compute',
+      method: 'DELETE',
+      path,
+      body: undefined,
+      at: this.#time.now,
+    };
+    this.#onSend(sent);
     const headers = { authorization: `Bearer ${this.#token}` };
-    const answer = await this.#travel(timeoutMs, () =>
+    const answer = await this.#travel(timeoutMs, sent, () =>
       this.#emulator.handleCompute({ method: 'DELETE', path, headers, body: '' }),
     ).catch((error: unknown) => {
       throw new UpstreamError({
@@ -179,13 +190,14 @@ export class FunctionInstance {
   }
 
   /** A request travels, is carried out on arrival unless it is lost, and its answer travels back; or time runs out. */
-  #travel(timeoutMs: number, carryOut: () => HttpResponse): Promise<ReceivedResponse> {
+  #travel(timeoutMs: number, call: SentCall, carryOut: () => HttpResponse): Promise<ReceivedResponse> {
     const fault = this.#weather.fault();
     return new Promise((resolve, reject) => {
       this.#deliverAfter(timeoutMs, () => reject(new TimeoutError(`no answer in ${timeoutMs} ms`)));
       this.#time.after(this.#weather.latency(), () => {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
+        if (answer) call.status = answer.status;
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
           if (answer && fault !== 'lost_after') resolve(answer);

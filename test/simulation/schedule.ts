@@ -15,7 +15,7 @@ export type Disturbance = { at: number } & (
   | { kind: 'freeze'; instance: number; ms: number }
   | { kind: 'crash'; instance: number }
   | {
-      kind: 'person_cordons' | 'person_uncordons' | 'node_dies' | 'machine_replaced';
+      kind: 'person_cordons' | 'person_uncordons' | 'person_takes_over' | 'node_dies' | 'machine_replaced';
       pool: string;
       node: number;
     }
@@ -25,6 +25,10 @@ export type Disturbance = { at: number } & (
 export interface Schedule {
   seed: number;
   backoffLimit: number;
+  /** Child Jobs of the JobSet, each on a slice of its own. */
+  replicas: number;
+  /** How long it is quiet before each action is sent once more. */
+  pauseMs: number;
   actions: ScheduledAction[];
   /** When which action is sent to which instance. */
   requests: { at: number; action: number; instance: number }[];
@@ -36,7 +40,7 @@ export interface Schedule {
   slowPerMille: number;
 }
 
-export const pools = ['slice-a', 'slice-b', 'slice-c'];
+export const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
 export const nodesPerPool = 4;
 const instances = 3;
 
@@ -60,7 +64,8 @@ const action: fc.Arbitrary<ScheduledAction> = fc.record({
 
 /** Most things happen within the first seconds, where they meet; some minutes later. */
 const moment = fc.oneof(
-  { weight: 4, arbitrary: fc.integer({ min: 0, max: 3_000 }) },
+  { weight: 3, arbitrary: fc.integer({ min: 0, max: 800 }) },
+  { weight: 3, arbitrary: fc.integer({ min: 0, max: 5_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 0, max: 400_000 }) },
 );
 
@@ -82,6 +87,7 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
       kind: fc.constantFrom(
         'person_cordons' as const,
         'person_uncordons' as const,
+        'person_takes_over' as const,
         'node_dies' as const,
         'machine_replaced' as const,
       ),
@@ -94,6 +100,8 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
 export const schedules: fc.Arbitrary<Schedule> = fc.record({
   seed: fc.nat(),
   backoffLimit: fc.constantFrom(0, 6),
+  replicas: fc.constantFrom(1, 2),
+  pauseMs: fc.constantFrom(75_000, 75_000, 300_000, 7_200_000),
   actions: fc.array(action, { minLength: 1, maxLength: 4 }),
   requests: fc.array(fc.record({ at: moment, action: fc.nat(3), instance }), { minLength: 1, maxLength: 8 }),
   disturbances: fc.array(disturbance, { maxLength: 5 }),

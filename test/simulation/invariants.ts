@@ -1,0 +1,228 @@
+import { effectsOf } from '../../src/action.ts';
+import type { Action } from '../../src/action.ts';
+import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { Emulator } from '../emulator/emulator.ts';
+import type { SentCall } from './function-instance.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+const leasePath = /\/namespaces\/autometric-failover-system\/leases(?:\/(.+))?$/;
+const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
+const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
+const nodePath = /^\/api\/v1\/nodes\/([^/]+)$/;
+const restartWindowMs = 240_000;
+const cooldownMs = 3_600_000;
+
+interface KnownPod {
+  jobUid: string;
+  attempt: string;
+  index: string;
+  nodeName: string | undefined;
+}
+
+/** Watches what the instances send and what becomes of the world, and says what must never be. */
+export class Invariants {
+  readonly calls: SentCall[] = [];
+  readonly #violations: string[] = [];
+  readonly #emulator: Emulator;
+  readonly #cluster: EmulatedCluster;
+  readonly #time: VirtualTime;
+  readonly #actions = new Map<string, Action>();
+  /** The pool lock that each invocation has taken, by what it wrote. */
+  readonly #holders = new Map<number, { nodePool: string; holder: string }>();
+  readonly #pods = new Map<string, KnownPod>();
+  readonly #jobAttempts = new Map<string, string>();
+  /** uid of each node that a person has cordoned and not released. */
+  readonly #personal = new Map<string, string>();
+  /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
+  readonly #unsteadyPools = new Set<string>();
+  readonly #firstNodes: Map<string, string>;
+  readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
+
+  constructor(emulator: Emulator, cluster: EmulatedCluster, time: VirtualTime) {
+    this.#emulator = emulator;
+    this.#cluster = cluster;
+    this.#time = time;
+    this.#firstNodes = new Map(
+      cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
+    );
+    this.observe();
+  }
+
+  violate(what: string): void {
+    this.#violations.push(what);
+  }
+
+  onAction(action: Action): void {
+    this.#actions.set(action.id, action);
+  }
+
+  onDisturbance(kind: string, pool: string, node: string): void {
+    const uid = this.#cluster.get('nodes', undefined, node)?.metadata.uid ?? '';
+    if (kind === 'person_cordons') this.#personal.set(uid, node);
+    if (kind === 'person_uncordons') {
+      this.#personal.delete(uid);
+      this.#unsteadyPools.add(pool);
+    }
+  }
+
+  /** Remembers which pod belongs to which attempt: it is gone when the question comes. */
+  observe(): void {
+    for (const { metadata, spec } of this.#cluster.pods()) {
+      const labels = metadata.labels ?? {};
+      this.#pods.set(metadata.uid ?? '', {
+        jobUid: metadata.ownerReferences?.[0]?.uid ?? '',
+        attempt: labels['jobset.sigs.k8s.io/restart-attempt'] ?? '',
+        index: labels['batch.kubernetes.io/job-completion-index'] ?? '',
+        nodeName: spec.nodeName,
+      });
+    }
+    for (const { metadata } of this.#cluster.jobs()) {
+      this.#jobAttempts.set(
+        metadata.uid ?? '',
+        metadata.labels?.['jobset.sigs.k8s.io/restart-attempt'] ?? '',
+      );
+    }
+  }
+
+  onSend(call: SentCall): void {
+    this.calls.push(call);
+    if (call.method === 'GET') return;
+    this.#noteHolder(call);
+    const isDeletion = this.#isDeletion(call);
+    if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
+    if (isDeletion) {
+      this.observe();
+      this.#assertAllCordoned(call);
+      this.#noteRestart(call);
+    }
+  }
+
+  /** What is wrong, once everything is over. */
+  conclude(): string[] {
+    this.#checkDeletions();
+    this.#checkRestarts();
+    this.#checkPersonalCordons();
+    return [...new Set(this.#violations)];
+  }
+
+  #isDeletion({ api, method, path }: SentCall): boolean {
+    return (
+      api === 'compute' ||
+      (method === 'DELETE' && podPath.test(path)) ||
+      (method === 'PATCH' && jobPath.test(path))
+    );
+  }
+
+  #noteHolder(call: SentCall): void {
+    if (!leasePath.test(call.path)) return;
+    const body = call.body as
+      { metadata?: { name?: string }; spec?: { holderIdentity?: string } } | undefined;
+    const name = body?.metadata?.name ?? '';
+    const holder = body?.spec?.holderIdentity;
+    if (name.startsWith('pool-') && holder) {
+      this.#holders.set(call.invocation, { nodePool: name.slice('pool-'.length), holder });
+    }
+  }
+
+  /** Never two holders sending writes to a pool at once. */
+  #assertHoldsLock(call: SentCall): void {
+    const held = this.#holders.get(call.invocation);
+    const lease = held && this.#cluster.get('leases', 'autometric-failover-system', `pool-${held.nodePool}`);
+    if (held && lease?.spec?.holderIdentity === held.holder) return;
+    this.violate(
+      `${call.actionId} sends ${call.method} ${call.path} at ${this.#elapsed(call.at)} without the lock of its pool, ` +
+        `which is ${lease?.spec?.holderIdentity ?? 'nobody'}'s`,
+    );
+  }
+
+  /** Never a deletion before all cordons. */
+  #assertAllCordoned(call: SentCall): void {
+    const action = this.#actions.get(call.actionId);
+    const pool = this.#holders.get(call.invocation)?.nodePool;
+    if (!action || pool === undefined || !effectsOf(action.type).cordon || this.#unsteadyPools.has(pool))
+      return;
+    const open = this.#cluster
+      .nodes(pool)
+      .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
+    if (open.length > 0)
+      this.violate(`${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`);
+  }
+
+  #noteRestart(call: SentCall): void {
+    const body = call.body as { preconditions?: { uid?: string }; metadata?: { uid?: string } } | undefined;
+    if (jobPath.test(call.path) && call.method === 'PATCH') {
+      const attempt = this.#jobAttempts.get(body?.metadata?.uid ?? '') ?? '?';
+      this.#restarts.push({ action: call.actionId, attempt, call });
+    }
+    if (!podPath.test(call.path)) return;
+    const pod = this.#pods.get(body?.preconditions?.uid ?? '');
+    if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
+    // A pod on a dead node is freed, which is no restart of its own.
+    else if (pod.index === '0' && !this.#isNodeDead(pod.nodeName)) {
+      this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
+    }
+  }
+
+  #isNodeDead(name: string | undefined): boolean {
+    const node = name === undefined ? undefined : this.#cluster.get('nodes', undefined, name);
+    return !node || node.status?.conditions?.find(({ type }) => type === 'Ready')?.status !== 'True';
+  }
+
+  /** Never two deletions for one plan, never a replacement, never two from one pool within the cooldown. */
+  #checkDeletions(): void {
+    const sent = this.calls.filter(({ api }) => api === 'compute');
+    const byPool = new Map<string, { action: string; at: number }>();
+    const byAction = new Map<string, string>();
+    for (const { instance, operation } of this.#emulator.fleet.deletions) {
+      const call = sent.find(
+        ({ path }) => operation.requestId !== undefined && path.endsWith(operation.requestId),
+      );
+      const action = call?.actionId ?? '?';
+      const earlier = byAction.get(action);
+      if (earlier !== undefined)
+        this.violate(`${action} deleted ${earlier} and then ${instance.name} (${instance.id})`);
+      byAction.set(action, `${instance.name} (${instance.id})`);
+      const before = byPool.get(instance.group.pool);
+      if (before && operation.startedAt - before.at < cooldownMs)
+        this.violate(`${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`);
+      byPool.set(instance.group.pool, { action, at: operation.startedAt });
+      const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
+      if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
+    }
+  }
+
+  /** Never two restarts of one attempt of a JobSet, nor two from one pool within the cooldown. */
+  #checkRestarts(): void {
+    const effective = this.#restarts.filter(({ call }) => call.status === 200);
+    const byAttempt = new Map<string, { action: string; at: number }>();
+    for (const { action, attempt, call } of effective) {
+      const earlier = byAttempt.get(attempt);
+      if (earlier && earlier.action !== action && call.at - earlier.at < restartWindowMs) {
+        this.violate(`${action} restarted attempt ${attempt} again after ${earlier.action}`);
+      }
+      byAttempt.set(attempt, earlier ?? { action, at: call.at });
+    }
+    const byPool = new Map<string, { action: string; at: number }>();
+    for (const { action, call } of effective) {
+      const pool = this.#holders.get(call.invocation)?.nodePool ?? '?';
+      const earlier = byPool.get(pool);
+      if (earlier && earlier.action !== action && call.at - earlier.at < cooldownMs) {
+        this.violate(`${action} restarted from ${pool} within the cooldown after ${earlier.action}`);
+      }
+      byPool.set(pool, { action, at: call.at });
+    }
+  }
+
+  /** No cordon of another manager is ever lost. */
+  #checkPersonalCordons(): void {
+    for (const [uid, name] of this.#personal) {
+      const node = this.#cluster.get('nodes', undefined, name);
+      if (node?.metadata.uid === uid && !node.spec.unschedulable)
+        this.violate(`the cordon that a person put on ${name} is gone`);
+    }
+  }
+
+  #elapsed(at: number): string {
+    return `${((at - this.#time.now) / 1000).toFixed(1)} s`;
+  }
+}
