@@ -1,8 +1,5 @@
 import { expect } from 'chai';
-import { Emulator } from '../emulator/emulator.ts';
-import { createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
-import { serveEmulator } from '../emulator/server.ts';
-import { startFunction } from './deployed-function.ts';
+import { onEmulatedGke } from './emulated-gke.ts';
 import { parseLoggingQuery, toLogEntry } from './logging-query.ts';
 import type { LogEntry } from './logging-query.ts';
 import { needs } from './run.ts';
@@ -62,32 +59,19 @@ function logOfFunction(): Promise<string[]> {
 }
 
 /** The real function in a process of its own, on an emulated GKE. */
-async function writeLog(): Promise<string[]> {
-  const emulator = new Emulator();
-  createDemoWorld(emulator);
-  const google = await serveEmulator(emulator, { reconcileEveryMs: 50 });
-  const deployed = await startFunction('failover', {
-    ...google.environment,
-    CLUSTERS: DEMO_CLUSTER,
-    GOOGLE_CLOUD_PROJECT: 'my-project',
-    NODE_EXTRA_CA_CERTS: google.publicCaPath,
-  });
-  try {
-    for (const { action, path = '/actions' } of exchanges) {
-      if (action.id === 'denied') {
-        emulator.faults.add({ api: 'container', times: Infinity, effect: { status: 403 } });
+function writeLog(): Promise<string[]> {
+  return onEmulatedGke(
+    async ({ emulator, deployed, post }) => {
+      for (const { action, path = '/actions' } of exchanges) {
+        if (action.id === 'denied') {
+          emulator.faults.add({ api: 'container', times: Infinity, effect: { status: 403 } });
+        }
+        await post(path, action, { 'x-cloud-trace-context': `${trace}/1;o=1` });
       }
-      await fetch(`${deployed.url}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-cloud-trace-context': `${trace}/1;o=1` },
-        body: JSON.stringify(action),
-      });
-    }
-    return deployed.lines();
-  } finally {
-    await deployed.stop();
-    await google.close();
-  }
+      return deployed.lines();
+    },
+    { GOOGLE_CLOUD_PROJECT: 'my-project' },
+  );
 }
 
 describe('log lines', function () {

@@ -1,0 +1,300 @@
+import { expect } from 'chai';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { readConfig } from '../../src/config.ts';
+import { serveGoogleCloud } from './google-cloud.ts';
+import type { CloudRequest, GoogleCloud } from './google-cloud.ts';
+import { needs, root, run } from './run.ts';
+import type { CommandResult } from './run.ts';
+import { resourceOf, stateAfter } from './terraform.ts';
+import { unzip } from './unzip.ts';
+import { uploadList } from './upload-list.ts';
+
+const clusters = [
+  'projects/my-project/locations/us-central1/clusters/train',
+  'projects/other/locations/us-east5-a/clusters/east',
+];
+const args = [
+  `--project my-project --region us-central1 --clusters ${clusters.join(',')} --namespaces default,research`,
+  '--alerts cordon_nodepool --invoker group:oncall@example.com --set MAX_POOLS_PER_HOUR=1',
+].flatMap((line) => line.split(' '));
+
+const parent = 'projects/my-project/locations/us-central1';
+const functionName = `${parent}/functions/autometric-failover`;
+const runtime = 'serviceAccount:autometric-failover@my-project.iam.gserviceaccount.com';
+const build = 'serviceAccount:autometric-failover-build@my-project.iam.gserviceaccount.com';
+const push = 'serviceAccount:autometric-failover-push@my-project.iam.gserviceaccount.com';
+
+describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function () {
+  this.timeout(180_000);
+  let cloud: GoogleCloud;
+  let first: CommandResult;
+  let requests: CloudRequest[];
+  let sources: string[];
+  const deploy = (...given: string[]) =>
+    run('deploy/deploy.sh', given, { env: { ...cloud.environment, RETRY_SECONDS: '0' } });
+
+  before(async function () {
+    needs(this, 'gcloud');
+    cloud = await serveGoogleCloud();
+    sources = await uploadList();
+    first = await deploy(...args);
+    requests = [...cloud.requests];
+  });
+  after(() => cloud?.close());
+
+  it('succeeds', () => {
+    expect(first.code, first.stderr).to.equal(0);
+  });
+
+  it('deploys the function behind IAM, with limits that fit it', () => {
+    const { serviceConfig, buildConfig } = cloud.resources.get(functionName) as Record<
+      string,
+      Record<string, unknown>
+    >;
+    const { environmentVariables, ...limits } = serviceConfig ?? {};
+    expect(limits).to.deep.include({
+      availableCpu: '1',
+      availableMemory: '512Mi',
+      ingressSettings: 'ALLOW_ALL',
+      maxInstanceCount: 3,
+      maxInstanceRequestConcurrency: 10,
+      minInstanceCount: 0,
+      serviceAccountEmail: runtime.replace('serviceAccount:', ''),
+      timeoutSeconds: 300,
+    });
+    expect(buildConfig).to.deep.include({
+      runtime: 'nodejs24',
+      entryPoint: 'failover',
+      automaticUpdatePolicy: {},
+      serviceAccount: `projects/my-project/serviceAccounts/${build.replace('serviceAccount:', '')}`,
+    });
+    const config = readConfig(environmentVariables as Record<string, string>);
+    expect(config.clusters.map(({ name }) => name)).to.deep.equal(['train', 'east']);
+    expect(config).to.deep.include({
+      alertActions: ['cordon_nodepool'],
+      allowedNamespaces: ['default', 'research'],
+      maxPoolsPerHour: 1,
+    });
+    expect(environmentVariables).to.include({ LOG_EXECUTION_ID: 'true', GOOGLE_CLOUD_PROJECT: 'my-project' });
+  });
+
+  it('uploads what the build needs, and nothing else', async () => {
+    const files = unzip(cloud.upload());
+    expect([...files.keys()].toSorted()).to.deep.equal(sources);
+    expect(files.get('package.json')?.toString()).to.equal(
+      await readFile(join(root, 'package.json'), 'utf8'),
+    );
+  });
+
+  it('gives each project the role of gcp-role.yaml, narrowed by its condition', async () => {
+    const role = parse(await readFile(join(root, 'gcp-role.yaml'), 'utf8')) as object;
+    const condition = parse(await readFile(join(root, 'deploy/gcp-role-condition.yaml'), 'utf8')) as object;
+    for (const project of ['my-project', 'other']) {
+      const name = `projects/${project}/roles/autometric_failover`;
+      expect(cloud.resources.get(name)).to.deep.equal({ ...role, name });
+      expect(bindingsOf(`projects/${project}`)).to.deep.include({
+        role: name,
+        members: [runtime],
+        condition,
+      });
+    }
+  });
+
+  it('lets the build write its log and its image, and read the sources', () => {
+    const granted = bindingsOf('projects/my-project').filter(({ members }) => members.includes(build));
+    expect(granted.map(({ role, condition }) => [role, condition?.expression])).to.deep.equal([
+      ['roles/logging.logWriter', undefined],
+      ['roles/artifactregistry.writer', undefined],
+      [
+        'roles/storage.objectViewer',
+        'resource.name.startsWith("projects/_/buckets/gcf-v2-sources-123456789012-us-central1")',
+      ],
+    ]);
+  });
+
+  it('lets nobody call but those named, and Pub/Sub', () => {
+    expect(bindingsOf(`${parent}/services/autometric-failover`)).to.deep.equal([
+      { role: 'roles/run.invoker', members: ['group:oncall@example.com', push] },
+    ]);
+    expect(
+      requests.filter(({ body }) => /allUsers|allAuthenticatedUsers/.test(body.toString('latin1'))),
+    ).to.have.lengthOf(0);
+  });
+
+  it('has alerts delivered to /alerts with a token for the bare address, and keeps what nobody took', () => {
+    const uri = 'https://autometric-failover-abc-uc.a.run.app';
+    expect(cloud.resources.get('projects/my-project/subscriptions/autometric-failover-alerts')).to.deep.equal(
+      {
+        name: 'projects/my-project/subscriptions/autometric-failover-alerts',
+        topic: 'projects/my-project/topics/autometric-failover-alerts',
+        ackDeadlineSeconds: 600,
+        messageRetentionDuration: '3600s',
+        expirationPolicy: {},
+        pushConfig: {
+          pushEndpoint: `${uri}/alerts`,
+          oidcToken: { serviceAccountEmail: push.replace('serviceAccount:', ''), audience: uri },
+        },
+        retryPolicy: { minimumBackoff: '10s', maximumBackoff: '60s' },
+        deadLetterPolicy: {
+          deadLetterTopic: 'projects/my-project/topics/autometric-failover-dead-letters',
+          maxDeliveryAttempts: 20,
+        },
+      },
+    );
+    expect(
+      cloud.resources.get('projects/my-project/subscriptions/autometric-failover-dead-letters'),
+    ).to.deep.include({
+      topic: 'projects/my-project/topics/autometric-failover-dead-letters',
+      expirationPolicy: {},
+    });
+    const pubsubAgent = 'serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com';
+    const monitoringAgent =
+      'serviceAccount:service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com';
+    const granted = [
+      ['topics/autometric-failover-alerts', 'roles/pubsub.publisher', monitoringAgent],
+      ['topics/autometric-failover-dead-letters', 'roles/pubsub.publisher', pubsubAgent],
+      ['subscriptions/autometric-failover-alerts', 'roles/pubsub.subscriber', pubsubAgent],
+    ] as const;
+    for (const [name, role, member] of granted) {
+      expect(bindingsOf(`projects/my-project/${name}`), name).to.deep.equal([{ role, members: [member] }]);
+    }
+  });
+
+  it('makes the notification channel', () => {
+    expect(cloud.resources.get('projects/my-project/notificationChannels/1')).to.deep.include({
+      type: 'pubsub',
+      labels: { topic: 'projects/my-project/topics/autometric-failover-alerts' },
+    });
+  });
+
+  it('sets what Terraform sets', async function () {
+    needs(this, 'terraform');
+    const terraform = await stateAfter('alerts/pubsub');
+    const [service] = resourceOf(terraform, 'google_cloudfunctions2_function.this["failover"]')[
+      'service_config'
+    ] as [Record<string, unknown>];
+    const deployed = cloud.resources.get(functionName)?.['serviceConfig'] as Record<string, unknown>;
+    const pairs = [
+      ['available_cpu', 'availableCpu'],
+      ['available_memory', 'availableMemory'],
+      ['ingress_settings', 'ingressSettings'],
+      ['max_instance_count', 'maxInstanceCount'],
+      ['max_instance_request_concurrency', 'maxInstanceRequestConcurrency'],
+      ['min_instance_count', 'minInstanceCount'],
+      ['timeout_seconds', 'timeoutSeconds'],
+    ] as const;
+    for (const [ofTerraform, ofApi] of pairs) expect(deployed[ofApi], ofApi).to.equal(service[ofTerraform]);
+
+    const subscription = resourceOf(terraform, 'google_pubsub_subscription.alerts[0]');
+    const created = cloud.resources.get('projects/my-project/subscriptions/autometric-failover-alerts');
+    expect(created?.['ackDeadlineSeconds']).to.equal(subscription['ack_deadline_seconds']);
+    expect(created?.['messageRetentionDuration']).to.equal(subscription['message_retention_duration']);
+    const [{ max_delivery_attempts: attempts } = {}] = subscription['dead_letter_policy'] as Record<
+      string,
+      unknown
+    >[];
+    expect(created?.['deadLetterPolicy']).to.include({ maxDeliveryAttempts: attempts });
+    expect(
+      cloud.requests.find(({ path }) => path.endsWith('services:batchEnable'))?.json['serviceIds'],
+    ).to.have.members(
+      terraform.resources
+        .filter(({ type }) => type === 'google_project_service')
+        .map(({ values }) => values['service'])
+        // Only for the webhook, which the script does not make.
+        .filter((api) => api !== 'secretmanager.googleapis.com'),
+    );
+  });
+
+  it('prints the lines that come next', () => {
+    expect(first.stdout).to.include(
+      'deploy/rbac.sh --email autometric-failover@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default,research | kubectl --context CONTEXT apply -f -',
+    );
+    expect(first.stdout).to.include(
+      'gcloud functions call autometric-failover --gen2 --project my-project --region us-central1',
+    );
+  });
+
+  it('says in a dry run what it would run, and asks nothing of anybody', async () => {
+    const before = cloud.requests.length;
+    const rehearsal = await deploy(...args, '--dry-run');
+    expect(rehearsal.code, rehearsal.stderr).to.equal(0);
+    expect(cloud.requests).to.have.lengthOf(before);
+    const commands = (text: string) => text.split('\n').filter((line) => line.startsWith('+ gcloud'));
+    const filledIn = rehearsal.stderr
+      .replaceAll('PROJECT_NUMBER', '123456789012')
+      .replaceAll('FUNCTION_URI', 'autometric-failover-abc-uc.a.run.app');
+    expect(commands(filledIn)).to.deep.equal(commands(first.stderr));
+  });
+
+  it('changes and makes nothing anew when it is run again', async () => {
+    const before = new Map(cloud.resources);
+    const start = cloud.requests.length;
+    const again = await deploy(...args);
+    expect(again.code, again.stderr).to.equal(0);
+    const written = cloud.requests
+      .slice(start)
+      .filter(({ method, path }) => method !== 'GET' && !/[gs]etIamPolicy$/.test(path));
+    expect(written.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([
+      'POST /v1/projects/my-project/services:batchEnable',
+      'PATCH /v1/projects/my-project/roles/autometric_failover',
+      'PATCH /v1/projects/other/roles/autometric_failover',
+      `POST /v2/${parent}/functions:generateUploadUrl`,
+      'PUT /upload',
+      `PATCH /v2/${functionName}`,
+      'PATCH /v1/projects/my-project/subscriptions/autometric-failover-alerts',
+    ]);
+    const policies = (resources: typeof before) =>
+      [...resources].filter(([name]) => name.endsWith(' policy'));
+    expect(policies(cloud.resources)).to.deep.equal(policies(before));
+    expect([...cloud.resources.keys()]).to.deep.equal([...before.keys()]);
+  });
+
+  function bindingsOf(name: string): Binding[] {
+    const { bindings = [] } = (cloud.resources.get(`${name} policy`) ?? {}) as { bindings?: Binding[] };
+    return bindings;
+  }
+});
+
+interface Binding {
+  role: string;
+  members: string[];
+  condition?: { expression: string };
+}
+
+describe('deploy.sh', () => {
+  const required = ['--project', 'p', '--region', 'r', '--clusters', 'projects/p/locations/l/clusters/c'];
+  const refusals: [what: string, args: string[], message: RegExp][] = [
+    ['nothing', [], /--project, --region and --clusters are required/],
+    ['a cluster by its short name', [...required, '--clusters', 'train'], /"train", which is not projects\//],
+    [
+      'everybody as a caller',
+      [...required, '--invoker', 'allUsers'],
+      /name people, groups or service accounts/,
+    ],
+    [
+      'a name that is too long',
+      [...required, '--name', 'autometric-failover-of-team-x'],
+      /--name must have 6 to 24/,
+    ],
+    ['a setting without a value', [...required, '--set', 'COOLDOWN_SECONDS'], /is not KEY=VALUE/],
+    ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
+    ['an option without its value', [...required, '--alerts'], /--alerts needs a value/],
+  ];
+  for (const [what, given, message] of refusals) {
+    it(`refuses ${what}`, async () => {
+      const { code, stderr } = await run('deploy/deploy.sh', given);
+      expect(code).to.equal(1);
+      expect(stderr).to.match(message);
+    });
+  }
+
+  it('passes the VPC connector on, and leaves the condition out where that is asked for', async () => {
+    const given = ['--vpc-connector', 'c', '--set', 'GKE_ENDPOINT=private', '--no-condition', '--dry-run'];
+    const { code, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
+    expect(code, stderr).to.equal(0);
+    expect(stderr).to.match(/functions deploy .*--vpc-connector c --egress-settings private-ranges-only/);
+    expect(stderr).to.include('GKE_ENDPOINT=private').and.not.include('--condition-from-file');
+  });
+});
