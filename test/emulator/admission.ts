@@ -1,10 +1,9 @@
-import { badRequest, invalid, invalidValue, requiredValue } from './api-status.ts';
+import { invalid, invalidValue, requiredValue } from './api-status.ts';
 import type { StatusCause } from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { findMetadataCauses } from './metadata-rules.ts';
 import { findCondition, isConditionTrue, isEqualJson, isJsonObject } from './objects.ts';
 import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod, PodSpec } from './objects.ts';
-import { apiVersionOf } from './resources.ts';
 import type { Resource } from './resources.ts';
 
 type Causes = Required<StatusCause>[];
@@ -219,24 +218,4 @@ function findJobSetChanges(before: JobSet, draft: JobSet): Causes {
   if (!isSuspended && !isEqualJson(before.spec.replicatedJobs, draft.spec.replicatedJobs))
     causes.push(invalidValue('spec.replicatedJobs', '…', 'field is immutable'));
   return causes;
-}
-
-/** Refuses a body that is not one object of the kind that the path says. */
-export function assertBody(resource: Resource, body: unknown): asserts body is KubernetesObject {
-  if (!isJsonObject(body))
-    throw badRequest(
-      `the object provided is unrecognized (must be of type ${resource.kind}): couldn't get version/kind; json parse error`,
-    );
-  const apiVersion = apiVersionOf(resource);
-  const { kind, apiVersion: given } = body as { kind?: string; apiVersion?: string };
-  if (kind !== undefined && kind !== resource.kind)
-    throw badRequest(
-      `${kind} in version ${JSON.stringify(given ?? apiVersion)} cannot be handled as a ${resource.kind}: ` +
-        `no kind ${JSON.stringify(kind)} is registered for the version`,
-    );
-  if (given !== undefined && given !== apiVersion)
-    throw badRequest(
-      `the API version in the data (${given}) does not match the expected API version (${apiVersion})`,
-    );
-  body['metadata'] ??= {};
 }

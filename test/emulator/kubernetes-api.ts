@@ -13,13 +13,8 @@ import type { HttpRequest, HttpResponse } from './http.ts';
 import { parseKubernetesRequest } from './kubernetes-request.ts';
 import type { KubernetesRequest, Verb } from './kubernetes-request.ts';
 import { Lister, readObject } from './kubernetes-read.ts';
-import {
-  createObject,
-  patchObject,
-  removeCollection,
-  removeObject,
-  replaceObject,
-} from './kubernetes-write.ts';
+import { removeCollection, removeObject } from './kubernetes-delete.ts';
+import { createObject, patchObject, replaceObject } from './kubernetes-write.ts';
 import { apiVersionOf, RESOURCES } from './resources.ts';
 import { watchObjects } from './watch.ts';
 
