@@ -67,7 +67,7 @@ export async function chargeBudget(
     const switches = toSwitches({ annotations }, now);
     refusePaused(switches);
     const pools = recentPools(annotations, now);
-    if (nodePool in pools) return undefined;
+    if (Object.hasOwn(pools, nodePool)) return undefined;
     assertBudget(pools, config, now, canOverride && switches.overrideUntil !== undefined);
     return {
       ...annotations,
@@ -85,7 +85,7 @@ export async function chargeBudget(
 export function assertBudgetLeft(switches: ClusterSwitches, config: Config, nodePool: string): void {
   const { lease, serverNow } = switches;
   const pools = recentPools(lease?.annotations ?? {}, serverNow);
-  if (!(nodePool in pools)) assertBudget(pools, config, serverNow, false);
+  if (!Object.hasOwn(pools, nodePool)) assertBudget(pools, config, serverNow, false);
 }
 
 function assertBudget(pools: Record<string, string>, config: Config, now: number, isLifted: boolean): void {
