@@ -83,7 +83,8 @@ async function publish(
       namespace,
       body: {
         metadata: {
-          name: `${target.name.slice(0, 200)}.${suffix}`,
+          // No part of a name may end with a hyphen, nor be empty.
+          name: `${target.name.slice(0, 200).replace(/[-.]+$/, '')}.${suffix}`,
           namespace,
           annotations: {
             [`${prefix}id`]: action.id,
@@ -106,10 +107,7 @@ async function publish(
   }
 }
 
-/** The API server counts bytes. */
+/** The API server counts bytes; a character that would be cut in two is left out. */
 function clip(text: string, maxBytes: number): string {
-  let clipped = text;
-  while (Buffer.byteLength(clipped) > maxBytes)
-    clipped = clipped.slice(0, -Math.ceil((Buffer.byteLength(clipped) - maxBytes) / 4 + 1));
-  return clipped;
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, maxBytes), { stream: true });
 }

@@ -1,0 +1,169 @@
+import { expect } from 'chai';
+import { toEndpoint } from '../src/cluster.ts';
+import type { Config } from '../src/config.ts';
+import { UpstreamError } from '../src/errors.ts';
+
+type Cluster = Parameters<typeof toEndpoint>[0];
+
+const name = {
+  fullName: 'projects/ml-prod/locations/us-central1/clusters/train',
+  projectId: 'ml-prod',
+  location: 'us-central1',
+  name: 'train',
+};
+const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+const masterAuth = { clusterCaCertificate: Buffer.from(pem).toString('base64') };
+const dnsName = 'gke-3f2a9c1d-123456789.us-central1.gke.goog';
+
+/** As the Container API describes a cluster of today: both kinds of endpoint. */
+const both: Cluster = {
+  endpoint: '34.1.2.3',
+  masterAuth,
+  controlPlaneEndpointsConfig: {
+    dnsEndpointConfig: { endpoint: dnsName, allowExternalTraffic: true },
+    ipEndpointsConfig: {
+      enabled: true,
+      enablePublicEndpoint: true,
+      publicEndpoint: '34.1.2.3',
+      privateEndpoint: '10.0.0.2',
+    },
+  },
+  privateClusterConfig: { privateEndpoint: '10.0.0.2', publicEndpoint: '34.1.2.3' },
+};
+/** The DNS endpoint's name is set always, also where it lets nothing in. */
+const closedDns = withEndpoints({ dnsEndpointConfig: { endpoint: dnsName, allowExternalTraffic: false } });
+const onlyDns = withEndpoints({ ipEndpointsConfig: { enabled: false } });
+/** As it was before there were DNS endpoints. */
+const old: Cluster = {
+  endpoint: '34.1.2.3',
+  masterAuth,
+  privateClusterConfig: { privateEndpoint: '172.16.0.2' },
+};
+
+describe('toEndpoint', () => {
+  const overDns = { server: `https://${dnsName}`, tls: {} };
+  const publicIp = { server: 'https://34.1.2.3', tls: { ca: pem } };
+  const privateIp = { server: 'https://10.0.0.2', tls: { ca: pem } };
+
+  const found: { what: string; cluster: Cluster; wanted: Config['gkeEndpoint']; endpoint: object }[] = [
+    // A publicly trusted certificate is served there: the cluster's own CA would break TLS.
+    { what: 'the DNS endpoint, without the CA', cluster: both, wanted: 'auto', endpoint: overDns },
+    { what: 'the DNS endpoint', cluster: both, wanted: 'dns', endpoint: overDns },
+    { what: 'the public IP with the CA', cluster: both, wanted: 'public', endpoint: publicIp },
+    { what: 'the private IP with the CA', cluster: both, wanted: 'private', endpoint: privateIp },
+    {
+      what: 'the public IP where DNS lets nothing in',
+      cluster: closedDns,
+      wanted: 'auto',
+      endpoint: publicIp,
+    },
+    { what: 'the DNS endpoint where IP is off', cluster: onlyDns, wanted: 'auto', endpoint: overDns },
+    { what: 'the public IP of an old cluster', cluster: old, wanted: 'auto', endpoint: publicIp },
+    {
+      what: 'the private IP of an old cluster',
+      cluster: old,
+      wanted: 'private',
+      endpoint: { server: 'https://172.16.0.2', tls: { ca: pem } },
+    },
+    {
+      what: 'an endpoint that is a DNS name itself, without the CA',
+      cluster: { ...old, endpoint: dnsName },
+      wanted: 'auto',
+      endpoint: overDns,
+    },
+    {
+      what: 'an IP where ipEndpointsConfig does not say whether it is on',
+      cluster: withEndpoints({ dnsEndpointConfig: null, ipEndpointsConfig: {} }),
+      wanted: 'auto',
+      endpoint: publicIp,
+    },
+    {
+      what: 'an address with a port',
+      cluster: { endpoint: '127.0.0.1:8443', masterAuth },
+      wanted: 'auto',
+      endpoint: { server: 'https://127.0.0.1:8443', tls: { ca: pem } },
+    },
+  ];
+  for (const { what, cluster, wanted, endpoint } of found) {
+    it(`finds ${what} (${wanted})`, () => {
+      expect(toEndpoint(cluster, name, wanted)).to.deep.equal(endpoint);
+    });
+  }
+
+  const missing: { what: string; cluster: Cluster; wanted: Config['gkeEndpoint']; lacks: string }[] = [
+    {
+      what: 'a DNS endpoint that lets nothing in',
+      cluster: closedDns,
+      wanted: 'dns',
+      lacks:
+        'DNS endpoint that allows external traffic (gcloud container clusters update --enable-dns-access)',
+    },
+    {
+      what: 'a DNS endpoint that does not say whether it lets anything in',
+      cluster: withEndpoints({ dnsEndpointConfig: { endpoint: dnsName } }),
+      wanted: 'dns',
+      lacks:
+        'DNS endpoint that allows external traffic (gcloud container clusters update --enable-dns-access)',
+    },
+    ...(['public', 'private'] as const).map((wanted) => ({
+      what: `a ${wanted} IP where IP is off`,
+      cluster: onlyDns,
+      wanted,
+      lacks:
+        'IP endpoint; allow external traffic to its DNS endpoint (gcloud container clusters update --enable-dns-access)',
+    })),
+    {
+      what: 'any endpoint where both kinds are off',
+      cluster: withEndpoints({
+        dnsEndpointConfig: { endpoint: dnsName, allowExternalTraffic: false },
+        ipEndpointsConfig: { enabled: false },
+      }),
+      wanted: 'auto',
+      lacks:
+        'IP endpoint; allow external traffic to its DNS endpoint (gcloud container clusters update --enable-dns-access)',
+    },
+    {
+      what: 'a private IP that the cluster has not',
+      cluster: { endpoint: '34.1.2.3', masterAuth },
+      wanted: 'private',
+      lacks: 'private IP endpoint',
+    },
+    {
+      what: 'an endpoint of a cluster in the making',
+      cluster: {},
+      wanted: 'auto',
+      lacks: 'public IP endpoint',
+    },
+    // Without it the system's roots would be trusted for an address that nobody vouches for.
+    {
+      what: 'an IP without a CA',
+      cluster: { endpoint: '34.1.2.3' },
+      wanted: 'auto',
+      lacks: 'CA certificate',
+    },
+  ];
+  for (const { what, cluster, wanted, lacks } of missing) {
+    it(`does not find ${what} (${wanted}), and says what is missing`, () => {
+      const error = failureOf(() => toEndpoint(cluster, name, wanted));
+      expect(error).to.be.instanceOf(UpstreamError);
+      expect(error).to.include({
+        code: 'upstream_failed',
+        isRetryable: false,
+        message: `the Container API answered 200 (GET ${name.fullName}): the cluster has no ${lacks}`,
+      });
+    });
+  }
+});
+
+function withEndpoints(changes: Cluster['controlPlaneEndpointsConfig']): Cluster {
+  return { ...both, controlPlaneEndpointsConfig: { ...both.controlPlaneEndpointsConfig, ...changes } };
+}
+
+function failureOf(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing failed');
+}
