@@ -9,7 +9,12 @@ import {
   setHeaderOptions,
   wrapHttpLibrary,
 } from '@kubernetes/client-node';
-import type { RequestContext } from '@kubernetes/client-node';
+import type {
+  Configuration,
+  CoreV1ApiPatchNodeRequest,
+  RequestContext,
+  V1Node,
+} from '@kubernetes/client-node';
 import { UpstreamError } from './errors.ts';
 import { callWithRetries, parseRetryAfter } from './retry.ts';
 import type { CallLimits, Gate } from './retry.ts';
@@ -41,15 +46,14 @@ export function createKubernetes(options: {
 }): Kubernetes {
   const serverClock = createServerClock(options.limits);
   const through = (gate: Gate | undefined): Kubernetes => {
-    const limits = { ...options.limits, gate };
+    const connection = { ...options, limits: { ...options.limits, gate } };
+    const perform = (call: Call) => performCall(call, connection, serverClock);
     const configuration = createConfiguration({
       baseServer: new ServerConfiguration(options.server, {}),
-      httpApi: wrapHttpLibrary({
-        send: (context) => send(context, { ...options, limits }, serverClock),
-      }),
+      httpApi: wrapHttpLibrary({ send: (context) => send(context, perform) }),
     });
     return {
-      core: new CoreV1Api(configuration),
+      core: new DirectCoreV1Api(configuration, options.server, perform),
       batch: new BatchV1Api(configuration),
       coordination: new CoordinationV1Api(configuration),
       custom: new CustomObjectsApi(configuration),
@@ -60,50 +64,97 @@ export function createKubernetes(options: {
   return through(undefined);
 }
 
+/** A call as it is sent, but for the credentials. */
+interface Call {
+  method: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string | undefined;
+}
+
+type Perform = (call: Call) => Promise<HttpResponse>;
+
 interface Connection {
   token: string | undefined;
   transport: Transport;
   limits: CallLimits;
 }
 
-/** Sends what the generated client has put together, retries it, and translates its failure: once, here. */
-async function send(
-  context: RequestContext,
-  { token, transport, limits }: Connection,
-  serverClock: ServerClock,
-): Promise<ResponseContext> {
-  const method = context.getHttpMethod();
-  const url = context.getUrl();
+/** Sends what the generated client has put together. */
+async function send(context: RequestContext, perform: Perform): Promise<ResponseContext> {
   const body = context.getBody();
-  const headers = {
-    ...context.getHeaders(),
-    ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
-  };
-  const call = `${method} ${new URL(url).pathname}`;
-  const { gate, ...ungated } = limits;
-  const response = await callWithRetries(
-    method === 'GET' ? ungated : { ...ungated, gate },
-    async (attempt) => {
-      const sentAt = limits.clock.now();
-      const answer = await transport({
-        method,
-        url,
-        headers,
-        body: typeof body === 'string' ? body : undefined,
-        ...attempt,
-      }).catch((error: unknown) => {
-        throw toNetworkError(error, call);
-      });
-      serverClock.observe(answer, sentAt);
-      if (answer.status >= 400) throw toStatusError(answer, method, call);
-      assertJson(answer, call);
-      return answer;
-    },
-  );
+  const response = await perform({
+    method: context.getHttpMethod(),
+    url: context.getUrl(),
+    headers: context.getHeaders(),
+    body: typeof body === 'string' ? body : undefined,
+  });
   return new ResponseContext(response.status, response.headers, {
     text: async () => response.body,
     binary: async () => Buffer.from(response.body),
     stream: () => null,
+  });
+}
+
+/**
+ * The generated API, but that patching a node goes past the generated code, which turns every answer into models: half of
+ * what cordoning thousands of nodes takes.
+ */
+class DirectCoreV1Api extends CoreV1Api {
+  readonly #nodes: string;
+  readonly #perform: Perform;
+
+  constructor(configuration: Configuration, server: string, perform: Perform) {
+    super(configuration);
+    this.#nodes = `${server}/api/v1/nodes`;
+    this.#perform = perform;
+  }
+
+  /** Answers the node as the server sent it: its times are strings. */
+  override async patchNode(
+    { name, body, ...parameters }: CoreV1ApiPatchNodeRequest,
+    options?: ReturnType<typeof withHeaders>,
+  ): Promise<V1Node> {
+    const headers = options && headersOf.get(options);
+    if (!headers) return super.patchNode({ name, body, ...parameters }, options);
+    const query = Object.entries(parameters).map(
+      ([key, value]) => `${key}=${encodeURIComponent(String(value))}`,
+    );
+    const answer = await this.#perform({
+      method: 'PATCH',
+      url: `${this.#nodes}/${encodeURIComponent(name)}?${query.join('&')}`,
+      headers,
+      body: JSON.stringify(body),
+    });
+    return JSON.parse(answer.body) as V1Node;
+  }
+}
+
+/** Sends a call, retries it, and translates its failure: once, here. */
+function performCall(
+  { method, url, headers, body }: Call,
+  { token, transport, limits: { gate, ...ungated } }: Connection,
+  serverClock: ServerClock,
+): Promise<HttpResponse> {
+  const call = `${method} ${new URL(url).pathname}`;
+  const sent = {
+    method,
+    url,
+    headers: token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` },
+    body,
+  };
+  return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async (attempt) => {
+    const sentAt = ungated.clock.now();
+    let answer: HttpResponse;
+    try {
+      answer = await transport({ ...sent, ...attempt });
+    } catch (error) {
+      throw toNetworkError(error, call);
+    }
+    serverClock.observe(answer, sentAt);
+    if (answer.status >= 400) throw toStatusError(answer, method, call);
+    assertJson(answer, call);
+    return answer;
   });
 }
 
@@ -239,10 +290,14 @@ export const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8
 export const metadataListOnly =
   'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
 
+const headersOf = new WeakMap<object, Record<string, string>>();
+
 /** Options that set headers on one call of the generated client. */
 export function withHeaders(headers: Record<string, string>): ReturnType<typeof setHeaderOptions> {
-  return Object.entries(headers).reduce<ReturnType<typeof setHeaderOptions>>(
-    (options, [name, value]) => setHeaderOptions(name, value, options),
+  const options = Object.entries(headers).reduce<ReturnType<typeof setHeaderOptions>>(
+    (others, [name, value]) => setHeaderOptions(name, value, others),
     {},
   );
+  headersOf.set(options, headers);
+  return options;
 }

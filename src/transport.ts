@@ -73,26 +73,41 @@ type Start = (exchange: Exchange) => () => void;
 
 function send(pool: Pool, url: URL, request: HttpRequest): Promise<HttpResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
-  let giveUp: (() => void) | undefined;
+  const { timeoutMs, signal } = request;
   let isOver = false;
-  const stop = (why: string) => {
-    reject(new TimeoutError(why));
-    giveUp?.();
-  };
-  const timer = setTimeout(() => stop(`no answer in ${request.timeoutMs} ms`), request.timeoutMs);
-  const onAbort = () => stop('the instance is shutting down');
-  if (request.signal.aborted) onAbort();
-  request.signal.addEventListener('abort', onAbort);
-  const start = async () => {
-    const startOn = await pool.acquire();
-    if (!isOver) giveUp = startOn({ request, url, resolve, reject });
-  };
-  start().catch(reject);
-  return promise.finally(() => {
+  let giveUp: (() => void) | undefined;
+  const finish = () => {
     isOver = true;
     clearTimeout(timer);
-    request.signal.removeEventListener('abort', onAbort);
-  });
+    signal.removeEventListener('abort', onAbort);
+  };
+  const exchange: Exchange = {
+    request,
+    url,
+    resolve(response) {
+      finish();
+      resolve(response);
+    },
+    reject(error) {
+      finish();
+      reject(error);
+    },
+  };
+  const stop = (why: string) => {
+    exchange.reject(new TimeoutError(why));
+    giveUp?.();
+  };
+  const onAbort = () => stop('the instance is shutting down');
+  const timer = setTimeout(() => stop(`no answer in ${timeoutMs} ms`), timeoutMs);
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  const start = async () => {
+    // Most often a connection is open, and thousands of patches add up.
+    const startOn = pool.acquire() ?? (await pool.open());
+    if (!isOver) giveUp = startOn(exchange);
+  };
+  start().catch(exchange.reject);
+  return promise;
 }
 
 /** More streams than this on one connection wait for each other; more connections are more TLS handshakes. */
@@ -124,22 +139,32 @@ class Pool {
     if (server.protocol === 'http:') this.#agent = new HttpAgent(agentOptions);
   }
 
-  /** Resolves to what sends a request over the least busy connection; while all are busy, another one is opened. */
-  async acquire(): Promise<Start> {
-    if (this.#isDestroyed) throw new Error('the connection pool is closed');
-    const least = this.#leastBusy();
-    const isBusy = !least || least.inFlight >= streamsPerConnection;
-    if (isBusy && !this.#agent && this.#connections.length < maxConnections) {
-      this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
-      if (!least) await this.#opening;
-      // Until it is there the busy ones do; if it fails, they do too.
-      else this.#opening.catch(() => undefined);
-    }
+  /** Gives what sends a request over the least busy connection, if there is any; once all are busy, another is opened. */
+  acquire(): Start | undefined {
     const agent = this.#agent;
     if (agent) return (exchange) => sendHttp1(agent, exchange);
     const connection = this.#leastBusy();
-    if (!connection) throw connectionLost();
+    if (!connection) return undefined;
+    if (connection.inFlight >= streamsPerConnection && this.#connections.length < maxConnections) {
+      // Until it is there the busy ones do; if it fails, they do too.
+      this.#openOne().catch(() => undefined);
+    }
     return (exchange) => sendHttp2(connection, exchange);
+  }
+
+  /** Opens the first connection. */
+  async open(): Promise<Start> {
+    await this.#openOne();
+    const start = this.acquire();
+    if (start) return start;
+    throw connectionLost();
+  }
+
+  #openOne(): Promise<void> {
+    if (this.#isDestroyed) return Promise.reject(new Error('the connection pool is closed'));
+    return (this.#opening ??= this.#connect()
+      .then((socket) => this.#use(socket))
+      .finally(() => (this.#opening = undefined)));
   }
 
   destroy(): void {
@@ -157,8 +182,7 @@ class Pool {
     );
   }
 
-  async #open(): Promise<void> {
-    const socket = await this.#connect();
+  #use(socket: TLSSocket): void {
     if (socket.alpnProtocol !== 'h2') {
       socket.destroy();
       this.#agent = new HttpsAgent({ ...agentOptions, ...definedOnly(this.#tls) });
