@@ -7,6 +7,8 @@ export interface DemoOptions {
   /** A third, free slice. */
   hasSliceC?: boolean;
   paddingBytes?: number;
+  /** From an accepted deletion until the machines are back, 120. */
+  repairDelaySeconds?: number;
 }
 
 /**
@@ -16,7 +18,11 @@ export interface DemoOptions {
 export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): EmulatedCluster {
   const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
   addSystemNamespace(cluster);
-  const padding = options.paddingBytes === undefined ? {} : { paddingBytes: options.paddingBytes };
+  const { repairDelaySeconds } = options;
+  const padding = {
+    ...(options.paddingBytes === undefined ? {} : { paddingBytes: options.paddingBytes }),
+    ...(repairDelaySeconds === undefined ? {} : { repairDelaySeconds, stopSeconds: repairDelaySeconds / 2 }),
+  };
   cluster.addTpuSlice('slice-a', padding);
   cluster.addTpuSlice('slice-b', padding);
   if (options.hasSliceC) cluster.addTpuSlice('slice-c', padding);

@@ -1,0 +1,170 @@
+// The main job on the embedded emulator: real HTTP actions through the real function, and what they do to two slices.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { styleText } from 'node:util';
+import type { EmulatedCluster } from './cluster.ts';
+import { startLocalStack } from './local-stack.ts';
+import type { LocalStack } from './local-stack.ts';
+
+type Style = Parameters<typeof styleText>[0];
+
+const hasColour = process.stdout.isTTY && !process.env['NO_COLOR'];
+const paint = (style: Style, text: string) => (hasColour ? styleText(style, text) : text);
+
+interface Scene {
+  title: string;
+  action: Record<string, unknown>;
+  expected: number;
+  /** What has to be so before the pools are shown: the cluster's own controllers take a moment. */
+  until?: (cluster: EmulatedCluster) => boolean;
+}
+
+const who = { requestor: 'demo@example.com', reason: 'slice-a lost an ICI link' };
+const restart = {
+  id: 'demo-restart',
+  type: 'cordon_nodepool_and_restart_jobset',
+  jobset_name: 'train',
+  node_pool: 'slice-a',
+  ...who,
+};
+const repair = { id: 'demo-repair', type: 'repair_nodepool', node_pool: 'slice-a', ...who };
+
+const scenes: Scene[] = [
+  {
+    title: 'A dry run says what would be done, and does nothing',
+    action: { ...restart, id: 'demo-dry-run', dry_run: true },
+    expected: 200,
+  },
+  {
+    title: 'Cordon the slice and restart its JobSet: it moves to the other slice',
+    action: restart,
+    expected: 200,
+    until: (cluster) => countPods(cluster, 'slice-b') === 16,
+  },
+  {
+    title: 'Have the slice repaired: one machine is deleted, GKE makes all of them anew',
+    action: repair,
+    expected: 200,
+    until: (cluster) => cluster.nodes('slice-a').filter(isReady).length < 16,
+  },
+  {
+    title: 'The same id again gets the recorded answer, and nothing is done twice',
+    action: repair,
+    expected: 200,
+  },
+  {
+    title: 'Another repair of the same slice is refused, and the text says how to insist',
+    action: { ...repair, id: 'demo-repair-2' },
+    expected: 429,
+  },
+  {
+    title: 'A misspelt dry_run is refused rather than run live',
+    action: { ...repair, id: 'demo-typo', dryRun: true },
+    expected: 400,
+    until: (cluster) => cluster.nodes('slice-a').filter(isReady).length === 16,
+  },
+  {
+    title: 'Cordon the healthy slice by mistake, and undo it',
+    action: { id: 'demo-cordon', type: 'cordon_nodepool', node_pool: 'slice-a', ...who },
+    expected: 200,
+  },
+  {
+    title: 'Uncordon',
+    action: { id: 'demo-uncordon', type: 'uncordon_nodepool', node_pool: 'slice-a', ...who },
+    expected: 200,
+  },
+];
+
+const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
+try {
+  console.log(`the function listens on ${stack.url}, the emulated GKE beside it\n`);
+  console.log(drawPools(stack.cluster));
+  for (const scene of scenes) await play(scene, stack);
+  console.log(paint('green', 'all went as expected'));
+} finally {
+  await stack.stop();
+}
+
+async function play(
+  { title, action, expected, until }: Scene,
+  { url, emulator, cluster }: LocalStack,
+): Promise<void> {
+  const seen = emulator.requests.length;
+  console.log(`\n${paint('bold', `── ${title}`)}`);
+  console.log(paint('cyan', `POST /actions ${JSON.stringify(action)}`));
+  const response = await fetch(`${url}/actions`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(action),
+  });
+  const body = (await response.json()) as { steps?: unknown[]; error?: string; code?: string };
+  console.log(
+    paint(response.ok ? 'green' : 'yellow', `HTTP ${response.status}${body.code ? ` ${body.code}` : ''}`),
+  );
+  for (const step of body.steps ?? []) console.log(`  ${JSON.stringify(step)}`);
+  if (body.error) console.log(`  ${body.error}`);
+  const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));
+  console.log(paint('dim', `  sent to the cluster and to Compute: ${describeWrites(writes)}`));
+  if (response.status !== expected) throw new Error(`expected HTTP ${expected}, got ${response.status}`);
+  await waitUntil(() => until === undefined || until(cluster), title);
+  console.log(drawPools(cluster));
+}
+
+function describeWrites(writes: { method: string; path: string }[]): string {
+  const kinds = writes.map(
+    ({ method, path }) => `${method} ${/(nodes|pods|jobs|leases|events|instances)/.exec(path)?.[1]}`,
+  );
+  const counts = Map.groupBy(kinds, (kind) => kind);
+  return [...counts].map(([kind, { length }]) => `${length} × ${kind}`).join(', ') || 'nothing';
+}
+
+/** The machines and the JobSet need a moment of the emulator's real time. */
+async function waitUntil(isSo: () => boolean, what: string): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (isSo()) return;
+    await sleep(100);
+  }
+  throw new Error(`did not happen: ${what}`);
+}
+
+type Node = ReturnType<EmulatedCluster['nodes']>[number];
+
+function isReady(node: Node): boolean {
+  return node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+}
+
+function countPods(cluster: EmulatedCluster, pool: string): number {
+  const names = new Set(cluster.nodes(pool).map((node) => node.metadata.name));
+  return cluster
+    .pods('default')
+    .filter(({ spec, status }) => names.has(spec.nodeName ?? '') && status?.phase === 'Running').length;
+}
+
+function drawPools(cluster: EmulatedCluster): string {
+  const header = ['POOL', 'NODES', 'READY', 'CORDONED', "TRAIN'S PODS", 'RESTARTS'];
+  const restarts = String(cluster.jobsets('default')[0]?.status?.restarts ?? 0);
+  const rows = ['slice-a', 'slice-b'].map((pool) => {
+    const nodes = cluster.nodes(pool);
+    const ready = nodes.filter(isReady).length;
+    const cordoned = nodes.filter(({ spec }) => spec.unschedulable).length;
+    const pods = countPods(cluster, pool);
+    return [
+      pool,
+      String(nodes.length),
+      String(ready),
+      String(cordoned),
+      String(pods),
+      pods > 0 ? restarts : '',
+    ];
+  });
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: string[]) =>
+    `  ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd();
+  return [paint('dim', line(header)), ...rows.map((row) => paintRow(row, line(row)))].join('\n');
+}
+
+function paintRow([, nodes, ready, cordoned]: string[], line: string): string {
+  if (ready !== nodes) return paint('red', line);
+  return cordoned === '0' ? line : paint('yellow', line);
+}
