@@ -247,25 +247,27 @@ function parseResourcePath(path: string): {
   };
 }
 
-/** A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list. */
+/** A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a free lock. */
 function assertJson(answer: HttpResponse, call: string): void {
   const text = answer.body.trim();
-  let isObject = text.startsWith('{') && text.endsWith('}');
-  if (isObject && text.length < 262_144) {
-    try {
-      JSON.parse(text);
-    } catch {
-      isObject = false;
-    }
-  }
-  if (isObject) return;
+  const isCut = !text.startsWith('{') || !text.endsWith('}');
+  // Parsing a long list twice would take too long; who reads it looks at its kind.
+  if (!isCut && (text.length >= 262_144 || hasKind(text))) return;
   throw new UpstreamError({
     api: 'Kubernetes API',
     call,
     status: answer.status,
-    reason: 'with a body that is no JSON object',
+    reason: 'with a body that is no Kubernetes object',
     isRetryable: true,
   });
+}
+
+function hasKind(text: string): boolean {
+  try {
+    return typeof (JSON.parse(text) as { kind?: unknown }).kind === 'string';
+  } catch {
+    return false;
+  }
 }
 
 type ServerClock = ReturnType<typeof createServerClock>;
