@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import type { ClusterName } from './config.ts';
 import { FailoverError } from './errors.ts';
+import type { Incident } from './incident.ts';
 
 export const actionTypes = [
   'cordon_nodepool',
@@ -30,12 +31,6 @@ export interface Action {
   incident?: Incident;
 }
 
-/** The incident that an alert's action came from. */
-export interface Incident {
-  /** When it began, in ms since the epoch. */
-  startedAt: number;
-}
-
 /**
  * Parses the JSON value of a request's body into an action on one of the configured clusters.
  *
@@ -47,23 +42,47 @@ export interface Incident {
  *   `target_not_found` for a cluster that is not configured
  */
 export function parseAction(body: unknown, clusters: ClusterName[], generatedId: string): Action {
+  const fields = parseTypedFields(body);
+  const { type, jobset_name: jobSetName, node_pool: nodePool, node_name: nodeName } = fields;
+  if (type === 'cordon_nodepool_and_restart_jobset') {
+    if (jobSetName === undefined) throw invalid(`jobset_name is required for ${type} action`);
+  } else if (nodePool === undefined && nodeName === undefined) {
+    throw invalid(`node_pool or node_name is required for ${type} action`);
+  }
+  return toAction(fields, clusters, generatedId);
+}
+
+/**
+ * Parses an action whose target may be left to be looked up, as an alert's may.
+ *
+ * @throws {FailoverError} as {@link parseAction} does
+ */
+export function parseActionOfAlert(body: unknown, clusters: ClusterName[], id: string): Action {
+  return toAction(parseTypedFields(body), clusters, id);
+}
+
+function parseTypedFields(body: unknown) {
   const fields = parseFields(actionFields, body, '');
-  if (fields.requestor === undefined) throw invalid('requestor is required');
-  if (fields.reason === undefined) throw invalid('reason is required');
+  const { requestor, reason } = fields;
+  if (requestor === undefined) throw invalid('requestor is required');
+  if (reason === undefined) throw invalid('reason is required');
   if (fields.type === undefined) throw invalid(`type is required, one of ${actionTypes.join(', ')}`);
   const type = actionTypes.find((known) => known === fields.type);
   if (type === undefined) throw invalid(`unknown action type: ${fields.type}`);
-  if (type === 'cordon_nodepool_and_restart_jobset') {
-    if (fields.jobset_name === undefined) throw invalid(`jobset_name is required for ${type} action`);
-  } else if (fields.node_pool === undefined && fields.node_name === undefined) {
-    throw invalid(`node_pool or node_name is required for ${type} action`);
-  }
+  return { ...fields, requestor, reason, type };
+}
+
+function toAction(
+  fields: ReturnType<typeof parseTypedFields>,
+  clusters: ClusterName[],
+  generatedId: string,
+): Action {
   return {
     id: fields.id ?? generatedId,
     dryRun: fields.dry_run ?? false,
     requestor: fields.requestor,
     reason: fields.reason,
-    type,
+    type: fields.type,
     namespace: fields.namespace ?? 'default',
     jobSetName: fields.jobset_name,
     nodePool: fields.node_pool,
@@ -109,11 +128,10 @@ export function resolveCluster(given: string | undefined, clusters: ClusterName[
  * redelivery may word them differently.
  */
 export function hashAction(action: Action): string {
-  const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster } = action;
+  const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
+  const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   return createHash('sha256')
-    .update(
-      JSON.stringify([type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName]),
-    )
+    .update(JSON.stringify(incident?.subject ? [...parts, incident.subject] : parts))
     .digest('hex')
     .slice(0, 32);
 }

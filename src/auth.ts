@@ -11,7 +11,9 @@ export function authoriseAction(action: Action, config: Config): void {
     const setting = incident === undefined ? 'ALLOWED_ACTIONS' : 'ALERT_ACTIONS';
     throw new FailoverError('forbidden', `${type} is not allowed here (${setting} is ${allowed.join(', ')})`);
   }
-  if (jobSetName !== undefined && !config.allowedNamespaces.includes(namespace)) {
+  // An alert's namespace is read even where no JobSet is named: its pod is, or the JobSet on the pool is looked for there.
+  const usesNamespace = jobSetName !== undefined || incident?.namespace !== undefined;
+  if (usesNamespace && !config.allowedNamespaces.includes(namespace)) {
     const namespaces = config.allowedNamespaces.join(', ');
     throw new FailoverError(
       'forbidden',

@@ -15,6 +15,8 @@ import { planRestart } from './restart.ts';
 import type { RestartPlan } from './restart.ts';
 import type { Step } from './step.ts';
 import { listPoolHealth } from './nodes.ts';
+import type { NodeHealth } from './nodes.ts';
+import { assertStillWanted } from './still-wanted.ts';
 import type { World } from './world.ts';
 
 /** What an action will delete, decided once and written into its record before anything is. */
@@ -39,27 +41,33 @@ export interface DecideTools {
 
 /**
  * Decides what to do, from what was read under the claim, or refuses before anything is touched. Limits come first: they
- * hold whatever the world looks like.
+ * hold whatever the world looks like. An alert that has been dealt with needs none.
  *
  * @throws {FailoverError} any refusal
+ * @throws {Ignored} an alert that has been dealt with
  */
 export async function decide(action: Action, world: World, tools: DecideTools): Promise<Plan> {
+  const readHealth = toHealthReader(world, tools);
+  await assertStillWanted(action, world, { ...tools, readHealth });
   assertWithinLimits(action, world.nodePool, tools);
-  return choose(action, world, tools);
+  return choose(action, world, { ...tools, readHealth });
 }
 
 /**
  * Decides for a dry run: limits are reported, not enforced.
  *
  * @throws {FailoverError} any refusal that waiting would not lift
+ * @throws {Ignored} an alert that has been dealt with
  */
 export async function rehearseDecision(
   action: Action,
   world: World,
   tools: DecideTools,
 ): Promise<{ plan: Plan; limits: Step[] }> {
+  const readHealth = toHealthReader(world, tools);
+  await assertStillWanted(action, world, { ...tools, readHealth });
   const limit = findLimit(action, world.nodePool, tools);
-  const plan = await choose(action, world, tools);
+  const plan = await choose(action, world, { ...tools, readHealth });
   const target = world.nodePool;
   return {
     plan,
@@ -67,6 +75,15 @@ export async function rehearseDecision(
       ? [{ step: 'limits', target, outcome: 'would_refuse', code: limit.code, why: limit.message }]
       : [],
   };
+}
+
+/** The named node is read already; a whole pool's health is read once, and only if it is asked for. */
+function toHealthReader(
+  { named, nodePool }: World,
+  { kubernetes }: DecideTools,
+): () => Promise<NodeHealth[]> {
+  let health: Promise<NodeHealth[]> | undefined;
+  return () => (health ??= named ? Promise.resolve([named]) : listPoolHealth(kubernetes, nodePool));
 }
 
 function findLimit(action: Action, nodePool: string, tools: DecideTools): FailoverError | undefined {
@@ -111,9 +128,15 @@ function cooledEffects(action: Action): Effect[] {
 async function choose(
   action: Action,
   world: World,
-  { kubernetes, config, cluster, attempt }: DecideTools,
+  {
+    kubernetes,
+    config,
+    cluster,
+    attempt,
+    readHealth,
+  }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
-  const { nodePool, nodes, named } = world;
+  const { nodePool, nodes } = world;
   const effects = effectsOf(action.type);
   const plan: Plan = { attempt };
   if (action.expectedNodeCounts)
@@ -129,7 +152,7 @@ async function choose(
       cluster: cluster.name,
       isAutopilot: cluster.isAutopilot,
     };
-    plan.repair = planRepair(named ? [named] : await listPoolHealth(kubernetes, nodePool), target);
+    plan.repair = planRepair(await readHealth(), target);
   }
   return plan;
 }

@@ -1,9 +1,11 @@
 import { effectsOf } from './action.ts';
 import type { Action } from './action.ts';
+import { admitAlert } from './admit-alert.ts';
 import { authoriseAction } from './auth.ts';
 import { claimAction } from './claim.ts';
 import type { Claim } from './claim.ts';
 import type { Deadline } from './clock.ts';
+import { isClosed } from './closed-incidents.ts';
 import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
 import { cordonPool, planCordon, planUncordon, uncordonPool } from './cordon.ts';
@@ -11,6 +13,7 @@ import { decide, rehearseDecision } from './decide.ts';
 import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
 import { announceOutcome, announceTrigger } from './events.ts';
+import { Ignored } from './ignored.ts';
 import { assertNotPaused, chargeBudget, readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import { describeError } from './log.ts';
@@ -20,7 +23,10 @@ import { describeRepair, repairInstance } from './repair.ts';
 import { describeRestart, restartJobSet } from './restart.ts';
 import type { Services } from './services.ts';
 import type { Step } from './step.ts';
+import { nameJobSet, nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
+import { chooseReleasable, forgetWishes, keepCordoned } from './wanted-cordons.ts';
+import type { Releasable } from './wanted-cordons.ts';
 import { readWorld } from './world.ts';
 import type { World } from './world.ts';
 
@@ -38,6 +44,7 @@ export interface Outcome {
  *
  * @param deadline by when it must have answered
  * @throws {FailoverError} every refusal and failure
+ * @throws {Ignored} an alert for which nothing is to be done
  */
 export async function failover(
   action: Action,
@@ -52,7 +59,7 @@ export async function failover(
     if (action.dryRun) return { steps: await rehearse(action, cluster, services, log), isReplay: false };
 
     const { kubernetes } = cluster;
-    const resolve = () => resolvePool(kubernetes, action);
+    const resolve = async () => resolvePool(kubernetes, await nameNode(kubernetes, action));
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     );
@@ -77,21 +84,28 @@ interface Context {
 }
 
 /** The work on a claimed action; whatever comes of it, the claim is given back. */
-async function carryOut(action: Action, claim: Claim, context: Context): Promise<Step[]> {
+async function carryOut(asked: Action, claim: Claim, context: Context): Promise<Step[]> {
   const { cluster, deadline, services, log } = context;
   const { kubernetes, lock, nodePool, attempt } = claim;
   const { config } = services;
   let { record } = claim;
+  let action = asked;
   let world: World | undefined;
   try {
+    action = await admitAlert(asked, claim, config);
+    const isClose = action.incident?.isClosed === true;
     world = await timed(log, 'read', () =>
-      readWorld(kubernetes, action, nodePool, record.plan !== undefined),
+      readWorld(kubernetes, action, nodePool, record.plan !== undefined || isClose),
     );
 
     const switches = await readSwitches(kubernetes);
     const marks = lock.annotations;
     const plan =
       record.plan ?? (await decide(action, world, { kubernetes, config, cluster, attempt, marks, switches }));
+    const releasable =
+      action.incident && isClose
+        ? await chooseReleasable(kubernetes, lock, action.incident.id, world)
+        : undefined;
     if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
     const canOverride = action.incident === undefined;
     const clusterLease = effectsOf(action.type).uncordon
@@ -99,7 +113,10 @@ async function carryOut(action: Action, claim: Claim, context: Context): Promise
       : await chargeBudget(kubernetes, config, nodePool, { canOverride, known: switches });
     if (!record.plan) record = await writePlan(kubernetes, record, plan);
 
-    const steps = [...noteUnfinished(claim, log), ...(await uncordon(action, claim, world, context))];
+    const steps = [
+      ...noteUnfinished(claim, log),
+      ...(await uncordon(action, claim, world, context, releasable)),
+    ];
     steps.push(...(await cordon(action, claim, world, context)));
 
     const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
@@ -123,22 +140,30 @@ async function carryOut(action: Action, claim: Claim, context: Context): Promise
     deadline.allowCleanUp();
     // Without a plan nothing was done: id and pool are as if the action had never been sent.
     const isUntouched = record.plan === undefined;
+    const isIgnored = error instanceof Ignored;
     if (isUntouched) await quietly(log, () => forgetRecord(cluster.kubernetes, record));
+    // What is left of it is not to be done any more, so it must not count as unfinished for ever.
+    else if (isIgnored)
+      await quietly(log, () => writeAnswer(kubernetes, record, [toNotice(nodePool, error)]));
     await quietly(log, () => lock.release({ forget: isUntouched }));
-    await announce(action, world, context, { error: toFailoverError(error) });
+    if (!isIgnored) await announce(action, world, context, { error: toFailoverError(error) });
     throw error;
   }
 }
 
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
 async function rehearse(
-  action: Action,
+  asked: Action,
   cluster: ClusterConnection,
   { config }: Services,
   log: Log,
 ): Promise<Step[]> {
   const { kubernetes } = cluster;
-  const nodePool = await resolvePool(kubernetes, action);
+  if (asked.incident && (await isClosed(kubernetes, asked.incident.id)))
+    throw new Ignored('its incident has closed already');
+  const named = await nameNode(kubernetes, asked);
+  const nodePool = await resolvePool(kubernetes, named);
+  const action = await nameJobSet(kubernetes, named, nodePool, config);
   const world = await readWorld(kubernetes, action, nodePool, false);
   const [marks, switches] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
@@ -163,15 +188,23 @@ async function rehearse(
   ];
 }
 
+/** Releases our cordons: all of the pool's, or what the close of an incident may release. */
 async function uncordon(
   action: Action,
   claim: Claim,
   world: World,
   { services, log }: Context,
+  releasable: Releasable | undefined,
 ): Promise<Step[]> {
   if (!effectsOf(action.type).uncordon) return [];
+  const { kubernetes, lock, nodePool } = claim;
   const { cordonConcurrency: concurrency } = services.config;
-  return [await timed(log, 'uncordon', () => uncordonPool(claim.kubernetes, world, { concurrency }))];
+  const nodes = releasable?.nodes ?? world.nodes;
+  const step = await timed(log, 'uncordon', () =>
+    uncordonPool(kubernetes, { nodePool, nodes }, { concurrency }),
+  );
+  if (!releasable || releasable.isAll) await forgetWishes(lock);
+  return [step];
 }
 
 /** All cordons land before anything is deleted: a pod must not come back on the pool that it is being moved from. */
@@ -184,6 +217,7 @@ async function cordon(
   if (!effectsOf(action.type).cordon) return [];
   const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
+  await keepCordoned(claim.lock, action.id);
   const step = await timed(log, 'cordon', async () => {
     const cordoned = await cordonPool(
       claim.kubernetes,
@@ -224,6 +258,10 @@ function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): Step[] {
   const notice = `action ${unfinishedId} was left unfinished on this pool; send it again to finish it`;
   log.warn('warning', notice, { unfinished_action_id: unfinishedId });
   return [{ step: 'notice', target: nodePool, unfinished_action: unfinishedId, notice }];
+}
+
+function toNotice(nodePool: string, { message }: Ignored): Step {
+  return { step: 'notice', target: nodePool, notice: message };
 }
 
 async function announce(
@@ -270,7 +308,9 @@ async function timed<T>(log: Log, step: string, work: () => Promise<T>): Promise
     log.info('step', `${step} done`, { ...duration(), ...(isStep(result) ? { result } : {}) });
     return result;
   } catch (error) {
-    log.warn('step', `${step} stopped`, { ...duration(), ...describeError(error) });
+    const fields = { ...duration(), ...describeError(error) };
+    if (error instanceof Ignored) log.info('step', `${step} stopped`, fields);
+    else log.warn('step', `${step} stopped`, fields);
     throw error;
   }
 }

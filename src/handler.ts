@@ -1,13 +1,20 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
+import { randomUUID } from 'node:crypto';
+import { actOnAlert } from './act-on-alert.ts';
 import { parseAction, readId } from './action.ts';
+import type { Action } from './action.ts';
+import { toAlert } from './alert.ts';
 import { readCaller, requireBasicCredentials } from './auth.ts';
 import { readBodyText, readJsonBody } from './body.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
 import { failover } from './failover.ts';
+import type { Outcome } from './failover.ts';
+import { Ignored } from './ignored.ts';
 import { describeError, toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
+import { isPushEnvelope, unpackNotification } from './notification.ts';
 import type { Services } from './services.ts';
 
 /** What one of the two functions is made of. */
@@ -55,6 +62,14 @@ interface Exchange {
   id: string;
   log: Log;
   startedAt: number;
+  /** Undefined until it is known. */
+  type: string | undefined;
+  /** Cloud Monitoring may first ask without credentials, to be told that it takes some. */
+  isBare: boolean;
+  /** A notification, of which nobody reads the answer: all that is to be told goes into the log. */
+  isAlert: boolean;
+  /** Pub/Sub delivered it, and delivers it again for as long as it is not answered with success. */
+  isPushed: boolean;
 }
 
 async function answer(
@@ -69,14 +84,21 @@ async function answer(
     id: '',
     log: options.log.with({ ...trace, caller }),
     startedAt: performance.now(),
+    type: undefined,
+    isBare: request.get('authorization') === undefined,
+    isAlert: false,
+    isPushed: false,
   };
-  setId(exchange, readId(readBodyText(request)));
+  setId(exchange, request.path === alertsPath ? randomUUID() : readId(readBodyText(request)));
   try {
     await respond(request, response, deadline, options, exchange);
   } catch (error) {
-    sendError(response, toFailoverError(error), error, exchange);
+    if (error instanceof Ignored) sendIgnored(response, error, exchange);
+    else sendError(response, toFailoverError(error), error, exchange);
   }
 }
+
+const alertsPath = '/alerts';
 
 /** The request's way: route, authorise, parse, carry out. */
 async function respond(
@@ -86,28 +108,54 @@ async function respond(
   { services, webhook }: HandlerOptions,
   exchange: Exchange,
 ): Promise<void> {
-  assertRoute(request, webhook ? ['/alerts'] : ['/', '/actions']);
+  assertRoute(request, webhook ? [alertsPath] : ['/', '/actions', alertsPath]);
   if (webhook) requireBasicCredentials(request.get('authorization'), webhook);
 
+  const take = request.path === alertsPath ? takeAlert : takeAction;
+  const { steps, isReplay } = await take(request, deadline, services, exchange);
+  const outcome = isReplay ? 'replayed' : 'done';
+  const fields = { ...toFinalFields(exchange, 200), outcome, steps };
+  exchange.log.info('done', `${exchange.type} ${outcome}`, fields);
+  send(response, 200, { id: exchange.id, steps });
+}
+
+async function takeAction(
+  request: Request,
+  deadline: Deadline,
+  services: Services,
+  exchange: Exchange,
+): Promise<Outcome> {
   const action = parseAction(readJsonBody(request), services.config.clusters, exchange.id);
-  setId(exchange, action.id);
-  const { id, type, requestor, dryRun, nodePool, nodeName, jobSetName, cluster } = action;
-  exchange.log = exchange.log.with({
-    type,
-    requestor,
-    dry_run: dryRun,
-    cluster: cluster.fullName,
-    jobset: jobSetName,
-  });
-  exchange.log.info('received', `${type} from ${requestor}: ${action.reason}`, {
+  noteReceived(exchange, action);
+  return failover(action, deadline, services, exchange.log);
+}
+
+async function takeAlert(
+  request: Request,
+  deadline: Deadline,
+  services: Services,
+  exchange: Exchange,
+): Promise<Outcome> {
+  exchange.isAlert = true;
+  const body = readJsonBody(request);
+  exchange.isPushed = isPushEnvelope(body);
+  const notification = unpackNotification(body);
+  if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
+  const alert = toAlert(notification, services.config, services.clock.now());
+  noteReceived(exchange, alert.action);
+  return actOnAlert(alert, deadline, services, exchange.log);
+}
+
+function noteReceived(exchange: Exchange, action: Action): void {
+  const { id, type, requestor, reason, dryRun, nodePool, nodeName, jobSetName, cluster } = action;
+  setId(exchange, id);
+  exchange.type = type;
+  const fields = { type, requestor, dry_run: dryRun, cluster: cluster.fullName, jobset: jobSetName };
+  exchange.log = exchange.log.with(fields);
+  exchange.log.info('received', `${type} from ${requestor}: ${reason}`, {
     node_pool: nodePool,
     node_name: nodeName,
   });
-
-  const { steps, isReplay } = await failover(action, deadline, services, exchange.log);
-  const outcome = isReplay ? 'replayed' : 'done';
-  exchange.log.info('done', `${type} ${outcome}`, { ...toFinalFields(exchange, 200), outcome, steps });
-  send(response, 200, { id, steps });
 }
 
 /** @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method */
@@ -125,21 +173,38 @@ function assertRoute(request: Request, paths: string[]): void {
   }
 }
 
+function sendIgnored(response: Response, ignored: Ignored, exchange: Exchange): void {
+  const fields = { ...toFinalFields(exchange, 200), outcome: 'ignored', ...describeError(ignored) };
+  exchange.log.info('ignored', ignored.message, fields);
+  send(response, 200, { id: exchange.id, ignored: ignored.message });
+}
+
 function sendError(response: Response, answered: FailoverError, thrown: unknown, exchange: Exchange): void {
-  const { status, code, message, headers } = answered;
-  const outcome = status < 500 ? 'refused' : 'failed';
+  const { code, message, headers } = answered;
+  const { isAlert, isPushed, isBare, log, id } = exchange;
+  const isChallenge = code === 'unauthorized' && isBare;
+  const outcome = isChallenge ? 'ignored' : answered.status < 500 ? 'refused' : 'failed';
+  const isAcknowledged = isPushed && isFinal(answered);
+  const status = isAcknowledged ? 200 : answered.status;
   const fields = { ...toFinalFields(exchange, status), outcome, code, ...describeError(answered) };
-  if (code === 'internal') {
-    exchange.log.error(outcome, 'internal error', {
+  if (isChallenge) {
+    log.info(outcome, message, fields);
+  } else if (code === 'internal') {
+    log.error(outcome, 'internal error', {
       ...fields,
       stack: thrown instanceof Error ? thrown.stack : String(thrown),
     });
-  } else if (status >= 500) {
-    exchange.log.error(outcome, message, fields);
+  } else if (outcome === 'failed' || (isAlert && isFinal(answered))) {
+    log.error(outcome, message, fields);
   } else {
-    exchange.log.warn(outcome, message, fields);
+    log.warn(outcome, message, fields);
   }
-  send(response, status, { id: exchange.id, error: message, code }, headers);
+  send(response, status, { id, error: message, code }, isAcknowledged ? {} : headers);
+}
+
+/** Says whether sending the same again cannot help before somebody changes something. */
+function isFinal({ status, code }: FailoverError): boolean {
+  return status < 500 && code !== 'action_in_progress';
 }
 
 function toFinalFields({ startedAt }: Exchange, status: number) {

@@ -2,6 +2,7 @@ import type { V1Job, V1Pod, V1PodSpec } from '@kubernetes/client-node';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import { toMs } from './nodes.ts';
 
 const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
@@ -45,6 +46,8 @@ export interface ChildJob {
   globalIndex: number;
   /** Which restart of the JobSet it belongs to. */
   attempt: number;
+  /** In ms since the epoch, by the API server's clock. */
+  createdAt: number | undefined;
   /** It has the condition FailureTarget or Failed, so its end is certain. */
   isFailing: boolean;
   backoffLimit: number;
@@ -59,6 +62,7 @@ export interface ChildJob {
 export interface JobPod {
   name: string;
   uid: string;
+  jobSetName: string;
   jobUid: string | undefined;
   attempt: number;
   completionIndex: number | undefined;
@@ -130,14 +134,15 @@ export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): 
   );
 }
 
-/** Lists the pods of a JobSet, of every attempt. */
+/** Lists the pods of a JobSet, of every attempt; without a name, those of all JobSets in the namespace. */
 export function readPods(
   { core }: Pick<Kubernetes, 'core'>,
   namespace: string,
-  name: string,
+  name?: string,
 ): Promise<JobPod[]> {
+  const labelSelector = `${label}jobset-name${name === undefined ? '' : `=${name}`}`;
   return listAll(
-    (page) => core.listNamespacedPod({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
+    (page) => core.listNamespacedPod({ namespace, labelSelector, ...page }),
     (pod) => toJobPod(pod),
   );
 }
@@ -150,6 +155,7 @@ function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
     replicatedJob: labels[`${label}replicatedjob-name`] ?? '',
     globalIndex: Number(labels[`${label}job-global-index`] ?? labels[`${label}job-index`] ?? 0),
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),
+    createdAt: toMs(metadata?.creationTimestamp),
     isFailing: (status?.conditions ?? []).some(
       (condition) => ['FailureTarget', 'Failed'].includes(condition.type) && condition.status === 'True',
     ),
@@ -169,6 +175,7 @@ function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
+    jobSetName: labels[`${label}jobset-name`] ?? '',
     jobUid: metadata?.ownerReferences?.find(({ kind }) => kind === 'Job')?.uid,
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),
     completionIndex: index === undefined ? undefined : Number(index),

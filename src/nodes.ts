@@ -116,7 +116,7 @@ function toNodeHealth(node: V1Node): NodeHealth {
 }
 
 /** The client parses times into Dates where it knows the model; partial metadata comes through as it was sent. */
-function toMs(time: unknown): number | undefined {
+export function toMs(time: unknown): number | undefined {
   const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
   return Number.isFinite(ms) ? ms : undefined;
 }

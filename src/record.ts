@@ -149,12 +149,10 @@ export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseS
   };
   await updateAnnotations(kubernetes, 'cluster', markSwept, clusterLease);
   if (!isDue) return 0;
-  const finished = [
-    ...(await listLeases(kubernetes, `${kindLabel}=action`)).filter(
-      (lease) => lease.annotations[keys.phase] === 'done',
-    ),
-    ...(await listLeases(kubernetes, `${kindLabel}=jobset`)),
-  ];
+  const leases = await listLeases(kubernetes, `${kindLabel} in (action,incident,jobset)`);
+  const finished = leases.filter(
+    ({ labels, annotations }) => labels[kindLabel] !== 'action' || annotations[keys.phase] === 'done',
+  );
   const old = finished.filter((lease) => now - (lease.renewedAt ?? now) > keepMs).slice(0, maxSwept);
   for (const lease of old) await deleteLease(kubernetes, lease);
   return old.length;

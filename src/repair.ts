@@ -26,7 +26,8 @@ export interface RepairPlan {
   why: string;
 }
 
-const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+/** GKE writes the numeric id of the machine there. */
+export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 
 /**
  * Chooses the machine to repair.
@@ -63,7 +64,7 @@ export function planRepair(
 
 /** In a multi-host slice any machine's deletion repairs all, so the least healthy goes; elsewhere it must be the bad one. */
 function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth | undefined; why: string } {
-  const ranked = [...nodes].sort(byHealth);
+  const ranked = rankByHealth(nodes);
   const [worst] = ranked;
   if (!worst) return { node: undefined, why: '' };
   if (ranked.every((node) => isMultiHost(node))) {
@@ -85,6 +86,15 @@ function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth |
 }
 
 /** The least healthy first. */
+export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
+  return [...nodes].sort(byHealth);
+}
+
+/** Says whether nothing is wrong with a node, as far as Kubernetes knows. */
+export function isHealthy(node: NodeHealth): boolean {
+  return node.isReady && !isLeaving(node) && node.problems.length === 0;
+}
+
 function byHealth(a: NodeHealth, b: NodeHealth): number {
   return (
     Number(a.isReady) - Number(b.isReady) ||
@@ -138,7 +148,7 @@ function parseProviderId(
 }
 
 /** `us-central1-a`, `us-central1-ai1a` and `us-central1` are all of region `us-central1`. */
-function regionOf(location: string): string {
+export function regionOf(location: string): string {
   return location.split('-').slice(0, 2).join('-');
 }
 

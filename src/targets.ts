@@ -1,5 +1,7 @@
+import { effectsOf } from './action.ts';
 import type { Action } from './action.ts';
 import { FailoverError } from './errors.ts';
+import { Ignored } from './ignored.ts';
 import { readJobSet, readPods } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listPool, nodePoolLabel, readNode } from './nodes.ts';
@@ -18,7 +20,9 @@ export async function resolvePool(
 ): Promise<string> {
   const { nodePool, nodeName } = action;
   if (nodeName !== undefined) {
-    return requirePoolOf(await requireNode(kubernetes, nodeName), nodePool);
+    const node = await readNode(kubernetes, nodeName);
+    if (!node) throw noNode(action);
+    return requirePoolOf(node, nodePool);
   }
   return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action.namespace, action.jobSetName ?? ''));
 }
@@ -86,9 +90,9 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
   return [...pools].sort();
 }
 
-/** @throws {FailoverError} `target_not_found` */
-async function requireNode(kubernetes: Core, name: string): Promise<NodeRef> {
-  const node = await readNode(kubernetes, name);
-  if (node) return node;
-  throw new FailoverError('target_not_found', `there is no node ${name}`);
+/** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
+export function noNode({ nodeName, type, incident }: Action): FailoverError | Ignored {
+  if (incident && effectsOf(type).repair)
+    return new Ignored(`recovered: node ${nodeName} and its machine are gone`);
+  return new FailoverError('target_not_found', `there is no node ${nodeName}`);
 }

@@ -6,7 +6,7 @@ import type { EventTarget } from './events.ts';
 import { findJobSet } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { readNodeHealth } from './nodes.ts';
-import { requirePoolOf } from './targets.ts';
+import { noNode, requirePoolOf } from './targets.ts';
 import type { NodeHealth } from './nodes.ts';
 
 /** What every decision of an action rests on, read under its claim. */
@@ -41,8 +41,7 @@ export async function readWorld(
   const all = [...nodes.schedulable, ...nodes.cordoned].sort((a, b) => (a.name < b.name ? -1 : 1));
   if (!isResuming) {
     if (all.length === 0) throw new FailoverError('target_not_found', `node pool ${nodePool} has no nodes`);
-    if (nodeName !== undefined && !named)
-      throw new FailoverError('target_not_found', `there is no node ${nodeName}`);
+    if (nodeName !== undefined && !named) throw noNode(action);
     if (named) requirePoolOf(named, nodePool);
   }
   const node = named ?? all[0];
