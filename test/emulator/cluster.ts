@@ -1,22 +1,24 @@
 import type { ClusterDescription } from './container-api.ts';
 import { ClusterState } from './cluster-state.ts';
-import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
+import { GKE_VERSION } from './discovery.ts';
+import type { Fleet, RepairBehaviour } from './fleet.ts';
 import { collectGarbage } from './garbage-collector.ts';
-import { parseJson } from './http.ts';
+import { parseJson, toTextResponse } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { runJobs } from './job-controller.ts';
 import { runJobSets } from './jobset-controller.ts';
 import { finishPod, runKubelets } from './kubelet.ts';
 import { KubernetesApi } from './kubernetes-api.ts';
 import type { Denial } from './kubernetes-api.ts';
-import { discardPod, manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
+import { manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
+import { NodePools } from './node-pools.ts';
 import type { Plural, StoredObjects } from './object-store.ts';
 import { cloneJson } from './objects.ts';
 import type { Event, Job, JobSet, Lease, Node, Pod } from './objects.ts';
 import type { Random } from './random.ts';
 import { schedulePods } from './scheduler.ts';
 import type { Tokens } from './tokens.ts';
-import { toGpuPool, toJobSet, toNamePrefix, toNode, toTpuPool } from './world.ts';
+import { toGpuPool, toJobSet, toTpuPool } from './world.ts';
 import type { JobSetOptions, PoolOptions, TpuSliceOptions } from './world.ts';
 
 export interface ClusterSpec {
@@ -24,8 +26,10 @@ export interface ClusterSpec {
   name: string;
   status?: string;
   isAutopilot?: boolean;
-  /** The DNS endpoint takes connections from outside; otherwise it is named and refuses. */
+  /** The DNS endpoint takes connections from outside; otherwise it is named and refuses them (403). */
   allowsExternalDns?: boolean;
+  /** Nobody has container.clusters.connect, without which the DNS endpoint's front end refuses (403). */
+  deniesConnect?: boolean;
   /** IP endpoints can be switched off altogether. */
   hasIpEndpoints?: boolean;
   /** Only the private one is reachable. */
@@ -38,14 +42,6 @@ export interface ClusterEndpoints {
   dns: string;
   /** PEM of the CA that signed the IP endpoint's certificate. */
   ca: string;
-}
-
-interface EmulatedPool {
-  options: PoolOptions;
-  group: InstanceGroup;
-  prefix: string;
-  zone: string;
-  machineType: string;
 }
 
 /** What a cluster is made with by the emulator that it is in. */
@@ -76,8 +72,7 @@ export class EmulatedCluster {
   readonly #context: ClusterContext;
   readonly #state: ClusterState;
   readonly #api: KubernetesApi;
-  readonly #pools = new Map<string, EmulatedPool>();
-  #nodeCount = 0;
+  readonly #pools: NodePools;
   #settledAt = -1;
   #wakeAt = 0;
 
@@ -97,6 +92,7 @@ export class EmulatedCluster {
     };
     this.#context = context;
     this.#state = new ClusterState(context.now, context.random);
+    this.#pools = new NodePools(this, this.#state, context.fleet);
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
   }
@@ -104,6 +100,11 @@ export class EmulatedCluster {
   /** Answers a request to the Kubernetes API. @throws ConnectionLost, NeverAnswered where a fault says so */
   handle(request: HttpRequest): HttpResponse {
     return this.#context.perform(this.name, request, (each) => this.#api.handle(each));
+  }
+
+  /** The same by way of the DNS endpoint, whose front end has a say before Kubernetes is asked. */
+  handleDns(request: HttpRequest): HttpResponse {
+    return this.#context.perform(this.name, request, (each) => this.#refuseDns() ?? this.#api.handle(each));
   }
 
   /** Asks the Kubernetes API as a person, neither recorded nor subject to faults. */
@@ -141,24 +142,17 @@ export class EmulatedCluster {
 
   /** Adds a TPU node pool, a multi-host slice unless its topology fits one machine. @returns its nodes' names */
   addTpuSlice(pool: string, options: TpuSliceOptions = {}): string[] {
-    return this.#addPool(pool, toTpuPool(options), true);
+    return this.#pools.add(pool, toTpuPool(options), true);
   }
 
   /** Adds a pool of independent nodes: CPU, or GPU. @returns its nodes' names */
   addPool(pool: string, options: PoolOptions & { gpu?: boolean } = {}): string[] {
-    return this.#addPool(pool, options.gpu ? toGpuPool(options) : options, false);
+    return this.#pools.add(pool, options.gpu ? toGpuPool(options) : options, false);
   }
 
   /** One more node joins a pool. @returns its name */
   joinNode(pool: string): string {
-    const { options, group, prefix, zone, machineType } = this.#requirePool(pool);
-    const { fleet, random } = this.#context;
-    let name: string;
-    do name = `${prefix}-${random.pick('0123456789bcdfghjklmnpqrstvwxz', 4)}`;
-    while (fleet.find(this.project, zone, name));
-    const instance = fleet.add({ name, project: this.project, zone, machineType, group });
-    this.#register(instance, pool, options);
-    return name;
+    return this.#pools.join(pool);
   }
 
   /** Submits a JobSet, as a person does. @returns the object created */
@@ -333,9 +327,9 @@ export class EmulatedCluster {
       },
       privateClusterConfig: hasIp ? { ...ip, ...(spec.isPrivate && { enablePrivateEndpoint: true }) } : {},
       ...(spec.isAutopilot && { autopilot: { enabled: true } }),
-      currentMasterVersion: '1.36.3-gke.1000',
-      currentNodeVersion: '1.36.3-gke.1000',
-      initialClusterVersion: '1.36.3-gke.1000',
+      currentMasterVersion: GKE_VERSION,
+      currentNodeVersion: GKE_VERSION,
+      initialClusterVersion: GKE_VERSION,
       currentNodeCount: this.#state.store.list('nodes').length,
       nodePools: this.describePools(),
       selfLink: `https://container.googleapis.com/v1/${this.name}`,
@@ -343,80 +337,17 @@ export class EmulatedCluster {
   }
 
   describePools(): ClusterDescription[] {
-    return [...this.#pools].map(([name, { options, zone, machineType }]) => ({
-      name,
-      location: zone,
-      status: 'RUNNING',
-      config: { machineType, diskSizeGb: 100, labels: options.labels ?? {} },
-      initialNodeCount: options.nodes ?? 0,
-      locations: [zone],
-      version: '1.36.3-gke.1000',
-      management: { autoUpgrade: true, autoRepair: true },
-    }));
+    return this.#pools.describe();
   }
 
-  #addPool(pool: string, options: PoolOptions, isTpu: boolean): string[] {
-    const { random } = this.#context;
-    const zone = options.zone ?? (/-[a-z]$/.test(this.location) ? this.location : `${this.location}-a`);
-    const machineType = options.machineType ?? 'e2-standard-4';
-    const group: InstanceGroup = {
-      pool,
-      cluster: this.name,
-      state: this.#state,
-      isAtomic: options.isAtomic ?? false,
-      repair: {
-        stopSeconds: options.stopSeconds ?? 30,
-        repairDelaySeconds: options.repairDelaySeconds ?? 120,
-        nodeObject: options.nodeObject ?? 'reregistered',
-        isDisabled: options.isRepairDisabled ?? false,
-      },
-      replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
-    };
-    const prefix = toNamePrefix(random, this.shortName, pool, isTpu);
-    this.#pools.set(pool, { options, group, prefix, zone, machineType });
-    return Array.from({ length: options.nodes ?? 2 }, () => this.joinNode(pool)).sort();
-  }
-
-  #requirePool(pool: string): EmulatedPool {
-    const found = this.#pools.get(pool);
-    if (!found) throw new Error(`no pool ${pool}`);
-    return found;
-  }
-
-  #register(instance: Instance, pool: string, options: PoolOptions): void {
-    const { id, name, project, zone } = instance;
-    const number = this.#nodeCount++;
-    const node = toNode({
-      name,
-      pool,
-      project,
-      zone,
-      instanceId: id,
-      options,
-      time: this.#state.time(),
-      number,
-    });
-    this.#state.create('nodes', node);
-  }
-
-  /** Another machine runs under the name: what ran on the old one is lost. */
-  #replaced(instance: Instance, pool: string, nodeObject: RepairBehaviour['nodeObject']): void {
-    const state = this.#state;
-    for (const pod of state.store.lookup('pods', 'node', instance.name)) discardPod(state, pod);
-    const node = state.store.get('nodes', undefined, instance.name);
-    if (node && nodeObject === 'survives') {
-      state.update('nodes', node, (draft) => {
-        draft.metadata.annotations = {
-          ...draft.metadata.annotations,
-          'container.googleapis.com/instance_id': instance.id,
-        };
-      });
-      wakeNode(state, instance.name);
-      return;
-    }
-    if (node) state.store.remove('nodes', node);
-    state.silentNodes.delete(instance.name);
-    this.#register(instance, pool, this.#requirePool(pool).options);
+  /** Its errors are no Status: whoever parses them as JSON is to fail here. */
+  #refuseDns(): HttpResponse | undefined {
+    const { allowsExternalDns, deniesConnect } = this.spec;
+    if (allowsExternalDns && !deniesConnect) return undefined;
+    const why = allowsExternalDns
+      ? "Permission 'container.clusters.connect' denied"
+      : 'external access to the DNS endpoint is not allowed';
+    return toTextResponse(403, `Forbidden: ${why} on resource "${this.name}"\n`);
   }
 
   #must({ status, body }: { status: number; body: unknown }): unknown {

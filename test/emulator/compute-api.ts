@@ -78,8 +78,7 @@ function deleteInstance(
       'invalid',
       `Invalid value for field 'requestId': '${requestId}'. Request ID must be a valid UUID.`,
     );
-  // The same request again is the same operation, whatever has become of the machine since.
-  const known = fleet.operations.find((each) => requestId !== undefined && each.requestId === requestId);
+  const known = requestId === undefined ? undefined : fleet.findRequest(requestId);
   if (known) return known;
   const instance = requireInstance(fleet, project, zone, nameOrId);
   if (instance.status !== 'RUNNING')

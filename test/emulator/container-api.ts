@@ -1,3 +1,4 @@
+import { GKE_VERSION } from './discovery.ts';
 import { selectFields } from './field-mask.ts';
 import { GoogleError, noSuchPath, unauthenticated } from './google-error.ts';
 import { splitPath, toJsonResponse } from './http.ts';
@@ -52,7 +53,7 @@ function route(catalogue: ClusterCatalogue, pathname: string): unknown {
   const [, project = '', location = '', name, nodePools, nodePool, serverConfig] = match.map((part) =>
     part === undefined ? undefined : decodeURIComponent(part),
   );
-  if (serverConfig) return { defaultClusterVersion: '1.36.3-gke.1000', channels: [] };
+  if (serverConfig) return { defaultClusterVersion: GKE_VERSION, channels: [] };
   const clusters = catalogue.list(project, location);
   if (name === undefined) return clusters.length > 0 ? { clusters } : {};
   const path = `projects/${project}/locations/${location}/clusters/${name}`;

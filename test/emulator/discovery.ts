@@ -4,7 +4,8 @@ import { apiVersionOf, RESOURCES } from './resources.ts';
 import type { Resource } from './resources.ts';
 
 /** The version that the emulated control plane says it is. */
-export const KUBERNETES_VERSION = 'v1.36.3-gke.1000';
+export const GKE_VERSION = '1.36.3-gke.1000';
+export const KUBERNETES_VERSION = `v${GKE_VERSION}`;
 
 /** Answers what clients ask to learn which resources there are; undefined for any other path. */
 export function answerDiscovery(pathname: string): HttpResponse | undefined {

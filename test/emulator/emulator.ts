@@ -151,6 +151,7 @@ export class Emulator {
       case 'none':
         return carryOut();
       default:
+        if (effect.isApplied) carryOut();
         recorded.status = effect.status;
         return toFaultResponse(effect, new Date(this.now()).toUTCString());
     }

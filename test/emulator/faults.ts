@@ -25,7 +25,8 @@ export interface RecordedRequest {
 }
 
 export type FaultEffect =
-  | { status: number; headers?: Record<string, string>; body?: string | object }
+  /** Answered with this; nothing is done, unless `isApplied`, as when a gateway gives up on what goes on behind it. */
+  | { status: number; headers?: Record<string, string>; body?: string | object; isApplied?: boolean }
   /** The connection breaks and nothing was done. */
   | 'reset_before'
   /** It is carried out, and the connection breaks before the answer. */

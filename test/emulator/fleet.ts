@@ -148,6 +148,20 @@ export class Fleet {
     return hasChanged;
   }
 
+  /**
+   * The same request again is the same operation, whatever has become of the machine since: for an hour, as sibling
+   * APIs document it. After that a repeated request is a new one.
+   */
+  findRequest(requestId: string): Operation | undefined {
+    const since = this.#now() - 3_600_000;
+    return this.operations.findLast((each) => each.requestId === requestId && each.startedAt > since);
+  }
+
+  /** Whether machines of a group are being made anew. */
+  isRepairing(group: InstanceGroup): boolean {
+    return this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity);
+  }
+
   findOperation(project: string, zone: string, name: string): Operation | undefined {
     return this.operations.find(
       (each) => each.project === project && each.zone === zone && (each.name === name || each.id === name),

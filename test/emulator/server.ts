@@ -35,7 +35,7 @@ export interface EmulatorServer {
 }
 
 /**
- * Puts an emulator on the network of this machine: each cluster over TLS twice (an IP endpoint with its own CA and a
+ * Puts an emulator, with the clusters that it has by now, on the network of this machine: each cluster over TLS twice (an IP endpoint with its own CA and a
  * DNS endpoint with a public one, both h2 and http/1.1), and Google's APIs with the metadata server over plain HTTP.
  */
 export async function serveEmulator(
@@ -47,9 +47,12 @@ export async function serveEmulator(
   const served = new Map<EmulatedCluster, { ip: Listener; dns: Listener }>();
   for (const cluster of emulator.clusters.values()) {
     const authority = authorityOf(cluster.name);
-    const handle = (request: HttpRequest) => cluster.handle(request);
-    const ip = await listenSecurely(authority, handle, options.delayMs);
-    const dns = await listenSecurely(authorityOf('public'), handle, options.delayMs);
+    const ip = await listenSecurely(authority, (request) => cluster.handle(request), options.delayMs);
+    const dns = await listenSecurely(
+      authorityOf('public'),
+      (request) => cluster.handleDns(request),
+      options.delayMs,
+    );
     listeners.push(ip, dns);
     served.set(cluster, { ip, dns });
     Object.assign(cluster.endpoints, {

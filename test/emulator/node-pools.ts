@@ -1,0 +1,117 @@
+import type { ClusterState } from './cluster-state.ts';
+import type { ClusterDescription } from './container-api.ts';
+import { GKE_VERSION } from './discovery.ts';
+import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
+import { discardPod, wakeNode } from './node-lifecycle.ts';
+import { toNamePrefix, toNode } from './world.ts';
+import type { PoolOptions } from './world.ts';
+
+interface NodePool {
+  options: PoolOptions;
+  group: InstanceGroup;
+  prefix: string;
+  zone: string;
+  machineType: string;
+}
+
+/** The node pools of one cluster: machines in instance groups, and the Nodes that they register as. */
+export class NodePools {
+  readonly #cluster: { name: string; shortName: string; project: string; location: string };
+  readonly #state: ClusterState;
+  readonly #fleet: Fleet;
+  readonly #pools = new Map<string, NodePool>();
+  #nodeCount = 0;
+
+  constructor(
+    cluster: { name: string; shortName: string; project: string; location: string },
+    state: ClusterState,
+    fleet: Fleet,
+  ) {
+    this.#cluster = cluster;
+    this.#state = state;
+    this.#fleet = fleet;
+  }
+
+  /** @returns the names of its nodes */
+  add(pool: string, options: PoolOptions, isTpu: boolean): string[] {
+    const { location, name, shortName } = this.#cluster;
+    const group: InstanceGroup = {
+      pool,
+      cluster: name,
+      state: this.#state,
+      isAtomic: options.isAtomic ?? false,
+      repair: {
+        stopSeconds: options.stopSeconds ?? 30,
+        repairDelaySeconds: options.repairDelaySeconds ?? 120,
+        nodeObject: options.nodeObject ?? 'reregistered',
+        isDisabled: options.isRepairDisabled ?? false,
+      },
+      replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
+    };
+    this.#pools.set(pool, {
+      options,
+      group,
+      prefix: toNamePrefix(this.#state.random, shortName, pool, isTpu),
+      zone: options.zone ?? (/-[a-z]$/.test(location) ? location : `${location}-a`),
+      machineType: options.machineType ?? 'e2-standard-4',
+    });
+    return Array.from({ length: options.nodes ?? 2 }, () => this.join(pool)).sort();
+  }
+
+  /** One more machine. @returns its node's name */
+  join(pool: string): string {
+    const { group, prefix, zone, machineType } = this.#require(pool);
+    const { project } = this.#cluster;
+    let name: string;
+    do name = `${prefix}-${this.#state.random.pick('0123456789bcdfghjklmnpqrstvwxz', 4)}`;
+    while (this.#fleet.find(project, zone, name));
+    this.#register(this.#fleet.add({ name, project, zone, machineType, group }), pool);
+    return name;
+  }
+
+  describe(): ClusterDescription[] {
+    return [...this.#pools].map(([name, { options, group, zone, machineType }]) => ({
+      name,
+      location: zone,
+      status: this.#fleet.isRepairing(group) ? 'RECONCILING' : 'RUNNING',
+      config: { machineType, diskSizeGb: 100, labels: options.labels ?? {} },
+      initialNodeCount: options.nodes ?? 2,
+      locations: [zone],
+      version: GKE_VERSION,
+      management: { autoUpgrade: true, autoRepair: true },
+    }));
+  }
+
+  #require(pool: string): NodePool {
+    const found = this.#pools.get(pool);
+    if (!found) throw new Error(`no pool ${pool}`);
+    return found;
+  }
+
+  #register({ id, name, project, zone }: Instance, pool: string): void {
+    const { options } = this.#require(pool);
+    const details = { name, pool, project, zone, instanceId: id, options };
+    const node = toNode({ ...details, time: this.#state.time(), number: this.#nodeCount++ });
+    this.#state.create('nodes', node);
+  }
+
+  /** Another machine runs under the name: what ran on the old one is lost. */
+  #replaced(instance: Instance, pool: string, nodeObject: RepairBehaviour['nodeObject']): void {
+    const state = this.#state;
+    for (const pod of state.store.lookup('pods', 'node', instance.name)) discardPod(state, pod);
+    const node = state.store.get('nodes', undefined, instance.name);
+    if (node && nodeObject === 'survives') {
+      state.update('nodes', node, ({ metadata }) => {
+        metadata.annotations = {
+          ...metadata.annotations,
+          'container.googleapis.com/instance_id': instance.id,
+        };
+      });
+      wakeNode(state, instance.name);
+      return;
+    }
+    if (node) state.store.remove('nodes', node);
+    state.silentNodes.delete(instance.name);
+    this.#register(instance, pool);
+  }
+}
