@@ -151,14 +151,14 @@ class Run {
   }
 
   #keepControllersRunning(): void {
-    const { time, emulator } = this.#options;
+    const { time, emulator, schedule } = this.#options;
     const tick = () => {
       let hasChanged = false;
       while (emulator.reconcile()) hasChanged = true;
       if (hasChanged) this.invariants.observe();
-      time.after(500, tick);
+      time.after(schedule.controllersMs, tick);
     };
-    time.after(500, tick);
+    time.after(schedule.controllersMs, tick);
   }
 
   async #invoke(action: Action, instance: number): Promise<void> {

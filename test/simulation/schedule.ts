@@ -27,6 +27,8 @@ export interface Schedule {
   backoffLimit: number;
   /** Child Jobs of the JobSet, each on a slice of its own. */
   replicas: number;
+  /** How often the cluster's controllers make a step. */
+  controllersMs: number;
   /** How long it is quiet before each action is sent once more. */
   pauseMs: number;
   actions: ScheduledAction[];
@@ -97,11 +99,12 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
   },
 );
 
-export const schedules: fc.Arbitrary<Schedule> = fc.record({
+const parts = {
   seed: fc.nat(),
   backoffLimit: fc.constantFrom(0, 6),
   replicas: fc.constantFrom(1, 2),
-  pauseMs: fc.constantFrom(75_000, 75_000, 300_000, 7_200_000),
+  controllersMs: fc.constantFrom(500, 5_000),
+  pauseMs: fc.constantFrom(75_000, 75_000, 300_000),
   actions: fc.array(action, { minLength: 1, maxLength: 4 }),
   requests: fc.array(fc.record({ at: moment, action: fc.nat(3), instance }), { minLength: 1, maxLength: 8 }),
   disturbances: fc.array(disturbance, { maxLength: 5 }),
@@ -111,4 +114,51 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
   }),
   faultsPerMille: fc.constantFrom(0, 30, 150),
   slowPerMille: fc.constantFrom(0, 50),
+};
+
+const soon = fc.integer({ min: 0, max: 1_500 });
+const requestsSoon = fc.array(fc.record({ at: soon, action: fc.nat(3), instance }), {
+  minLength: 2,
+  maxLength: 6,
 });
+
+/** Several slices of one JobSet turn bad at once. */
+const storms = fc.record({
+  ...parts,
+  replicas: fc.constant(2),
+  controllersMs: fc.constant(5_000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constant('cordon_nodepool_and_restart_jobset' as const),
+      pool,
+      node: fc.constant(undefined),
+    }),
+    { minLength: 2, maxLength: 4 },
+  ),
+  requests: requestsSoon,
+});
+
+/** Repairs die half-way, and are taken up again when the machines have long been replaced. */
+const lateResumptions = fc.record({
+  ...parts,
+  pauseMs: fc.constant(7_200_000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constantFrom('cordon_and_repair_nodepool' as const, 'repair_nodepool' as const),
+      pool,
+      node: fc.option(node, { nil: undefined }),
+    }),
+    { minLength: 1, maxLength: 2 },
+  ),
+  requests: requestsSoon,
+  disturbances: fc.array(fc.record({ at: soon, kind: fc.constant('crash' as const), instance }), {
+    minLength: 1,
+    maxLength: 5,
+  }),
+});
+
+export const schedules: fc.Arbitrary<Schedule> = fc.oneof(
+  { weight: 3, arbitrary: fc.record(parts) },
+  { weight: 1, arbitrary: storms },
+  { weight: 1, arbitrary: lateResumptions },
+);
