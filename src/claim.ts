@@ -4,6 +4,7 @@ import type { Action } from './action.ts';
 import type { Clock } from './clock.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
+import { limitConflicts } from './lease.ts';
 import { acquirePoolLock, PoolLock } from './lock.ts';
 import { createRecord, forgetRecord, readRecord } from './record.ts';
 import type { ActionRecord } from './record.ts';
@@ -47,6 +48,7 @@ export async function claimAction(
   const hash = hashAction(action);
   const attempt = randomUUID();
   const giveUpAt = clock.now() + waitForOthersMs;
+  const countConflict = limitConflicts();
   let created: ActionRecord | undefined;
   for (;;) {
     const known = await readRecord(kubernetes, id);
@@ -55,7 +57,10 @@ export async function claimAction(
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
       created = await createRecord(kubernetes, { id, type, hash, nodePool, attempt });
-      if (!created) continue;
+      if (!created) {
+        countConflict();
+        continue;
+      }
     }
     const lock = await acquirePoolLock(kubernetes, clock, nodePool, { id, attempt });
     if (!(lock instanceof PoolLock)) {
@@ -76,6 +81,7 @@ export async function claimAction(
     );
     if (claim) return claim;
     await lock.release({ forget: true });
+    countConflict();
   }
 }
 

@@ -1,6 +1,6 @@
 import { V1MicroTime } from '@kubernetes/client-node';
 import type { V1Lease } from '@kubernetes/client-node';
-import { isUpstreamStatus } from './errors.ts';
+import { isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 
@@ -109,6 +109,7 @@ export async function updateAnnotations(
   change: (annotations: Record<string, string>) => Record<string, string> | undefined,
   known?: LeaseState,
 ): Promise<LeaseState | undefined> {
+  const countConflict = limitConflicts(name);
   for (let current = known; ; current = undefined) {
     current ??= await readLease(kubernetes, name);
     const annotations = change(current?.annotations ?? {});
@@ -117,7 +118,35 @@ export async function updateAnnotations(
       ? await replaceLease(kubernetes, { ...current, annotations })
       : await createLease(kubernetes, { name, annotations });
     if (written) return written;
+    countConflict();
   }
+}
+
+/** More than what a hundred instances that write at the same time come to: in each round one of them is done. */
+const maxConflicts = 200;
+
+/**
+ * Bounds a loop that reads again each time somebody else has written a Lease first.
+ *
+ * @param name is the Lease's; absent where it was to be created
+ * @returns what to call on each conflict; it throws an {@link UpstreamError} when they never end, for then it is not
+ *   somebody else's write that is in the way
+ */
+export function limitConflicts(name?: string): () => void {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases`;
+  let left = maxConflicts;
+  return () => {
+    left -= 1;
+    if (left > 0) return;
+    throw new UpstreamError({
+      api: 'Kubernetes API',
+      call: name === undefined ? `POST ${path}` : `PUT ${path}/${name}`,
+      status: 409,
+      reason: `Conflict ${maxConflicts} times`,
+      isRetryable: false,
+      advice: 'is something else writing or refusing this Lease?',
+    });
+  };
 }
 
 /** Parses an annotation that holds JSON; undefined when it is absent or broken. */

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { createLease, deleteLease, prefix, readLease, replaceLease } from './lease.ts';
+import { createLease, deleteLease, limitConflicts, prefix, readLease, replaceLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import type { Gate } from './retry.ts';
 
@@ -31,6 +31,7 @@ export async function acquirePoolLock(
   const name = toLockName(nodePool);
   const holder = `${owner.id}/${owner.attempt}`;
   let found: LeaseState | undefined;
+  const countConflict = limitConflicts(name);
   for (;;) {
     const current = await readLease(kubernetes, name);
     // A create or replace whose answer was lost has worked after all: it is replaced once more.
@@ -64,6 +65,7 @@ export async function acquirePoolLock(
         lastActionId: found?.annotations[lastActionKey],
       });
     }
+    countConflict();
   }
 }
 
@@ -171,6 +173,7 @@ export class PoolLock {
   }
 
   async #write(change: (annotations: Record<string, string>) => Record<string, string>): Promise<void> {
+    const countConflict = limitConflicts(this.#lease.name);
     for (;;) {
       this.#assertHeld();
       const sentAt = this.#clock.now();
@@ -191,6 +194,7 @@ export class PoolLock {
         this.#assertHeld();
       } else {
         this.#lease = current;
+        countConflict();
       }
     }
   }

@@ -7,7 +7,15 @@ import { attemptOf, findJobSet, readJobs, readJobSet, readPods } from './jobset.
 import type { ChildJob, FailurePolicyRule, JobPod, JobSet } from './jobset.ts';
 import { withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { createLease, deleteLease, parseAnnotation, prefix, readLease, replaceLease } from './lease.ts';
+import {
+  createLease,
+  deleteLease,
+  limitConflicts,
+  parseAnnotation,
+  prefix,
+  readLease,
+  replaceLease,
+} from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
@@ -293,6 +301,7 @@ async function failJob(
   const { kubernetes, lock, config, actionId } = tools;
   const { namespace, name, uid } = plan.jobSet;
   const effect: Effect = `restart ${namespace}/${name}`;
+  const countConflict = limitConflicts(toMarkName(namespace, name));
   for (;;) {
     const lease = await readLease(kubernetes, toMarkName(namespace, name));
     const mark = readRestartMark(lease);
@@ -318,6 +327,7 @@ async function failJob(
     if (!marked) {
       // Another pool's action was first; what it did decides.
       await takeBack(undefined);
+      countConflict();
       continue;
     }
     try {
