@@ -52,10 +52,11 @@ export async function cordonPool(
 ): Promise<number> {
   const { nodePool } = pool;
   let cordoned = 0;
+  let refusal: unknown;
   let left = pool.schedulable ?? (await listSchedulable(kubernetes, nodePool));
   for (let round = 1; left.length > 0; round++) {
     assertNotReleased(nodePool, left, actionId);
-    if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, undefined);
+    if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, refusal);
     const outcomes = await cordonNodes(kubernetes, left, { actionId, concurrency });
     cordoned += outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
     const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
@@ -70,6 +71,7 @@ export async function cordonPool(
     }
     // A node that joined, or that was re-created under its name, shows here.
     left = await listSchedulable(kubernetes, nodePool);
+    refusal = findRefused(outcomes, left)[0]?.error;
   }
   return cordoned;
 }
@@ -87,15 +89,11 @@ export async function uncordonPool(
   const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
   const outcomes = await forEachNode(ours, concurrency, (node) => applyNode(kubernetes, node, undefined));
   const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
-  if (failed.length > 0) {
-    const cause = toFailoverError(failed.find(({ error }) => error !== undefined)?.error);
-    const names = describeNames(failed.map(({ node }) => node.name));
-    const what = `${failed.length} nodes of node pool ${nodePool} were not uncordoned (${names})`;
-    throw new FailoverError(cause.code, `${what}: ${cause.message}; send the same id again to resume`, {
-      cause,
-    });
-  }
-  const kept = new Set((await listCordoned(kubernetes, nodePool)).map((node) => node.name));
+  if (failed.length > 0) throw notUncordoned(nodePool, failed);
+  const left = await listCordoned(kubernetes, nodePool);
+  const refused = findRefused(outcomes, left);
+  if (refused.length > 0) throw notUncordoned(nodePool, refused);
+  const kept = new Set(left.map((node) => node.name));
   const uncordoned = nodes.cordoned.filter((node) => isOurs(node) && !kept.has(node.name)).length;
   return {
     step: 'uncordon',
@@ -147,15 +145,12 @@ function cordonNodes(
   return forEachNode(nodes, concurrency, (node) => applyNode(kubernetes, node, actionId));
 }
 
-/**
- * Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. With the uid
- * sent, a node that was re-created is refused (422) and one that is gone is not made (409).
- */
+/** Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. */
 async function applyNode(
   { core }: Kubernetes,
   { name, uid }: NodeRef,
   actionId: string | undefined,
-): Promise<'cordoned' | 'gone'> {
+): Promise<void> {
   const ours =
     actionId === undefined
       ? { metadata: { name, uid } }
@@ -163,16 +158,10 @@ async function applyNode(
           metadata: { name, uid, annotations: { [actionAnnotation]: actionId } },
           spec: { unschedulable: true },
         };
-  try {
-    await core.patchNode(
-      { name, body: { apiVersion: 'v1', kind: 'Node', ...ours }, fieldManager, force: true },
-      withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly }),
-    );
-    return 'cordoned';
-  } catch (error) {
-    if (isUpstreamStatus(error, 404, 409, 422)) return 'gone';
-    throw error;
-  }
+  await core.patchNode(
+    { name, body: { apiVersion: 'v1', kind: 'Node', ...ours }, fieldManager, force: true },
+    withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly }),
+  );
 }
 
 /**
@@ -182,7 +171,7 @@ async function applyNode(
 async function forEachNode(
   nodes: NodeRef[],
   concurrency: number,
-  work: (node: NodeRef) => Promise<'cordoned' | 'gone'>,
+  work: (node: NodeRef) => Promise<void>,
 ): Promise<NodeResult[]> {
   const results: NodeResult[] = [];
   let next = 0;
@@ -192,15 +181,24 @@ async function forEachNode(
       const node = nodes[next++];
       if (!node) return;
       try {
-        results.push({ node, outcome: await work(node) });
+        await work(node);
+        results.push({ node, outcome: 'cordoned' });
       } catch (error) {
-        hasFailed = true;
-        results.push({ node, outcome: 'failed', error });
+        // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
+        const isGone = isUpstreamStatus(error, 404, 409, 422);
+        hasFailed ||= !isGone;
+        results.push({ node, outcome: isGone ? 'gone' : 'failed', error });
       }
     }
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, nodes.length) }, worker));
   return [...results, ...nodes.slice(next).map((node) => ({ node, outcome: 'skipped' as const }))];
+}
+
+/** Those that a fresh list shows to be there after all, so that their refusal had another reason. */
+function findRefused(outcomes: NodeResult[], left: NodeRef[]): NodeResult[] {
+  const uids = new Set(left.map((node) => node.uid));
+  return outcomes.filter(({ node, outcome }) => outcome === 'gone' && uids.has(node.uid));
 }
 
 /** A schedulable node with this action's annotation was cordoned by it, and released by a person since. */
@@ -223,6 +221,17 @@ function notCordoned(nodePool: string, cordoned: number, left: NodeRef[], cause:
     translated?.code ?? 'upstream_failed',
     `node pool ${nodePool} is not cordoned: ${cordoned} nodes were cordoned, ${left.length} were not (${names})${why}; ` +
       'nothing was deleted, send the same id again to resume',
+    { cause },
+  );
+}
+
+function notUncordoned(nodePool: string, failed: NodeResult[]): FailoverError {
+  const cause = toFailoverError(failed.find(({ error }) => error !== undefined)?.error);
+  const names = describeNames(failed.map(({ node }) => node.name));
+  return new FailoverError(
+    cause.code,
+    `${failed.length} nodes of node pool ${nodePool} were not uncordoned (${names}): ${cause.message}; ` +
+      'send the same id again to resume',
     { cause },
   );
 }
