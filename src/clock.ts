@@ -33,7 +33,7 @@ const cleanUpMs = 10_000;
  */
 export class Deadline {
   readonly #clock: Clock;
-  readonly #abort = new AbortController();
+  #abort = new AbortController();
   #at: number;
   #isFinal = false;
 
@@ -59,6 +59,13 @@ export class Deadline {
         'the action ran out of time and was stopped; send it again with the same id to resume it',
       );
     }
+  }
+
+  /** A deadline at most so far away, for what must not hold an action up; it is never later than this one. */
+  within(ms: number): Deadline {
+    const sooner = new Deadline(this.#clock, Math.min(ms, this.leftMs()));
+    sooner.#abort = this.#abort;
+    return sooner;
   }
 
   /** Leaves some seconds to give the lock back after the deadline, which the function's own time-out is later than. */

@@ -61,6 +61,9 @@ export function announceOutcome(
   });
 }
 
+/** Large clusters keep Events in a store of their own, which may throttle or hang while all else is well. */
+const patienceMs = 5_000;
+
 /**
  * Writes an Event, whose name is derived from object, action and phase so that a retry does not multiply it. One that
  * cannot be written is logged and stops nothing.
@@ -79,7 +82,7 @@ async function publish(
     .digest('hex')
     .slice(0, 16);
   try {
-    await kubernetes.core.createNamespacedEvent({
+    await kubernetes.within(patienceMs).core.createNamespacedEvent({
       namespace,
       body: {
         metadata: {

@@ -83,6 +83,9 @@ interface Context {
   log: Log;
 }
 
+/** The caller waits meanwhile, and the next action sweeps again. */
+const sweepPatienceMs = 10_000;
+
 /** The work on a claimed action; whatever comes of it, the claim is given back. */
 async function carryOut(asked: Action, claim: Claim, context: Context): Promise<Step[]> {
   const { cluster, deadline, services, log } = context;
@@ -134,7 +137,7 @@ async function carryOut(asked: Action, claim: Claim, context: Context): Promise<
     record = await timed(log, 'record', () => writeAnswer(kubernetes, record, steps));
     await quietly(log, () => lock.release({ forget: false }));
     await announce(action, world, context, { message: summarise(steps) });
-    await quietly(log, () => sweepRecords(cluster.kubernetes, clusterLease));
+    await quietly(log, () => sweepRecords(cluster.kubernetes.within(sweepPatienceMs), clusterLease));
     return steps;
   } catch (error) {
     deadline.allowCleanUp();

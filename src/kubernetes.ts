@@ -31,6 +31,8 @@ export interface Kubernetes {
   serverNow(): number;
   /** The same, with every write held back by the gate. */
   throughGate(gate: Gate): Kubernetes;
+  /** The same, given up after so many milliseconds from now: for what must not hold an action up. */
+  within(ms: number): Kubernetes;
 }
 
 /**
@@ -45,8 +47,8 @@ export function createKubernetes(options: {
   limits: CallLimits;
 }): Kubernetes {
   const serverClock = createServerClock(options.limits);
-  const through = (gate: Gate | undefined): Kubernetes => {
-    const connection = { ...options, limits: { ...options.limits, gate } };
+  const through = (limits: CallLimits): Kubernetes => {
+    const connection = { ...options, limits };
     const perform = (call: Call) => performCall(call, connection, serverClock);
     const configuration = createConfiguration({
       baseServer: new ServerConfiguration(options.server, {}),
@@ -58,10 +60,11 @@ export function createKubernetes(options: {
       coordination: new CoordinationV1Api(configuration),
       custom: new CustomObjectsApi(configuration),
       serverNow: () => serverClock.now(),
-      throughGate: through,
+      throughGate: (gate) => through({ ...limits, gate }),
+      within: (ms) => through({ ...limits, deadline: limits.deadline.within(ms) }),
     };
   };
-  return through(undefined);
+  return through(options.limits);
 }
 
 /** A call as it is sent, but for the credentials. */

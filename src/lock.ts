@@ -155,21 +155,23 @@ export class PoolLock {
    */
   async release({ forget }: { forget: boolean }): Promise<void> {
     if (this.#isLost || this.#leftMs() <= 0) return;
-    if (forget && this.#isNew) {
-      await deleteLease(this.#kubernetes, this.#lease);
-      return;
-    }
-    const annotations = { ...this.#lease.annotations };
+    // Once it has expired, there is nothing to give back.
+    const kubernetes = this.#kubernetes.within(this.#leftMs());
+    if (await this.#free(kubernetes, this.#lease, forget)) return;
+    // Somebody annotated it, or a write of ours landed without an answer.
+    const { name, uid, holder } = this.#lease;
+    const current = await readLease(kubernetes, name);
+    if (current?.uid === uid && current.holder === holder) await this.#free(kubernetes, current, forget);
+  }
+
+  async #free(kubernetes: Kubernetes, lease: LeaseState, forget: boolean): Promise<boolean> {
+    if (forget && this.#isNew) return deleteLease(kubernetes, lease);
+    const annotations = { ...lease.annotations };
     // A refused action leaves the pool as it found it, so that an unfinished one before it is still remembered.
     if (forget && this.lastActionId !== undefined) annotations[lastActionKey] = this.lastActionId;
-    const freed = {
-      ...this.#lease,
-      holder: undefined,
-      renewedAt: undefined,
-      acquiredAt: undefined,
-      annotations,
-    };
-    await replaceLease(this.#kubernetes, { ...freed, durationSeconds: undefined });
+    const times = { renewedAt: undefined, acquiredAt: undefined, durationSeconds: undefined };
+    const freed = { ...lease, ...times, holder: undefined, annotations };
+    return (await replaceLease(kubernetes, freed)) !== undefined;
   }
 
   async #write(change: (annotations: Record<string, string>) => Record<string, string>): Promise<void> {

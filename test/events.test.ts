@@ -225,7 +225,12 @@ function setUp(failure?: Error) {
     if (failure) throw failure;
     written.push(request);
   };
-  const kubernetes = { core: { createNamespacedEvent }, serverNow: () => now } as unknown as Kubernetes;
+  const within = () => kubernetes;
+  const kubernetes = {
+    core: { createNamespacedEvent },
+    serverNow: () => now,
+    within,
+  } as unknown as Kubernetes;
   return { kubernetes, written, lines, log: createLog((line) => lines.push(JSON.parse(line))) };
 }
 
