@@ -141,6 +141,7 @@ class Pool {
 
   /** Gives what sends a request over the least busy connection, if there is any; once all are busy, another is opened. */
   acquire(): Start | undefined {
+    if (this.#isDestroyed) throw new Error('the connection pool is closed');
     const agent = this.#agent;
     if (agent) return (exchange) => sendHttp1(agent, exchange);
     const connection = this.#leastBusy();
@@ -161,7 +162,6 @@ class Pool {
   }
 
   #openOne(): Promise<void> {
-    if (this.#isDestroyed) return Promise.reject(new Error('the connection pool is closed'));
     return (this.#opening ??= this.#connect()
       .then((socket) => this.#use(socket))
       .finally(() => (this.#opening = undefined)));
