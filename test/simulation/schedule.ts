@@ -157,8 +157,37 @@ const lateResumptions = fc.record({
   }),
 });
 
+const onSliceA = { pool: fc.constant('slice-a'), node: fc.constant(undefined) };
+
+/** People cordon and uncordon while a pool is cordoned, and before it is uncordoned again. */
+const undos = fc.record({
+  ...parts,
+  actions: fc.tuple(
+    fc.record({ type: fc.constant('cordon_nodepool' as const), ...onSliceA }),
+    fc.record({ type: fc.constant('uncordon_nodepool' as const), ...onSliceA }),
+  ),
+  requests: fc.tuple(
+    fc.record({ at: soon, action: fc.constant(0), instance }),
+    fc.record({ at: fc.integer({ min: 1_500, max: 9_000 }), action: fc.constant(1), instance }),
+  ),
+  disturbances: fc.array(
+    fc.record({
+      at: fc.integer({ min: 0, max: 6_000 }),
+      kind: fc.constantFrom(
+        'person_cordons' as const,
+        'person_uncordons' as const,
+        'person_takes_over' as const,
+      ),
+      pool: fc.constant('slice-a'),
+      node,
+    }),
+    { minLength: 1, maxLength: 4 },
+  ),
+});
+
 export const schedules: fc.Arbitrary<Schedule> = fc.oneof(
   { weight: 3, arbitrary: fc.record(parts) },
   { weight: 1, arbitrary: storms },
   { weight: 1, arbitrary: lateResumptions },
+  { weight: 1, arbitrary: undos },
 );
