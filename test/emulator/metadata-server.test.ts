@@ -1,0 +1,97 @@
+import { expect } from 'chai';
+import type { EmulatedCluster } from './cluster.ts';
+import type { Emulator } from './emulator.ts';
+import type { HttpResponse } from './http.ts';
+import { createTestWorld } from './test-world.ts';
+
+const ROOT = '/computeMetadata/v1';
+const TOKEN = `${ROOT}/instance/service-accounts/default/token`;
+const PLATFORM = 'https://www.googleapis.com/auth/cloud-platform';
+const EMAIL = 'https://www.googleapis.com/auth/userinfo.email';
+
+describe('answerMetadata', () => {
+  it('refuses whoever does not send its header, and always says who it is', () => {
+    const { emulator } = createTestWorld();
+    const refused = emulator.handleMetadata({ method: 'GET', path: TOKEN, headers: {}, body: '' });
+    expect(refused.status).to.equal(403);
+    expect(refused.headers).to.include({ 'metadata-flavor': 'Google' });
+    expect(get(emulator, '/').headers).to.include({ 'metadata-flavor': 'Google' });
+  });
+
+  const texts: { path: string; expected: string }[] = [
+    { path: `${ROOT}/project/project-id`, expected: 'demo-project' },
+    {
+      path: `${ROOT}/instance/service-accounts/default/email`,
+      expected: 'failover@demo-project.iam.gserviceaccount.com',
+    },
+    { path: `${ROOT}/universe/universe-domain`, expected: 'googleapis.com' },
+  ];
+  for (const { path, expected } of texts)
+    it(`answers ${path}`, () => {
+      const { emulator } = createTestWorld();
+      expect(get(emulator, path)).to.include({ status: 200, body: expected });
+    });
+
+  it('answers 404 to what it does not know', () => {
+    expect(get(createTestWorld().emulator, `${ROOT}/instance/gpu`).status).to.equal(404);
+  });
+});
+
+describe('Tokens', () => {
+  const cases: { scopes: string[] | undefined; user: string; google: boolean }[] = [
+    { scopes: [PLATFORM, EMAIL], user: 'failover@demo-project.iam.gserviceaccount.com', google: true },
+    // What Kubernetes calls a service account whose token does not tell its e-mail.
+    { scopes: [PLATFORM], user: '104711811223344556677', google: true },
+    { scopes: undefined, user: '104711811223344556677', google: true },
+    { scopes: [EMAIL], user: '401', google: false },
+  ];
+  for (const { scopes, user, google } of cases)
+    it(`with the scopes ${scopes?.map((scope) => scope.slice(32)).join(' and ') ?? 'of the default'}: ${user}`, () => {
+      const { emulator, cluster } = createTestWorld();
+      const query = scopes ? `?scopes=${encodeURIComponent(scopes.join(','))}` : '';
+      const answer = JSON.parse(get(emulator, TOKEN + query).body) as {
+        access_token: string;
+        expires_in: number;
+      };
+      expect(answer.expires_in).to.equal(3599);
+      expect(whoAmI(cluster, answer.access_token)).to.equal(user);
+      const container = emulator.handleContainer(withToken(answer.access_token, `/v1/${cluster.name}`));
+      expect(container.status).to.equal(google ? 200 : 401);
+    });
+
+  it('last an hour', () => {
+    const { emulator, cluster, advance } = createTestWorld();
+    const { token } = emulator.tokens.issueToken([PLATFORM, EMAIL]);
+    advance(3599);
+    expect(whoAmI(cluster, token)).not.to.equal('401');
+    advance(1);
+    expect(whoAmI(cluster, token)).to.equal('401');
+  });
+
+  it('are no longer known when they are revoked', () => {
+    const { emulator, cluster } = createTestWorld();
+    const token = emulator.tokens.tokenFor('a@example.com');
+    expect(whoAmI(cluster, token)).to.equal('a@example.com');
+    emulator.tokens.revokeAll();
+    expect(whoAmI(cluster, token)).to.equal('401');
+  });
+});
+
+function get(emulator: Emulator, path: string): HttpResponse {
+  return emulator.handleMetadata({ method: 'GET', path, headers: { 'metadata-flavor': 'Google' }, body: '' });
+}
+
+function withToken(
+  token: string,
+  path: string,
+): { method: string; path: string; headers: Record<string, string>; body: string } {
+  return { method: 'GET', path, headers: { authorization: `Bearer ${token}` }, body: '' };
+}
+
+/** Has Kubernetes refuse everything, and reads from the refusal whom it takes the token's bearer for. */
+function whoAmI(cluster: EmulatedCluster, token: string): string {
+  const allow = cluster.deny({ verb: 'list' });
+  const { status, body } = cluster.handle(withToken(token, '/api/v1/nodes'));
+  allow();
+  return status === 401 ? '401' : (/User \\"(.+?)\\"/.exec(body)?.[1] ?? body);
+}
