@@ -140,8 +140,13 @@ async function compile(directory: string, onPackage: () => void): Promise<void> 
 }
 
 async function go(args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('go', args, { cwd: DIRECTORY, maxBuffer: 1 << 26 });
+  const { stdout } = await promisify(execFile)('go', args, { cwd: DIRECTORY, env: environment() });
   return stdout;
+}
+
+/** A workspace that somebody has further up is none of ours. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, GOWORK: 'off' };
 }
 
 /** Runs `work` while no other process on this machine holds the lock; a holder that died holds nothing. */
@@ -156,9 +161,9 @@ async function withLock(path: string, say: (line: string) => void, work: () => P
     const holder = Number(await readFile(path, 'utf8').catch(() => ''));
     if (holder > 0 && !isRunning(holder)) await rm(path, { force: true });
     else {
-      if (waited % 30 === 0)
+      if (waited % 120 === 0)
         say(`control plane: waiting for the build of process ${holder || 'unknown'} (${path})`);
-      await delay(1000);
+      await delay(250);
     }
   }
   try {

@@ -131,13 +131,19 @@ export function describeDeletions(stage: () => Stage): void {
 
     it('keep a patch of their conditions, which are merged by type', async () => {
       const pod = await create();
-      const condition = { type: 'DisruptionTarget', status: 'True', reason: 'Tested', message: '' };
-      const { status, body } = await stage().client.request<Pod>('PATCH', `${path(pod)}/status`, {
-        body: { status: { conditions: [condition] } },
-        contentType: PATCH.strategic,
-      });
-      expect(status).to.equal(200);
-      expect(body.status.conditions?.some(({ type }) => type === 'DisruptionTarget')).to.equal(true);
+      const patch = (type: string, status: string): Promise<Answer<Pod>> =>
+        stage().client.request<Pod>('PATCH', `${path(pod)}/status`, {
+          body: { status: { conditions: [{ type, status, reason: 'Tested', message: '' }] } },
+          contentType: PATCH.strategic,
+        });
+      expect((await patch('example.com/one', 'True')).status).to.equal(200);
+      await patch('example.com/two', 'True');
+      const { body } = await patch('example.com/one', 'False');
+      const found = (body.status.conditions ?? []).filter(({ reason }) => reason === 'Tested');
+      expect(found.map(({ type, status }) => `${type} ${status}`)).to.have.members([
+        'example.com/one False',
+        'example.com/two True',
+      ]);
       await remove(pod, { gracePeriodSeconds: 0 });
     });
   });

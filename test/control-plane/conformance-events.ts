@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { Stage } from './conformance.ts';
 import { expectStatus } from './expect-status.ts';
 import type { ExpectedStatus } from './expect-status.ts';
+import { inParallel } from './in-parallel.ts';
 import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 
 const EVENTS = '/api/v1/namespaces/default/events';
@@ -14,6 +15,15 @@ export function describeEvents(stage: () => Stage): void {
     stage().client.request('POST', path, { body });
 
   describe('Events', () => {
+    /** A cluster that was given stays as clean as it was. */
+    after(async () => {
+      const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(EVENTS);
+      const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('event-'));
+      await inParallel(ours, ({ metadata }) =>
+        stage().client.request('DELETE', `${EVENTS}/${metadata.name}`),
+      );
+    });
+
     const event = (involvedObject: object, more: object = {}): KubernetesObject =>
       ({
         apiVersion: 'v1',

@@ -3,7 +3,8 @@ import { expect } from 'chai';
 import type { Stage } from './conformance.ts';
 import { expectStatus } from './expect-status.ts';
 import type { ExpectedStatus } from './expect-status.ts';
-import type { Answer, KubernetesObject } from './kubernetes-client.ts';
+import { inParallel } from './in-parallel.ts';
+import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 
 const LEASES = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
 const MODIFIED =
@@ -29,7 +30,16 @@ export function describeLeases(stage: () => Stage): void {
     stage().client.request<T>('PUT', `${LEASES}/${name}`, { body });
   const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(LEASES, lease(spec));
 
+  /** A cluster that was given stays as clean as it was. */
+  const removeLeases = async (): Promise<void> => {
+    const { items } = await stage().client.get<KubernetesList<Lease>>(LEASES);
+    const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('lease-'));
+    await inParallel(ours, ({ metadata }) => stage().client.request('DELETE', `${LEASES}/${metadata.name}`));
+  };
+
   describe('creating a Lease', () => {
+    after(removeLeases);
+
     const taken: { title: string; spec?: object; metadata?: object }[] = [
       { title: 'with six digits of a second', spec: { renewTime: '2026-01-01T00:00:00.123456Z' } },
       { title: 'with another time zone', spec: { renewTime: '2026-01-01T02:00:00.000000+02:00' } },
@@ -162,6 +172,8 @@ export function describeLeases(stage: () => Stage): void {
   });
 
   describe('replacing a Lease', () => {
+    after(removeLeases);
+
     it('works with the resource version that was read, and gives it another', async () => {
       const read = await create({ holderIdentity: 'a' });
       const { status, body } = await put<Lease>(read.metadata.name, {

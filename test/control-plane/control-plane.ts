@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildPrograms } from './build-programs.ts';
 import { eventually } from './eventually.ts';
-import { connectExternalCluster } from './external-cluster.ts';
+import { connectExternalCluster, MARKER } from './external-cluster.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesClient } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
@@ -53,9 +53,6 @@ export interface ControlPlaneOptions {
 /** Names the kubeconfig of a cluster to use instead: kind, envtest, or one that serve.ts keeps running. */
 export const EXTERNAL_CLUSTER_VARIABLE = 'KUBECONFIG_UNDER_TEST';
 
-/** Says of a cluster that it is one of ours: the namespace's JobSets run. */
-const MARKER = { namespace: 'kube-system', name: 'autometric-failover-test-control-plane' };
-
 /**
  * Starts a control plane and answers once a JobSet's pod runs on one of its nodes, which takes all six programs: 7 to
  * 10 s. The first time on a machine it is built, which takes minutes. No process and no file stays behind, however the
@@ -65,7 +62,7 @@ const MARKER = { namespace: 'kube-system', name: 'autometric-failover-test-contr
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const { say = console.error, apiOnly = false } = options;
   const given = process.env[EXTERNAL_CLUSTER_VARIABLE];
-  if (given !== undefined && given !== '') return connectExternalCluster(given, MARKER);
+  if (given !== undefined && given !== '') return connectExternalCluster(given);
 
   const binaries = await buildPrograms(say);
   const directory = await mkdtemp(join(tmpdir(), 'autometric-failover-control-plane-'));
@@ -78,6 +75,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     apiPort: apiPort ?? 0,
     jobSetWebhookPort: jobSetWebhookPort ?? 0,
     tokenReviewUrl: tokens.url,
+    apiOnly,
   });
   const admin = createKubernetesClient({ url: programs.url, ca: programs.ca, ...programs.admin });
   let stopping = false;

@@ -5,19 +5,19 @@ import { parse } from 'yaml';
 import type { ControlPlane } from './control-plane.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 
+/** The ConfigMap by which a cluster says that it is one of ours: nodes come up in it, and JobSets run. */
+export const MARKER = { namespace: 'kube-system', name: 'autometric-failover-test-control-plane' };
+
 /**
  * Reads the kubeconfig's current context and answers what that cluster can do. It changes nothing in the cluster, and
  * `stop` leaves it as it is.
  */
-export async function connectExternalCluster(
-  kubeconfigPath: string,
-  marker: { namespace: string; name: string },
-): Promise<ControlPlane> {
+export async function connectExternalCluster(kubeconfigPath: string): Promise<ControlPlane> {
   const { url, ca, ...credentials } = await readCurrentContext(kubeconfigPath);
   const admin = createKubernetesClient({ url, ca, ...credentials });
   const { status } = await admin.request(
     'GET',
-    `/api/v1/namespaces/${marker.namespace}/configmaps/${marker.name}`,
+    `/api/v1/namespaces/${MARKER.namespace}/configmaps/${MARKER.name}`,
   );
   const runJobSets = status === 200;
   return {

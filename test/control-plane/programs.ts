@@ -13,6 +13,8 @@ export interface ProgramsOptions {
   apiPort: number;
   jobSetWebhookPort: number;
   tokenReviewUrl: string;
+  /** Nothing but etcd and the API server is going to be started. */
+  apiOnly: boolean;
 }
 
 export interface Programs {
@@ -119,6 +121,8 @@ export async function createPrograms(options: ProgramsOptions): Promise<Programs
       '--authorization-mode=Node,RBAC',
       // As on GKE: a pod that asks for google.com/tpu tolerates the taint of that name.
       '--enable-admission-plugins=ExtendedResourceToleration',
+      // Nobody makes the service account that every pod is given otherwise.
+      ...(options.apiOnly ? ['--disable-admission-plugins=ServiceAccount'] : []),
       '--service-cluster-ip-range=10.0.0.0/24',
       '--allow-privileged',
       '--profiling=false',

@@ -1,0 +1,161 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { expect } from 'chai';
+import { buildKey, buildPrograms, ControlPlaneUnavailable } from './build-programs.ts';
+
+/** Stands for go: writes down what it was asked, and builds a file for each program. */
+const GO = `#!/bin/sh
+echo "$1 $2" >> "$CALLS"
+case "$1 $2" in
+  "mod download") [ -z "$OFFLINE" ] || { echo 'go: proxy: no route to host' >&2; exit 1; } ;;
+  "build -v")
+    echo example.com/one/package >&2
+    [ -z "$BROKEN" ] || { echo 'package.go:1: syntax error' >&2; exit 1; }
+    for name in server kube-apiserver kube-controller-manager kube-scheduler jobset kwok; do echo made > "$4$name"; done ;;
+  "list -m") echo "$MODULE" ;;
+esac
+`;
+
+describe('buildPrograms', () => {
+  let directory: string;
+  let said: string[];
+  const before = { ...process.env };
+  const say = (line: string): void => void said.push(line);
+  const calls = async (): Promise<string[]> =>
+    (await readFile(join(directory, 'calls'), 'utf8').catch(() => '')).split('\n').filter(Boolean);
+  const cached = async (): Promise<string[]> =>
+    readdir(join(directory, 'cache', 'autometric-failover', 'control-plane'));
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'build-programs-test-'));
+    said = [];
+    for (const path of ['bin', 'module/config/components/crd/bases', 'module/config/components/webhook'])
+      await mkdir(join(directory, path), { recursive: true });
+    await writeFile(join(directory, 'bin', 'go'), GO, { mode: 0o755 });
+    await writeFile(
+      join(directory, 'module/config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml'),
+      'crd',
+    );
+    await writeFile(join(directory, 'module/config/components/webhook/manifests.yaml'), 'webhooks');
+    Object.assign(process.env, {
+      PATH: `${join(directory, 'bin')}${delimiter}${before['PATH']}`,
+      XDG_CACHE_HOME: join(directory, 'cache'),
+      CALLS: join(directory, 'calls'),
+      MODULE: join(directory, 'module'),
+    });
+  });
+  afterEach(async () => {
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+    Object.assign(process.env, before);
+    await rm(directory, { recursive: true });
+  });
+
+  it('builds outside the tree, says so, and keeps the manifests beside the programs', async () => {
+    const built = await buildPrograms(say);
+    expect(built).to.equal(
+      join(directory, 'cache', 'autometric-failover', 'control-plane', await buildKey()),
+    );
+    expect(await readdir(built)).to.have.members([
+      'etcd',
+      'jobset',
+      'jobset-crd.yaml',
+      'jobset-webhooks.yaml',
+      'kube-apiserver',
+      'kube-controller-manager',
+      'kube-scheduler',
+      'kwok',
+    ]);
+    expect(await readFile(join(built, 'jobset-crd.yaml'), 'utf8')).to.equal('crd');
+    expect(said[1]).to.match(/^control plane: building it \(once, /);
+    expect(said.at(-1)).to.match(/^control plane: built in \d+:\d\d$/);
+  });
+
+  it('does nothing and says nothing the second time, and then needs no Go', async () => {
+    const built = await buildPrograms(say);
+    const asked = await calls();
+    said = [];
+    process.env['PATH'] = '';
+    expect(await buildPrograms(say)).to.equal(built);
+    expect(said).to.deep.equal([]);
+    expect(await calls()).to.deep.equal(asked);
+  });
+
+  it('is done by one of several that need it at once', async () => {
+    const built = await Promise.all([buildPrograms(say), buildPrograms(say), buildPrograms(say)]);
+    expect(new Set(built).size).to.equal(1);
+    expect((await calls()).filter((call) => call === 'build -v')).to.have.length(1);
+    expect(said.some((line) => line.startsWith('control plane: waiting for the build of process '))).to.equal(
+      true,
+    );
+  });
+
+  it('takes over from one that died', async () => {
+    await buildPrograms(say);
+    const [name = ''] = await cached();
+    const target = join(directory, 'cache', 'autometric-failover', 'control-plane', name);
+    await rm(target, { recursive: true });
+    await writeFile(`${target}.lock`, '999999999');
+    expect(await buildPrograms(say)).to.equal(target);
+    expect(await cached()).to.deep.equal([name]);
+  });
+
+  it('cannot be had without Go, which is no broken build', async () => {
+    process.env['PATH'] = '';
+    const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(ControlPlaneUnavailable);
+    expect((error as Error).message).to.equal(
+      'the control plane cannot be built here: go is not installed (1.26 or newer is needed)',
+    );
+    expect(await cached()).to.deep.equal([]);
+  });
+
+  it('cannot be had without its modules, and says what Go says', async () => {
+    process.env['OFFLINE'] = 'yes';
+    const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(ControlPlaneUnavailable);
+    expect((error as Error).message).to.equal(
+      'the control plane cannot be built here: go: proxy: no route to host',
+    );
+  });
+
+  it('fails where the build does, leaves nothing half done, and can be tried again', async () => {
+    process.env['BROKEN'] = 'yes';
+    const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(Error).and.not.to.be.instanceOf(ControlPlaneUnavailable);
+    expect((error as Error).message).to.contain('package.go:1: syntax error');
+    expect(await cached()).to.deep.equal([]);
+    delete process.env['BROKEN'];
+    expect(existsSync(await buildPrograms(say))).to.equal(true);
+  });
+
+  it('removes what nobody has used for a month', async () => {
+    const cache = join(directory, 'cache', 'autometric-failover', 'control-plane');
+    for (const [name, days] of [
+      ['old', 31],
+      ['recent', 29],
+    ] as const) {
+      await mkdir(join(cache, name), { recursive: true });
+      const used = new Date(Date.now() - days * 24 * 3600 * 1000);
+      await utimes(join(cache, name), used, used);
+    }
+    await buildPrograms(say);
+    expect(await cached()).to.have.members(['recent', await buildKey()]);
+  });
+});
+
+describe('buildKey', () => {
+  it('changes with go.mod and with go.sum', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'build-key-test-'));
+    const keyOf = async (mod: string, sum: string): Promise<string> => {
+      await writeFile(join(directory, 'go.mod'), mod);
+      await writeFile(join(directory, 'go.sum'), sum);
+      return buildKey(directory);
+    };
+    const keys = [await keyOf('a', 'b'), await keyOf('a', 'c'), await keyOf('d', 'b'), await keyOf('a', 'b')];
+    await rm(directory, { recursive: true });
+    expect(new Set(keys).size).to.equal(3);
+    expect(keys[3]).to.equal(keys[0]);
+  });
+});
