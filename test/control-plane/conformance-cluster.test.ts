@@ -33,7 +33,6 @@ function toTarget(controlPlane: ControlPlane): ConformanceTarget {
     createWorld: () => createWorld(admin, createKwokMachines(admin, can.runJobSets)),
     can,
     ...(can.beAnyone && { strangersToken: { user: STRANGER, token: controlPlane.token(STRANGER) } }),
-    everyRestart: true,
     stop: () => controlPlane.stop(),
   };
 }

@@ -30,7 +30,6 @@ describeConformance('the emulator', async () => {
     can: { beAnyone: true, runJobSets: true },
     strangersToken: { user: STRANGER, token: emulator.tokens.tokenFor(STRANGER) },
     advance,
-    everyRestart: false,
     async stop() {
       await client.close();
       await server.close();

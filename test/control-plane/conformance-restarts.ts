@@ -43,7 +43,6 @@ export function describeRestarts(stage: () => Stage): void {
 
     for (const row of RESTART_ROWS)
       it(`${row.title}: ${describeOutcome(row.expected)}`, async function () {
-        if (row.realOnly && !stage().everyRestart) this.skip();
         const run = await start(row);
         await row.trigger(run);
         await OUTCOMES[row.expected.outcome](run, row.expected);
@@ -159,14 +158,12 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('cannot be forced by the condition Failed alone', async function () {
-      if (!stage().everyRestart) this.skip();
       const run = await start();
       const answer = await patchJob(run, { status: { conditions: [jobCondition('Failed')] } }, '/status');
       expect(answer.status).to.equal(422);
     });
 
     it('do not follow from the condition DisruptionTarget alone', async function () {
-      if (!stage().everyRestart) this.skip();
       const run = await start({ spec: disruption('FailJob') });
       await run.stage.client.request('PATCH', `${podPath(run.leader)}/status`, {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },

@@ -27,8 +27,6 @@ export interface ConformanceTarget {
   strangersToken?: { user: string; token: string };
   /** Lets time pass and controllers work where they do not by themselves. */
   advance?: () => void;
-  /** False restricts the restarts to those that the function can cause. */
-  everyRestart: boolean;
   stop(): Promise<void>;
 }
 

@@ -19,8 +19,6 @@ export interface RestartRow extends RunOptions {
   title: string;
   trigger: (run: Run) => Promise<void>;
   expected: Expected;
-  /** Only with `everyRestart`: the function never does this, or it takes long. */
-  realOnly: boolean;
 }
 
 export interface Expected {
@@ -122,35 +120,31 @@ export const RESTART_ROWS: RestartRow[] = [
     },
   ),
 
-  ...otherRows('the leader is deleted with its own grace', deleteLeaderGently, {
+  ...rows('the leader is deleted with its own grace', deleteLeaderGently, {
     'backoffLimit 0': [{}, MOVED],
   }),
-  ...otherRows('a follower is deleted', (run) => deletePod(run, run.follower), {
+  ...rows('a follower is deleted', (run) => deletePod(run, run.follower), {
     'backoffLimit 0': [{}, MOVED],
   }),
-  ...otherRows('the leader is evicted', evictLeader, {
+  ...rows('the leader is evicted', evictLeader, {
     'backoffLimit 0': [{}, MOVED],
     'podFailurePolicy Ignore': [disruption('Ignore'), PENDING],
   }),
-  ...otherRows('all pods are deleted', deleteAll, {
+  ...rows('all pods are deleted', deleteAll, {
     'more than backoffLimit': [{ backoffLimit: NODES - 1 }, MOVED],
   }),
-  ...otherRows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, BY_ITSELF] }),
-  ...otherRows('the JobSet is suspended, and resumed when its pods are gone', suspendAndResume, {
+  ...rows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, BY_ITSELF] }),
+  ...rows('the JobSet is suspended, and resumed when its pods are gone', suspendAndResume, {
     'backoffLimit 0': [{}, BY_ITSELF],
   }),
-  ...otherRows("the Job's status says FailureTarget", failJob, { 'backoffLimit 6': [DEFAULT_LIMIT, MOVED] }),
-  ...otherRows("the JobSet's status says one restart more", countRestart, {
+  ...rows("the Job's status says FailureTarget", failJob, { 'backoffLimit 6': [DEFAULT_LIMIT, MOVED] }),
+  ...rows("the JobSet's status says one restart more", countRestart, {
     'no failurePolicy': [{ failurePolicy: null }, UNCOUNTED],
   }),
-  // About a minute: pods of a node that is gone are collected every 20 s, after 40 s of quarantine.
-  ...otherRows(
-    "a follower's machine is dead, the leader deleted, and the dead node goes",
-    deleteLeaderAndNode,
-    {
-      'backoffLimit 0': [{ dead: 'follower' }, MOVED],
-    },
-  ),
+  // About a minute where time is real: pods of a node that is gone are collected every 20 s, after 40 s of quarantine.
+  ...rows("a follower's machine is dead, the leader deleted, and the dead node goes", deleteLeaderAndNode, {
+    'backoffLimit 0': [{ dead: 'follower' }, MOVED],
+  }),
 ];
 
 type Cases = Record<string, [Partial<JobSetSpec> & Pick<RunOptions, 'dead'>, Expected]>;
@@ -163,12 +157,7 @@ function rows(what: string, trigger: RestartRow['trigger'], cases: Cases): Resta
     dead,
     trigger,
     expected,
-    realOnly: false,
   }));
-}
-
-function otherRows(what: string, trigger: RestartRow['trigger'], cases: Cases): RestartRow[] {
-  return rows(what, trigger, cases).map((row) => ({ ...row, realOnly: true }));
 }
 
 async function deleteBoth(run: Run): Promise<void> {
