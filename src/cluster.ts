@@ -4,10 +4,11 @@ import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
 import type { ClusterName, Config } from './config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
-import { createGoogleAuth, toGoogleOptions, toUpstreamError } from './google.ts';
+import { createGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
+import type { Attempt } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
 import type { TlsOptions } from './transport.ts';
 
@@ -75,8 +76,8 @@ function createEndpointReader(config: Config, clock: Clock) {
     clients ??= createClients(config);
     const { auth, container } = clients;
     const [token, cluster] = await Promise.all([
-      callWithRetries({ clock, deadline }, () => readToken(auth)),
-      callWithRetries({ clock, deadline }, ({ timeoutMs }) => readCluster(container, name, timeoutMs)),
+      callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt)),
+      callWithRetries({ clock, deadline }, (attempt) => readCluster(container, name, attempt)),
     ]);
     return {
       ...toEndpoint(cluster, name, config.gkeEndpoint),
@@ -94,50 +95,40 @@ function createClients(config: Config) {
   };
 }
 
-async function readToken(auth: GoogleAuth): Promise<string> {
-  const token = await auth.getAccessToken().catch((error: unknown) => {
-    throw toUpstreamError(
-      error,
-      'metadata server',
-      'GET token',
-      'is the function running as a service account?',
-    );
+async function readToken(auth: GoogleAuth, attempt: Attempt): Promise<string> {
+  const what = { api: 'metadata server', call: 'GET token' } as const;
+  const asked = auth.getAccessToken().catch((error: unknown) => {
+    throw toUpstreamError(error, what.api, what.call, 'is the function running as a service account?');
   });
+  const token = await withinAttempt(attempt, what, asked);
   if (token) return token;
-  throw new UpstreamError({
-    api: 'metadata server',
-    call: 'GET token',
-    status: 200,
-    reason: 'without a token',
-  });
+  throw new UpstreamError({ ...what, status: 200, reason: 'without a token' });
 }
 
 async function readCluster(
   container: ClusterManagerClient,
   name: ClusterName,
-  timeoutMs: number,
+  attempt: Attempt,
 ): Promise<Cluster> {
-  try {
-    const [cluster] = await container.getCluster(
+  const what = { api: 'Container API', call: `GET ${name.fullName}` } as const;
+  const asked = container
+    .getCluster(
       { name: name.fullName },
       {
-        timeout: timeoutMs,
+        timeout: attempt.timeoutMs,
         retry: null,
         otherArgs: { headers: { 'X-Goog-FieldMask': clusterFields.join(',') } },
       },
-    );
+    )
+    .catch((error: unknown) => {
+      throw toUpstreamError(error, what.api, what.call, 'grant container.clusters.get (gcp-role.yaml)');
+    });
+  try {
+    const [cluster] = await withinAttempt(attempt, what, asked);
     return cluster;
   } catch (error) {
-    const translated = toUpstreamError(
-      error,
-      'Container API',
-      `GET ${name.fullName}`,
-      'grant container.clusters.get (gcp-role.yaml)',
-    );
-    if (!isUpstreamStatus(translated, 404)) throw translated;
-    throw new FailoverError('target_not_found', `there is no cluster ${name.fullName}`, {
-      cause: translated,
-    });
+    if (!isUpstreamStatus(error, 404)) throw error;
+    throw new FailoverError('target_not_found', `there is no cluster ${name.fullName}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@ import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
 import { isUpstreamStatus } from './errors.ts';
 import type { UpstreamError } from './errors.ts';
-import { createGoogleAuth, toGoogleOptions, toUpstreamError } from './google.ts';
+import { createGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
@@ -42,8 +42,9 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
     const shouldRetry = (error: UpstreamError) =>
       error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
     try {
-      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, ({ timeoutMs }) =>
-        sendDeletion(deletion, timeoutMs),
+      const what = { api: 'Compute API', call: describeCall(deletion) } as const;
+      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, (attempt) =>
+        withinAttempt(attempt, what, sendDeletion(deletion, attempt.timeoutMs)),
       );
       return { outcome: 'deletion_accepted', operation };
     } catch (error) {
@@ -68,7 +69,8 @@ async function loadSendDeletion(config: Config): Promise<SendDeletion> {
     auth: createGoogleAuth(config),
     ...toGoogleOptions(config.computeEndpoint),
   });
-  return async ({ projectId, zone, instance, requestId }, timeoutMs) => {
+  return async (deletion, timeoutMs) => {
+    const { projectId, zone, instance, requestId } = deletion;
     try {
       const [{ latestResponse }] = await instances.delete(
         { project: projectId, zone, instance, requestId },
@@ -76,8 +78,12 @@ async function loadSendDeletion(config: Config): Promise<SendDeletion> {
       );
       return ((latestResponse ?? {}) as { name?: string }).name ?? '';
     } catch (error) {
-      const call = `DELETE projects/${projectId}/zones/${zone}/instances/${instance}`;
-      throw toUpstreamError(error, 'Compute API', call, 'grant compute.instances.delete (gcp-role.yaml)');
+      const advice = 'grant compute.instances.delete (gcp-role.yaml)';
+      throw toUpstreamError(error, 'Compute API', describeCall(deletion), advice);
     }
   };
+}
+
+function describeCall({ projectId, zone, instance }: InstanceDeletion): string {
+  return `DELETE projects/${projectId}/zones/${zone}/instances/${instance}`;
 }

@@ -3,6 +3,7 @@ import type { ClientOptions } from 'google-gax';
 import type { Config } from './config.ts';
 import { UpstreamError } from './errors.ts';
 import type { UpstreamApi } from './errors.ts';
+import type { Attempt } from './retry.ts';
 
 /**
  * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
@@ -58,7 +59,7 @@ export function toUpstreamError(
 ): UpstreamError {
   const { code, httpStatusCode, status: plainStatus } = (error ?? {}) as GoogleErrorLike;
   const status = httpStatusCode ?? plainStatus;
-  const reason = readReason(error);
+  const { reason, message } = readBody(error);
   // Compute reports an exhausted rate as a 403, which is no denial.
   const isRateLimit = reason === 'rateLimitExceeded' || reason === 'userRateLimitExceeded';
   return new UpstreamError({
@@ -69,22 +70,61 @@ export function toUpstreamError(
     isTimeout: status === undefined && code === deadlineExceeded,
     ...(isRateLimit ? { isRetryable: true } : {}),
     advice: !isRateLimit && (status === 401 || status === 403) ? advice : undefined,
-    cause: error,
+    // For a 401, a 403 and what is no JSON, the clients put the whole body into their errors, which are logged.
+    cause: status === undefined ? error : { status, reason, message: message?.slice(0, 500) },
   });
 }
 
-/** Reads `error.errors[0].reason`, which the clients drop, from the body that they keep for telemetry. */
-function readReason(error: unknown): string | undefined {
+/** What an answer says of its error, by Google's own form. */
+interface ErrorBody {
+  error?: { errors?: { reason?: string }[]; status?: string; message?: unknown };
+}
+
+/**
+ * Reads `error.errors[0].reason`, which the clients drop, and the words of an error from the body that they keep for
+ * telemetry. What is no client of Google Cloud, such as the one for tokens, keeps none, and words its errors itself.
+ */
+function readBody(error: unknown): { reason?: string | undefined; message?: string | undefined } {
   const payload = (error as Record<symbol, unknown> | undefined)?.[
     Symbol.for('google-gax.rawHttpResponsePayload')
   ];
+  if (payload === undefined) return { message: error instanceof Error ? error.message : undefined };
+  const { error: said } = (parseJson(payload) ?? {}) as ErrorBody;
+  const reason = said?.errors?.[0]?.reason ?? said?.status;
+  return {
+    reason: typeof reason === 'string' && /^[A-Za-z_]{1,64}$/.test(reason) ? reason : undefined,
+    message: typeof said?.message === 'string' ? said.message : undefined,
+  };
+}
+
+function parseJson(payload: unknown): unknown {
   try {
-    const body = (typeof payload === 'string' ? JSON.parse(payload) : payload) as {
-      error?: { errors?: { reason?: string }[]; status?: string };
-    };
-    const reason = body.error?.errors?.[0]?.reason ?? body.error?.status;
-    return reason !== undefined && /^[A-Za-z_]{1,64}$/.test(reason) ? reason : undefined;
+    return typeof payload === 'string' ? JSON.parse(payload) : payload;
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * Gives up waiting for a Google Cloud client once the attempt is over: a token may hang for minutes, and no client heeds
+ * that the instance is shutting down.
+ *
+ * @throws {UpstreamError} `upstream_timeout`
+ */
+export async function withinAttempt<T>(
+  { timeoutMs, signal }: Attempt,
+  { api, call }: { api: UpstreamApi; call: string },
+  work: Promise<T>,
+): Promise<T> {
+  const { promise: isOver, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(new UpstreamError({ api, call, isTimeout: true }));
+  const timer = setTimeout(stop, timeoutMs).unref();
+  signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([work, isOver]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
   }
 }
