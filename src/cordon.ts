@@ -41,6 +41,7 @@ const maxRounds = 5;
  * Cordons every node of a pool that the scheduler may still use, until a fresh list shows none. Safe to repeat: a node
  * that is cordoned already costs no write and stays its owner's.
  *
+ * @param options.createdBefore leaves younger nodes alone, in ms since the epoch
  * @returns how many it cordoned
  * @throws {FailoverError} `target_changed` when a person has released a node that this action had cordoned;
  *   `upstream_failed` or `upstream_timeout`, saying how far it came, when a node cannot be cordoned
@@ -48,12 +49,14 @@ const maxRounds = 5;
 export async function cordonPool(
   kubernetes: Kubernetes,
   pool: { nodePool: string; schedulable?: NodeRef[] },
-  { actionId, concurrency }: { actionId: string; concurrency: number },
+  options: { actionId: string; concurrency: number; createdBefore?: number | undefined },
 ): Promise<number> {
   const { nodePool } = pool;
+  const { actionId, concurrency, createdBefore = Infinity } = options;
+  const isWanted = (node: NodeRef) => node.createdAt <= createdBefore;
   let cordoned = 0;
   let refusal: unknown;
-  let left = pool.schedulable ?? (await listSchedulable(kubernetes, nodePool));
+  let left = (pool.schedulable ?? (await listSchedulable(kubernetes, nodePool))).filter(isWanted);
   for (let round = 1; left.length > 0; round++) {
     assertNotReleased(nodePool, left, actionId);
     if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, refusal);
@@ -70,7 +73,7 @@ export async function cordonPool(
       );
     }
     // A node that joined, or that was re-created under its name, shows here.
-    left = await listSchedulable(kubernetes, nodePool);
+    left = (await listSchedulable(kubernetes, nodePool)).filter(isWanted);
     refusal = findRefused(outcomes, left)[0]?.error;
   }
   return cordoned;

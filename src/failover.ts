@@ -9,6 +9,7 @@ import { isClosed } from './closed-incidents.ts';
 import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
 import { cordonPool, planCordon, planUncordon, uncordonPool } from './cordon.ts';
+import { readMark } from './cooldown.ts';
 import { decide, rehearseDecision } from './decide.ts';
 import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
@@ -220,23 +221,35 @@ async function cordon(
   if (!effectsOf(action.type).cordon) return [];
   const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
+  const createdBefore = findDeletionTime(action, claim);
   await keepCordoned(claim.lock, action.id);
   const step = await timed(log, 'cordon', async () => {
     const cordoned = await cordonPool(
       claim.kubernetes,
       { nodePool, schedulable },
-      { actionId: action.id, concurrency },
+      { actionId: action.id, concurrency, createdBefore },
     );
     const already = nodes.cordoned.length;
+    const replacements = schedulable.filter((node) => node.createdAt > (createdBefore ?? Infinity)).length;
     return {
       step: 'cordon',
       target: nodePool,
       nodes: cordoned + already,
       cordoned,
       already_cordoned: already,
+      ...(replacements > 0 ? { replacements_left_alone: replacements } : {}),
     };
   });
   return [step];
+}
+
+/**
+ * When this action, which is resumed, was about to have its machine deleted. All nodes were cordoned by then; what came
+ * later replaces them, and nobody asked to cordon that.
+ */
+function findDeletionTime({ id }: Action, { lock }: Claim): number | undefined {
+  const mark = readMark(lock.annotations, 'repair');
+  return mark?.action === id ? Date.parse(mark.at) : undefined;
 }
 
 /**
@@ -245,14 +258,13 @@ async function cordon(
  *
  * @throws {FailoverError} `paused`, `target_changed`
  */
-async function checkBeforeDeletion(
-  action: Action,
-  { kubernetes, nodePool }: Claim,
-  config: Config,
-): Promise<void> {
+async function checkBeforeDeletion(action: Action, claim: Claim, config: Config): Promise<void> {
+  const { kubernetes, nodePool } = claim;
   await assertNotPaused(kubernetes);
   if (!effectsOf(action.type).cordon) return;
-  await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency: config.cordonConcurrency });
+  const createdBefore = findDeletionTime(action, claim);
+  const { cordonConcurrency: concurrency } = config;
+  await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency, createdBefore });
 }
 
 /** The pool may be half cordoned, or its machine half repaired, by an action that nobody has resumed. */
