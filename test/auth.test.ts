@@ -5,6 +5,7 @@ import { authoriseAction, readCaller, requireBasicCredentials } from '../src/aut
 import { readConfig } from '../src/config.ts';
 import type { Config } from '../src/config.ts';
 import { FailoverError } from '../src/errors.ts';
+import type { Incident } from '../src/incident.ts';
 
 const environment = { CLUSTERS: 'projects/ml-prod/locations/us-central1/clusters/train' };
 
@@ -37,13 +38,20 @@ describe('authoriseAction', () => {
 
   // failures.md, input and authority: any pod in the cluster could trigger deletions.
   it('refuses an alert what only a caller may ask for', () => {
-    const alert = { ...parse({ type: 'uncordon_nodepool' }), incident: { startedAt: 0 } };
+    const alert = { ...parse({ type: 'uncordon_nodepool' }), incident };
     expect(refusal(alert, config)).to.deep.equal({
       code: 'forbidden',
       message: 'uncordon_nodepool is not allowed here (ALERT_ACTIONS is cordon_nodepool)',
     });
-    const cordon = { ...parse({ type: 'cordon_nodepool' }), incident: { startedAt: 0 } };
+    const cordon = { ...parse({ type: 'cordon_nodepool' }), incident };
     expect(() => authoriseAction(cordon, config)).not.to.throw();
+  });
+
+  it('refuses an alert a namespace that it only looks around in', () => {
+    const alert = { ...parse({ type: 'cordon_nodepool', namespace: 'kube-system' }), incident };
+    expect(() => authoriseAction(alert, config)).not.to.throw();
+    const looking = { ...alert, incident: { ...incident, namespace: 'kube-system' } };
+    expect(refusal(looking, config)).to.include({ code: 'forbidden' });
   });
 
   it('refuses a JobSet in a namespace that is not allowed, and takes one in each that is', () => {
@@ -155,6 +163,17 @@ describe('requireBasicCredentials', () => {
     });
   }
 });
+
+const incident: Incident = {
+  id: '0.n5',
+  startedAt: 0,
+  isRenotification: false,
+  isClosed: false,
+  uncordonsOnClose: false,
+  subject: undefined,
+  displayName: '',
+  namespace: undefined,
+};
 
 function parse(body: object) {
   const required = { requestor: 'alice', reason: 'why', node_pool: 'pool-a' };
