@@ -6,7 +6,7 @@ import type { Config } from './config.ts';
 import { Ignored } from './ignored.ts';
 import { assertStillBroken } from './still-wanted.ts';
 import { nameJobSet, nameNode } from './subject.ts';
-import { unwantCordon, wantCordon } from './wanted-cordons.ts';
+import { wantCordon } from './wanted-cordons.ts';
 
 /**
  * Looks, under the claim, whether an alert's incident is still open, and names the node and the JobSet that it only
@@ -22,12 +22,9 @@ export async function admitAlert(action: Action, claim: Claim, config: Config): 
   if (!incident || incident.isClosed) return action;
   const { kubernetes, lock, record, nodePool } = claim;
   if (incident.uncordonsOnClose && effectsOf(type).cordon) await wantCordon(lock, incident.id);
+  if (await isClosed(kubernetes, incident.id))
+    throw new Ignored('its incident has closed already', { isOver: true });
   const { plan } = record;
-  if (await isClosed(kubernetes, incident.id)) {
-    // What an earlier attempt may have cordoned is left to the close, which finds it by the wish.
-    if (!plan) await unwantCordon(lock, incident.id);
-    throw new Ignored('its incident has closed already');
-  }
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
   // What is carried out again is what was planned.
   if (plan) return plan.restart ? { ...action, ...toNames(plan.restart.jobSet) } : action;

@@ -20,13 +20,14 @@ import { readPoolMarks } from './lock.ts';
 import { describeError } from './log.ts';
 import type { Log } from './log.ts';
 import { forgetRecord, sweepRecords, writeAnswer, writePlan } from './record.ts';
+import type { ActionRecord } from './record.ts';
 import { describeRepair, repairInstance } from './repair.ts';
 import { describeRestart, restartJobSet } from './restart.ts';
 import type { Services } from './services.ts';
 import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
-import { chooseReleasable, forgetWishes, keepCordoned } from './wanted-cordons.ts';
+import { chooseReleasable, forgetWishes, keepCordoned, unwantCordon } from './wanted-cordons.ts';
 import type { Releasable } from './wanted-cordons.ts';
 import { readWorld } from './world.ts';
 import type { World } from './world.ts';
@@ -142,17 +143,35 @@ async function carryOut(asked: Action, claim: Claim, context: Context): Promise<
     return steps;
   } catch (error) {
     deadline.allowCleanUp();
-    // Without a plan nothing was done: id and pool are as if the action had never been sent.
-    const isUntouched = record.plan === undefined;
-    const isIgnored = error instanceof Ignored;
-    if (isUntouched) await quietly(log, () => forgetRecord(cluster.kubernetes, record));
-    // What is left of it is not to be done any more, so it must not count as unfinished for ever.
-    else if (isIgnored)
-      await quietly(log, () => writeAnswer(kubernetes, record, [toNotice(nodePool, error)]));
-    await quietly(log, () => lock.release({ forget: isUntouched }));
-    if (!isIgnored) await announce(action, world, context, { error: toFailoverError(error) });
+    await giveUp(action, record, claim, context, error);
+    if (!(error instanceof Ignored))
+      await announce(action, world, context, { error: toFailoverError(error) });
     throw error;
   }
+}
+
+/**
+ * Gives a claim back that came to nothing. Without a plan nothing was done: id and pool are as if the action had never
+ * been sent.
+ */
+async function giveUp(
+  { incident }: Action,
+  record: ActionRecord,
+  { lock, nodePool }: Claim,
+  { cluster: { kubernetes }, log }: Context,
+  error: unknown,
+): Promise<void> {
+  const isUntouched = record.plan === undefined;
+  if (isUntouched) {
+    if (incident && error instanceof Ignored && error.isOver)
+      await quietly(log, () => unwantCordon(lock, incident.id));
+    await quietly(log, () => forgetRecord(kubernetes, record));
+  } else if (error instanceof Ignored) {
+    // What is left of it is not to be done any more, so it must not count as unfinished for ever.
+    const notice = { step: 'notice', target: nodePool, notice: error.message };
+    await quietly(log, () => writeAnswer(kubernetes, record, [notice]));
+  }
+  await quietly(log, () => lock.release({ forget: isUntouched }));
 }
 
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
@@ -208,7 +227,10 @@ async function uncordon(
     uncordonPool(kubernetes, { nodePool, nodes }, { concurrency }),
   );
   if (!releasable || releasable.isAll) await forgetWishes(lock);
-  return [step];
+  if (!releasable) return [step];
+  const all = world.nodes.schedulable.length + world.nodes.cordoned.length;
+  const why = step['why'] ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
+  return [{ ...step, nodes: all, ...why }];
 }
 
 /** All cordons land before anything is deleted: a pod must not come back on the pool that it is being moved from. */
@@ -273,10 +295,6 @@ function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): Step[] {
   const notice = `action ${unfinishedId} was left unfinished on this pool; send it again to finish it`;
   log.warn('warning', notice, { unfinished_action_id: unfinishedId });
   return [{ step: 'notice', target: nodePool, unfinished_action: unfinishedId, notice }];
-}
-
-function toNotice(nodePool: string, { message }: Ignored): Step {
-  return { step: 'notice', target: nodePool, notice: message };
 }
 
 async function announce(

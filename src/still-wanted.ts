@@ -104,6 +104,7 @@ function assertNotRecovered(incident: Incident, health: NodeHealth[]): void {
       : `is Ready since ${toTime(node.readyChangedAt)}`;
   throw new Ignored(
     `recovered: node ${node.name} ${how}, after the incident began at ${toTime(incident.startedAt)}`,
+    { isOver: true },
   );
 }
 
@@ -121,6 +122,7 @@ async function assertAttemptOlder(action: Action, incident: Incident, kubernetes
   throw new Ignored(
     `recovered: JobSet ${namespace}/${jobSetName} has restarted (attempt ${attempt}) after the incident began at ` +
       toTime(incident.startedAt),
+    { isOver: true },
   );
 }
 

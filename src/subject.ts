@@ -29,8 +29,11 @@ export async function nameNode(kubernetes: Core, action: Action): Promise<Action
   if (subject?.kind !== 'instance') return action;
   const found = await findNodeOfInstance(kubernetes, subject, incident?.displayName ?? '');
   if (!found) throw noInstance(subject, action.cluster.fullName);
-  if (found.isReplaced)
-    throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`);
+  if (found.isReplaced) {
+    throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`, {
+      isOver: true,
+    });
+  }
   return { ...action, nodeName: found.nodeName };
 }
 

@@ -93,6 +93,6 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
 /** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
 export function noNode({ nodeName, type, incident }: Action): FailoverError | Ignored {
   if (incident && effectsOf(type).repair)
-    return new Ignored(`recovered: node ${nodeName} and its machine are gone`);
+    return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
   return new FailoverError('target_not_found', `there is no node ${nodeName}`);
 }

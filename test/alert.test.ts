@@ -227,7 +227,7 @@ describe('toAlert', () => {
 
     it('fits texts that a workload wrote into one line of a log: control characters, too long, none', () => {
       const payload = createNotification({ startedAt: now, resource: { node_name: 'gke-tpu-1' } });
-      const texts = { policy_name: 'a\npolicy\u0000\u2028x', summary: `${'😀'.repeat(600)}` };
+      const texts = { policy_name: 'a\npolicy\u0000\u2028x', summary: '😀'.repeat(600) };
       const { action } = read({ ...payload, incident: { ...payload.incident, ...texts } });
       expect(action.requestor).to.equal('a policy x');
       expect(action.reason).to.have.length(1024);
