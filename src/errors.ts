@@ -71,6 +71,8 @@ export class UpstreamError extends FailoverError {
   readonly isRetryable: boolean;
   /** How long the server asked to wait. */
   readonly retryAfterSeconds: number | undefined;
+  /** The call, or an earlier attempt at it, may have been carried out although no answer said so. */
+  mayHaveWorked: boolean;
 
   constructor(details: {
     api: UpstreamApi;
@@ -101,6 +103,8 @@ export class UpstreamError extends FailoverError {
     this.upstreamKind = details.kind;
     this.isRetryable = details.isRetryable ?? isRetryableStatus(details.status);
     this.retryAfterSeconds = details.retryAfterSeconds;
+    const { status } = details;
+    this.mayHaveWorked = status === undefined || status < 300 || status >= 500;
   }
 }
 
@@ -115,6 +119,11 @@ export function isUpstreamStatus(error: unknown, ...statuses: number[]): error i
     error.upstreamStatus !== undefined &&
     statuses.includes(error.upstreamStatus)
   );
+}
+
+/** Says whether a call was refused so that it is certain that nothing came of it, nor of an earlier attempt at it. */
+export function isDefiniteRefusal(error: unknown, ...otherStatuses: number[]): error is UpstreamError {
+  return isUpstreamStatus(error, 400, 401, 403, 429, ...otherStatuses) && !error.mayHaveWorked;
 }
 
 /** Turns anything thrown into an error that may be answered: what we did not choose becomes `internal` and says nothing. */

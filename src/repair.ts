@@ -4,7 +4,7 @@ import type { ClusterName } from './config.ts';
 import type { DeleteInstance, DeletionOutcome } from './compute.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import { describeNames } from './cordon.ts';
-import { FailoverError, isUpstreamStatus } from './errors.ts';
+import { FailoverError, isDefiniteRefusal, isUpstreamStatus } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import type { PoolLock } from './lock.ts';
 import { isMultiHost } from './preflight.ts';
@@ -187,7 +187,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
     const deletion = await deletePlanned(plan, tools);
     return { ...describeRepair(plan), ...deletion };
   } catch (error) {
-    if (isUpstreamStatus(error, 400, 401, 403, 429)) {
+    if (isDefiniteRefusal(error)) {
       await lock.update((annotations) => withoutMark(annotations, 'repair', before)).catch(() => undefined);
     }
     throw error;
@@ -227,7 +227,8 @@ async function deletePlanned(plan: RepairPlan, tools: RepairTools): Promise<Dele
     );
   } catch (error) {
     // An IAM condition on names may refuse an id. That is final and hit nothing, so the name may be tried.
-    if (!isUpstreamStatus(error, 403) || error.isRetryable || !tools.isDecider) throw error;
+    const isDenied = isUpstreamStatus(error, 403) && isDefiniteRefusal(error) && !error.isRetryable;
+    if (!isDenied || !tools.isDecider) throw error;
     await assertSameMachine(plan, tools);
     return deleteByName();
   }

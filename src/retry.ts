@@ -39,6 +39,7 @@ export async function callWithRetries<T>(
   call: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   const { clock, deadline, gate, shouldRetry = (error) => error.isRetryable } = limits;
+  let mayHaveWorked = false;
   for (let attempt = 1; ; attempt++) {
     deadline.assertTimeLeft();
     const allowedMs = gate ? await gate() : callTimeoutMs;
@@ -49,7 +50,10 @@ export async function callWithRetries<T>(
         signal: deadline.signal,
       });
     } catch (error) {
-      if (!(error instanceof UpstreamError) || !shouldRetry(error)) throw error;
+      if (!(error instanceof UpstreamError)) throw error;
+      mayHaveWorked ||= error.mayHaveWorked;
+      error.mayHaveWorked = mayHaveWorked;
+      if (!shouldRetry(error)) throw error;
       const isThrottled = error.upstreamStatus === 429 || error.retryAfterSeconds !== undefined;
       if (attempt >= (isThrottled ? maxThrottledAttempts : maxAttempts)) throw error;
       const waitMs = toWaitMs(attempt, error.retryAfterSeconds);
