@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Config } from './config.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import type { Effect } from './cooldown.ts';
-import { FailoverError, isUpstreamStatus } from './errors.ts';
+import { freeDeadNodes } from './dead-nodes.ts';
+import { FailoverError, isDefiniteRefusal, isUpstreamStatus } from './errors.ts';
 import { attemptOf, findJobSet, readJobs, readJobSet, readPods } from './jobset.ts';
 import type { ChildJob, FailurePolicyRule, JobPod, JobSet } from './jobset.ts';
 import { withHeaders } from './kubernetes.ts';
@@ -20,7 +21,7 @@ import type { LeaseState } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
 import type { Step } from './step.ts';
-import { isDead, listPool, readNodeHealth } from './nodes.ts';
+import { listPool } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
 
 /** How a restart is brought about. */
@@ -115,7 +116,15 @@ export interface RestartTools {
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<Step> {
   const outcome = plan.outcome === 'restart' ? await failJob(plan, tools) : plan.outcome;
-  const freed = outcome === 'not_on_pool' ? undefined : await freeDeadNodes(plan, tools);
+  if (outcome === 'not_on_pool') return { ...describeRestart(plan), outcome };
+  const { kubernetes, config, beforeDeletion } = tools;
+  // Where no Job was chosen, only what is left of older attempts is ending: the current one is healthy elsewhere.
+  const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
+  const { cordonConcurrency: concurrency } = config;
+  const freed = await freeDeadNodes(
+    { ...plan.jobSet, lastAttempt },
+    { kubernetes, concurrency, beforeDeletion },
+  );
   return { ...describeRestart(plan), outcome, ...freed };
 }
 
@@ -331,11 +340,11 @@ async function failJob(
       continue;
     }
     try {
-      await endJob(kubernetes, plan);
+      await endJob(kubernetes, plan, jobSet);
       return 'restarted';
     } catch (error) {
-      // A definite refusal: nothing was deleted, so nothing may keep the next try out.
-      if (isUpstreamStatus(error, 400, 401, 403, 429)) await takeBack(marked).catch(() => undefined);
+      // Nothing was deleted, so nothing may keep the next try out.
+      if (isDefiniteRefusal(error, 409, 422)) await takeBack(marked).catch(() => undefined);
       throw error;
     }
   }
@@ -381,7 +390,8 @@ async function restoreRestartMark(
 }
 
 /** Deletes the leader, or lets the Job's deadline end it. Gone or replaced meanwhile means that it has ended already. */
-async function endJob({ core, batch }: Kubernetes, plan: RestartPlan): Promise<void> {
+async function endJob(kubernetes: Kubernetes, plan: RestartPlan, jobSet: JobSet): Promise<void> {
+  const { core, batch } = kubernetes;
   const { namespace } = plan.jobSet;
   try {
     if (plan.way === 'leader_pod' && plan.leader) {
@@ -399,50 +409,9 @@ async function endJob({ core, batch }: Kubernetes, plan: RestartPlan): Promise<v
       );
     }
   } catch (error) {
-    if (isUpstreamStatus(error, 404, 409, 422)) return;
-    throw error;
-  }
-}
-
-/**
- * Deletes the attempt's live pods on nodes that are gone or have been not Ready for 60 s: a dead kubelet never says that
- * they have ended, and the restart waits for every one.
- */
-async function freeDeadNodes(
-  plan: RestartPlan,
-  { kubernetes, beforeDeletion }: RestartTools,
-): Promise<Record<string, unknown>> {
-  const { namespace, name } = plan.jobSet;
-  const pods = await readPods(kubernetes, namespace, name);
-  // The node controller makes a dead node's pods not Ready, so a ready pod that is not leaving has a living node.
-  const suspects = pods.filter(
-    (pod) => pod.isLive && pod.attempt <= plan.attempt && (pod.isTerminating || !pod.isReady),
-  );
-  const nodes = new Map<string, 'dead' | 'sick' | 'alive'>();
-  for (const nodeName of new Set(suspects.flatMap((pod) => pod.nodeName ?? []))) {
-    const node = await readNodeHealth(kubernetes, nodeName);
-    const isNodeDead = !node || isDead(node, kubernetes.serverNow());
-    nodes.set(nodeName, isNodeDead ? 'dead' : node.isReady ? 'alive' : 'sick');
-  }
-  const stateOf = (pod: JobPod) => (pod.nodeName === undefined ? 'alive' : nodes.get(pod.nodeName));
-  const dead = suspects.filter((pod) => stateOf(pod) === 'dead');
-  if (dead.length > 0) await beforeDeletion();
-  for (const pod of dead) await deletePod(kubernetes, namespace, pod);
-  const waiting = suspects.filter((pod) => stateOf(pod) === 'sick').map((pod) => pod.name);
-  return {
-    ...(dead.length > 0 ? { deleted_on_dead_nodes: dead.map((pod) => pod.name).sort() } : {}),
-    ...(waiting.length > 0 ? { may_hold_up_the_restart: waiting.sort() } : {}),
-  };
-}
-
-async function deletePod({ core }: Kubernetes, namespace: string, { name, uid }: JobPod): Promise<void> {
-  try {
-    await core.deleteNamespacedPod({
-      namespace,
-      name,
-      body: { gracePeriodSeconds: 0, preconditions: { uid } },
-    });
-  } catch (error) {
-    if (!isUpstreamStatus(error, 404, 409)) throw error;
+    if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
+    // A Job has other ways to refuse a patch than by another uid.
+    const jobs = plan.way === 'job_deadline' ? await readJobs(kubernetes, jobSet) : [];
+    if (jobs.some(({ uid, isFailing }) => uid === plan.job?.uid && !isFailing)) throw error;
   }
 }
