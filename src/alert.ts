@@ -1,4 +1,4 @@
-import { nearestName, parseActionOfAlert, resolveCluster } from './action.ts';
+import { parseActionOfAlert, resolveCluster } from './action.ts';
 import type { Action } from './action.ts';
 import type { ClusterName, Config } from './config.ts';
 import { FailoverError } from './errors.ts';
@@ -6,6 +6,9 @@ import { Ignored } from './ignored.ts';
 import type { Incident, Subject } from './incident.ts';
 import { parseIncident } from './notification.ts';
 import type { NotifiedIncident, Notification } from './notification.ts';
+import { parsePolicyLabels } from './policy-labels.ts';
+import type { PolicyLabels } from './policy-labels.ts';
+import { quote, toProse } from './prose.ts';
 import { regionOf } from './repair.ts';
 
 /** What an alert asks for. */
@@ -68,57 +71,6 @@ export function toAlert(notification: Notification, config: Config, now: number)
       },
     },
     clusters: place.clusters,
-  };
-}
-
-/** What the labels of an alert policy ask for. */
-interface PolicyLabels {
-  action: string | undefined;
-  jobSetName: string | undefined;
-  namespace: string | undefined;
-  clusterName: string | undefined;
-  isDryRun: boolean;
-  expectsNodeCounts: boolean;
-  onClose: 'uncordon_nodepool' | undefined;
-}
-
-const prefix = 'failover_';
-const policyLabels = [
-  'action',
-  'jobset',
-  'namespace',
-  'cluster',
-  'dry_run',
-  'expected_node_counts',
-  'on_close',
-];
-
-/** @throws {FailoverError} `invalid_action`: a misspelt `failover_dry_run` must not run live */
-function parsePolicyLabels(labels: Record<string, string>): PolicyLabels {
-  const known = policyLabels.map((name) => prefix + name);
-  for (const name of Object.keys(labels)) {
-    if (!name.startsWith(prefix) || known.includes(name)) continue;
-    const nearest = nearestName(name, known);
-    const hint = nearest ? `did you mean ${quote(nearest)}?` : `known are ${known.join(', ')}`;
-    throw invalid(`unknown label ${quote(name)} of the alert policy, ${hint}`);
-  }
-  const text = (name: string) => (Object.hasOwn(labels, prefix + name) && labels[prefix + name]) || undefined;
-  const truth = (name: string) => {
-    const value = Object.hasOwn(labels, prefix + name) ? labels[prefix + name] : 'false';
-    if (value === 'true' || value === 'false') return value === 'true';
-    throw invalid(`label ${prefix}${name} of the alert policy must be true or false`);
-  };
-  const onClose = text('on_close');
-  if (onClose !== undefined && onClose !== 'uncordon_nodepool')
-    throw invalid(`label ${prefix}on_close of the alert policy can only be uncordon_nodepool`);
-  return {
-    action: text('action'),
-    jobSetName: text('jobset'),
-    namespace: text('namespace'),
-    clusterName: text('cluster'),
-    isDryRun: truth('dry_run'),
-    expectsNodeCounts: truth('expected_node_counts'),
-    onClose,
   };
 }
 
@@ -307,16 +259,4 @@ function agree(
 
 function invalid(message: string): FailoverError {
   return new FailoverError('invalid_action', message);
-}
-
-/** Shows a text of the alert as what it is. */
-function quote(text: string): string {
-  return JSON.stringify(toProse(text, 128));
-}
-
-/** Fits a text of the alert into one line of a log or an Event. */
-function toProse(text: string, max: number): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what it takes out
-  const plain = text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
-  return plain.length > max ? `${plain.slice(0, max - 1)}…`.toWellFormed() : plain.toWellFormed();
 }
