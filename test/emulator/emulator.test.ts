@@ -103,7 +103,7 @@ describe('Emulator', () => {
       fieldSelector: 'spec.unschedulable!=true',
     });
     const left = cluster.handle(toRequest(emulator, 'GET', `${NODES}?${query.toString()}`));
-    expect(JSON.parse(left.body)).to.have.property('items').that.is.empty;
+    expect(JSON.parse(left.body)).to.have.property('items').that.deep.equals([]);
     const leader = cluster.pods().find((pod) => indexOf(pod) === 0);
     cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
       gracePeriodSeconds: 0,

@@ -1,17 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { constants, createSecureServer } from 'node:http2';
-import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCertificateAuthority } from '../control-plane/certificates.ts';
 import type { CertificateAuthority } from '../control-plane/certificates.ts';
 import type { EmulatedCluster } from './cluster.ts';
 import type { Emulator } from './emulator.ts';
-import { ConnectionLost, NeverAnswered, toTextResponse } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { listen } from './listener.ts';
+import type { Listener } from './listener.ts';
 
 export interface ServerOptions {
   /** How long each answer takes. */
@@ -47,12 +43,15 @@ export async function serveEmulator(
   const served = new Map<EmulatedCluster, { ip: Listener; dns: Listener }>();
   for (const cluster of emulator.clusters.values()) {
     const authority = authorityOf(cluster.name);
-    const ip = await listenSecurely(authority, (request) => cluster.handle(request), options.delayMs);
-    const dns = await listenSecurely(
-      authorityOf('public'),
-      (request) => cluster.handleDns(request),
-      options.delayMs,
-    );
+    const delay = options.delayMs === undefined ? {} : { delayMs: options.delayMs };
+    const ip = await listen((request) => cluster.handle(request), {
+      tls: certificateOf(authority),
+      ...delay,
+    });
+    const dns = await listen((request) => cluster.handleDns(request), {
+      tls: certificateOf(authorityOf('public')),
+      ...delay,
+    });
     listeners.push(ip, dns);
     served.set(cluster, { ip, dns });
     Object.assign(cluster.endpoints, {
@@ -61,7 +60,7 @@ export async function serveEmulator(
       ca: authority.certificate,
     });
   }
-  const google = await listenPlainly((request) => routeGoogle(emulator, request), options);
+  const google = await listen((request) => routeGoogle(emulator, request), options);
   listeners.push(google);
   const publicCaPath = join(directory, 'public-ca.pem');
   await writeFile(publicCaPath, authorityOf('public').certificate);
@@ -82,13 +81,6 @@ export async function serveEmulator(
       await rm(directory, { recursive: true, force: true });
     },
   };
-}
-
-interface Listener {
-  port: number;
-  /** Connections opened so far. */
-  connections(): number;
-  close(): Promise<void>;
 }
 
 const authorities = new Map<string, CertificateAuthority>();
@@ -112,129 +104,6 @@ function certificateOf(authority: CertificateAuthority): { certificate: string; 
     certificates.set(authority, issued);
   }
   return issued;
-}
-
-type Handle = (request: HttpRequest) => HttpResponse;
-
-async function listenSecurely(
-  authority: CertificateAuthority,
-  handle: Handle,
-  delayMs: number | undefined,
-): Promise<Listener> {
-  const { certificate, key } = certificateOf(authority);
-  const server = createSecureServer({
-    cert: certificate,
-    key,
-    allowHTTP1: true,
-    settings: { maxConcurrentStreams: 250 },
-  });
-  server.on('request', (request, response) => void serve(handle, request, response, delayMs));
-  // A client that goes away mid-request is no failure of the emulator's.
-  server.on('sessionError', () => {});
-  return listen(server, 'secureConnection', 0);
-}
-
-async function listenPlainly(handle: Handle, options: ServerOptions): Promise<Listener> {
-  const server = createServer((request, response) => void serve(handle, request, response, options.delayMs));
-  return listen(server, 'connection', options.port ?? 0);
-}
-
-async function listen(
-  server: Server | Http2SecureServer,
-  connectionEvent: 'connection' | 'secureConnection',
-  port: number,
-): Promise<Listener> {
-  let count = 0;
-  const sockets = new Set<Socket>();
-  server.on(connectionEvent, () => {
-    count += 1;
-  });
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    connections: () => count,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        // Idle clients would hold it open.
-        for (const socket of sockets) socket.destroy();
-      }),
-  };
-}
-
-type AnyRequest = IncomingMessage | Http2ServerRequest;
-type AnyResponse = ServerResponse | Http2ServerResponse;
-
-async function serve(
-  handle: Handle,
-  incoming: AnyRequest,
-  outgoing: AnyResponse,
-  delayMs = 0,
-): Promise<void> {
-  let body = '';
-  try {
-    incoming.setEncoding('utf8');
-    for await (const chunk of incoming) body += String(chunk);
-  } catch {
-    return; // The client gave up while it was sending.
-  }
-  const response = answer(handle, incoming, body);
-  if (!response) return;
-  const delay = (response.delayMs ?? 0) + delayMs;
-  if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay).unref());
-  send(incoming, outgoing, response);
-}
-
-function answer(handle: Handle, incoming: AnyRequest, body: string): HttpResponse | undefined {
-  const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(incoming.headers))
-    if (value !== undefined && !name.startsWith(':'))
-      headers[name] = Array.isArray(value) ? value.join(', ') : value;
-  try {
-    return handle({ method: incoming.method ?? 'GET', path: incoming.url ?? '/', headers, body });
-  } catch (error) {
-    if (error instanceof NeverAnswered) return undefined;
-    if (error instanceof ConnectionLost) {
-      breakConnection(incoming, error);
-      return undefined;
-    }
-    console.error(error);
-    return toTextResponse(500, 'the emulator failed; its output says why\n');
-  }
-}
-
-function send(incoming: AnyRequest, outgoing: AnyResponse, response: HttpResponse): void {
-  if (outgoing.destroyed || outgoing.writableEnded) return;
-  const writable = outgoing as ServerResponse;
-  const length = response.stream ? {} : { 'content-length': String(Buffer.byteLength(response.body)) };
-  writable.writeHead(response.status, { ...response.headers, ...length });
-  if (!response.stream) {
-    writable.end(incoming.method === 'HEAD' ? '' : response.body);
-    return;
-  }
-  writable.flushHeaders?.();
-  const stop = response.stream(
-    (chunk) => void writable.write(chunk),
-    () => void writable.end(),
-  );
-  writable.on('close', stop);
-}
-
-/** As a broken network looks: an RST, or over HTTP/2 a reset of the stream alone; a refusal takes the connection. */
-function breakConnection(incoming: AnyRequest, { refused }: ConnectionLost): void {
-  if (!('stream' in incoming)) {
-    incoming.socket.resetAndDestroy();
-    return;
-  }
-  if (refused) incoming.stream.session?.destroy();
-  else incoming.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
 }
 
 function routeGoogle(emulator: Emulator, request: HttpRequest): HttpResponse {

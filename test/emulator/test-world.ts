@@ -7,8 +7,8 @@ export interface TestWorld {
   emulator: Emulator;
   cluster: EmulatedCluster;
   /** Lets time pass, and everything happen that is due by then. */
-  advance(seconds: number): void;
-  now(): number;
+  advance: (seconds: number) => void;
+  now: () => number;
 }
 
 export const CLUSTER = 'projects/p/locations/us-central1/clusters/c';
@@ -34,7 +34,7 @@ export function toRequest(
   emulator: Emulator,
   method: string,
   path: string,
-  body: unknown = undefined,
+  body?: unknown,
   headers: Record<string, string> = {},
 ): HttpRequest {
   return {

@@ -1,0 +1,176 @@
+import { expect } from 'chai';
+import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { GoogleAuth } from 'google-auth-library';
+import { Agent, fetch } from 'undici';
+import type { EmulatedCluster } from './cluster.ts';
+import { Emulator } from './emulator.ts';
+import type { FaultEffect } from './faults.ts';
+import { createDemoWorld } from './scenario.ts';
+import { serveEmulator } from './server.ts';
+import type { EmulatorServer } from './server.ts';
+
+describe('serveEmulator', () => {
+  let emulator: Emulator;
+  let cluster: EmulatedCluster;
+  let server: EmulatorServer;
+  const agents: Agent[] = [];
+  let environment: NodeJS.ProcessEnv;
+
+  before(async () => {
+    emulator = new Emulator();
+    cluster = createDemoWorld(emulator);
+    cluster.spec.allowsExternalDns = true;
+    server = await serveEmulator(emulator);
+    environment = { ...process.env };
+    Object.assign(process.env, server.environment);
+  });
+  afterEach(async () => {
+    emulator.faults.clear();
+    await Promise.all(agents.splice(0).map((agent) => agent.destroy()));
+  });
+  after(async () => {
+    process.env = environment;
+    await server.close();
+  });
+
+  const createAgent = (ca: string, allowH2: boolean): Agent => {
+    const agent = new Agent({ allowH2, connections: 1, connect: { ca }, headersTimeout: 200 });
+    agents.push(agent);
+    return agent;
+  };
+  const getNodes = async (agent: Agent, host = cluster.endpoints.ip): Promise<number> => {
+    const headers = { authorization: `Bearer ${emulator.tokens.tokenFor('a@example.com')}` };
+    const response = await fetch(`https://${host}/api/v1/nodes?limit=1`, { headers, dispatcher: agent });
+    await response.text();
+    return response.status;
+  };
+
+  for (const allowH2 of [true, false])
+    it(`serves each cluster with its own CA over HTTP/${allowH2 ? 2 : 1.1}, on one connection if the client keeps it`, async () => {
+      const before = server.connections(cluster).ip;
+      const agent = createAgent(cluster.endpoints.ca, allowH2);
+      for (let count = 0; count < 5; count++) expect(await getNodes(agent)).to.equal(200);
+      expect(server.connections(cluster).ip - before).to.equal(1);
+    });
+
+  it('serves the DNS endpoint with a certificate of another CA, which everybody trusts', async () => {
+    const publicCa = await readFile(server.publicCaPath, 'utf8');
+    const before = server.connections(cluster).dns;
+    expect(await getNodes(createAgent(publicCa, true), cluster.endpoints.dns)).to.equal(200);
+    expect(server.connections(cluster).dns - before).to.equal(1);
+    const wrong = createAgent(cluster.endpoints.ca, true);
+    expect(await codeOf(getNodes(wrong, cluster.endpoints.dns))).to.match(/CERT|SIGNATURE|ISSUER/);
+    expect(await codeOf(getNodes(createAgent(publicCa, true)))).to.match(/CERT|SIGNATURE|ISSUER/);
+  });
+
+  it('refuses at the DNS endpoint what its front end would', async () => {
+    const publicCa = await readFile(server.publicCaPath, 'utf8');
+    const agent = createAgent(publicCa, true);
+    cluster.spec.deniesConnect = true;
+    expect(await getNodes(agent, cluster.endpoints.dns)).to.equal(403);
+    cluster.spec.deniesConnect = false;
+    cluster.spec.allowsExternalDns = false;
+    expect(await getNodes(agent, cluster.endpoints.dns)).to.equal(403);
+    cluster.spec.allowsExternalDns = true;
+    expect(await getNodes(agent, cluster.endpoints.dns)).to.equal(200);
+  });
+
+  const broken: { effect: Extract<FaultEffect, string>; code: RegExp }[] = [
+    { effect: 'reset_before', code: /^(ECONNRESET|UND_ERR_SOCKET|ERR_HTTP2_STREAM_ERROR)$/ },
+    { effect: 'reset_after', code: /^(ECONNRESET|UND_ERR_SOCKET|ERR_HTTP2_STREAM_ERROR)$/ },
+    { effect: 'refuse', code: /^(ECONNRESET|UND_ERR_SOCKET|ERR_HTTP2_STREAM_ERROR)$/ },
+    { effect: 'hang', code: /UND_ERR_HEADERS_TIMEOUT/ },
+  ];
+  for (const { effect, code } of broken)
+    for (const allowH2 of [true, false])
+      it(`breaks a connection: ${effect} over HTTP/${allowH2 ? 2 : 1.1}, and serves the next`, async () => {
+        const agent = createAgent(cluster.endpoints.ca, allowH2);
+        expect(await getNodes(agent)).to.equal(200);
+        emulator.faults.add({ api: 'kubernetes', effect });
+        expect(await codeOf(getNodes(agent))).to.match(code);
+        expect(emulator.faults.pending).to.deep.equal([]);
+        expect(await getNodes(agent)).to.equal(200);
+      });
+
+  it('answers a client that gives up with nothing, and stays alive', async () => {
+    emulator.faults.add({ api: 'kubernetes', effect: 'none', delayMs: 30 });
+    const headers = { authorization: `Bearer ${emulator.tokens.tokenFor('a@example.com')}` };
+    const dispatcher = createAgent(cluster.endpoints.ca, true);
+    const abort = new AbortController();
+    const request = fetch(`https://${cluster.endpoints.ip}/api/v1/nodes`, {
+      headers,
+      dispatcher,
+      signal: abort.signal,
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    abort.abort();
+    expect(await nameOf(request)).to.equal('AbortError');
+    expect(await getNodes(dispatcher)).to.equal(200);
+  });
+
+  it('gives its address and tokens to the client of Google', async () => {
+    const auth = new GoogleAuth({
+      scopes: [
+        'https://www.googleapis.com/auth/cloud-platform',
+        'https://www.googleapis.com/auth/userinfo.email',
+      ],
+    });
+    expect(await auth.getProjectId()).to.equal('demo-project');
+    const root = server.environment['CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER'] ?? '';
+    const { data } = await auth.request<{ endpoint: string }>({
+      url: `${root}v1/${cluster.name}?fields=endpoint`,
+    });
+    expect(data).to.deep.equal({ endpoint: cluster.endpoints.ip });
+    const token = emulator.requests.findLast(({ api }) => api === 'metadata');
+    expect(token?.query['scopes']).to.contain('userinfo.email');
+  });
+
+  it('makes steps by itself where it is told to, and leaves nothing behind', async () => {
+    const other = new Emulator();
+    const world = createDemoWorld(other);
+    const running = await serveEmulator(other, { reconcileEveryMs: 5 });
+    const [node] = world.nodes('slice-a');
+    const { name = '', resourceVersion = '' } = node?.metadata ?? {};
+    const query = new URLSearchParams({
+      watch: 'true',
+      resourceVersion,
+      fieldSelector: `metadata.name=${name}`,
+    });
+    const headers = { authorization: `Bearer ${other.tokens.tokenFor('a@example.com')}` };
+    const dispatcher = createAgent(world.endpoints.ca, true);
+    const url = `https://${world.endpoints.ip}/api/v1/nodes?${query.toString()}`;
+    const watch = await fetch(url, { headers, dispatcher });
+    world.cordonAs('kubectl', name, true);
+    let seen = '';
+    for await (const chunk of watch.body ?? []) {
+      seen += Buffer.from(chunk as Uint8Array).toString();
+      // The controllers' answer to the cordon.
+      if (seen.includes('node.kubernetes.io/unschedulable')) break;
+    }
+    expect(seen.trim().split('\n')).to.have.length(2);
+    const kubeconfig = await running.kubeconfig(world);
+    expect(existsSync(kubeconfig)).to.equal(true);
+    await running.close();
+    expect(existsSync(kubeconfig)).to.equal(false);
+    expect(await codeOf(getNodes(createAgent(world.endpoints.ca, true), world.endpoints.ip))).to.equal(
+      'ECONNREFUSED',
+    );
+  });
+});
+
+async function codeOf(request: Promise<unknown>): Promise<string> {
+  const error = await request.then(
+    (value) => new Error(`answered ${String(value)}`),
+    (reason: unknown) => reason as Error,
+  );
+  const { cause } = error as { cause?: { code?: string; message?: string } };
+  return cause?.code ?? cause?.message ?? error.message;
+}
+
+async function nameOf(request: Promise<unknown>): Promise<string | undefined> {
+  return request.then(
+    () => undefined,
+    (reason: Error) => reason.name,
+  );
+}
