@@ -24,8 +24,8 @@ const callTimeoutMs = 10_000;
 const maxAttempts = 5;
 /** A server that throttles is alive and says when to come back, so it is given more patience. */
 const maxThrottledAttempts = 40;
-/** No wait outlasts what the lock has left after its gate (40 s) less what a call needs. */
-const maxWaitMs = 30_000;
+/** No wait outlasts what the lock has left after its gate (40 s), less what the call took, less what the next gate wants. */
+const maxWaitMs = 15_000;
 const baseWaitMs = 200;
 
 /**
@@ -42,7 +42,7 @@ export async function callWithRetries<T>(
   let mayHaveWorked = false;
   for (let attempt = 1; ; attempt++) {
     deadline.assertTimeLeft();
-    const allowedMs = gate ? await gate() : callTimeoutMs;
+    const allowedMs = gate ? await passGate(gate, mayHaveWorked) : callTimeoutMs;
     deadline.assertTimeLeft();
     try {
       return await call({
@@ -62,6 +62,16 @@ export async function callWithRetries<T>(
         throw error;
       });
     }
+  }
+}
+
+/** A gate that fails says nothing about what became of the attempts before it. */
+async function passGate(gate: Gate, mayHaveWorked: boolean): Promise<number> {
+  try {
+    return await gate();
+  } catch (error) {
+    if (error instanceof UpstreamError) error.mayHaveWorked ||= mayHaveWorked;
+    throw error;
   }
 }
 

@@ -1,11 +1,13 @@
 import { expect } from 'chai';
-import { FailoverError } from '../src/errors.ts';
+import { cordonPool } from '../src/cordon.ts';
+import { FailoverError, isDefiniteRefusal } from '../src/errors.ts';
 import { failoverNamespace } from '../src/lease.ts';
 import { acquirePoolLock, PoolLock, readPoolMarks } from '../src/lock.ts';
 import type { LockBusy } from '../src/lock.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { ConnectOptions, InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { countCordoned } from './fixtures/train-world.ts';
 
 function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });
@@ -302,6 +304,35 @@ describe('PoolLock.gate', () => {
     await acquire(world, { id: 'a', attempt: '1' });
     world.clock.advance(30_000);
     await refusalOf(lock.gate());
+  });
+
+  it('outlasts a throttled write that waits as long as it may', async () => {
+    const world = createInMemoryWorld({ slices: ['slice-a'], jobSet: null });
+    const lock = await acquire(world);
+    world.clock.advance(20_000);
+    world.emulator.faults.add({
+      method: 'PATCH',
+      effect: { status: 429, headers: { 'retry-after': '60' } },
+      delayMs: 9_999,
+    });
+    const kubernetes = world.kubernetes.throughGate(lock.gate);
+    await cordonPool(kubernetes, { nodePool: 'slice-a' }, { actionId: 'a', concurrency: 1 });
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+  });
+
+  it('says of a write that it may have worked when only the gate of its repetition failed', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.emulator.faults.add({ method: 'DELETE', path: /\/pods\//, effect: 'reset_after' });
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: { status: 403 } });
+    const onRequest = ({ method }: { method: string }) => method === 'DELETE' && world.clock.advance(25_000);
+    const { core } = world
+      .connect({ onRequest: (request) => void onRequest(request) })
+      .throughGate(lock.gate);
+    const work = core.deleteNamespacedPod({ namespace: 'default', name: 'x' });
+    const refusal = await refusalOf(work);
+    expect(refusal).to.include({ upstreamStatus: 403, mayHaveWorked: true });
+    expect(isDefiniteRefusal(refusal)).to.equal(false);
   });
 
   it('stops a write when it cannot renew, and lets the next one try again', async () => {

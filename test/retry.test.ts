@@ -71,13 +71,13 @@ describe('callWithRetries', () => {
     expect(waits[0]).to.be.within(7000, 7200);
   });
 
-  it('waits 30 s at most, for the lock would expire', async () => {
+  it('waits 15 s at most, for the lock would expire', async () => {
     const { limits, waits } = setUp();
     let calls = 0;
     await callWithRetries(limits, async () => {
       if (++calls === 1) throw toError({ status: 429, retryAfterSeconds: 3600 });
     });
-    expect(waits).to.deep.equal([30_000]);
+    expect(waits).to.deep.equal([15_000]);
   });
 
   it('has more patience with a server that throttles, but not without end', async () => {
