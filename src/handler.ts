@@ -12,7 +12,7 @@ import { FailoverError, toFailoverError } from './errors.ts';
 import { failover } from './failover.ts';
 import type { Outcome } from './failover.ts';
 import { Ignored } from './ignored.ts';
-import { describeError, toTraceFields } from './log.ts';
+import { describeError, describeStack, toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
 import { isPushEnvelope, unpackNotification } from './notification.ts';
 import type { Services } from './services.ts';
@@ -39,20 +39,21 @@ const shutDownMs = 7_000;
 /** Creates the handler of one function: each request gets one JSON answer, and each error is answered in one place. */
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
-  let isShuttingDown = false;
+  const { clock, config } = options.services;
+  let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
-      const { clock, config } = options.services;
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
-      if (isShuttingDown) deadline.shorten(shutDownMs);
+      if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
       const answering = answer(request, response, deadline, options);
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
     async shutDown() {
-      isShuttingDown = true;
+      shutDownBy = clock.now() + shutDownMs;
       for (const deadline of running.values()) deadline.shorten(shutDownMs);
-      await Promise.allSettled(running.keys());
+      // More may come while these are being answered.
+      while (running.size > 0) await Promise.allSettled(running.keys());
     },
   };
 }
@@ -78,7 +79,9 @@ async function answer(
   deadline: Deadline,
   options: HandlerOptions,
 ): Promise<void> {
-  const caller = readCaller(request.get('authorization'));
+  // Where both are sent, IAM looks at the first one only, and lets anything through in the other.
+  const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
+  const caller = readCaller(checked);
   const trace = toTraceFields((name) => request.get(name), options.projectId);
   const exchange: Exchange = {
     id: '',
@@ -190,10 +193,7 @@ function sendError(response: Response, answered: FailoverError, thrown: unknown,
   if (isChallenge) {
     log.info(outcome, message, fields);
   } else if (code === 'internal') {
-    log.error(outcome, 'internal error', {
-      ...fields,
-      stack: thrown instanceof Error ? thrown.stack : String(thrown),
-    });
+    log.error(outcome, 'internal error', { ...fields, stack: describeStack(thrown) });
   } else if (outcome === 'failed' || (isAlert && isFinal(answered))) {
     log.error(outcome, message, fields);
   } else {
