@@ -11,14 +11,15 @@ import {
 } from '@kubernetes/client-node';
 import type {
   Configuration,
+  CoreV1ApiListNodeRequest,
   CoreV1ApiPatchNodeRequest,
   RequestContext,
   V1Node,
+  V1NodeList,
 } from '@kubernetes/client-node';
-import { UpstreamError } from './errors.ts';
-import { callWithRetries, parseRetryAfter } from './retry.ts';
+import { assertJson, toNetworkError, toStatusError } from './kubernetes-error.ts';
+import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate } from './retry.ts';
-import { TimeoutError } from './transport.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
 /** The Kubernetes API of one cluster for one invocation. Its calls retry, and throw {@link UpstreamError}. */
@@ -100,8 +101,8 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 }
 
 /**
- * The generated API, but that patching a node goes past the generated code, which turns every answer into models: half of
- * what cordoning thousands of nodes takes.
+ * The generated API, but that patches and lists of nodes' metadata go past the generated code, which turns every answer
+ * into models: half of what cordoning thousands of nodes takes. They answer what the server sent: times are strings.
  */
 class DirectCoreV1Api extends CoreV1Api {
   readonly #nodes: string;
@@ -113,24 +114,44 @@ class DirectCoreV1Api extends CoreV1Api {
     this.#perform = perform;
   }
 
-  /** Answers the node as the server sent it: its times are strings. */
-  override async patchNode(
-    { name, body, ...parameters }: CoreV1ApiPatchNodeRequest,
-    options?: ReturnType<typeof withHeaders>,
-  ): Promise<V1Node> {
+  override async patchNode(param: CoreV1ApiPatchNodeRequest, options?: Options): Promise<V1Node> {
     const headers = options && headersOf.get(options);
-    if (!headers) return super.patchNode({ name, body, ...parameters }, options);
-    const query = Object.entries(parameters).map(
-      ([key, value]) => `${key}=${encodeURIComponent(String(value))}`,
-    );
+    if (!headers) return super.patchNode(param, options);
+    const { name, body, ...parameters } = param;
     const answer = await this.#perform({
       method: 'PATCH',
-      url: `${this.#nodes}/${encodeURIComponent(name)}?${query.join('&')}`,
+      url: `${this.#nodes}/${encodeURIComponent(name)}${toQuery(parameters)}`,
       headers,
       body: JSON.stringify(body),
     });
     return JSON.parse(answer.body) as V1Node;
   }
+
+  override async listNode(param: CoreV1ApiListNodeRequest = {}, options?: Options): Promise<V1NodeList> {
+    const headers = options && headersOf.get(options);
+    if (headers?.['Accept'] !== metadataListOnly) return super.listNode(param, options);
+    const { _continue: rest, ...parameters } = param;
+    const url = this.#nodes + toQuery({ ...parameters, continue: rest });
+    const { body } = await this.#perform({ method: 'GET', url, headers, body: undefined });
+    const { kind, metadata, items } = JSON.parse(body) as ListBody;
+    // Who owns which field is the larger part of it, and nobody asks.
+    for (const item of items ?? []) delete item.metadata?.managedFields;
+    return { kind, metadata: { _continue: metadata?.continue }, items: items ?? [] } as V1NodeList;
+  }
+}
+
+/** A list as it is sent; the generated client renames its `continue`. */
+interface ListBody {
+  kind?: string;
+  metadata?: { continue?: string };
+  items?: V1Node[] | null;
+}
+
+type Options = ReturnType<typeof withHeaders>;
+
+function toQuery(parameters: object): string {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
+  return `?${given.map(([key, value]) => `${key}=${encodeURIComponent(String(value))}`).join('&')}`;
 }
 
 /** Sends a call, retries it, and translates its failure: once, here. */
@@ -159,118 +180,6 @@ function performCall(
     assertJson(answer, call);
     return answer;
   });
-}
-
-function toNetworkError(error: unknown, call: string): UpstreamError {
-  const isCertificate = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_/.test(readErrorCode(error));
-  return new UpstreamError({
-    api: 'Kubernetes API',
-    call,
-    isTimeout: error instanceof TimeoutError,
-    isRetryable: !isCertificate,
-    advice: isCertificate ? 'its certificate is not the one that the Container API announced' : undefined,
-    cause: error,
-  });
-}
-
-function readErrorCode(error: unknown): string {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' ? code : '';
-}
-
-function toStatusError(answer: HttpResponse, method: string, call: string): UpstreamError {
-  const status = parseStatus(answer.body);
-  return new UpstreamError({
-    api: 'Kubernetes API',
-    call,
-    status: answer.status,
-    reason: status.reason,
-    kind: status.details?.kind,
-    retryAfterSeconds: parseRetryAfter(answer.headers['retry-after']),
-    advice: describeDenial(answer.status, method, call, status.details?.kind),
-    cause: { status: answer.status, reason: status.reason, message: status.message?.slice(0, 500) },
-  });
-}
-
-interface Status {
-  reason?: string;
-  message?: string;
-  details?: { kind?: string };
-}
-
-/** The front end of a DNS endpoint need not answer with a Kubernetes Status. */
-function parseStatus(body: string): Status {
-  try {
-    const parsed = JSON.parse(body) as Status | null;
-    return parsed && typeof parsed === 'object' ? parsed : {};
-  } catch {
-    return {};
-  }
-}
-
-function describeDenial(
-  status: number,
-  method: string,
-  call: string,
-  kind: string | undefined,
-): string | undefined {
-  if (status === 401) return "the cluster does not accept the function's token";
-  if (status === 404 && kind === 'namespaces') {
-    return 'its namespace is missing: deploy/rbac.sh … | kubectl apply -f -, then send the action again';
-  }
-  if (status !== 403) return undefined;
-  const { resource, name, namespace } = parseResourcePath(call.slice(method.length + 1));
-  const verb = {
-    GET: name ? 'get' : 'list',
-    POST: 'create',
-    PUT: 'update',
-    PATCH: 'patch',
-    DELETE: 'delete',
-  }[method];
-  const where = namespace ? ` in namespace ${namespace}` : '';
-  return (
-    `the function's service account may not ${verb} ${resource}${where}: ` +
-    'deploy/rbac.sh … | kubectl apply -f -, and grant container.clusters.connect (gcp-role.yaml)'
-  );
-}
-
-function parseResourcePath(path: string): {
-  resource: string;
-  name?: string | undefined;
-  namespace?: string | undefined;
-} {
-  const found =
-    /^\/(?:api|apis\/[^/]+)\/[^/]+(?:\/namespaces\/(?<namespace>[^/]+))?\/(?<resource>[^/]+)(?:\/(?<name>[^/]+))?/.exec(
-      path,
-    );
-  return {
-    resource: found?.groups?.resource ?? path,
-    name: found?.groups?.name,
-    namespace: found?.groups?.namespace,
-  };
-}
-
-/** A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a free lock. */
-function assertJson(answer: HttpResponse, call: string): void {
-  const text = answer.body.trim();
-  const isCut = !text.startsWith('{') || !text.endsWith('}');
-  // Parsing a long list twice would take too long; who reads it looks at its kind.
-  if (!isCut && (text.length >= 262_144 || hasKind(text))) return;
-  throw new UpstreamError({
-    api: 'Kubernetes API',
-    call,
-    status: answer.status,
-    reason: 'with a body that is no Kubernetes object',
-    isRetryable: true,
-  });
-}
-
-function hasKind(text: string): boolean {
-  try {
-    return typeof (JSON.parse(text) as { kind?: unknown }).kind === 'string';
-  } catch {
-    return false;
-  }
 }
 
 type ServerClock = ReturnType<typeof createServerClock>;
