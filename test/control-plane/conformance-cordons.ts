@@ -174,7 +174,9 @@ export function describeCordons(stage: () => Stage): void {
 
     it('conflict with another manager who applied the opposite, unless forced', async () => {
       const opposite = { metadata: identity(), spec: { unschedulable: false } };
-      expect((await apply(opposite, 'fieldManager=other')).status).to.equal(200);
+      const { status, body } = await apply(opposite, 'fieldManager=other');
+      expect(status).to.equal(200);
+      expect(body.spec).not.to.have.property('unschedulable');
       const conflict = await cordon(`fieldManager=${OURS}`);
       expectStatus(conflict, {
         status: 409,

@@ -42,7 +42,7 @@ export function describeRestarts(stage: () => Stage): void {
     afterEach(() => world.removeAll());
 
     for (const row of RESTART_ROWS)
-      it(`${row.title}: ${describeOutcome(row.expected)}`, async function () {
+      it(`${row.title}: ${describeOutcome(row.expected)}`, async () => {
         const run = await start(row);
         await row.trigger(run);
         await OUTCOMES[row.expected.outcome](run, row.expected);
@@ -157,13 +157,13 @@ export function describeRestarts(stage: () => Stage): void {
       expect(right.status).to.equal(200);
     });
 
-    it('cannot be forced by the condition Failed alone', async function () {
+    it('cannot be forced by the condition Failed alone', async () => {
       const run = await start();
       const answer = await patchJob(run, { status: { conditions: [jobCondition('Failed')] } }, '/status');
       expect(answer.status).to.equal(422);
     });
 
-    it('do not follow from the condition DisruptionTarget alone', async function () {
+    it('do not follow from the condition DisruptionTarget alone', async () => {
       const run = await start({ spec: disruption('FailJob') });
       await run.stage.client.request('PATCH', `${podPath(run.leader)}/status`, {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },
