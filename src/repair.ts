@@ -187,7 +187,9 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
     const deletion = await deletePlanned(plan, tools);
     return { ...describeRepair(plan), ...deletion };
   } catch (error) {
-    if (isDefiniteRefusal(error)) {
+    const isChanged = error instanceof FailoverError && error.code === 'target_changed';
+    // Nothing was deleted, so nothing may keep the next try out.
+    if (isChanged || isDefiniteRefusal(error)) {
       await lock.update((annotations) => withoutMark(annotations, 'repair', before)).catch(() => undefined);
     }
     throw error;
