@@ -7,19 +7,24 @@ import { root } from './run.ts';
 /** The function in a process of its own, started as the buildpack starts it. */
 export interface DeployedFunction {
   url: string;
-  /** What it has written on stdout so far, line by line. */
+  /** What it has written on stdout since it takes requests, line by line. */
   lines(): string[];
   stop(): Promise<void>;
 }
 
-/** Starts one of the two functions with these settings; resolves when it takes requests. */
+/**
+ * Starts one of the two functions with these settings; resolves when it takes requests.
+ *
+ * @param directory is where it was built, with its node_modules; the checkout unless given
+ */
 export async function startFunction(
   target: 'failover' | 'failoverWebhook',
   environment: Record<string, string>,
+  directory: string = root,
 ): Promise<DeployedFunction> {
   const port = await findFreePort();
   const child = spawn(process.execPath, ['node_modules/.bin/functions-framework'], {
-    cwd: root,
+    cwd: directory,
     env: {
       ...process.env,
       ...environment,
@@ -42,9 +47,14 @@ export async function startFunction(
     if (child.exitCode !== null) throw new Error(`${target} did not start: ${stdout}${stderr}`);
     await delay(50);
   }
+  const started = stdout.length;
   return {
     url,
-    lines: () => stdout.split('\n').filter((line) => line.startsWith('{')),
+    lines: () =>
+      stdout
+        .slice(started)
+        .split('\n')
+        .filter((line) => line.startsWith('{')),
     async stop() {
       child.kill();
       await exited;

@@ -15,21 +15,32 @@ export interface EmulatedGke {
   post: (path: string, body: object, headers?: Record<string, string>) => Promise<Response>;
 }
 
+export interface DeployOptions {
+  settings?: Record<string, string>;
+  target?: 'failover' | 'failoverWebhook';
+  /** Where it was built; the checkout unless given. */
+  directory?: string;
+}
+
 /** Starts them, has them used, and stops them however that ends. */
 export async function onEmulatedGke<T>(
   use: (gke: EmulatedGke) => Promise<T>,
-  settings: Record<string, string> = {},
+  { settings = {}, target = 'failover', directory }: DeployOptions = {},
 ): Promise<T> {
   const emulator = new Emulator();
   const cluster = createDemoWorld(emulator);
   const google = await serveEmulator(emulator, { reconcileEveryMs: 50 });
   try {
-    const deployed = await startFunction('failover', {
-      ...google.environment,
-      CLUSTERS: DEMO_CLUSTER,
-      NODE_EXTRA_CA_CERTS: google.publicCaPath,
-      ...settings,
-    });
+    const deployed = await startFunction(
+      target,
+      {
+        ...google.environment,
+        CLUSTERS: DEMO_CLUSTER,
+        NODE_EXTRA_CA_CERTS: google.publicCaPath,
+        ...settings,
+      },
+      directory,
+    );
     const post = (path: string, body: object, headers: Record<string, string> = {}) =>
       fetch(`${deployed.url}${path}`, {
         method: 'POST',
