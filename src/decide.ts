@@ -11,7 +11,7 @@ import type { ClusterSwitches } from './limits.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair.ts';
 import type { RepairPlan } from './repair.ts';
-import { planRestart } from './restart.ts';
+import { planRestart, toRestartRequest } from './restart.ts';
 import type { RestartPlan } from './restart.ts';
 import type { Step } from './step.ts';
 import { listPoolHealth } from './nodes.ts';
@@ -142,8 +142,7 @@ async function choose(
   if (action.expectedNodeCounts)
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   if (effects.restart) {
-    const { namespace, jobSetName = '', nodeName } = action;
-    plan.restart = await planRestart(kubernetes, { namespace, jobSetName, nodePool, nodeName }, config);
+    plan.restart = await planRestart(kubernetes, toRestartRequest(action, nodePool), config);
   }
   if (effects.repair) {
     const target = {

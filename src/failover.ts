@@ -22,7 +22,7 @@ import type { Log } from './log.ts';
 import { forgetRecord, sweepRecords, writeAnswer, writePlan } from './record.ts';
 import type { ActionRecord } from './record.ts';
 import { describeRepair, repairInstance } from './repair.ts';
-import { describeRestart, restartJobSet } from './restart.ts';
+import { describeRestart, planNewerAttempt, restartJobSet, toRestartRequest } from './restart.ts';
 import type { Services } from './services.ts';
 import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';
@@ -127,10 +127,21 @@ async function carryOut(asked: Action, claim: Claim, context: Context): Promise<
     const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
     const tools = { kubernetes, lock, config, deadline, actionId: action.id, beforeDeletion };
     const { restart, repair } = plan;
-    if (restart) steps.push(await timed(log, 'restart', () => restartJobSet(restart, tools)));
+    const isDecider = plan.attempt === attempt;
+    if (restart) {
+      let step = await timed(log, 'restart', () => restartJobSet(restart, tools));
+      const newer =
+        isDecider && step['outcome'] !== 'restarted'
+          ? await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config)
+          : undefined;
+      if (newer) {
+        record = await writePlan(kubernetes, record, { ...plan, restart: newer });
+        step = await timed(log, 'restart', () => restartJobSet(newer, tools));
+      }
+      steps.push(step);
+    }
     if (repair) {
       const { deleteInstance } = services;
-      const isDecider = plan.attempt === attempt;
       steps.push(
         await timed(log, 'repair', () => repairInstance(repair, { ...tools, deleteInstance, isDecider })),
       );

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Action } from './action.ts';
 import type { Config } from './config.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import type { Effect } from './cooldown.ts';
@@ -50,6 +51,14 @@ export interface RestartRequest {
   nodeName: string | undefined;
 }
 
+/** What an action asks to restart on a pool. */
+export function toRestartRequest(
+  { namespace, jobSetName = '', nodeName }: Action,
+  nodePool: string,
+): RestartRequest {
+  return { namespace, jobSetName, nodePool, nodeName };
+}
+
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
@@ -96,6 +105,26 @@ export async function planRestart(
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     schedulableElsewhere: await countSchedulableElsewhere(kubernetes, job.podSpec, nodePool),
   };
+}
+
+/**
+ * Looks again where nothing was restarted: between the decision and the cordon, a newer attempt may have started on the
+ * pool. Now that it is cordoned, none can follow.
+ *
+ * @returns undefined where there is no such attempt
+ * @throws {FailoverError} `restart_refused` where it would end the run: it goes on, on a pool that is bad
+ */
+export async function planNewerAttempt(
+  kubernetes: Kubernetes,
+  decided: RestartPlan,
+  request: RestartRequest,
+  config: Config,
+): Promise<RestartPlan | undefined> {
+  const { namespace, jobSetName } = request;
+  const jobSet = await findJobSet(kubernetes, namespace, jobSetName);
+  if (jobSet?.metadata.uid !== decided.jobSet.uid || attemptOf(jobSet) === decided.attempt) return undefined;
+  const plan = await planRestart(kubernetes, request, config);
+  return plan.outcome === 'restart' && plan.jobSet.uid === decided.jobSet.uid ? plan : undefined;
 }
 
 /** What carrying a restart out needs. */
