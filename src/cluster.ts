@@ -10,7 +10,7 @@ import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
 import type { Attempt } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
-import type { TlsOptions } from './transport.ts';
+import type { TlsOptions, Transport } from './transport.ts';
 
 type Cluster = protos.google.container.v1.ICluster;
 
@@ -35,24 +35,42 @@ export interface ClusterEndpoint {
 export type Connect = (name: ClusterName, deadline: Deadline) => Promise<ClusterConnection>;
 
 /**
- * Prepares connecting: the clients are made once an instance, the connection and its Kubernetes client once an
- * invocation.
+ * Prepares connecting. An instance keeps its clients, the token until shortly before it expires, and for some minutes
+ * where a cluster is and what it is trusted by; the connection and its Kubernetes client are an invocation's own.
  */
-export function createConnect(config: Config, clock: Clock): Connect {
-  const readEndpoint =
-    config.kubeconfigContext === undefined
-      ? createEndpointReader(config, clock)
-      : () => readKubeconfig(config.kubeconfigContext ?? '');
+export function createConnect(
+  config: Config,
+  clock: Clock,
+  auth: GoogleAuth = createGoogleAuth(config),
+): Connect {
+  const { kubeconfigContext } = config;
+  const source =
+    kubeconfigContext === undefined
+      ? createEndpointReader(config, clock, auth)
+      : { read: () => readKubeconfig(kubeconfigContext), isKept: () => false, forget: () => undefined };
   return async (name, deadline) => {
-    const { server, tls, token, isAutopilot } = await readEndpoint(name, deadline);
-    const pool = createConnectionPool(tls);
-    const kubernetes = createKubernetes({
-      server,
-      token,
-      transport: pool.transport,
-      limits: { clock, deadline },
-    });
-    return { name, kubernetes, isAutopilot, close: pool.close };
+    const wasKept = source.isKept(name);
+    let endpoint = await source.read(name, deadline);
+    let pool = createConnectionPool(endpoint.tls);
+    const isStale = wasKept && !(await pool.canConnect(endpoint.server));
+    if (isStale) {
+      // The cluster has moved, or has another CA. The action must not pay for what was kept.
+      await pool.close();
+      source.forget(name);
+      endpoint = await source.read(name, deadline);
+      pool = createConnectionPool(endpoint.tls);
+    }
+    const { server, token, isAutopilot } = endpoint;
+    const transport: Transport = async (request) => {
+      try {
+        return await pool.transport(request);
+      } catch (error) {
+        source.forget(name);
+        throw error;
+      }
+    };
+    const kubernetes = createKubernetes({ server, token, transport, limits: { clock, deadline } });
+    return { name, kubernetes, isAutopilot, close: () => pool.close() };
   };
 }
 
@@ -70,29 +88,36 @@ export const clusterFields = [
   'autopilot.enabled',
 ];
 
-function createEndpointReader(config: Config, clock: Clock) {
-  let clients: { auth: GoogleAuth; container: ClusterManagerClient } | undefined;
-  return async (name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> => {
-    clients ??= createClients(config);
-    const { auth, container } = clients;
-    const [token, cluster] = await Promise.all([
-      callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt)),
-      callWithRetries({ clock, deadline }, (attempt) => readCluster(container, name, attempt)),
-    ]);
-    return {
-      ...toEndpoint(cluster, name, config.gkeEndpoint),
-      token,
-      isAutopilot: cluster.autopilot?.enabled ?? false,
-    };
-  };
-}
+/** A cluster's endpoint may change while an instance lives, though hardly ever. */
+const keepEndpointMs = 5 * 60_000;
 
-function createClients(config: Config) {
-  const auth = createGoogleAuth(config);
+function createEndpointReader(config: Config, clock: Clock, auth: GoogleAuth) {
+  let client: ClusterManagerClient | undefined;
+  const kept = new Map<string, { cluster: Cluster; until: number }>();
+
   return {
-    auth,
-    container: new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) }),
+    async read(name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> {
+      const [token, cluster] = await Promise.all([
+        callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt)),
+        recall(name) ?? callWithRetries({ clock, deadline }, (attempt) => ask(name, attempt)),
+      ]);
+      const endpoint = toEndpoint(cluster, name, config.gkeEndpoint);
+      if (!recall(name)) kept.set(name.fullName, { cluster, until: clock.now() + keepEndpointMs });
+      return { ...endpoint, token, isAutopilot: cluster.autopilot?.enabled ?? false };
+    },
+    isKept: (name: ClusterName) => recall(name) !== undefined,
+    forget: (name: ClusterName) => void kept.delete(name.fullName),
   };
+
+  function recall({ fullName }: ClusterName): Cluster | undefined {
+    const known = kept.get(fullName);
+    return known && clock.now() < known.until ? known.cluster : undefined;
+  }
+
+  function ask(name: ClusterName, attempt: Attempt): Promise<Cluster> {
+    client ??= new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) });
+    return readCluster(client, name, attempt);
+  }
 }
 
 async function readToken(auth: GoogleAuth, attempt: Attempt): Promise<string> {

@@ -1,3 +1,4 @@
+import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
 import { isUpstreamStatus } from './errors.ts';
@@ -58,17 +59,17 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
 }
 
 /** Prepares the Compute API's client, which is large and loaded for a repair only. */
-export function createLoadSendDeletion(config: Config): LoadSendDeletion {
+export function createLoadSendDeletion(
+  config: Config,
+  auth: GoogleAuth = createGoogleAuth(config),
+): LoadSendDeletion {
   let loading: Promise<SendDeletion> | undefined;
-  return () => (loading ??= loadSendDeletion(config));
+  return () => (loading ??= loadSendDeletion(config, auth));
 }
 
-async function loadSendDeletion(config: Config): Promise<SendDeletion> {
+async function loadSendDeletion(config: Config, auth: GoogleAuth): Promise<SendDeletion> {
   const { InstancesClient } = await import('@google-cloud/compute');
-  const instances = new InstancesClient({
-    auth: createGoogleAuth(config),
-    ...toGoogleOptions(config.computeEndpoint),
-  });
+  const instances = new InstancesClient({ auth, ...toGoogleOptions(config.computeEndpoint) });
   return async (deletion, timeoutMs) => {
     const { projectId, zone, instance, requestId } = deletion;
     try {

@@ -1,10 +1,11 @@
-import { Agent as HttpAgent, request as requestHttp } from 'node:http';
-import { connect as connectHttp2, constants } from 'node:http2';
-import type { ClientHttp2Session, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2';
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { Agent as HttpAgent } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { Agent as HttpsAgent } from 'node:https';
 import { isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
+import { connectionLost, sendHttp1, sendHttp2, withCode } from './exchange.ts';
+import type { Connection, Exchange, Start } from './exchange.ts';
 import type { Attempt } from './retry.ts';
 
 /** One HTTP request of an attempt. */
@@ -45,31 +46,38 @@ export class TimeoutError extends Error {
  * server speaks nothing else. The Kubernetes client as it comes opens a TLS connection per request as soon as it is given
  * a CA, and a general HTTP library costs more to load than an action takes.
  */
-export function createConnectionPool(tls: TlsOptions): { transport: Transport; close: () => Promise<void> } {
+export function createConnectionPool(tls: TlsOptions): ConnectionPool {
   const pools = new Map<string, Pool>();
+  const poolOf = (url: URL) => {
+    const pool = pools.get(url.origin) ?? new Pool(url, tls);
+    pools.set(url.origin, pool);
+    return pool;
+  };
   return {
     transport(request) {
       const url = new URL(request.url);
-      const pool = pools.get(url.origin) ?? new Pool(url, tls);
-      pools.set(url.origin, pool);
-      return send(pool, url, request);
+      return send(poolOf(url), url, request);
     },
+    canConnect: (server) =>
+      poolOf(new URL(server))
+        .open()
+        .then(
+          () => true,
+          () => false,
+        ),
     async close() {
       for (const pool of pools.values()) pool.destroy();
     },
   };
 }
 
-/** A request, and what becomes of it. */
-interface Exchange {
-  request: HttpRequest;
-  url: URL;
-  resolve: (response: HttpResponse) => void;
-  reject: (error: unknown) => void;
+/** The connections of one invocation. */
+export interface ConnectionPool {
+  transport: Transport;
+  /** Opens the first connection to a server, and says whether that worked, within 5 s. */
+  canConnect(server: string): Promise<boolean>;
+  close(): Promise<void>;
 }
-
-/** Starts an exchange; what it returns gives the exchange up. */
-type Start = (exchange: Exchange) => () => void;
 
 function send(pool: Pool, url: URL, request: HttpRequest): Promise<HttpResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
@@ -117,11 +125,6 @@ const connectTimeoutMs = 5_000;
 /** A page of nodes is megabytes, and by default the server stops for an acknowledgement every 64 KB. */
 const windowBytes = 4 * 1024 * 1024;
 
-interface Connection {
-  session: ClientHttp2Session;
-  inFlight: number;
-}
-
 /** The connections to one server. */
 class Pool {
   readonly #server: URL;
@@ -155,7 +158,7 @@ class Pool {
 
   /** Opens the first connection. */
   async open(): Promise<Start> {
-    await this.#openOne();
+    if (!this.#agent) await this.#openOne();
     const start = this.acquire();
     if (start) return start;
     throw connectionLost();
@@ -227,71 +230,6 @@ class Pool {
 
 /** One request at a time on each. */
 const agentOptions = { keepAlive: true, maxSockets: 32 };
-
-function sendHttp2(connection: Connection, { request, url, resolve, reject }: Exchange): () => void {
-  const { method, headers, body } = request;
-  const { session } = connection;
-  const stream = session.request(
-    { ':method': method, ':path': url.pathname + url.search, ...headers },
-    { endStream: body === undefined },
-  );
-  connection.inFlight++;
-  let received: IncomingHttpHeaders & IncomingHttpStatusHeader = {};
-  let text = '';
-  stream.setEncoding('utf8');
-  stream.on('response', (responseHeaders) => (received = responseHeaders));
-  stream.on('data', (chunk: string) => (text += chunk));
-  stream.on('error', reject);
-  stream.on('close', () => {
-    connection.inFlight--;
-    const { ':status': status, 'content-length': length } = received;
-    // A reset that names no error ends the body too, wherever it was.
-    const isCut =
-      stream.aborted || stream.rstCode !== 0 || (length && Number(length) !== Buffer.byteLength(text));
-    if (status === undefined || isCut) reject(connectionLost());
-    else resolve({ status, headers: flatten(received), body: text });
-  });
-  stream.end(body);
-  return () => {
-    stream.close(constants.NGHTTP2_CANCEL);
-    // It may be dead without saying so: the next attempt gets another one.
-    session.close();
-  };
-}
-
-function sendHttp1(agent: HttpAgent, { request, url, resolve, reject }: Exchange): () => void {
-  const { method, headers, body } = request;
-  const open = url.protocol === 'http:' ? requestHttp : requestHttps;
-  const outgoing = open(url, { method, headers, agent }, (incoming) => {
-    let text = '';
-    incoming.setEncoding('utf8');
-    incoming.on('data', (chunk: string) => (text += chunk));
-    incoming.on('error', reject);
-    incoming.on('close', () => {
-      if (!incoming.complete) reject(connectionLost());
-      else resolve({ status: incoming.statusCode ?? 0, headers: flatten(incoming.headers), body: text });
-    });
-  });
-  outgoing.on('error', reject);
-  outgoing.end(body);
-  return () => outgoing.destroy();
-}
-
-function connectionLost(): Error {
-  return withCode('ECONNRESET', 'the connection was lost before the answer was complete');
-}
-
-function withCode(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
-}
-
-function flatten(headers: Record<string, string | string[] | number | undefined>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers)
-      .filter(([name]) => !name.startsWith(':'))
-      .map(([name, value]) => [name, String(value)]),
-  );
-}
 
 function definedOnly(tls: TlsOptions): { ca?: string; cert?: string; key?: string } {
   return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
