@@ -73,7 +73,7 @@ function writeLog(): Promise<string[]> {
     async ({ emulator, deployed, post }) => {
       for (const { action, path = '/actions' } of exchanges) {
         if (action.id === 'denied') {
-          emulator.faults.add({ api: 'container', times: Infinity, effect: { status: 403 } });
+          emulator.faults.add({ api: 'kubernetes', times: Infinity, effect: { status: 403 } });
         }
         await post(path, action, { 'x-cloud-trace-context': `${trace}/1;o=1` });
       }
