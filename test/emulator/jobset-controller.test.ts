@@ -312,6 +312,20 @@ describe('runJobSets', () => {
     expect(summarise(run.cluster)).to.include({ restarts: 2, counted: 2, failed: 'ReachedMaxRestarts' });
   });
 
+  // Whichever of the two has the lower name.
+  for (const seed of [1, 2, 3, 4])
+    it(`makes no follower while a deleted leader has not ended: which one to follow? (seed ${seed})`, () => {
+      const run = startRun({ job: DEFAULT, dead: 'leader' }, seed);
+      deleteGently(run);
+      run.advance(0);
+      run.advance(11);
+      expect(run.cluster.pods().filter((pod) => indexOf(pod) === 0)).to.have.length(2);
+      deletePod(run, run.follower);
+      run.advance(600);
+      const indexes = run.cluster.pods().map(indexOf);
+      expect(indexes).not.to.include(indexOf(run.follower));
+    });
+
   it('suspends without counting anything, and resumes elsewhere', () => {
     const run = startRun({});
     patch(run, '/apis/jobset.x-k8s.io/v1alpha2/namespaces/default/jobsets/train', {
@@ -340,6 +354,7 @@ describe('runJobSets', () => {
       spec: { suspend: false },
     });
     run.advance(0);
+    expect(summarise(run.cluster)).to.include({ restarts: 0 });
     run.advance(3);
     expect(summarise(run.cluster)).to.include({ restarts: 1, counted: 1 });
   });
@@ -363,8 +378,8 @@ describe('runJobSets', () => {
   });
 });
 
-function startRun(row: Partial<Row>): Run {
-  const world = createTestWorld();
+function startRun(row: Partial<Row>, seed = 1): Run {
+  const world = createTestWorld(seed);
   const { cluster, advance } = world;
   const count = row.replicatedJobs ?? 1;
   cluster.addTpuSlice('slice-b');

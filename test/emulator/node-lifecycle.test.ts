@@ -38,6 +38,36 @@ describe('manageNodes', () => {
     expect(pod()?.status.phase).to.equal('Running');
   });
 
+  it('leaves pods alone that tolerate a dead machine without a limit, and takes the others at once that do not', () => {
+    const { cluster, advance } = createTestWorld();
+    cluster.addTpuSlice('slice-a');
+    const key = 'node.kubernetes.io/unreachable';
+    const tolerations = (seconds?: number) => [
+      {
+        key,
+        operator: 'Exists' as const,
+        effect: 'NoExecute',
+        ...(seconds !== undefined && { tolerationSeconds: seconds }),
+      },
+    ];
+    const replicatedJobs = [
+      { name: 'ever', tolerations: tolerations() },
+      { name: 'never', tolerations: tolerations(0) },
+    ];
+    cluster.addJobSet({ name: 'train', replicatedJobs });
+    advance(0);
+    for (const pod of cluster.pods()) cluster.killNode(pod.spec.nodeName ?? '');
+    const doomed = () =>
+      cluster
+        .pods()
+        .filter(({ metadata }) => metadata.deletionTimestamp !== undefined)
+        .map(({ metadata }) => metadata.labels?.['jobset.sigs.k8s.io/replicatedjob-name']);
+    advance(0);
+    expect(doomed()).to.deep.equal(['never']);
+    advance(86_400);
+    expect(doomed()).to.deep.equal(['never']);
+  });
+
   it('lets a machine come back: Ready since now, its pods ready, what was being deleted ends', () => {
     const { world, node } = startRun();
     world.cluster.killNode(node);
