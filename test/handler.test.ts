@@ -19,7 +19,17 @@ import { readConfig } from '../src/config.ts';
 import { FailoverError, UpstreamError } from '../src/errors.ts';
 import { createHandler } from '../src/handler.ts';
 import type { Handler, HandlerOptions } from '../src/handler.ts';
+import { createKubernetes } from '../src/kubernetes.ts';
 import { createLog } from '../src/log.ts';
+import type { EmulatedCluster } from './emulator/cluster.ts';
+import { Emulator } from './emulator/emulator.ts';
+import {
+  countCordoned,
+  createTrainWorld,
+  nodeNames,
+  trainCluster,
+  whereTrainRuns,
+} from './fixtures/train-world.ts';
 
 const fullName = 'projects/ml-prod/locations/us-central1/clusters/train';
 const config = readConfig({ CLUSTERS: fullName, ALLOWED_NAMESPACES: 'default,research' });
@@ -130,6 +140,81 @@ describe('createHandler', () => {
           code: 'id_reused',
         },
       });
+    });
+  });
+
+  describe('does what was asked, to a world that is emulated', () => {
+    let world: { emulator: Emulator; cluster: EmulatedCluster };
+
+    beforeEach(() => {
+      const emulator = new Emulator();
+      world = { emulator, cluster: createTrainWorld(emulator) };
+      const token = emulator.tokens.tokenFor(emulator.tokens.account.email);
+      use({
+        config: readConfig({ CLUSTERS: trainCluster }),
+        connect: async (name, deadline) => ({
+          name,
+          isAutopilot: false,
+          kubernetes: createKubernetes({
+            server: 'https://emulated',
+            token,
+            transport: ({ method, url, headers, body = '' }) =>
+              Promise.resolve(
+                world.cluster.handle({ method, path: pathOf(url), headers: inLowerCase(headers), body }),
+              ),
+            limits: { clock: createSystemClock(), deadline },
+          }),
+          close: async () => undefined,
+        }),
+      });
+    });
+
+    const restart = {
+      requestor: 'alice',
+      reason: 'HBM errors',
+      type: 'cordon_nodepool_and_restart_jobset',
+      jobset_name: 'train',
+    };
+
+    // failures.md, input and authority: cordon_nodepool_and_restart_jobset without a pool cordoned nothing, restarted
+    // and answered 200.
+    it('cordons the pool that the JobSet runs on where none is named, and then restarts it', async () => {
+      const { status, body } = await post(restart);
+      expect(status).to.equal(200);
+      expect(body.steps).to.have.lengthOf(2);
+      expect(body.steps?.[0]).to.include({ step: 'cordon', target: 'slice-a', cordoned: 4 });
+      expect(body.steps?.[1]).to.include({ step: 'restart', outcome: 'restarted' });
+      world.emulator.settle();
+      expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+      expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+    });
+
+    it('rehearses it without a write but for the Event', async () => {
+      const { body } = await post({ ...restart, dry_run: true });
+      expect(body.steps?.map(({ outcome }) => outcome)).to.deep.equal(['would_cordon', 'would_restart']);
+      expect(world.emulator.writes().map(({ method, path }) => `${method} ${path}`)).to.deep.equal([
+        'POST /api/v1/namespaces/default/events',
+      ]);
+    });
+
+    // failures.md, input and authority: node_name from one pool with node_pool of another: pool A cordoned, VM of pool B
+    // deleted.
+    it('refuses a node of one pool with the name of another, and writes nothing', async () => {
+      const [node] = nodeNames(world.cluster, 'slice-a');
+      const repair = {
+        ...restart,
+        type: 'cordon_and_repair_nodepool',
+        node_pool: 'slice-b',
+        node_name: node,
+      };
+      const { jobset_name: _, ...body } = repair;
+      const answer = await post(body);
+      expect(answer.status).to.equal(409);
+      expect(answer.body).to.deep.include({
+        code: 'target_mismatch',
+        error: `node ${node} is not in node pool slice-b but in slice-a; name one of them`,
+      });
+      expect(world.emulator.writes()).to.deep.equal([]);
     });
   });
 
@@ -654,9 +739,7 @@ describe('createHandler', () => {
           if (!connectTo) throw new Error('nothing must be connected to');
           return connectTo(name, deadline);
         },
-        prepareRepair: async () => {
-          throw new Error('nothing must be prepared');
-        },
+        prepareRepair: async () => undefined,
         deleteInstance: async () => {
           throw new Error('nothing must be deleted');
         },
@@ -708,10 +791,19 @@ describe('createHandler', () => {
   }
 });
 
+function pathOf(url: string): string {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
+function inLowerCase(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
 interface Answer {
   status: number;
   headers: Headers;
-  body: { id?: string; error?: string; code?: string; steps?: unknown };
+  body: { id?: string; error?: string; code?: string; steps?: Record<string, unknown>[] };
 }
 
 interface LogLine {
