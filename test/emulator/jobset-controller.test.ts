@@ -321,6 +321,7 @@ describe('runJobSets', () => {
       run.advance(11);
       expect(run.cluster.pods().filter((pod) => indexOf(pod) === 0)).to.have.length(2);
       deletePod(run, run.follower);
+      run.advance(0);
       run.advance(600);
       const indexes = run.cluster.pods().map(indexOf);
       expect(indexes).not.to.include(indexOf(run.follower));
