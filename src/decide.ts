@@ -6,6 +6,7 @@ import { assertNotCoolingDown } from './cooldown.ts';
 import type { Effect } from './cooldown.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
+import { readLastUncordon } from './last-uncordon.ts';
 import { assertBudgetLeft, refusePaused } from './limits.ts';
 import type { ClusterSwitches } from './limits.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
@@ -23,6 +24,8 @@ import type { World } from './world.ts';
 export interface Plan {
   /** The attempt that decided: only it may delete an instance by its name. */
   attempt: string;
+  /** Which action had uncordoned the pool last. */
+  lastUncordon?: string;
   restart?: RestartPlan;
   repair?: RepairPlan;
 }
@@ -133,12 +136,15 @@ async function choose(
     config,
     cluster,
     attempt,
+    marks,
     readHealth,
   }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
   const { nodePool, nodes } = world;
   const effects = effectsOf(action.type);
   const plan: Plan = { attempt };
+  const lastUncordon = readLastUncordon(marks);
+  if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
   if (action.expectedNodeCounts)
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   if (effects.restart) {

@@ -15,6 +15,7 @@ import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
 import { announceOutcome, announceTrigger } from './events.ts';
 import { Ignored } from './ignored.ts';
+import { assertNotUncordonedSince, noteUncordon } from './last-uncordon.ts';
 import { assertNotPaused, chargeBudget, readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import { describeError } from './log.ts';
@@ -105,6 +106,8 @@ async function carryOut(asked: Action, claim: Claim, context: Context): Promise<
 
     const switches = await readSwitches(kubernetes);
     const marks = lock.annotations;
+    if (record.plan && effectsOf(action.type).cordon)
+      assertNotUncordonedSince(record.plan.lastUncordon, claim);
     const plan =
       record.plan ?? (await decide(action, world, { kubernetes, config, cluster, attempt, marks, switches }));
     const releasable =
@@ -231,9 +234,10 @@ async function uncordon(
   releasable: Releasable | undefined,
 ): Promise<Step[]> {
   if (!effectsOf(action.type).uncordon) return [];
-  const { kubernetes, lock, nodePool } = claim;
+  const { kubernetes, lock, nodePool, attempt } = claim;
   const { cordonConcurrency: concurrency } = services.config;
   const nodes = releasable?.nodes ?? world.nodes;
+  await noteUncordon(lock, { id: action.id, attempt });
   const step = await timed(log, 'uncordon', () =>
     uncordonPool(kubernetes, { nodePool, nodes }, { concurrency }),
   );
