@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCertificateAuthority } from '../control-plane/certificates.ts';
@@ -39,6 +40,9 @@ export async function serveEmulator(
   options: ServerOptions = {},
 ): Promise<EmulatorServer> {
   const directory = await mkdtemp(join(tmpdir(), 'emulator-'));
+  // However the process ends: what is in there is good for nothing, but nobody else would remove it.
+  const removeDirectory = () => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', removeDirectory);
   const listeners: Listener[] = [];
   const served = new Map<EmulatedCluster, { ip: Listener; dns: Listener }>();
   for (const cluster of emulator.clusters.values()) {
@@ -78,7 +82,8 @@ export async function serveEmulator(
     async close() {
       if (timer) clearInterval(timer);
       await Promise.all(listeners.map((listener) => listener.close()));
-      await rm(directory, { recursive: true, force: true });
+      process.off('exit', removeDirectory);
+      removeDirectory();
     },
   };
 }
