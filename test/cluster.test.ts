@@ -1,5 +1,11 @@
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
-import { toEndpoint } from '../src/cluster.ts';
+import { createSystemClock, Deadline } from '../src/clock.ts';
+import type { Clock } from '../src/clock.ts';
+import { createConnect, toEndpoint } from '../src/cluster.ts';
+import { readConfig } from '../src/config.ts';
 import type { Config } from '../src/config.ts';
 import { UpstreamError } from '../src/errors.ts';
 
@@ -39,6 +45,109 @@ const old: Cluster = {
   masterAuth,
   privateClusterConfig: { privateEndpoint: '172.16.0.2' },
 };
+
+describe('createConnect', () => {
+  /** Stands in for the metadata server and the Container API. */
+  let server: Server;
+  let respond: Record<'token' | 'cluster', (response: ServerResponse) => void>;
+  let formerEnvironment: Record<string, string | undefined>;
+
+  const giveToken = (response: ServerResponse) =>
+    response
+      .writeHead(200, { 'Metadata-Flavor': 'Google', 'Content-Type': 'application/json' })
+      .end('{"access_token":"ya29.secret","expires_in":3600,"token_type":"Bearer"}');
+
+  before(async () => {
+    server = createServer((request, response) => {
+      if (request.url?.includes('/clusters/')) respond.cluster(response);
+      else if (request.url?.includes('/token')) respond.token(response);
+      else response.writeHead(200, { 'Metadata-Flavor': 'Google' }).end('default');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    // Where Google's library finds credentials: nowhere but here, also on a developer's machine.
+    const own = {
+      GCE_METADATA_HOST: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+      METADATA_SERVER_DETECTION: 'assume-present',
+      GOOGLE_APPLICATION_CREDENTIALS: undefined,
+      HOME: '/nonexistent',
+    };
+    formerEnvironment = Object.fromEntries(Object.keys(own).map((key) => [key, process.env[key]]));
+    setEnvironment(own);
+  });
+
+  after(async () => {
+    setEnvironment(formerEnvironment);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  for (const { name: what, token, api } of [
+    { name: 'a token', token: () => undefined, api: 'metadata server' },
+    { name: 'a cluster', token: giveToken, api: 'Container API' },
+  ]) {
+    it(`gives up ${what} that hangs when the instance shuts down`, async () => {
+      const asked = Promise.withResolvers<void>();
+      respond = {
+        token: (response) => {
+          token(response);
+          if (token !== giveToken) asked.resolve();
+        },
+        cluster: () => asked.resolve(),
+      };
+      const clock = createSystemClock();
+      const deadline = new Deadline(clock, 240_000);
+      const connecting = rejectionOf(connect(clock)(name, deadline));
+      await asked.promise;
+      deadline.shorten(10);
+      expect(await connecting).to.include({
+        code: 'upstream_timeout',
+        message: `the ${api} did not answer in time (GET ${api === 'Container API' ? name.fullName : 'token'})`,
+      });
+    }).timeout(5000);
+  }
+
+  it('does not find a cluster that is not there, and asks once', async () => {
+    let count = 0;
+    respond = {
+      token: giveToken,
+      cluster(response) {
+        count++;
+        response.writeHead(404).end('{"error":{"code":404,"message":"x","status":"NOT_FOUND"}}');
+      },
+    };
+    const clock = createSystemClock();
+    expect(await rejectionOf(connect(clock)(name, new Deadline(clock, 240_000)))).to.include({
+      code: 'target_not_found',
+      message: `there is no cluster ${name.fullName}`,
+    });
+    expect(count).to.equal(1);
+  });
+
+  it('says which permission is missing, and asks once', async () => {
+    let count = 0;
+    respond = {
+      token: giveToken,
+      cluster(response) {
+        count++;
+        response.writeHead(403).end('{"error":{"code":403,"message":"x","status":"PERMISSION_DENIED"}}');
+      },
+    };
+    const clock = createSystemClock();
+    expect(await rejectionOf(connect(clock)(name, new Deadline(clock, 240_000)))).to.include({
+      code: 'upstream_failed',
+      message:
+        `the Container API answered 403 PERMISSION_DENIED (GET ${name.fullName}): ` +
+        'grant container.clusters.get (gcp-role.yaml)',
+    });
+    expect(count).to.equal(1);
+  });
+
+  function connect(clock: Clock) {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const environment = { CLUSTERS: name.fullName, CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: url };
+    return createConnect(readConfig(environment), clock);
+  }
+});
 
 describe('toEndpoint', () => {
   const overDns = { server: `https://${dnsName}`, tls: {} };
@@ -157,6 +266,22 @@ describe('toEndpoint', () => {
 
 function withEndpoints(changes: Cluster['controlPlaneEndpointsConfig']): Cluster {
   return { ...both, controlPlaneEndpointsConfig: { ...both.controlPlaneEndpointsConfig, ...changes } };
+}
+
+function setEnvironment(values: Record<string, string | undefined>): void {
+  for (const [key, value] of Object.entries(values)) {
+    if (value === undefined) delete process.env[key];
+    else process.env[key] = value;
+  }
+}
+
+async function rejectionOf(work: Promise<unknown>): Promise<unknown> {
+  try {
+    await work;
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing failed');
 }
 
 function failureOf(work: () => unknown): unknown {
