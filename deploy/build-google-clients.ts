@@ -4,11 +4,10 @@ import type { Plugin } from 'esbuild';
 import { pruneProtos } from './build-protos.ts';
 import type { ProtoCall } from './build-protos.ts';
 
-/** One of Google's client packages, and what is called of it. */
+/** A client of one of Google's packages, and what is called of it. */
 export interface GoogleClient {
-  /** The package, such as `@google-cloud/container`. */
   package: string;
-  /** The class that is used, and its module: the package's index loads every client there is. */
+  /** The class, and its module in the package, which is what the source imports. */
   client: string;
   module: string;
   calls: ProtoCall[];
@@ -24,12 +23,14 @@ export function reduceGoogleClients(root: string, clients: GoogleClient[]): Plug
     name: 'reduce-google-clients',
     setup(build) {
       for (const client of clients) {
-        build.onResolve({ filter: exactly(client.package) }, () => ({
-          path: client.package,
+        // Imported dynamically, a CommonJS module has no named exports in a bundle; this one has.
+        const specifier = `${client.package}/${client.module}`;
+        build.onResolve({ filter: exactly(specifier) }, () => ({
+          path: specifier,
           namespace: 'google-client',
         }));
-        build.onLoad({ filter: exactly(client.package), namespace: 'google-client' }, () => ({
-          contents: `export { ${client.client} } from '${join(packages, client.package, client.module)}';`,
+        build.onLoad({ filter: exactly(specifier), namespace: 'google-client' }, () => ({
+          contents: `export { ${client.client} } from '${join(packages, specifier)}';`,
           resolveDir: root,
         }));
         const protos = join(packages, client.package, 'build/protos/protos.json');

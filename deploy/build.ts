@@ -14,8 +14,12 @@ const root = join(import.meta.dirname, '..');
  * is called, and compiled ahead for the Node that will run it. A function that starts once a month starts cold every time.
  *
  * @param directory is emptied first
+ * @param say is told what was made
  */
-export async function buildFunction(directory: string): Promise<void> {
+export async function buildFunction(
+  directory: string,
+  say: (line: string) => void = console.log,
+): Promise<void> {
   rmSync(directory, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: root,
@@ -54,10 +58,8 @@ export async function buildFunction(directory: string): Promise<void> {
     ],
   });
   const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
-  console.log(
-    `built ${directory}: ${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1000)} kB`,
-  );
-  for (const node of findNodes()) compileAhead(directory, node);
+  say(`built ${directory}: ${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1000)} kB`);
+  for (const node of findNodes()) say(compileAhead(directory, node));
 }
 
 /** Bundled CommonJS modules require Node's own, which a module has no `require` for. */
@@ -83,8 +85,8 @@ function findNodes(): Set<string> {
   );
 }
 
-/** Loads every file once with the compile cache on, which is written when the process ends. */
-function compileAhead(directory: string, node: string): void {
+/** Loads every file once with the compile cache on, which is written when the process ends. @returns what came of it */
+function compileAhead(directory: string, node: string): string {
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
   const files = readdirSync(directory).filter((name) => name.endsWith('.mjs') && name !== 'index.mjs');
   const script = ['index.mjs', ...files]
@@ -96,10 +98,10 @@ function compileAhead(directory: string, node: string): void {
       env: { FUNCTION_TARGET: 'failover', CLUSTERS: 'projects/build/locations/build/clusters/build' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    console.log(`compiled ahead for node ${version}`);
+    return `compiled ahead for node ${version}`;
   } catch (error) {
     // It starts without, only slower; the log says so at each start.
-    console.warn(`not compiled ahead for node ${version}: ${String(error)}`);
+    return `not compiled ahead for node ${version}: ${String(error)}`;
   }
 }
 

@@ -1,10 +1,10 @@
-import { ClusterManagerClient } from '@google-cloud/container';
+import { ClusterManagerClient } from '@google-cloud/container/build/src/v1/cluster_manager_client.js';
 import type { protos } from '@google-cloud/container';
 import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
 import type { ClusterName, Config } from './config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
-import { createGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
@@ -38,15 +38,11 @@ export type Connect = (name: ClusterName, deadline: Deadline) => Promise<Cluster
  * Prepares connecting. An instance keeps its clients, the token until shortly before it expires, and for some minutes
  * where a cluster is and what it is trusted by; the connection and its Kubernetes client are an invocation's own.
  */
-export function createConnect(
-  config: Config,
-  clock: Clock,
-  auth: GoogleAuth = createGoogleAuth(config),
-): Connect {
+export function createConnect(config: Config, clock: Clock): Connect {
   const { kubeconfigContext } = config;
   const source =
     kubeconfigContext === undefined
-      ? createEndpointReader(config, clock, auth)
+      ? createEndpointReader(config, clock)
       : { read: () => readKubeconfig(kubeconfigContext), isKept: () => false, forget: () => undefined };
   return async (name, deadline) => {
     const wasKept = source.isKept(name);
@@ -91,7 +87,8 @@ export const clusterFields = [
 /** A cluster's endpoint may change while an instance lives, though hardly ever. */
 const keepEndpointMs = 5 * 60_000;
 
-function createEndpointReader(config: Config, clock: Clock, auth: GoogleAuth) {
+function createEndpointReader(config: Config, clock: Clock) {
+  const auth = getGoogleAuth(config);
   let client: ClusterManagerClient | undefined;
   const kept = new Map<string, { cluster: Cluster; until: number }>();
 

@@ -1,9 +1,8 @@
-import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
 import { isUpstreamStatus } from './errors.ts';
 import type { UpstreamError } from './errors.ts';
-import { createGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
@@ -59,17 +58,18 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
 }
 
 /** Prepares the Compute API's client, which is large and loaded for a repair only. */
-export function createLoadSendDeletion(
-  config: Config,
-  auth: GoogleAuth = createGoogleAuth(config),
-): LoadSendDeletion {
+export function createLoadSendDeletion(config: Config): LoadSendDeletion {
   let loading: Promise<SendDeletion> | undefined;
-  return () => (loading ??= loadSendDeletion(config, auth));
+  return () => (loading ??= loadSendDeletion(config));
 }
 
-async function loadSendDeletion(config: Config, auth: GoogleAuth): Promise<SendDeletion> {
-  const { InstancesClient } = await import('@google-cloud/compute');
-  const instances = new InstancesClient({ auth, ...toGoogleOptions(config.computeEndpoint) });
+async function loadSendDeletion(config: Config): Promise<SendDeletion> {
+  // The package's index loads 130 clients.
+  const { InstancesClient } = await import('@google-cloud/compute/build/src/v1/instances_client.js');
+  const instances = new InstancesClient({
+    auth: getGoogleAuth(config),
+    ...toGoogleOptions(config.computeEndpoint),
+  });
   return async (deletion, timeoutMs) => {
     const { projectId, zone, instance, requestId } = deletion;
     try {

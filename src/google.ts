@@ -14,12 +14,18 @@ const scopes = [
   'https://www.googleapis.com/auth/userinfo.email',
 ];
 
+const credentials = new WeakMap<Config, GoogleAuth>();
+
 /**
- * Creates the function's credentials, which keep their token until shortly before it expires. A project is named, for
- * without one the library goes looking for it, and runs gcloud on the way.
+ * Gives the credentials that all clients of one configuration share, and with them one token, kept until shortly before
+ * it expires. A project is named, for without one the library goes looking for it, and runs gcloud on the way.
  */
-export function createGoogleAuth(config: Config): GoogleAuth {
-  return new GoogleAuth({ scopes, projectId: config.clusters[0]?.projectId ?? '' });
+export function getGoogleAuth(config: Config): GoogleAuth {
+  const known = credentials.get(config);
+  if (known) return known;
+  const auth = new GoogleAuth({ scopes, projectId: config.clusters[0]?.projectId ?? '' });
+  credentials.set(config, auth);
+  return auth;
 }
 
 /** Options that make a Google Cloud client speak REST, without gRPC, to Google's own endpoint or to another. */
