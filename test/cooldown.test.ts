@@ -121,6 +121,7 @@ describe('assertNotCoolingDown', () => {
     '{"repair":{"action":"incident-6"}}',
     '{"repair":{"action":"incident-6","at":"yesterday"}}',
     '{"restart default/llm":{"action":"incident-6","at":5}}',
+    '{"restart default/llm":{"action":"incident-6","at":"2026-11-23T02:00:00.000Z"},"repair":null}',
   ]) {
     it(`refuses while ${JSON.stringify(broken)} is what was written, saying how to start anew`, () => {
       const error = refusalOf(() => check({ [key]: broken }, 'repair', start));

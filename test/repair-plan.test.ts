@@ -229,6 +229,13 @@ describe('planRepair', () => {
     });
   }
 
+  for (const instanceId of ['7', '9'.repeat(20)]) {
+    it(`takes the instance id ${instanceId}`, () => {
+      const plan = planRepair([toNode({ name: 'a', instanceId })], { ...target, nodeName: 'a' });
+      expect(plan.instanceId).to.equal(instanceId);
+    });
+  }
+
   for (const instanceId of ['', '0', '-1', 'gke-a-7', '1/2', '1 ', '1'.repeat(21)]) {
     it(`refuses the instance id ${JSON.stringify(instanceId)}`, () => {
       const node = toNode({ name: 'a', instanceId });
