@@ -1,6 +1,7 @@
+import { describeCluster } from './cluster-description.ts';
+import type { ClusterEndpoints, ClusterSpec } from './cluster-description.ts';
 import type { ClusterDescription } from './container-api.ts';
 import { ClusterState } from './cluster-state.ts';
-import { GKE_VERSION } from './discovery.ts';
 import type { Fleet, RepairBehaviour } from './fleet.ts';
 import { collectGarbage } from './garbage-collector.ts';
 import { parseJson, toTextResponse } from './http.ts';
@@ -20,29 +21,6 @@ import { schedulePods } from './scheduler.ts';
 import type { Tokens } from './tokens.ts';
 import { toGpuPool, toJobSet, toTpuPool } from './world.ts';
 import type { JobSetOptions, PoolOptions, TpuSliceOptions } from './world.ts';
-
-export interface ClusterSpec {
-  /** `projects/P/locations/L/clusters/C`. */
-  name: string;
-  status?: string;
-  isAutopilot?: boolean;
-  /** The DNS endpoint takes connections from outside; otherwise it is named and refuses them (403). */
-  allowsExternalDns?: boolean;
-  /** Nobody has container.clusters.connect, without which the DNS endpoint's front end refuses (403). */
-  deniesConnect?: boolean;
-  /** IP endpoints can be switched off altogether. */
-  hasIpEndpoints?: boolean;
-  /** Only the private one is reachable. */
-  isPrivate?: boolean;
-}
-
-/** Where the cluster is served; a server sets its own addresses. */
-export interface ClusterEndpoints {
-  ip: string;
-  dns: string;
-  /** PEM of the CA that signed the IP endpoint's certificate. */
-  ca: string;
-}
 
 /** What a cluster is made with by the emulator that it is in. */
 export interface ClusterContext {
@@ -304,36 +282,7 @@ export class EmulatedCluster {
 
   /** As the Container API describes it. */
   describe(): ClusterDescription {
-    const { endpoints, spec } = this;
-    const hasIp = spec.hasIpEndpoints ?? true;
-    const ip = spec.isPrivate ? { privateEndpoint: endpoints.ip } : { publicEndpoint: endpoints.ip };
-    return {
-      name: this.shortName,
-      location: this.location,
-      zone: this.location,
-      status: spec.status ?? 'RUNNING',
-      endpoint: hasIp ? endpoints.ip : endpoints.dns,
-      masterAuth: { clusterCaCertificate: Buffer.from(endpoints.ca).toString('base64') },
-      controlPlaneEndpointsConfig: {
-        dnsEndpointConfig: {
-          // Set always: whether it may be used is in allowExternalTraffic.
-          endpoint: endpoints.dns,
-          ...(spec.allowsExternalDns && { allowExternalTraffic: true }),
-        },
-        ipEndpointsConfig: {
-          enabled: hasIp,
-          ...(hasIp && { enablePublicEndpoint: !spec.isPrivate, ...ip }),
-        },
-      },
-      privateClusterConfig: hasIp ? { ...ip, ...(spec.isPrivate && { enablePrivateEndpoint: true }) } : {},
-      ...(spec.isAutopilot && { autopilot: { enabled: true } }),
-      currentMasterVersion: GKE_VERSION,
-      currentNodeVersion: GKE_VERSION,
-      initialClusterVersion: GKE_VERSION,
-      currentNodeCount: this.#state.store.list('nodes').length,
-      nodePools: this.describePools(),
-      selfLink: `https://container.googleapis.com/v1/${this.name}`,
-    };
+    return describeCluster(this, this.#state.store.list('nodes').length);
   }
 
   describePools(): ClusterDescription[] {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { ClusterSpec } from './cluster.ts';
+import type { ClusterSpec } from './cluster-description.ts';
 import { Emulator } from './emulator.ts';
 import { toRequest } from './test-world.ts';
 

@@ -1,5 +1,5 @@
 import { EmulatedCluster } from './cluster.ts';
-import type { ClusterSpec } from './cluster.ts';
+import type { ClusterSpec } from './cluster-description.ts';
 import { answerCompute } from './compute-api.ts';
 import { answerContainer } from './container-api.ts';
 import { Faults, toFaultResponse } from './faults.ts';

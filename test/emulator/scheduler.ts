@@ -6,8 +6,8 @@ import { matchesLabels, toRequirements } from './selectors.ts';
 /**
  * Binds pending pods to nodes as kube-scheduler does, as far as accelerator jobs need it: node selector and affinity,
  * cordon, taints, whole accelerators, required pod affinity and anti-affinity. Deterministic: pods by age and name,
- * nodes by pool and name, so that slice-a fills up before slice-b. Every
- * pending pod is tried at once: a real one may wait five minutes for the scheduler to look again.
+ * nodes by pool and name, so that slice-a fills up before slice-b. Every pending pod is tried in every step: a real
+ * one may wait five minutes for the scheduler to look again.
  */
 export function schedulePods(state: ClusterState): void {
   const pending = state.store
