@@ -1,0 +1,345 @@
+import { expect } from 'chai';
+import { startControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { ControlPlaneUnavailable } from './build-programs.ts';
+import { eventually } from './eventually.ts';
+import { createFailoverBench } from './failover-bench.ts';
+import type { FailoverBench } from './failover-bench.ts';
+import type { JobSet, KubernetesList, Node } from './kubernetes-client.ts';
+import { jobSetsPath, POOL_LABEL } from './world.ts';
+import type { JobSetSpec } from './world.ts';
+
+const who = { requestor: 'test', reason: 'a host is bad' };
+let next = 0;
+
+describe('the function against a real control plane', function () {
+  this.timeout(180_000);
+  let controlPlane: ControlPlane;
+  let bench: FailoverBench;
+
+  before(async function () {
+    this.timeout(3_600_000);
+    try {
+      controlPlane = await startControlPlane();
+    } catch (error) {
+      if (!(error instanceof ControlPlaneUnavailable)) throw error;
+      console.log(`  not run: the function against a real control plane, for ${error.message}`);
+      this.skip();
+    }
+    if (!controlPlane.can.runJobSets || !controlPlane.can.beAnyone) {
+      console.log(
+        '  not run: the function against the cluster that was given, which runs no JobSets or has no tokens',
+      );
+      this.skip();
+    }
+    const rights = {
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
+    };
+    const subjects = [
+      {
+        kind: 'User',
+        name: 'failover@test-project.iam.gserviceaccount.com',
+        apiGroup: 'rbac.authorization.k8s.io',
+      },
+    ];
+    await controlPlane.admin.request('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      body: { metadata: { name: 'failover-under-test' }, ...rights, subjects },
+    });
+  });
+
+  beforeEach(async () => {
+    bench = await createFailoverBench(controlPlane);
+  });
+
+  afterEach(async () => {
+    await bench.forget();
+    await bench.stop();
+  });
+
+  after(async () => {
+    await controlPlane?.stop();
+  });
+
+  /** A JobSet that runs on slice-a, with slice-b free. */
+  async function runOnSliceA(spec: Partial<JobSetSpec> = {}): Promise<string> {
+    const name = `train-${next++}`;
+    await bench.world.addTpuSlice('slice-a');
+    await bench.world.addJobSet({ name, ...spec });
+    await allRunOn(name, 'slice-a');
+    await bench.world.addTpuSlice('slice-b');
+    return name;
+  }
+
+  async function nodesOf(pool: string): Promise<Node[]> {
+    const list = await controlPlane.admin.get<KubernetesList<Node>>(
+      `/api/v1/nodes?labelSelector=${encodeURIComponent(`${POOL_LABEL}=${pool}`)}`,
+    );
+    return list.items ?? [];
+  }
+
+  async function allRunOn(jobSet: string, pool: string, count = 16): Promise<void> {
+    await eventually(
+      `${jobSet} runs on ${pool}`,
+      async () => {
+        const names = new Set((await nodesOf(pool)).map(({ metadata }) => metadata.name));
+        const running = await bench.world.runningPods(jobSet);
+        return running.filter(({ spec }) => names.has(spec.nodeName ?? '')).length === count;
+      },
+      { timeoutMs: 90_000 },
+    );
+  }
+
+  async function readJobSet(name: string): Promise<JobSet> {
+    return controlPlane.admin.get<JobSet>(`${jobSetsPath('default')}/${name}`);
+  }
+
+  async function isCordoned(pool: string): Promise<boolean> {
+    return (await nodesOf(pool)).every(({ spec }) => spec.unschedulable === true);
+  }
+
+  const rows: { title: string; spec: Partial<JobSetSpec>; way: string }[] = [
+    { title: 'backoffLimit 0', spec: {}, way: 'leader_pod' },
+    { title: 'backoffLimit 6', spec: { backoffLimit: null }, way: 'job_deadline' },
+    {
+      title: 'BlockingRecreate',
+      spec: { failurePolicy: { maxRestarts: 3, restartStrategy: 'BlockingRecreate' } },
+      way: 'leader_pod',
+    },
+    {
+      title: 'podReplacementPolicy Failed',
+      spec: { job: { podReplacementPolicy: 'Failed' } },
+      way: 'job_deadline',
+    },
+  ];
+  for (const { title, spec, way } of rows) {
+    it(`cordons the pool and moves the JobSet to the other one: ${title}`, async () => {
+      const name = await runOnSliceA(spec);
+      const failover = await bench.serve();
+      const action = {
+        ...who,
+        id: `move-${name}`,
+        type: 'cordon_nodepool_and_restart_jobset',
+        jobset_name: name,
+        node_pool: 'slice-a',
+      };
+      const { status, body } = await failover.send(action);
+      expect(status, JSON.stringify(body)).to.equal(200);
+      expect(body.steps?.[0]).to.deep.include({ step: 'cordon', cordoned: 16 });
+      expect(body.steps?.[1]).to.deep.include({ step: 'restart', outcome: 'restarted', way });
+      expect(await isCordoned('slice-a')).to.equal(true);
+      await allRunOn(name, 'slice-b');
+      expect((await readJobSet(name)).status).to.deep.include({ restarts: 1, restartsCountTowardsMax: 1 });
+    });
+  }
+
+  const restart = (name: string, more: object = {}) => ({
+    ...who,
+    id: `restart-${name}`,
+    type: 'cordon_nodepool_and_restart_jobset',
+    jobset_name: name,
+    node_pool: 'slice-a',
+    ...more,
+  });
+
+  async function nodeOfPod(jobSet: string, completionIndex: string): Promise<string> {
+    const pod = (await bench.world.pods(jobSet)).find(
+      ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === completionIndex,
+    );
+    return pod?.spec.nodeName ?? '';
+  }
+
+  const deadNodes: { title: string; index: string; spec: Partial<JobSetSpec> }[] = [
+    { title: "the leader's node is dead", index: '0', spec: {} },
+    { title: "a follower's node is dead", index: '7', spec: {} },
+    {
+      title: "a follower's node is dead, and the Job is ended by its deadline",
+      index: '7',
+      spec: { backoffLimit: null },
+    },
+    {
+      title: 'a node is dead, with podReplacementPolicy Failed',
+      index: '0',
+      spec: { job: { podReplacementPolicy: 'Failed' } },
+    },
+  ];
+  for (const { title, index, spec } of deadNodes) {
+    it(`moves the JobSet where ${title}`, async () => {
+      const name = await runOnSliceA(spec);
+      const dead = await nodeOfPod(name, index);
+      await bench.world.killNode(dead, { notReadyForSeconds: 120 });
+      const failover = await bench.serve();
+      const { status, body } = await failover.send(restart(name, { node_name: dead }));
+      expect(status, JSON.stringify(body)).to.equal(200);
+      await allRunOn(name, 'slice-b');
+      expect((await readJobSet(name)).status?.restarts).to.equal(1);
+    });
+  }
+
+  it('restarts both replicated Jobs, once, where one of their slices is bad', async () => {
+    const name = await runTwoJobs();
+    const failover = await bench.serve();
+    const { status, body } = await failover.send(restart(name));
+    expect(status, JSON.stringify(body)).to.equal(200);
+    await eventually('both Jobs run outside slice-a', async () => {
+      const bad = new Set((await nodesOf('slice-a')).map(({ metadata }) => metadata.name));
+      const running = await bench.world.runningPods(name);
+      return running.length === 8 && running.every(({ spec }) => !bad.has(spec.nodeName ?? ''));
+    });
+    expect((await readJobSet(name)).status?.restarts).to.equal(1);
+  });
+
+  async function runTwoJobs(): Promise<string> {
+    const name = `train-${next++}`;
+    for (const pool of ['slice-a', 'slice-b']) await bench.world.addTpuSlice(pool, { nodes: 4 });
+    await bench.world.addJobSet({
+      name,
+      parallelism: 4,
+      replicatedJobs: [{ name: 'actors' }, { name: 'learners' }],
+    });
+    await eventually('both Jobs run', async () => (await bench.world.runningPods(name)).length === 8);
+    await bench.world.addTpuSlice('slice-c', { nodes: 4 });
+    return name;
+  }
+
+  const refused: { title: string; spec: Partial<JobSetSpec>; text: RegExp }[] = [
+    { title: 'has no failurePolicy', spec: { failurePolicy: null }, text: /no failurePolicy/ },
+    {
+      title: 'has used up its restarts',
+      spec: { failurePolicy: { maxRestarts: 0 } },
+      text: /used up its restarts/,
+    },
+    {
+      title: 'has a rule that says FailJobSet',
+      spec: { failurePolicy: { maxRestarts: 3, rules: [{ name: 'rule', action: 'FailJobSet' }] } },
+      text: /would fail for good/,
+    },
+  ];
+  for (const { title, spec, text } of refused) {
+    it(`refuses to restart a JobSet that ${title}, which a deleted leader does end`, async () => {
+      const name = await runOnSliceA(spec);
+      const failover = await bench.serve();
+      const { status, body } = await failover.send(restart(name));
+      expect([status, body.code]).to.deep.equal([409, 'restart_refused']);
+      expect(body.error).to.match(text);
+      expect((await nodesOf('slice-a')).some((node) => node.spec.unschedulable)).to.equal(false);
+      await allRunOn(name, 'slice-a');
+      // The proof: what the function would have done by hand.
+      const leader = (await bench.world.pods(name)).find(
+        ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === '0',
+      );
+      await controlPlane.admin.request('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
+        body: { gracePeriodSeconds: 0 },
+      });
+      await eventually('the JobSet has failed', async () => {
+        const { status: is } = await readJobSet(name);
+        return is?.conditions?.some(
+          (condition) => condition.type === 'Failed' && condition.status === 'True',
+        );
+      });
+    });
+  }
+
+  it('refuses to restart a suspended JobSet', async () => {
+    const name = await runOnSliceA();
+    await controlPlane.admin.patch(`${jobSetsPath('default')}/${name}`, { spec: { suspend: true } });
+    const failover = await bench.serve();
+    const { status, body } = await failover.send(restart(name));
+    expect([status, body.code]).to.deep.equal([409, 'restart_refused']);
+    expect(body.error).to.match(/suspended/);
+  });
+
+  it('leaves a JobSet alone that moved by itself before the alert came, and cordons the pool', async () => {
+    const name = await runOnSliceA();
+    for (const { metadata } of await nodesOf('slice-a')) {
+      await controlPlane.admin.patch(`/api/v1/nodes/${metadata.name}`, { spec: { unschedulable: true } });
+    }
+    const leader = (await bench.world.pods(name)).find(
+      ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === '0',
+    );
+    await controlPlane.admin.request('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
+      body: { gracePeriodSeconds: 0 },
+    });
+    await allRunOn(name, 'slice-b');
+    const before = (await bench.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort();
+    const failover = await bench.serve();
+    const { status, body } = await failover.send(restart(name));
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.[0]).to.deep.include({ cordoned: 0, already_cordoned: 16 });
+    expect(body.steps?.[1]).to.deep.include({ outcome: 'not_on_pool' });
+    expect((await bench.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort()).to.deep.equal(
+      before,
+    );
+    expect((await readJobSet(name)).status?.restarts).to.equal(1);
+  });
+
+  it('restarts a JobSet once where four of its slices turn bad at once', async () => {
+    const name = `train-${next++}`;
+    const bad = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
+    for (const pool of bad) await bench.world.addTpuSlice(pool, { nodes: 4 });
+    await bench.world.addJobSet({ name, parallelism: 4, replicatedJobs: [{ name: 'workers', replicas: 4 }] });
+    await eventually('all four slices work', async () => (await bench.world.runningPods(name)).length === 16);
+    for (const pool of ['slice-e', 'slice-f', 'slice-g', 'slice-h'])
+      await bench.world.addTpuSlice(pool, { nodes: 4 });
+    const instances = [
+      await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
+      await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
+    ];
+    const answers = await Promise.all(
+      bad.map((pool, index) =>
+        instances[index % 2]?.send(restart(name, { id: `${name}-${pool}`, node_pool: pool })),
+      ),
+    );
+    expect(answers.map((answer) => answer?.status)).to.deep.equal([200, 200, 200, 200]);
+    await eventually('all run elsewhere', async () => {
+      const nodes = new Set(
+        (await Promise.all(bad.map(nodesOf))).flat().map(({ metadata }) => metadata.name),
+      );
+      const running = await bench.world.runningPods(name);
+      return running.length === 16 && running.every(({ spec }) => !nodes.has(spec.nodeName ?? ''));
+    });
+    expect((await readJobSet(name)).status).to.deep.include({ restarts: 1, restartsCountTowardsMax: 1 });
+    for (const pool of bad) expect(await isCordoned(pool), pool).to.equal(true);
+  });
+
+  it('has a slice repaired once, and answers a duplicate from the record', async () => {
+    await bench.world.addTpuSlice('slice-a', { nodes: 4 });
+    const failover = await bench.serve();
+    const action = {
+      ...who,
+      id: `repair-${next++}`,
+      type: 'cordon_and_repair_nodepool',
+      node_pool: 'slice-a',
+    };
+    const answers = await Promise.all([failover.send(action), failover.send(action), failover.send(action)]);
+    expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200]);
+    expect(answers[1]?.body).to.deep.equal(answers[0]?.body);
+    expect(bench.deletions).to.have.length(1);
+    expect(answers[0]?.body.steps?.[1]).to.deep.include({
+      outcome: 'deletion_accepted',
+      instance_id: bench.deletions[0],
+    });
+    const again = await failover.send({ ...action, id: `${action.id}-again` });
+    expect([again.status, again.body.code]).to.deep.equal([429, 'rate_limited']);
+    expect(bench.deletions).to.have.length(1);
+  });
+
+  it("uncordons what it cordoned, and leaves a person's cordon in between", async () => {
+    await bench.world.addTpuSlice('slice-a', { nodes: 4 });
+    const [theirs, taken, ...ours] = (await nodesOf('slice-a')).map(({ metadata }) => metadata.name);
+    const set = (node: string | undefined, unschedulable: boolean) =>
+      controlPlane.admin.patch(`/api/v1/nodes/${node}`, { spec: { unschedulable } });
+    await set(theirs, true);
+    const failover = await bench.serve();
+    const pool = { ...who, node_pool: 'slice-a' };
+    const cordoned = await failover.send({ ...pool, id: `cordon-${next++}`, type: 'cordon_nodepool' });
+    expect(cordoned.body.steps?.[0]).to.deep.include({ cordoned: 3, already_cordoned: 1 });
+    // A person makes one of ours theirs.
+    await set(taken, false);
+    await set(taken, true);
+    const uncordoned = await failover.send({ ...pool, id: `uncordon-${next++}`, type: 'uncordon_nodepool' });
+    expect(uncordoned.status, JSON.stringify(uncordoned.body)).to.equal(200);
+    expect(uncordoned.body.steps?.[0]).to.deep.include({ uncordoned: 2, kept: 2 });
+    const open = (await nodesOf('slice-a')).filter(({ spec }) => !spec.unschedulable);
+    expect(open.map(({ metadata }) => metadata.name).sort()).to.deep.equal(ours.sort());
+  });
+});
