@@ -1,0 +1,110 @@
+// The other side of emulator-process.ts: an emulator in a process of its own, so that it takes none of the function's time.
+import { Emulator } from '../emulator/emulator.ts';
+import type { EmulatedCluster } from '../emulator/cluster.ts';
+import { addSystemNamespace, createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { serveEmulator } from '../emulator/server.ts';
+import type { EmulatorServer } from '../emulator/server.ts';
+import type { Placement, Question, Traffic, WorldSpec } from './emulator-process.ts';
+
+let emulator = new Emulator();
+let cluster: EmulatedCluster | undefined;
+let server: EmulatorServer | undefined;
+
+process.on('message', (question: Question) => {
+  void answer(question).then((answered) => process.send?.(answered));
+});
+process.on('disconnect', () => process.exit(0));
+
+async function answer(question: Question): Promise<unknown> {
+  if (question.ask === 'build') return build(question.spec);
+  if (question.ask === 'placements') return findPlacements();
+  if (question.ask === 'round-trips') return countRoundTrips(question.since, question.delayMs);
+  return report();
+}
+
+async function build(spec: WorldSpec): Promise<Record<string, string>> {
+  await server?.close();
+  emulator = new Emulator();
+  cluster = createWorld(emulator, spec);
+  if (spec.throttled) {
+    const { share, retryAfterSeconds } = spec.throttled;
+    emulator.faults.add({
+      api: 'kubernetes',
+      method: 'PATCH',
+      probability: share,
+      times: Infinity,
+      effect: { status: 429, headers: { 'retry-after': String(retryAfterSeconds) } },
+    });
+  }
+  server = await serveEmulator(emulator, { delayMs: spec.delayMs ?? 0 });
+  return { ...server.environment, CLUSTERS: cluster.name };
+}
+
+function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
+  const { nodes, slices, otherNodes = 0, paddingBytes = 0 } = spec;
+  if (nodes === undefined && slices === undefined) return createDemoWorld(emulator, { paddingBytes });
+  const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
+  addSystemNamespace(cluster);
+  if (nodes !== undefined)
+    cluster.addTpuSlice('slice-a', { nodes, topology: `${nodes / 4}x4x4`, paddingBytes });
+  if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
+  for (let index = 0; index < (slices ?? 0); index++) {
+    cluster.addTpuSlice(`slice-${index}`);
+    cluster.addJobSet({
+      name: `train-${index}`,
+      exclusiveTopology: 'cloud.google.com/gke-nodepool',
+      replicatedJobs: [{ name: 'workers', parallelism: 16, backoffLimit: 0 }],
+    });
+  }
+  emulator.settle();
+  return cluster;
+}
+
+function report(): Traffic {
+  const patches = emulator.requests.filter(isNodePatch);
+  const refusals = new Map<string, number>();
+  for (const { path, status } of patches) {
+    if (status === 429) refusals.set(path, (refusals.get(path) ?? 0) + 1);
+  }
+  return {
+    requests: emulator.requests.length,
+    patches: patches.filter(({ status }) => status !== 429).length,
+    mostThrottled: Math.max(0, ...refusals.values()),
+    otherCalls: emulator.requests
+      .filter((request) => !isNodePatch(request))
+      .map(({ api, method, path }) => `${api} ${method} ${path}`),
+    connections: cluster ? (server?.connections(cluster).ip ?? 0) : 0,
+    schedulable: cluster?.nodes('slice-a').filter(({ spec }) => !spec.unschedulable).length ?? 0,
+  };
+}
+
+function isNodePatch({ method, path }: { method: string; path: string }): boolean {
+  return method === 'PATCH' && path.startsWith('/api/v1/nodes/');
+}
+
+function findPlacements(): Placement[] {
+  const poolOf = new Map(
+    cluster
+      ?.nodes()
+      .map(({ metadata }) => [metadata.name, metadata.labels?.['cloud.google.com/gke-nodepool']]),
+  );
+  const placements = new Map<string, Placement>();
+  for (const { metadata, spec } of cluster?.pods('default') ?? []) {
+    const jobSet = metadata.labels?.['jobset.sigs.k8s.io/jobset-name'];
+    const pool = poolOf.get(spec.nodeName ?? '');
+    if (jobSet !== undefined && pool !== undefined) placements.set(jobSet, { jobSet, pool });
+  }
+  return [...placements.values()];
+}
+
+/** The most requests of which each arrived only after the one before was answered. */
+function countRoundTrips(since: number, delayMs: number): number {
+  let count = 0;
+  let answeredAt = -Infinity;
+  for (const { at } of emulator.requests.slice(since)) {
+    if (at < answeredAt) continue;
+    count += 1;
+    answeredAt = at + delayMs;
+  }
+  return count;
+}

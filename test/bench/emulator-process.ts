@@ -1,0 +1,86 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+/** A world to measure in: with neither `nodes` nor `slices`, the one of the demo. */
+export interface WorldSpec {
+  /** Machines of one slice, `slice-a`, with nothing running. */
+  nodes?: number;
+  /** So many slices of 16 machines, each with a JobSet of its own running. */
+  slices?: number;
+  /** Machines of the cluster that are in another pool. */
+  otherNodes?: number;
+  /** What each Node object has besides. */
+  paddingBytes?: number;
+  /** How long each answer takes. */
+  delayMs?: number;
+  /** The share of the patches that are turned away with 429. */
+  throttled?: { share: number; retryAfterSeconds: number };
+}
+
+/** What has reached the emulator since its world was built. */
+export interface Traffic {
+  requests: number;
+  /** Patches of nodes that were not turned away. */
+  patches: number;
+  /** How often one and the same node's patch was turned away, at most. */
+  mostThrottled: number;
+  /** All requests but the patches, as `API METHOD path`. */
+  otherCalls: string[];
+  /** TLS connections to the Kubernetes API. */
+  connections: number;
+  /** Nodes of `slice-a` that the scheduler may still use. */
+  schedulable: number;
+}
+
+/** Where a JobSet runs. */
+export interface Placement {
+  jobSet: string;
+  pool: string;
+}
+
+/** What the emulator's process is asked. */
+export type Question =
+  | { ask: 'build'; spec: WorldSpec }
+  | { ask: 'report' }
+  | { ask: 'placements' }
+  | { ask: 'round-trips'; since: number; delayMs: number };
+
+/** An emulator in a process of its own. */
+export interface EmulatorProcess {
+  /** Builds a new world in place of the one before. @returns the environment that points a function at it */
+  build(spec: WorldSpec): Promise<Record<string, string>>;
+  report(): Promise<Traffic>;
+  placements(): Promise<Placement[]>;
+  /** How many requests, from the one with this number on, followed one another. */
+  countRoundTrips(since: number, delayMs: number): Promise<number>;
+  stop(): void;
+}
+
+/** Starts the emulator's process, which ends with this one. */
+export async function startEmulatorProcess(): Promise<EmulatorProcess> {
+  const child = fork(join(import.meta.dirname, 'emulator-child.ts'), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  let ended: Error | undefined;
+  let settle: { resolve: (answer: unknown) => void; reject: (error: Error) => void } | undefined;
+  child.on('message', (answer) => settle?.resolve(answer));
+  child.on('exit', (code) => {
+    ended = new Error(`the emulator ended with ${code}; its output says why`);
+    settle?.reject(ended);
+  });
+  await once(child, 'spawn');
+  const ask = (question: Question): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (ended) return reject(ended);
+      settle = { resolve, reject };
+      return child.send(question);
+    });
+  return {
+    build: async (spec) => (await ask({ ask: 'build', spec })) as Record<string, string>,
+    report: async () => (await ask({ ask: 'report' })) as Traffic,
+    placements: async () => (await ask({ ask: 'placements' })) as Placement[],
+    countRoundTrips: async (since, delayMs) => (await ask({ ask: 'round-trips', since, delayMs })) as number,
+    stop: () => child.disconnect(),
+  };
+}

@@ -1,0 +1,122 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const root = join(import.meta.dirname, '../..');
+
+/** What starts a function. */
+export interface FunctionSpec {
+  /** The module that is loaded. */
+  source: string;
+  target: string;
+  environment?: Record<string, string>;
+}
+
+/** A function in a process of its own, started as the buildpack starts it. */
+export interface FunctionProcess {
+  /** From the spawn until the first request was answered, once `call` has been. */
+  post(body: unknown): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
+  /** Milliseconds since the spawn. */
+  elapsedMs(): number;
+  /** The most memory that it has had so far. */
+  peakRssMb(): number;
+  output(): string;
+  stop(): Promise<void>;
+}
+
+/** Starts a function and waits until it takes connections. */
+export async function startFunction({
+  source,
+  target,
+  environment = {},
+}: FunctionSpec): Promise<FunctionProcess> {
+  const port = await findFreePort();
+  const spawnedAt = performance.now();
+  const child = spawn('/bin/bash', ['-c', 'exec node_modules/.bin/functions-framework'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`,
+      HOME: process.env['HOME'] ?? '/tmp',
+      NODE_ENV: 'production',
+      K_SERVICE: 'failover',
+      K_REVISION: 'failover-00001',
+      FUNCTION_TARGET: target,
+      FUNCTION_SIGNATURE_TYPE: 'http',
+      FUNCTION_SOURCE: source,
+      PORT: String(port),
+      ...environment,
+    },
+  });
+  let output = '';
+  const collect = (chunk: Buffer) => void (output += chunk.toString());
+  child.stdout.on('data', collect);
+  child.stderr.on('data', collect);
+  await waitUntilListening(child, port, () => output);
+  return {
+    async post(body) {
+      const sentAt = performance.now();
+      const response = await fetch(`http://127.0.0.1:${port}/`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      const text = await response.text();
+      return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
+    },
+    elapsedMs: () => performance.now() - spawnedAt,
+    peakRssMb: () => readPeakRssMb(child),
+    output: () => output,
+    async stop() {
+      if (child.exitCode !== null) return;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return { text };
+  }
+}
+
+/** As Cloud Run does: it tries the port until somebody takes the connection. */
+async function waitUntilListening(child: ChildProcess, port: number, output: () => string): Promise<void> {
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`the function ended at start:\n${output()}`);
+    if (await canConnect(port)) return;
+    await sleep(2);
+  }
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+function readPeakRssMb({ pid }: ChildProcess): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,188 @@
+import type { EmulatorProcess, Traffic, WorldSpec } from './emulator-process.ts';
+import { startFunction } from './function-process.ts';
+import { median } from './result.ts';
+import type { Result } from './result.ts';
+
+/** CORDON_CONCURRENCY unless it is set. */
+const defaultConcurrency = 64;
+
+/** What one cordon of the pool took. */
+interface Cordon {
+  ms: number;
+  mb: number;
+  traffic: Traffic;
+}
+
+/** Measures cordons of 128, 1,000 and 2,304 nodes with 5, 20 and 100 ms of delay, against the ideal. */
+export async function measureCordons(
+  emulator: EmulatorProcess,
+  source: string,
+  runs: number,
+  progress: (run: number) => void,
+): Promise<Result[]> {
+  const worlds = [128, 1000, 2304].flatMap((nodes) => [5, 20, 100].map((delayMs) => ({ nodes, delayMs })));
+  const cordons = new Map<WorldSpec, Cordon[]>(worlds.map((world) => [world, []]));
+  for (let run = 0; run < runs; run++) {
+    progress(run);
+    for (const world of worlds) cordons.get(world)?.push(await cordonOnce(emulator, source, world));
+  }
+  return worlds.flatMap((world) => {
+    const { nodes, delayMs } = world;
+    const measured = cordons.get(world) ?? [];
+    const ms = median(measured.map((cordon) => cordon.ms));
+    const ideal = (delayMs * nodes) / defaultConcurrency;
+    const isLargest = nodes === 2304 && delayMs === 20;
+    const result: Result = {
+      name: `cordon-${nodes}-${delayMs}ms`,
+      value: ms,
+      unit: 'ms',
+      reference: ideal,
+      ratio: ms / ideal,
+      goal: isLargest ? 'ratio <= 2.2' : null,
+      what: `a cordon of ${nodes} nodes, each call delayed by ${delayMs} ms; against delay × nodes / ${defaultConcurrency}`,
+    };
+    return isLargest ? [result, ...describeLargest(measured, nodes)] : [result];
+  });
+}
+
+function describeLargest(measured: Cordon[], nodes: number): Result[] {
+  const mb = median(measured.map((cordon) => cordon.mb));
+  const connections = Math.max(...measured.map(({ traffic }) => traffic.connections));
+  const calls = Math.max(...measured.map(({ traffic }) => traffic.otherCalls.length));
+  const pages = Math.ceil(nodes / 500);
+  return [
+    {
+      name: `cordon-${nodes}-rss`,
+      value: mb,
+      unit: 'MB',
+      reference: null,
+      ratio: null,
+      goal: 'value <= 160',
+      what: 'most memory of the function meanwhile',
+    },
+    {
+      name: `cordon-${nodes}-connections`,
+      value: connections,
+      unit: 'connections',
+      reference: null,
+      ratio: null,
+      goal: 'value <= 8',
+      what: 'TLS connections to the API server',
+    },
+    {
+      name: `cordon-${nodes}-calls`,
+      value: calls,
+      unit: 'calls',
+      reference: 14 + pages,
+      ratio: calls / (14 + pages),
+      goal: `value <= ${14 + pages}`,
+      what: `calls beside the patches, to all APIs; at most 14 and ${pages} pages of 500`,
+    },
+  ];
+}
+
+/** Measures the largest cordon against one patch at a time. */
+export async function measureSequential(
+  emulator: EmulatorProcess,
+  source: string,
+  runs: number,
+  progress: (run: number) => void,
+): Promise<Result[]> {
+  const world = { nodes: 2304, delayMs: 20 };
+  const parallel: number[] = [];
+  const sequential: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    progress(run);
+    parallel.push((await cordonOnce(emulator, source, world)).ms);
+    sequential.push((await cordonOnce(emulator, source, world, { CORDON_CONCURRENCY: '1' })).ms);
+  }
+  const ms = median(parallel);
+  const reference = median(sequential);
+  return [
+    {
+      name: 'cordon-2304-sequential',
+      value: ms,
+      unit: 'ms',
+      reference,
+      ratio: reference / ms,
+      goal: 'ratio >= 25',
+      what: 'the same against one patch at a time: so many times faster',
+    },
+  ];
+}
+
+/** Measures that what is not of the pool, or of no interest, does not show: a second cordon, large nodes, a large cluster. */
+export async function measureFootprint(
+  emulator: EmulatorProcess,
+  source: string,
+  runs: number,
+  progress: (run: number) => void,
+): Promise<Result[]> {
+  const alone: Cordon[] = [];
+  const surrounded: Cordon[] = [];
+  const again: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    progress(run);
+    alone.push(await cordonOnce(emulator, source, { nodes: 128 }));
+    surrounded.push(
+      await cordonOnce(emulator, source, { nodes: 128, otherNodes: 4872, paddingBytes: 12_000 }),
+    );
+    again.push(await cordonTwice(emulator, source));
+  }
+  const mb = median(surrounded.map((cordon) => cordon.mb));
+  const reference = median(alone.map((cordon) => cordon.mb));
+  return [
+    {
+      name: 'cordon-again-patches',
+      value: Math.max(...again),
+      unit: 'calls',
+      reference: null,
+      ratio: null,
+      goal: 'value <= 0',
+      what: 'patches sent for a pool that is cordoned already',
+    },
+    {
+      name: 'cordon-128-of-5000-rss',
+      value: mb,
+      unit: 'MB',
+      reference,
+      ratio: mb / reference,
+      goal: 'ratio <= 1.1',
+      what: 'most memory for 128 nodes of 12 KB each in a cluster of 5,000; against 128 small nodes alone',
+    },
+  ];
+}
+
+async function cordonOnce(
+  emulator: EmulatorProcess,
+  source: string,
+  world: WorldSpec,
+  settings: Record<string, string> = {},
+): Promise<Cordon> {
+  const environment = { ...(await emulator.build(world)), ...settings };
+  const started = await startFunction({ source, target: 'failover', environment });
+  const { ms, status, body } = await started.post(action);
+  const mb = started.peakRssMb();
+  await started.stop();
+  const traffic = await emulator.report();
+  if (status !== 200 || traffic.schedulable > 0 || traffic.patches !== world.nodes)
+    throw new Error(`the pool is not cordoned: ${JSON.stringify({ body, traffic })}\n${started.output()}`);
+  return { ms, mb, traffic };
+}
+
+/** @returns how many patches the second time sent */
+async function cordonTwice(emulator: EmulatorProcess, source: string): Promise<number> {
+  const environment = await emulator.build({ nodes: 128 });
+  const started = await startFunction({ source, target: 'failover', environment });
+  await started.post(action);
+  const first = await emulator.report();
+  const { status, body } = await started.post(action);
+  await started.stop();
+  const both = await emulator.report();
+  if (status !== 200 || first.patches !== 128)
+    throw new Error(`the second cordon failed: ${JSON.stringify(body)}`);
+  return both.patches - first.patches;
+}
+
+/** Without an id: each one sent is another action. */
+const action = { requestor: 'bench', reason: 'bench', type: 'cordon_nodepool', node_pool: 'slice-a' };

@@ -1,0 +1,63 @@
+import type { EmulatorProcess } from './emulator-process.ts';
+import { startFunction } from './function-process.ts';
+import { median, quantile } from './result.ts';
+import type { Result } from './result.ts';
+
+const delayMs = 20;
+const warmUps = 5;
+
+/**
+ * Measures a warm instance, each action on a slice and a JobSet of its own, against the round trips: the calls that
+ * followed one another × the delay of each.
+ */
+export async function measureWarm(
+  emulator: EmulatorProcess,
+  source: string,
+  runs: number,
+  progress: (run: number) => void,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const [name, type] of [
+    ['warm-cordon', 'cordon_nodepool'],
+    ['warm-restart', 'cordon_nodepool_and_restart_jobset'],
+    ['warm-repair', 'cordon_and_repair_nodepool'],
+  ] as const) {
+    // Of so many measurements one is beyond p99.
+    const count = Math.max(runs, 100);
+    const environment = {
+      ...(await emulator.build({ slices: count + warmUps, delayMs })),
+      MAX_POOLS_PER_HOUR: '1000',
+    };
+    const placements = await emulator.placements();
+    const started = await startFunction({ source, target: 'failover', environment });
+    const totals: number[] = [];
+    const floors: number[] = [];
+    for (const [run, { pool, jobSet }] of placements.entries()) {
+      progress(run);
+      const { requests } = await emulator.report();
+      const action = { requestor: 'bench', reason: 'bench', type, node_pool: pool };
+      const isRestart = type === 'cordon_nodepool_and_restart_jobset';
+      const { ms, status, body } = await started.post(
+        isRestart ? { ...action, jobset_name: jobSet } : action,
+      );
+      if (status !== 200) throw new Error(`the action failed: ${JSON.stringify(body)}\n${started.output()}`);
+      if (run < warmUps) continue;
+      totals.push(ms);
+      floors.push(delayMs * (await emulator.countRoundTrips(requests, delayMs)));
+    }
+    await started.stop();
+    const floor = median(floors);
+    const above = totals.map((total, index) => total - (floors[index] ?? floor));
+    const describe = (suffix: string, share: number): Result => ({
+      name: name + suffix,
+      value: quantile(above, share),
+      unit: 'ms',
+      reference: floor,
+      ratio: quantile(totals, share) / floor,
+      goal: null,
+      what: `${suffix === '' ? 'half' : '99 %'} take at most this beyond their ${floor / delayMs} round trips of ${delayMs} ms; the ratio is of the whole`,
+    });
+    results.push(describe('', 0.5), describe('-p99', 0.99));
+  }
+  return results;
+}
