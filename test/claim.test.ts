@@ -11,6 +11,7 @@ import { forgetRecord, writeAnswer, writePlan } from '../src/record.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { ConnectOptions, InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { trainCluster } from './fixtures/train-world.ts';
 
 const config = readConfig({ CLUSTERS: trainCluster });
@@ -47,15 +48,6 @@ async function claim(world: InMemoryWorld, action = toAction(), options: Options
   const claimed = await tryClaim(world, action, options);
   if (!('claim' in claimed)) throw new Error('it was done already');
   return claimed.claim;
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 /** Carries a claimed action out to its end. */

@@ -8,11 +8,11 @@ import {
   readPool,
   uncordonPool,
 } from '../src/cordon.ts';
-import { FailoverError } from '../src/errors.ts';
 import type { HttpRequest } from '../src/transport.ts';
 import { countEffects, countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { countCordoned, nodeNames } from './fixtures/train-world.ts';
 
 const pool = 'slice-a';
@@ -47,15 +47,6 @@ function when(world: InMemoryWorld, matches: (request: HttpRequest) => boolean, 
 
 const isPatch = ({ method }: HttpRequest) => method === 'PATCH';
 const isList = ({ method, url }: HttpRequest) => method === 'GET' && url.includes('/nodes?');
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
-}
 
 function node({ cluster }: InMemoryWorld, name: string) {
   const found = cluster.get('nodes', undefined, name);

@@ -3,6 +3,7 @@ import { FailoverError } from '../src/errors.ts';
 import type { Pod } from './emulator/objects.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import {
   attemptLabel,
   carryOut,
@@ -10,7 +11,6 @@ import {
   effects,
   plan,
   podsOn,
-  refusalOf,
   restart,
   restarts,
   three,

@@ -4,12 +4,12 @@ import { readConfig } from '../src/config.ts';
 import { withMark } from '../src/cooldown.ts';
 import type { Effect } from '../src/cooldown.ts';
 import { decide, rehearseDecision } from '../src/decide.ts';
-import { FailoverError } from '../src/errors.ts';
 import { updateAnnotations } from '../src/lease.ts';
 import { readSwitches } from '../src/limits.ts';
 import { readWorld } from '../src/world.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { nodeNames, trainCluster } from './fixtures/train-world.ts';
 
 const cooldownSeconds = 1800;
@@ -48,15 +48,6 @@ async function decideOn(world: InMemoryWorld, fields: object, situation: Situati
 async function rehearse(world: InMemoryWorld, fields: object, situation: Situation = {}) {
   const { action, world: read, tools } = await prepare(world, fields, situation);
   return rehearseDecision(action, read, tools);
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 /** The mark of an effect that another action had so many seconds ago. */

@@ -1,18 +1,9 @@
 import { expect } from 'chai';
-import { FailoverError } from '../src/errors.ts';
 import { attemptOf, findJobSet, readJobs, readJobSet, readPods } from '../src/jobset.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { nodeNames } from './fixtures/train-world.ts';
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
-}
 
 function leaderName({ cluster }: InMemoryWorld): string {
   const leader = cluster

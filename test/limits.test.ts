@@ -13,6 +13,7 @@ import {
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { trainCluster } from './fixtures/train-world.ts';
 
 const config = readConfig({ CLUSTERS: trainCluster, MAX_POOLS_PER_HOUR: '2' });
@@ -36,15 +37,6 @@ function clusterAnnotations({ cluster }: InMemoryWorld): Record<string, string> 
 async function charge(world: InMemoryWorld, nodePool: string, canOverride = true): Promise<void> {
   const known = await readSwitches(world.kubernetes);
   await chargeBudget(world.kubernetes, config, nodePool, { canOverride, known });
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 function at({ clock }: InMemoryWorld, seconds: number): string {

@@ -1,12 +1,13 @@
 import { expect } from 'chai';
 import { cordonPool } from '../src/cordon.ts';
-import { FailoverError, isDefiniteRefusal } from '../src/errors.ts';
+import { isDefiniteRefusal } from '../src/errors.ts';
 import { failoverNamespace } from '../src/lease.ts';
 import { acquirePoolLock, PoolLock, readPoolMarks } from '../src/lock.ts';
 import type { LockBusy } from '../src/lock.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { ConnectOptions, InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { countCordoned } from './fixtures/train-world.ts';
 
 function createWorld(): InMemoryWorld {
@@ -37,15 +38,6 @@ function storedLease({ cluster }: InMemoryWorld) {
 
 function holderOf(world: InMemoryWorld): string | undefined {
   return storedLease(world)?.spec.holderIdentity;
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 const leasePath = /\/leases(\/pool-slice-a)?$/;

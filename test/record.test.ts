@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import type { Plan } from '../src/decide.ts';
-import { FailoverError } from '../src/errors.ts';
 import { createLease, failoverNamespace, readLease, updateAnnotations } from '../src/lease.ts';
 import {
   createRecord,
@@ -14,6 +13,7 @@ import type { ActionRecord } from '../src/record.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 
 const hour = 3_600_000;
 
@@ -42,15 +42,6 @@ function actionLeases({ cluster }: InMemoryWorld): string[] {
     .leases(failoverNamespace)
     .flatMap(({ metadata }) => metadata.annotations?.['autometric-failover/id'] ?? [])
     .sort();
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 describe('createRecord', () => {

@@ -15,6 +15,7 @@ import { countEffects } from './fixtures/count-writes.ts';
 import { createInMemoryDeletion } from './fixtures/in-memory-compute.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { nodeNames, trainCluster } from './fixtures/train-world.ts';
 
 const [cluster] = readConfig({ CLUSTERS: trainCluster }).clusters;
@@ -64,15 +65,6 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
   } finally {
     await lock.release({ forget: false });
   }
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 function machine({ emulator }: InMemoryWorld, name: string): Instance | undefined {

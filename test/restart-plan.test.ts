@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { FailurePolicyRule } from './emulator/objects.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import {
   carryOut,
   cordon,
@@ -10,7 +11,6 @@ import {
   leaderOn,
   plan,
   podsOn,
-  refusalOf,
   restart,
   restarts,
   three,

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { FailoverError } from '../src/errors.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import {
   carryOut,
   cordon,
@@ -8,7 +9,6 @@ import {
   leaderOn,
   marks,
   plan,
-  refusalOf,
   restart,
   restarts,
   three,

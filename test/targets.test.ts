@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import { parseAction } from '../src/action.ts';
 import type { Action } from '../src/action.ts';
 import { readConfig } from '../src/config.ts';
-import { FailoverError } from '../src/errors.ts';
 import { findPools, requirePoolOf, resolvePool } from '../src/targets.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { nodeNames, trainCluster } from './fixtures/train-world.ts';
 import type { TrainWorldOptions } from './fixtures/train-world.ts';
 
@@ -25,15 +25,6 @@ function restart(fields: Record<string, unknown> = {}): Action {
 
 /** Two Jobs that share the pools as exclusive placement has it: one each. */
 const onBoth: TrainWorldOptions = { jobs: [{ name: 'a' }, { name: 'b' }] };
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
-}
 
 function firstNode({ cluster }: InMemoryWorld, pool: string): string {
   return nodeNames(cluster, pool)[0] ?? '';

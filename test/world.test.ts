@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import { parseAction } from '../src/action.ts';
 import type { Action } from '../src/action.ts';
 import { readConfig } from '../src/config.ts';
-import { FailoverError } from '../src/errors.ts';
 import { readWorld } from '../src/world.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from './fixtures/refusal-of.ts';
 import { nodeNames, trainCluster } from './fixtures/train-world.ts';
 
 const config = readConfig({ CLUSTERS: trainCluster });
@@ -21,15 +21,6 @@ function toAction(fields: Record<string, unknown> = {}): Action {
 
 function read({ kubernetes }: Pick<InMemoryWorld, 'kubernetes'>, action = toAction(), isResuming = false) {
   return readWorld(kubernetes, action, 'slice-a', isResuming);
-}
-
-async function refusalOf(work: Promise<unknown>): Promise<FailoverError> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof FailoverError)) throw new Error(`expected a FailoverError, not ${String(thrown)}`);
-  return thrown;
 }
 
 describe('readWorld', () => {
