@@ -92,7 +92,7 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
-    nodePool: labels[nodePoolLabel],
+    nodePool: labels[nodePoolLabel] || undefined,
     labels,
     annotations: metadata?.annotations ?? {},
     createdAt: toMs(metadata?.creationTimestamp) ?? 0,

@@ -73,17 +73,22 @@ describe('resolvePool', () => {
     }
   });
 
-  it('refuses a node that is in no pool', async () => {
-    const world = createInMemoryWorld();
-    const name = firstNode(world, 'slice-a');
-    world.cluster.change('nodes', undefined, name, ({ metadata }) => {
-      delete metadata.labels?.['cloud.google.com/gke-nodepool'];
-    });
-    const refusal = await refusalOf(resolvePool(world.kubernetes, cordon({ node_name: name })));
-    expect(refusal).to.include({
-      code: 'target_not_found',
-      message: `node ${name} is in no node pool (it has no label cloud.google.com/gke-nodepool)`,
-    });
+  // failures.md, input and authority: an empty pool name became a selector that matched every node (planetlabs/draino#29).
+  it('refuses a node that is in no pool, or in one without a name', async () => {
+    for (const label of [undefined, '']) {
+      const world = createInMemoryWorld();
+      const name = firstNode(world, 'slice-a');
+      world.cluster.change('nodes', undefined, name, ({ metadata }) => {
+        delete metadata.labels?.['cloud.google.com/gke-nodepool'];
+        if (label !== undefined)
+          metadata.labels = { ...metadata.labels, 'cloud.google.com/gke-nodepool': label };
+      });
+      const refusal = await refusalOf(resolvePool(world.kubernetes, cordon({ node_name: name })));
+      expect(refusal).to.include({
+        code: 'target_not_found',
+        message: `node ${name} is in no node pool (it has no label cloud.google.com/gke-nodepool)`,
+      });
+    }
   });
 
   it('takes the pool that all live pods of the JobSet run on', async () => {
