@@ -283,13 +283,11 @@ describe('the function against a real control plane', function () {
     const instances = [
       await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
       await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
-    ];
-    const answers = await Promise.all(
-      bad.map((pool, index) =>
-        instances[index % 2]?.send(restart(name, { id: `${name}-${pool}`, node_pool: pool })),
-      ),
-    );
-    expect(answers.map((answer) => answer?.status)).to.deep.equal([200, 200, 200, 200]);
+    ] as const;
+    const send = (pool: string, index: number) =>
+      instances[index % 2 === 0 ? 0 : 1].send(restart(name, { id: `${name}-${pool}`, node_pool: pool }));
+    const answers = await Promise.all(bad.map(send));
+    expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200, 200]);
     await eventually('all run elsewhere', async () => {
       const nodes = new Set(
         (await Promise.all(bad.map(nodesOf))).flat().map(({ metadata }) => metadata.name),
