@@ -39,7 +39,7 @@ export async function assertStillWanted(
   const { restart, repair } = effectsOf(type);
   if (repair) {
     const health = await tools.readHealth();
-    assertNotHandled(action, world, health, tools);
+    assertNotHandled(world, health, tools);
     assertNotRecovered(incident, health);
   }
   const isOfJobSet = incident.subject?.kind === 'jobset';
@@ -64,13 +64,12 @@ export async function assertStillBroken(
 
 /** Sixteen nodes of one slice are sixteen incidents, and one repair is for all of them. */
 function assertNotHandled(
-  { id }: Action,
   { nodePool, nodes }: World,
   health: NodeHealth[],
   { kubernetes, config, marks }: StillWantedTools,
 ): void {
   const mark = readMark(marks, 'repair');
-  if (!mark || mark.action === id) return;
+  if (!mark) return;
   const windowMs = Math.max(config.cooldownSeconds, config.maxAlertAgeSeconds) * 1000;
   if (kubernetes.serverNow() - Date.parse(mark.at) > windowMs) return;
   const all = [...nodes.schedulable, ...nodes.cordoned];

@@ -19,6 +19,18 @@ async function createWorld(options: ConstructorParameters<typeof AlertWorld>[0] 
   return world;
 }
 
+/** Three machines that have nothing to do with each other. */
+function gpuPool(): ConstructorParameters<typeof AlertWorld>[0] {
+  return {
+    build: (emulator) => {
+      const cluster = emulator.addCluster({ name: trainCluster });
+      addSystemNamespace(cluster);
+      cluster.addPool('gpus', { gpu: true, nodes: 3 });
+      return cluster;
+    },
+  };
+}
+
 /** The steps of an answer, in short. */
 function outcomes({ body }: AlertAnswer): unknown[] | string {
   return (
@@ -137,6 +149,15 @@ describe('an alert', () => {
       expect(world.effects()).to.deep.equal({});
     });
 
+    it('a machine of the same name in another zone is another machine', async () => {
+      const world = await createWorld();
+      const { resource, ...options } = { ...machine(world, node(world)), displayName: node(world) };
+      const elsewhere = { ...resource, zone: 'us-central1-b', instance_id: '4242' };
+      expect((await world.notify({ ...options, resource: elsewhere })).body.code).to.equal(
+        'target_not_found',
+      );
+    });
+
     it('a machine in a cluster that cannot be reached is not taken for one that nobody has', async () => {
       const world = await createWorld({ environment: { CLUSTERS: `${secondCluster},${trainCluster}` } });
       addSystemNamespace(world.emulator.addCluster({ name: secondCluster }));
@@ -201,6 +222,28 @@ describe('an alert', () => {
       });
       // Its pods may run there only.
       expect(chosen.body).to.include({ code: 'restart_refused' });
+    });
+
+    it('counts neither pods that have ended nor those on other pools', async () => {
+      const world = await createWorld({ slices: ['slice-a', 'slice-b', 'slice-c'] });
+      const on = (nodePool: string) => ({
+        parallelism: 1,
+        backoffLimit: 0,
+        resources: {},
+        nodeSelector: { 'cloud.google.com/gke-nodepool': nodePool },
+        tolerations: [{ key: 'google.com/tpu', operator: 'Exists' as const }],
+      });
+      world.cluster.addJobSet({ name: 'ended', replicatedJobs: [{ name: 'workers', ...on('slice-a') }] });
+      world.cluster.addJobSet({ name: 'elsewhere', replicatedJobs: [{ name: 'workers', ...on('slice-c') }] });
+      await world.pass(10);
+      const podOf = (jobSet: string) =>
+        world.cluster.pods('default').find(({ metadata }) => metadata.name.startsWith(jobSet));
+      expect(podOf('elsewhere')?.status.phase).to.equal('Running');
+      world.cluster.finishPod('default', podOf('ended')?.metadata.name ?? '', 'Succeeded');
+      await world.pass(10);
+      expect(podOf('ended')?.status.phase).to.equal('Succeeded');
+      const answer = await world.notify(pool);
+      expect(answer.body.steps?.at(-1)).to.include({ target: 'default/train', outcome: 'restarted' });
     });
 
     it('sees the allowed namespaces only, or the one that the label names', async () => {
@@ -405,6 +448,12 @@ describe('an alert', () => {
         expect(world.effects()).to.deep.equal({});
       });
     }
+
+    it('not where a bare notification only looks like an envelope', async () => {
+      const world = await createWorld();
+      const both = { ...createNotification({ startedAt: world.time.now }), message: {}, subscription: 's' };
+      expect((await world.send(both)).status).to.equal(400);
+    });
 
     it('where an envelope is broken, which no redelivery mends', async () => {
       const world = await createWorld();
@@ -653,6 +702,35 @@ describe('an alert', () => {
       });
     }
 
+    it('repairs no machine that has just been made, and is not Ready yet', async () => {
+      const world = await createWorld();
+      const [node = ''] = nodeNames(world.cluster, 'slice-a');
+      const startedAt = world.time.now;
+      await world.pass(10);
+      world.cluster.replaceInstance(node, 'reregistered');
+      world.cluster.killNode(node);
+      const { body } = await world.notify(nodeAlert(node, repair, startedAt));
+      expect(body.ignored).to.match(/^recovered: node \S+ was created at /);
+      expect(world.effects()).to.deep.equal({});
+    });
+
+    it('does not take a new node of a pool of independent ones for the one that was meant', async () => {
+      const world = await createWorld(gpuPool());
+      const startedAt = world.time.now;
+      await world.pass(10);
+      world.cluster.joinNode('gpus');
+      const pool = { type: 'k8s_node_pool', resource: { node_pool_name: 'gpus' }, labels: repair };
+      const { body } = await world.notify({ ...pool, startedAt });
+      expect(body).to.include({ code: 'target_ambiguous' });
+      // The one that is not Ready is singled out, whatever joined since.
+      const [bad = ''] = nodeNames(world.cluster, 'gpus');
+      world.cluster.killNode(bad);
+      const answer = await world.notify({ ...pool, startedAt });
+      expect(outcomes(answer)).to.deep.equal(['cordon 4', 'repair deletion_accepted']);
+      const again = await world.notify({ ...pool, id: '0.again', startedAt });
+      expect(again.body.ignored).to.match(new RegExp(`^handled: the machine of node ${bad} `));
+    });
+
     it('knows by the numeric id that a machine has been replaced under its name', async () => {
       const world = await createWorld();
       const [node = ''] = nodeNames(world.cluster, 'slice-a');
@@ -753,14 +831,7 @@ describe('an alert', () => {
     });
 
     it('is ignored for the same machine, and rate limited for another, in a pool of independent nodes', async () => {
-      const world = await createWorld({
-        build: (emulator) => {
-          const cluster = emulator.addCluster({ name: trainCluster });
-          addSystemNamespace(cluster);
-          cluster.addPool('gpus', { gpu: true, nodes: 3 });
-          return cluster;
-        },
-      });
+      const world = await createWorld(gpuPool());
       const [bad = '', other = ''] = nodeNames(world.cluster, 'gpus');
       const alert = (id: string, node: string) => ({ id, resource: { node_name: node }, labels: repair });
       expect(outcomes(await world.notify(alert('0.a', bad)))).to.deep.equal([
