@@ -12,6 +12,7 @@ const paint = (style: Style, text: string) => (hasColour ? styleText(style, text
 
 interface Scene {
   title: string;
+  path?: '/alerts';
   action: Record<string, unknown>;
   expected: number;
   /** What has to be so before the pools are shown: the cluster's own controllers take a moment. */
@@ -27,6 +28,32 @@ const restart = {
   ...who,
 };
 const repair = { id: 'demo-repair', type: 'repair_nodepool', node_pool: 'slice-a', ...who };
+
+/** What Cloud Monitoring sends for a policy with these user labels, in the envelope of a Pub/Sub push. */
+function toPush(incident: Record<string, unknown>): Record<string, unknown> {
+  const notification = { incident, version: '1.2' };
+  const data = Buffer.from(JSON.stringify(notification)).toString('base64');
+  const message = { data, messageId: '1', publishTime: new Date().toISOString() };
+  return { message, subscription: 'projects/demo-project/subscriptions/failover' };
+}
+
+const incident = {
+  incident_id: '0.demo1',
+  state: 'open',
+  started_at: Math.floor(Date.now() / 1000),
+  summary: 'slice-b is unavailable',
+  policy_name: 'TPU slice unavailable',
+  policy_user_labels: { failover_action: 'cordon_nodepool_and_restart_jobset' },
+  resource: {
+    type: 'k8s_node_pool',
+    labels: {
+      project_id: 'demo-project',
+      location: 'us-central1',
+      cluster_name: 'demo',
+      node_pool_name: 'slice-b',
+    },
+  },
+};
 
 const scenes: Scene[] = [
   {
@@ -72,6 +99,13 @@ const scenes: Scene[] = [
     action: { id: 'demo-uncordon', type: 'uncordon_nodepool', node_pool: 'slice-a', ...who },
     expected: 200,
   },
+  {
+    title: 'An alert about the other slice arrives by Pub/Sub: the JobSet moves back',
+    path: '/alerts',
+    action: toPush(incident),
+    expected: 200,
+    until: (cluster) => countPods(cluster, 'slice-a') === 16,
+  },
 ];
 
 const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
@@ -85,13 +119,13 @@ try {
 }
 
 async function play(
-  { title, action, expected, until }: Scene,
+  { title, path, action, expected, until }: Scene,
   { url, emulator, cluster }: LocalStack,
 ): Promise<void> {
   const seen = emulator.requests.length;
   console.log(`\n${paint('bold', `── ${title}`)}`);
-  console.log(paint('cyan', `POST /actions ${JSON.stringify(action)}`));
-  const response = await fetch(`${url}/actions`, {
+  console.log(paint('cyan', `POST ${path ?? '/actions'} ${JSON.stringify(path ? incident : action)}`));
+  const response = await fetch(`${url}${path ?? '/actions'}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(action),
