@@ -49,7 +49,7 @@ export async function buildPrograms(say: (line: string) => void = console.error)
     await withLock(`${target}.lock`, say, async () => {
       if (!(await isBuilt(target))) await build(target, say);
     });
-    await removeUnused(cache, target);
+    await removeUnused(cache);
   }
   const now = new Date();
   await utimes(target, now, now);
@@ -183,11 +183,11 @@ function isRunning(pid: number): boolean {
 }
 
 /** A set of binaries is 440 MB; one that nobody has used for a month goes, and so does what an interrupted build left. */
-async function removeUnused(cache: string, inUse: string): Promise<void> {
+async function removeUnused(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     const path = join(cache, name);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
-    if (path !== inUse && Date.now() - mtimeMs > KEEP_UNUSED_DAYS * 24 * 3600 * 1000)
+    if (Date.now() - mtimeMs > KEEP_UNUSED_DAYS * 24 * 3600 * 1000)
       await rm(path, { recursive: true, force: true });
   }
 }
