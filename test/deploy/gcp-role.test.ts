@@ -84,6 +84,7 @@ describe('gcp-role-condition.yaml', () => {
     ['a TPU machine', instance, 'projects/p/zones/us-central1-a/instances/gke-tpu-3f2a9c1d-00bc', true],
     ['a GPU machine', instance, 'projects/p/zones/us-central1-a/instances/gke-train-a3-6c1f0d2e-x7q1', true],
     ['a machine that is not of GKE', instance, 'projects/p/zones/us-central1-a/instances/postgres-1', false],
+    ['a machine with a name like GKE', instance, 'projects/p/zones/us-central1-a/instances/gkeeper-1', false],
     ['a machine of GKE by another path', instance, 'projects/gke-p/zones/gke-z/instances/postgres-1', false],
     [
       'a machine by its number',
