@@ -2,6 +2,7 @@ import { describeFaults } from './fixtures/fault-table.ts';
 import type { FaultedCall } from './fixtures/fault-table.ts';
 import {
   isEvent,
+  isHolders,
   isMark,
   isNewLease,
   isPhase,
@@ -28,6 +29,24 @@ const rows: FaultedCall[] = [
     title: 'cordon: list what is schedulable now',
     action: 'restart',
     request: { method: 'GET', path: /\/nodes\?/, match: isPoolList('schedulable'), skip: 1 },
+    before: afterCordons,
+  },
+  {
+    title: 'uncordon: note it on the pool',
+    action: 'uncordon',
+    request: { method: 'PUT', path: /\/leases\/pool-/, match: isHolders, skip: 1 },
+    outcomes: { 'status 404': 'conflict', 'status 409': 'conflict' },
+  },
+  {
+    title: 'uncordon: release the third of four nodes',
+    action: 'uncordon',
+    request: { method: 'PATCH', path: /\/nodes\//, skip: 2 },
+    before: { cordons: 2 },
+  },
+  {
+    title: 'uncordon: list what is still cordoned',
+    action: 'uncordon',
+    request: { method: 'GET', path: /\/nodes\?/, match: isPoolList('cordoned'), skip: 1 },
     before: afterCordons,
   },
   {
