@@ -110,6 +110,21 @@ describe('Deadline', () => {
     expect(deadline.leftMs()).to.equal(60_000);
   });
 
+  it('gives a sooner deadline, which is never later than itself', () => {
+    const deadline = new Deadline(clock, 60_000);
+    expect(deadline.within(5000).leftMs()).to.equal(5000);
+    expect(deadline.within(90_000).leftMs()).to.equal(60_000);
+    expect(deadline.leftMs()).to.equal(60_000);
+  });
+
+  it('aborts what goes on within a sooner deadline at shutdown too', async () => {
+    const deadline = new Deadline(clock, 60_000);
+    const sooner = deadline.within(5000);
+    deadline.shorten(100);
+    await timers.tickAsync(100);
+    expect(sooner.signal.aborted).to.equal(true);
+  });
+
   it('is brought forward at shutdown, and then aborts what is under way', async () => {
     const deadline = new Deadline(clock, 240_000);
     deadline.shorten(7000);

@@ -82,6 +82,23 @@ describe('readConfig', () => {
     expect(readConfig({ CLUSTERS: train, ALERT_ACTIONS: ',' }).alertActions).to.deep.equal([]);
   });
 
+  it('takes an endpoint by each name of this machine', () => {
+    for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
+      const url = `http://${host}:8001/`;
+      const environment = { CLUSTERS: train, CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: url };
+      expect(readConfig(environment).computeEndpoint?.href).to.equal(url);
+    }
+  });
+
+  it('takes namespaces of 1 to 63 characters', () => {
+    const read = (namespace: string) =>
+      readConfig({ CLUSTERS: train, ALLOWED_NAMESPACES: namespace }).allowedNamespaces;
+    expect(read(`a,${'a'.repeat(63)}`)).to.deep.equal(['a', 'a'.repeat(63)]);
+    expect(problemOf(() => read('a'.repeat(64)))).to.match(
+      /ALLOWED_NAMESPACES has "a+", which is no namespace$/,
+    );
+  });
+
   it('takes the project of a domain', () => {
     const [cluster] = readConfig({
       CLUSTERS: 'projects/example.com:ml/locations/us-central1/clusters/c',

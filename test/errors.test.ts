@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { FailoverError, isUpstreamStatus, toFailoverError, UpstreamError } from '../src/errors.ts';
+import {
+  FailoverError,
+  isDefiniteRefusal,
+  isUpstreamStatus,
+  toFailoverError,
+  UpstreamError,
+} from '../src/errors.ts';
 import type { Code } from '../src/errors.ts';
 
 describe('FailoverError', () => {
@@ -107,6 +113,24 @@ describe('UpstreamError', () => {
     });
   }
 
+  for (const [status, mayHaveWorked] of [
+    [undefined, true],
+    [200, true],
+    [299, true],
+    [300, false],
+    [400, false],
+    [403, false],
+    [409, false],
+    [429, false],
+    [499, false],
+    [500, true],
+    [503, true],
+  ] as const) {
+    it(`${mayHaveWorked ? 'may' : 'cannot'} have worked with ${status ?? 'no'} for an answer`, () => {
+      expect(new UpstreamError({ ...base, status }).mayHaveWorked).to.equal(mayHaveWorked);
+    });
+  }
+
   it('takes another word for whether it may be tried again', () => {
     expect(new UpstreamError({ ...base, status: 403, isRetryable: true }).isRetryable).to.equal(true);
     expect(new UpstreamError({ ...base, isRetryable: false }).isRetryable).to.equal(false);
@@ -126,6 +150,31 @@ describe('isUpstreamStatus', () => {
     expect(isUpstreamStatus(new FailoverError('paused', 'x'), 409)).to.equal(false);
     expect(isUpstreamStatus({ upstreamStatus: 409 }, 409)).to.equal(false);
     expect(isUpstreamStatus(undefined, 409)).to.equal(false);
+  });
+});
+
+describe('isDefiniteRefusal', () => {
+  const toError = (status: number | undefined) =>
+    new UpstreamError({ api: 'Compute API', call: 'DELETE', status });
+
+  for (const status of [400, 401, 403, 429]) {
+    it(`is an answer of ${status}, unless an earlier try may have worked`, () => {
+      const error = toError(status);
+      expect(isDefiniteRefusal(error)).to.equal(true);
+      error.mayHaveWorked = true;
+      expect(isDefiniteRefusal(error)).to.equal(false);
+    });
+  }
+
+  it('is nothing else', () => {
+    for (const status of [undefined, 200, 404, 409, 500])
+      expect(isDefiniteRefusal(toError(status))).to.equal(false);
+    expect(isDefiniteRefusal(new FailoverError('forbidden', 'x'))).to.equal(false);
+  });
+
+  it('is what the caller knows to be one besides', () => {
+    expect(isDefiniteRefusal(toError(404), 404)).to.equal(true);
+    expect(isDefiniteRefusal(toError(409), 404)).to.equal(false);
   });
 });
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { stub } from 'sinon';
 import { FailoverError, UpstreamError } from '../src/errors.ts';
 import { createLog, describeError, describeStack, toTraceFields } from '../src/log.ts';
 
@@ -27,6 +28,18 @@ describe('createLog', () => {
       { severity: 'INFO', event: 'step', message: 'm', action_id: 'a', type: 'cordon_nodepool', nodes: 2 },
       { severity: 'INFO', event: 'step', message: 'not bound' },
     ]);
+  });
+});
+
+describe('createLog without a place to write to', () => {
+  it('writes to stdout, each line in one piece', () => {
+    const write = stub(process.stdout, 'write');
+    try {
+      createLog().info('received', 'm');
+      expect(write.args).to.deep.equal([['{"severity":"INFO","message":"m","event":"received"}\n']]);
+    } finally {
+      write.restore();
+    }
   });
 });
 
@@ -127,7 +140,12 @@ describe('describeError', () => {
     endless.cause = endless;
     const { causes } = describeError(endless) as { causes: string[] };
     expect(causes).to.have.lengthOf(5);
-    expect(causes[0]).to.have.lengthOf.below(600);
+    expect(causes[0]).to.equal(`Error: ${'x'.repeat(500)}`);
+    const long = 'y'.repeat(10_000);
+    for (const cause of [long, { long }, { long, big: 1n }]) {
+      const [described] = describeError(new Error('x', { cause })).causes as string[];
+      expect(described).to.have.lengthOf(600);
+    }
   });
 
   // failures.md, answers: a poison request crashed the worker.

@@ -65,6 +65,7 @@ describe('planRepair', () => {
         worst: { problems: ['MemoryPressure', 'DiskPressure'] },
         why: 'MemoryPressure, DiskPressure',
       },
+      { name: 'one with a problem', worst: { problems: ['NetworkUnavailable'] }, why: 'NetworkUnavailable' },
     ]) {
       it(`chooses ${name}, whatever the order of the list`, () => {
         const bad = toNode({ name: 'z', labels: sliceLabels, ...worst });
@@ -215,6 +216,7 @@ describe('planRepair', () => {
 
   for (const { location, zone } of [
     { location: 'us-central1', zone: 'us-central2-a' },
+    { location: 'us-east1', zone: 'asia-east1-a' },
     { location: 'us-central1', zone: 'us-central10-a' },
     { location: 'us-central1-a', zone: 'us-east1-a' },
     { location: 'us-central1-ai1a', zone: 'us-south1-ai1b' },
@@ -226,6 +228,18 @@ describe('planRepair', () => {
         code: 'repair_refused',
         message: `node a says that its machine is in zone ${zone}, outside the cluster's location ${location}`,
       });
+    });
+  }
+
+  for (const instance of ['a', 'a'.repeat(63)]) {
+    it(`takes a machine whose name has ${instance.length} letters, and none with more than 63`, () => {
+      const toProviderId = (name: string) => `gce://ml-prod/us-central1-a/${name}`;
+      const node = { ...toNode({ name: 'a' }), providerId: toProviderId(instance) };
+      expect(planRepair([node], { ...target, nodeName: 'a' }).instanceName).to.equal(instance);
+      const longer = { ...node, providerId: toProviderId('a'.repeat(64)) };
+      expect(refusal(() => planRepair([longer], { ...target, nodeName: 'a' })).code).to.equal(
+        'repair_refused',
+      );
     });
   }
 

@@ -1,12 +1,14 @@
 import { expect } from 'chai';
-import { useFakeTimers } from 'sinon';
+import { restore, stub, useFakeTimers } from 'sinon';
 import { Deadline } from '../src/clock.ts';
 import type { Clock } from '../src/clock.ts';
 import { FailoverError, UpstreamError } from '../src/errors.ts';
 import { callWithRetries, parseRetryAfter } from '../src/retry.ts';
-import type { Attempt, CallLimits } from '../src/retry.ts';
+import type { Attempt, CallLimits, Gate } from '../src/retry.ts';
 
 describe('callWithRetries', () => {
+  afterEach(() => restore());
+
   it('returns what the first try answers, and waits for nothing', async () => {
     const { limits, waits } = setUp();
     const answer = await callWithRetries(limits, async ({ timeoutMs }) => timeoutMs);
@@ -21,13 +23,14 @@ describe('callWithRetries', () => {
     ['a time-out', { isTimeout: true }],
   ] as const) {
     it(`tries again after ${name}, waiting longer each time, and gives up after five tries`, async () => {
-      const { limits, waits } = setUp();
-      const calls = await countCalls(limits, toError(details));
-      expect(calls).to.equal(5);
-      expect(waits).to.have.lengthOf(4);
-      for (const [index, waitMs] of waits.entries()) {
-        const fullMs = 200 * 2 ** index;
-        expect(waitMs).to.be.within(fullMs / 2, fullMs);
+      for (const [random, expected] of [
+        [0, [100, 200, 400, 800]],
+        [1, [200, 400, 800, 1600]],
+      ] as const) {
+        useRandom(random);
+        const { limits, waits } = setUp();
+        expect(await countCalls(limits, toError(details))).to.equal(5);
+        expect(waits).to.deep.equal(expected);
       }
     });
   }
@@ -63,27 +66,29 @@ describe('callWithRetries', () => {
   });
 
   it('waits as long as Retry-After says, and then a little', async () => {
-    const { limits, waits } = setUp();
-    let calls = 0;
-    await callWithRetries(limits, async () => {
-      if (++calls === 1) throw toError({ status: 503, retryAfterSeconds: 7 });
-    });
-    expect(waits[0]).to.be.within(7000, 7200);
+    for (const [random, expected] of [
+      [0, 7000],
+      [1, 7200],
+    ] as const) {
+      useRandom(random);
+      expect(await waitsAfter({ status: 503, retryAfterSeconds: 7 })).to.deep.equal([expected]);
+    }
+  });
+
+  it('waits no less than it would by itself, whatever Retry-After says', async () => {
+    useRandom(0);
+    expect(await waitsAfter({ status: 429, retryAfterSeconds: 0 })).to.deep.equal([100]);
   });
 
   it('waits 15 s at most, for the lock would expire', async () => {
-    const { limits, waits } = setUp();
-    let calls = 0;
-    await callWithRetries(limits, async () => {
-      if (++calls === 1) throw toError({ status: 429, retryAfterSeconds: 3600 });
-    });
-    expect(waits).to.deep.equal([15_000]);
+    expect(await waitsAfter({ status: 429, retryAfterSeconds: 3600 })).to.deep.equal([15_000]);
   });
 
   it('has more patience with a server that throttles, but not without end', async () => {
+    useRandom(1);
     const { limits, waits } = setUp({ deadlineMs: 3_600_000 });
     expect(await countCalls(limits, toError({ status: 429 }))).to.equal(40);
-    expect(Math.max(...waits)).to.be.at.most(5000);
+    expect(Math.max(...waits)).to.equal(5000);
   });
 
   it('does not wait for what the deadline does not leave time for', async () => {
@@ -96,6 +101,15 @@ describe('callWithRetries', () => {
     expect(error).to.include({ code: 'upstream_failed', upstreamStatus: 503 });
     expect(waits).to.deep.equal([]);
     expect(time.now).to.equal(0);
+  });
+
+  it('does not wait until the very end of the deadline, at which nothing may be sent', async () => {
+    const failure = toError({ status: 429, retryAfterSeconds: 3600 });
+    const { limits, waits } = setUp({ deadlineMs: 15_000 });
+    expect(await countCalls(limits, failure)).to.equal(1);
+    expect(waits).to.deep.equal([]);
+    const longer = setUp({ deadlineMs: 15_001 });
+    expect(await countCalls(longer.limits, failure)).to.equal(2);
   });
 
   it('starts no try after the deadline, which is compared with the clock', async () => {
@@ -159,6 +173,17 @@ describe('callWithRetries', () => {
       expect(error).to.include({ code: 'upstream_timeout', message: 'the lock has expired' });
     });
 
+    it('does not ask after the deadline', async () => {
+      const { limits, time } = setUp({ deadlineMs: 10_000 });
+      time.now = 10_000;
+      let asked = 0;
+      const gate = async () => ++asked;
+      expect(await failureOf(() => callWithRetries({ ...limits, gate }, async () => 'x'))).to.include({
+        code: 'upstream_timeout',
+      });
+      expect(asked).to.equal(0);
+    });
+
     it('sends nothing when the deadline passed while the gate renewed the lock', async () => {
       const { limits, time } = setUp({ deadlineMs: 10_000 });
       let calls = 0;
@@ -170,6 +195,47 @@ describe('callWithRetries', () => {
         code: 'upstream_timeout',
       });
       expect(calls).to.equal(0);
+    });
+  });
+
+  // What was refused may have been done by an earlier try whose answer was lost; then its mark must stay.
+  describe('tells whether a call may have worked', () => {
+    const failWith = async (details: { status?: number }[], gate?: Gate) => {
+      const { limits } = setUp();
+      let calls = 0;
+      const thrown = await failureOf(() =>
+        callWithRetries({ ...limits, gate }, async () => {
+          throw toError(details[calls++] ?? { status: 400 });
+        }),
+      );
+      return thrown as UpstreamError;
+    };
+
+    it('by its only try', async () => {
+      expect((await failWith([{ status: 403 }])).mayHaveWorked).to.equal(false);
+    });
+
+    it('by what its tries before were answered', async () => {
+      expect((await failWith([{}, { status: 403 }])).mayHaveWorked).to.equal(true);
+      expect((await failWith([{ status: 503 }, { status: 429 }, { status: 400 }])).mayHaveWorked).to.equal(
+        true,
+      );
+      expect((await failWith([{ status: 429 }, { status: 403 }])).mayHaveWorked).to.equal(false);
+    });
+
+    it('also where it is the gate that fails in the end', async () => {
+      for (const [first, mayHaveWorked] of [
+        [{}, true],
+        [{ status: 429 }, false],
+      ] as const) {
+        let asked = 0;
+        const gate = async () => {
+          if (++asked === 2) throw toError({ status: 403 });
+          return 10_000;
+        };
+        const thrown = await failWith([first], gate);
+        expect(thrown).to.include({ upstreamStatus: 403, mayHaveWorked });
+      }
     });
   });
 
@@ -218,6 +284,22 @@ describe('parseRetryAfter', () => {
     });
   }
 });
+
+/** Makes chance a certainty until the end of the test. */
+function useRandom(value: number): void {
+  restore();
+  stub(Math, 'random').returns(value);
+}
+
+/** How long it waits after one failure. */
+async function waitsAfter(details: { status: number; retryAfterSeconds: number }): Promise<number[]> {
+  const { limits, waits } = setUp();
+  let calls = 0;
+  await callWithRetries(limits, async () => {
+    if (++calls === 1) throw toError(details);
+  });
+  return waits;
+}
 
 /** Time stands still but for what is slept. */
 function setUp({ deadlineMs = 240_000, sleep }: { deadlineMs?: number; sleep?: Clock['sleep'] } = {}) {
