@@ -88,6 +88,12 @@ describe('announceTrigger', () => {
     expect(namesOf(written)).to.have.property('size', 4);
   });
 
+  it('gives an Event 5 s, for it must not hold the action up', async () => {
+    const { kubernetes, patience, log } = setUp();
+    await announceTrigger(kubernetes, jobSet, action, log);
+    expect(patience).to.deep.equal([5000]);
+  });
+
   it('takes an Event that is there already for its own', async () => {
     const { kubernetes, lines, log } = setUp(
       new UpstreamError({ api: 'Kubernetes API', call: 'POST', status: 409 }),
@@ -142,6 +148,7 @@ describe('announceTrigger', () => {
         examples: [
           [`${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(7)}.e`],
           [`${'a'.repeat(199)}-b`],
+          [['a', 'b', 'c'].map((letter) => `${letter.repeat(63)}.`).join('') + 'd'.repeat(61)],
         ],
       },
     );
@@ -225,13 +232,17 @@ function setUp(failure?: Error) {
     if (failure) throw failure;
     written.push(request);
   };
-  const within = () => kubernetes;
+  const patience: number[] = [];
+  const within = (ms: number) => {
+    patience.push(ms);
+    return kubernetes;
+  };
   const kubernetes = {
     core: { createNamespacedEvent },
     serverNow: () => now,
     within,
   } as unknown as Kubernetes;
-  return { kubernetes, written, lines, log: createLog((line) => lines.push(JSON.parse(line))) };
+  return { kubernetes, written, patience, lines, log: createLog((line) => lines.push(JSON.parse(line))) };
 }
 
 function namesOf(written: WrittenEvent[]): Set<string | undefined> {
