@@ -49,7 +49,7 @@ const old: Cluster = {
 describe('createConnect', () => {
   /** Stands in for the metadata server and the Container API. */
   let server: Server;
-  let respond: Record<'token' | 'cluster', (response: ServerResponse) => void>;
+  let respond: Record<'token' | 'cluster', (response: ServerResponse, url: URL) => void>;
   let formerEnvironment: Record<string, string | undefined>;
 
   const giveToken = (response: ServerResponse) =>
@@ -59,8 +59,9 @@ describe('createConnect', () => {
 
   before(async () => {
     server = createServer((request, response) => {
-      if (request.url?.includes('/clusters/')) respond.cluster(response);
-      else if (request.url?.includes('/token')) respond.token(response);
+      const url = new URL(request.url ?? '', 'http://localhost');
+      if (url.pathname.includes('/clusters/')) respond.cluster(response, url);
+      else if (url.pathname.endsWith('/token')) respond.token(response, url);
       else response.writeHead(200, { 'Metadata-Flavor': 'Google' }).end('default');
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -105,6 +106,28 @@ describe('createConnect', () => {
       });
     }).timeout(5000);
   }
+
+  // Without userinfo.email the API server would not know the service account by its e-mail, and RBAC would not fit.
+  it('asks for a token of both scopes, once for all connections of an instance', async () => {
+    const scopes: (string | null)[] = [];
+    respond = {
+      token(response, url) {
+        scopes.push(url.searchParams.get('scopes'));
+        giveToken(response);
+      },
+      cluster: (response) => response.writeHead(404).end('{}'),
+    };
+    const clock = createSystemClock();
+    const connectTo = connect(clock);
+    for (let index = 0; index < 2; index++) {
+      expect(await rejectionOf(connectTo(name, new Deadline(clock, 240_000)))).to.include({
+        code: 'target_not_found',
+      });
+    }
+    expect(scopes).to.deep.equal([
+      'https://www.googleapis.com/auth/cloud-platform,https://www.googleapis.com/auth/userinfo.email',
+    ]);
+  });
 
   it('does not find a cluster that is not there, and asks once', async () => {
     let count = 0;

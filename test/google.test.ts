@@ -5,9 +5,24 @@ import { InstancesClient } from '@google-cloud/compute';
 import { ClusterManagerClient } from '@google-cloud/container';
 import { expect } from 'chai';
 import { GoogleAuth, OAuth2Client } from 'google-auth-library';
+import { readConfig } from '../src/config.ts';
 import { UpstreamError } from '../src/errors.ts';
-import { toGoogleOptions, toUpstreamError, withinAttempt } from '../src/google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from '../src/google.ts';
 import { describeError } from '../src/log.ts';
+
+describe('getGoogleAuth', () => {
+  const environment = { CLUSTERS: 'projects/ml-prod/locations/us-central1/clusters/train' };
+
+  it('gives all clients of a configuration the same credentials', () => {
+    const config = readConfig(environment);
+    expect(getGoogleAuth(config)).to.equal(getGoogleAuth(config));
+    expect(getGoogleAuth(readConfig(environment))).not.to.equal(getGoogleAuth(config));
+  });
+
+  it('names the project, for which Google’s library would go looking otherwise', async () => {
+    expect(await getGoogleAuth(readConfig(environment)).getProjectId()).to.equal('ml-prod');
+  });
+});
 
 describe('toGoogleOptions', () => {
   for (const { endpoint, options } of [
