@@ -6,77 +6,143 @@ import { serveEmulator } from '../emulator/server.ts';
 import { serveFunction } from '../served-function.ts';
 import type { ServedFunction } from '../served-function.ts';
 import type { ControlPlane } from './control-plane.ts';
-import type { KubernetesList, Node } from './kubernetes-client.ts';
+import { eventually } from './eventually.ts';
+import { applyRights, renderRights } from './function-rights.ts';
+import type { Manifest } from './function-rights.ts';
+import type { JobSet, KubernetesList, KubernetesObject, Node } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
-import { createWorld, POOL_LABEL } from './world.ts';
+import { createWorld, jobSetsPath, POOL_LABEL } from './world.ts';
 import type { World } from './world.ts';
 
-export const FUNCTION_USER = 'failover@test-project.iam.gserviceaccount.com';
 export const CLUSTER = 'projects/test-project/locations/us-central1/clusters/real';
-const NAMESPACE = 'autometric-failover-system';
+/** Who the function is to the API server. */
+export const FUNCTION_USER = 'failover@test-project.iam.gserviceaccount.com';
+/** The same service account, as its tokens without an e-mail say it. */
+export const FUNCTION_UNIQUE_ID = '104711811223344556677';
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
 
 /** A real control plane with the rest of Google Cloud around it. */
 export interface FailoverBench {
   world: World;
   /** Numeric ids of the machines that were deleted through the Compute API, in order. */
   deletions: string[];
+  /** What leads an instance of the function here, and its settings. */
   environment: Record<string, string>;
+  /** What deploy/rbac gives the function: it has nothing else. */
+  rights: Manifest[];
+  nodesOf(pool: string): Promise<Node[]>;
+  isCordoned(pool: string): Promise<boolean>;
+  readJobSet(name: string, namespace?: string): Promise<JobSet>;
+  /** Answers once so many pods of a JobSet run on a pool. */
+  allRunOn(jobSet: string, pool: string, count: number, namespace?: string): Promise<void>;
+  /** Lets a lock's holder have been silent for so long that the lock is free. */
+  expireLock(pool: string): Promise<void>;
   /** Serves one more instance of the function in this process. */
   serve(settings?: Record<string, string>): Promise<ServedFunction>;
   /** Forgets all that the function has remembered, so that tests don't meet each other's cooldowns. */
   forget(): Promise<void>;
+  /** Ends what serves, and leaves the world as it is. */
+  close(): Promise<void>;
+  /** Removes the world too. */
   stop(): Promise<void>;
 }
 
-/**
- * @param user is who the function is to the API server
- */
+export interface FailoverBenchOptions {
+  /** `FUNCTION_USER`, unless it comes by its unique id. */
+  user?: string;
+  /** The namespaces of JobSets that it may touch: `default`. */
+  namespaces?: string[];
+  /** Where the Container API says that the API server is, if something stands in front of it. */
+  endpoint?: { url: string; ca: string };
+  /** Is called once a machine's deletion is under way, before it is answered. */
+  onDeletion?: () => Promise<void>;
+}
+
+/** Prepares a control plane as `deploy/` does: the function has the rights of deploy/rbac there, and no others. */
 export async function createFailoverBench(
   controlPlane: ControlPlane,
-  user = FUNCTION_USER,
+  options: FailoverBenchOptions = {},
 ): Promise<FailoverBench> {
+  const { user = FUNCTION_USER, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
+  const names = { email: FUNCTION_USER, uniqueId: FUNCTION_UNIQUE_ID, namespaces };
+  const rights = await renderRights(names);
+  for (const name of namespaces)
+    await admin.request('POST', '/api/v1/namespaces', { body: { metadata: { name } } });
+  await applyRights(admin, rights);
+
   const emulator = new Emulator();
   const cluster = emulator.addCluster({ name: CLUSTER });
   const server = await serveEmulator(emulator);
-  Object.assign(cluster.endpoints, { ip: new URL(controlPlane.url).host, ca: controlPlane.ca });
+  Object.assign(cluster.endpoints, { ip: new URL(endpoint.url).host, ca: endpoint.ca });
   emulator.tokens.issueToken = () => ({ token: controlPlane.token(user), expiresInSeconds: 3599 });
   emulator.tokens.authenticateForGoogle = () => user;
   const world = createWorld(admin, createKwokMachines(admin));
-  const compute = await serveCompute(controlPlane, world);
+  const compute = await serveCompute(controlPlane, world, onDeletion);
   const environment = {
     ...server.environment,
     CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: compute.url,
     CLUSTERS: CLUSTER,
+    ALLOWED_NAMESPACES: namespaces.join(','),
   };
   const served: ServedFunction[] = [];
-  const leases = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases`;
-  await admin.request('POST', '/api/v1/namespaces', { body: { metadata: { name: NAMESPACE } } });
+  const nodesOf = async (pool: string): Promise<Node[]> => {
+    const selector = encodeURIComponent(`${POOL_LABEL}=${pool}`);
+    return (await admin.get<KubernetesList<Node>>(`/api/v1/nodes?labelSelector=${selector}`)).items ?? [];
+  };
+  const close = async (): Promise<void> => {
+    for (const one of served) await one.close();
+    await compute.close();
+    await server.close();
+  };
   return {
     world,
     deletions: compute.deletions,
     environment,
+    rights,
+    nodesOf,
+    isCordoned: async (pool) => (await nodesOf(pool)).every(({ spec }) => spec.unschedulable === true),
+    readJobSet: (name, namespace = 'default') => admin.get<JobSet>(`${jobSetsPath(namespace)}/${name}`),
+    async allRunOn(jobSet, pool, count, namespace) {
+      const isThere = async () => {
+        const nodes = new Set((await nodesOf(pool)).map(({ metadata }) => metadata.name));
+        const running = await world.runningPods(jobSet, namespace);
+        return running.filter(({ spec }) => nodes.has(spec.nodeName ?? '')).length === count;
+      };
+      await eventually(`${jobSet} runs on ${pool}`, isThere, { timeoutMs: 90_000 });
+    },
+    async expireLock(pool) {
+      const renewTime = new Date(Date.now() - 120_000).toISOString().replace('Z', '000Z');
+      await admin.patch(`${LEASES}/pool-${pool}`, { spec: { renewTime } });
+    },
     async serve(settings = {}) {
       const one = await serveFunction({ ...environment, ...settings });
       served.push(one);
       return one;
     },
     async forget() {
-      const { items } = await admin.get<KubernetesList<Node>>(leases);
-      for (const { metadata } of items ?? []) await admin.request('DELETE', `${leases}/${metadata.name}`);
+      const { items } = await admin.get<KubernetesList<KubernetesObject>>(LEASES);
+      for (const { metadata } of items ?? []) await admin.request('DELETE', `${LEASES}/${metadata.name}`);
+      await applyRights(
+        admin,
+        rights.filter(({ kind }) => kind === 'Lease'),
+      );
       compute.deletions.length = 0;
     },
+    close,
     async stop() {
-      for (const one of served) await one.close();
       await world.removeAll();
-      await compute.close();
-      await server.close();
+      await close();
     },
   };
 }
 
 /** Deletes a machine by its numeric id; all machines of its slice come back as new ones, on new Nodes. */
-async function serveCompute({ admin }: ControlPlane, world: World) {
+async function serveCompute(
+  { admin }: ControlPlane,
+  world: World,
+  onDeletion: (() => Promise<void>) | undefined,
+) {
   const deletions: string[] = [];
   const replacements: Promise<void>[] = [];
   const server = createServer((request, response) => {
@@ -101,6 +167,7 @@ async function serveCompute({ admin }: ControlPlane, world: World) {
       replacements.push(
         ...slice.map(({ metadata }) => world.replaceInstance(metadata.name, { newNode: true })),
       );
+      await onDeletion?.();
       answer(200, { kind: 'compute#operation', id: '1', name: `operation-${id}`, status: 'RUNNING' });
     };
     carryOut().catch((error: unknown) => answer(500, { error: { code: 500, message: String(error) } }));

@@ -1,12 +1,11 @@
 import { expect } from 'chai';
-import { startControlPlane } from './control-plane.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { ControlPlaneUnavailable } from './build-programs.ts';
 import { eventually } from './eventually.ts';
 import { createFailoverBench } from './failover-bench.ts';
 import type { FailoverBench } from './failover-bench.ts';
-import type { JobSet, KubernetesList, Node } from './kubernetes-client.ts';
-import { jobSetsPath, POOL_LABEL } from './world.ts';
+import type { JobSet, Node } from './kubernetes-client.ts';
+import { startOrSkip } from './start-or-skip.ts';
+import { jobSetsPath } from './world.ts';
 import type { JobSetSpec } from './world.ts';
 
 const who = { requestor: 'test', reason: 'a host is bad' };
@@ -18,33 +17,7 @@ describe('the function against a real control plane', function () {
   let bench: FailoverBench;
 
   before(async function () {
-    this.timeout(3_600_000);
-    try {
-      controlPlane = await startControlPlane();
-    } catch (error) {
-      if (!(error instanceof ControlPlaneUnavailable)) throw error;
-      console.log(`  not run: the function against a real control plane, for ${error.message}`);
-      this.skip();
-    }
-    if (!controlPlane.can.runJobSets || !controlPlane.can.beAnyone) {
-      console.log(
-        '  not run: the function against the cluster that was given, which runs no JobSets or has no tokens',
-      );
-      this.skip();
-    }
-    const rights = {
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
-    };
-    const subjects = [
-      {
-        kind: 'User',
-        name: 'failover@test-project.iam.gserviceaccount.com',
-        apiGroup: 'rbac.authorization.k8s.io',
-      },
-    ];
-    await controlPlane.admin.request('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
-      body: { metadata: { name: 'failover-under-test' }, ...rights, subjects },
-    });
+    controlPlane = await startOrSkip(this, 'the function against a real control plane');
   });
 
   beforeEach(async () => {
@@ -70,32 +43,10 @@ describe('the function against a real control plane', function () {
     return name;
   }
 
-  async function nodesOf(pool: string): Promise<Node[]> {
-    const list = await controlPlane.admin.get<KubernetesList<Node>>(
-      `/api/v1/nodes?labelSelector=${encodeURIComponent(`${POOL_LABEL}=${pool}`)}`,
-    );
-    return list.items ?? [];
-  }
-
-  async function allRunOn(jobSet: string, pool: string, count = 16): Promise<void> {
-    await eventually(
-      `${jobSet} runs on ${pool}`,
-      async () => {
-        const names = new Set((await nodesOf(pool)).map(({ metadata }) => metadata.name));
-        const running = await bench.world.runningPods(jobSet);
-        return running.filter(({ spec }) => names.has(spec.nodeName ?? '')).length === count;
-      },
-      { timeoutMs: 90_000 },
-    );
-  }
-
-  async function readJobSet(name: string): Promise<JobSet> {
-    return controlPlane.admin.get<JobSet>(`${jobSetsPath('default')}/${name}`);
-  }
-
-  async function isCordoned(pool: string): Promise<boolean> {
-    return (await nodesOf(pool)).every(({ spec }) => spec.unschedulable === true);
-  }
+  const nodesOf = (pool: string): Promise<Node[]> => bench.nodesOf(pool);
+  const isCordoned = (pool: string): Promise<boolean> => bench.isCordoned(pool);
+  const readJobSet = (name: string): Promise<JobSet> => bench.readJobSet(name);
+  const allRunOn = (name: string, pool: string): Promise<void> => bench.allRunOn(name, pool, 16);
 
   const rows: { title: string; spec: Partial<JobSetSpec>; way: string }[] = [
     { title: 'backoffLimit 0', spec: {}, way: 'leader_pod' },

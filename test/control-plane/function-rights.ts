@@ -34,11 +34,9 @@ export async function renderRights(names: {
   namespaces: string[];
 }): Promise<Manifest[]> {
   const script = join(import.meta.dirname, '../../deploy/rbac.sh');
-  const { stdout } = await promisify(execFile)(script, [
-    ...['--email', names.email],
-    ...['--unique-id', names.uniqueId],
-    ...['--namespaces', names.namespaces.join(',')],
-  ]);
+  const { email, uniqueId, namespaces } = names;
+  const words = ['--email', email, '--unique-id', uniqueId, '--namespaces', namespaces.join(',')];
+  const { stdout } = await promisify(execFile)(script, words);
   return parseAllDocuments(stdout).map((document) => document.toJS() as Manifest);
 }
 
@@ -93,7 +91,7 @@ export async function untilAllowed(
   };
   const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
   await eventually(`${user} may${allowed ? '' : ' not'} ${describeRight(right)}`, async () => {
-    const { status } = (await admin.post(path, review)) as { status?: { allowed?: boolean } };
+    const { status } = await admin.post<{ status?: { allowed?: boolean } }>(path, review);
     return (status?.allowed ?? false) === allowed;
   });
 }

@@ -1,0 +1,162 @@
+import { expect } from 'chai';
+import { createNotification } from '../fixtures/notification.ts';
+import type { Answer, ServedFunction } from '../served-function.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { CLUSTER, createFailoverBench, FUNCTION_UNIQUE_ID, FUNCTION_USER } from './failover-bench.ts';
+import type { FailoverBench } from './failover-bench.ts';
+import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';
+import { startOrSkip } from './start-or-skip.ts';
+import { jobSetsPath } from './world.ts';
+import type { JobSetSpec } from './world.ts';
+
+/** JobSets are in a namespace of their own, so that its rights and those for Events on Nodes are told apart. */
+const NAMESPACE = 'research';
+const SYSTEM = 'autometric-failover-system';
+const who = { requestor: 'test', reason: 'a host is bad' };
+const byNode = { ...who, type: 'cordon_nodepool' };
+const byPool = { ...byNode, node_pool: 'slice-a' };
+const restart = {
+  ...byPool,
+  type: 'cordon_nodepool_and_restart_jobset',
+  namespace: NAMESPACE,
+  jobset_name: 'train',
+};
+
+interface Case {
+  /** What is sent; a function of the pool's node. */
+  send: (failover: ServedFunction, node: string) => Promise<Answer>;
+  /** The JobSet that it needs, if any. */
+  jobSet?: Partial<JobSetSpec>;
+  /** Without the right: a failure that the caller sees, or a warning in the log and the same answer as with it. */
+  without: 'failure' | 'warning';
+}
+
+const act =
+  (action: object): Case['send'] =>
+  (failover) =>
+    failover.send({ ...action, id: 'one-right' });
+
+const close: Case['send'] = (failover, node) => {
+  const [, project_id = '', , location = '', , cluster_name = ''] = CLUSTER.split('/');
+  return failover.send(
+    createNotification({
+      clusterLabels: { project_id, location, cluster_name },
+      state: 'closed',
+      startedAt: Date.now() - 60_000,
+      resource: { node_name: node },
+      labels: { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' },
+    }),
+    '/alerts',
+  );
+};
+
+/** What was claimed for it is given back; of the pool, which another action has left a Lease, only the lock. */
+const refused: Case['send'] = async (failover) => {
+  await failover.send({ ...byPool, id: 'before' });
+  return failover.send({ ...restart, id: 'one-right' });
+};
+
+/** What each right is for: all that deploy/rbac gives, and nothing else. */
+const cases: Record<string, Case> = {
+  'get nodes': {
+    send: (failover, node) => failover.send({ ...byNode, id: 'one-right', node_name: node }),
+    without: 'failure',
+  },
+  'list nodes': { send: act(byPool), without: 'failure' },
+  'patch nodes': { send: act(byPool), without: 'failure' },
+  'create events in default': { send: act(byPool), without: 'warning' },
+  [`get leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
+  [`list leases in ${SYSTEM}`]: { send: close, without: 'failure' },
+  [`create leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
+  [`update leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
+  [`delete leases in ${SYSTEM}`]: { send: refused, jobSet: { suspend: true }, without: 'warning' },
+  [`get jobsets in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`list jobs in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`patch jobs in ${NAMESPACE}`]: { send: act(restart), jobSet: { backoffLimit: null }, without: 'failure' },
+  [`list pods in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`delete pods in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`create events in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'warning' },
+};
+
+describe('the rights of deploy/rbac', function () {
+  this.timeout(60_000);
+  let controlPlane: ControlPlane;
+  let bench: FailoverBench;
+
+  before(async function () {
+    controlPlane = await startOrSkip(this, 'the function without one of its rights');
+  });
+
+  beforeEach(async () => {
+    bench = await createFailoverBench(controlPlane, { namespaces: [NAMESPACE] });
+  });
+
+  afterEach(async () => {
+    await bench.forget();
+    await bench.stop();
+  });
+
+  after(async () => {
+    await controlPlane?.stop();
+  });
+
+  it('are each needed for something', () => {
+    expect(Object.keys(cases)).to.have.members(listRights(bench.rights).map(describeRight));
+  });
+
+  it('are enough for a service account whose token has no e-mail', async () => {
+    const other = await createFailoverBench(controlPlane, {
+      user: FUNCTION_UNIQUE_ID,
+      namespaces: [NAMESPACE],
+    });
+    await other.world.addTpuSlice('slice-a', { nodes: 1 });
+    const { status, body } = await (await other.serve()).send({ ...byPool, id: 'unique-id' });
+    await other.stop();
+    expect(status, JSON.stringify(body)).to.equal(200);
+  });
+
+  for (const [name, { send, jobSet, without }] of Object.entries(cases)) {
+    const what =
+      without === 'failure' ? 'fails, saying what is missing' : 'does all else, and logs a warning';
+    it(`without ${name} ${what}, and with it goes on`, async () => {
+      const { admin } = controlPlane;
+      const right = listRights(bench.rights).find((each) => describeRight(each) === name);
+      if (right === undefined) throw new Error(`deploy/rbac does not give ${name}`);
+      const [node = ''] = await bench.world.addTpuSlice('slice-a', { nodes: 1 });
+      if (jobSet !== undefined) await runJobSet(jobSet);
+      const failover = await bench.serve();
+      const denial = `may not ${right.verb} ${right.resource}${right.namespace === undefined ? '' : ` in namespace ${right.namespace}`}`;
+
+      await applyRights(admin, withoutRight(bench.rights, right));
+      await untilAllowed(admin, FUNCTION_USER, right, false);
+      const denied = await send(failover, node);
+      await applyRights(admin, bench.rights);
+      await untilAllowed(admin, FUNCTION_USER, right, true);
+      const lines = failover.lines.length;
+      const granted = await send(failover, node);
+
+      if (without === 'failure') {
+        expect([denied.status, denied.body.code], JSON.stringify(denied.body)).to.deep.equal([
+          502,
+          'upstream_failed',
+        ]);
+        expect(denied.body.error).to.include(denial);
+        expect(granted.status, JSON.stringify(granted.body)).to.equal(200);
+      } else {
+        const warnings = failover.lines.slice(0, lines).filter(({ severity }) => severity === 'WARNING');
+        expect(JSON.stringify(warnings)).to.include(denial);
+        expect([granted.status, granted.body.code]).to.deep.equal([denied.status, denied.body.code]);
+      }
+      expect(JSON.stringify(failover.lines.slice(lines))).not.to.include('may not');
+    });
+  }
+
+  /** One pod on slice-a, with slice-b free. */
+  async function runJobSet(spec: Partial<JobSetSpec>): Promise<void> {
+    const { suspend, ...rest } = spec;
+    await bench.world.addJobSet({ name: 'train', namespace: NAMESPACE, parallelism: 1, ...rest });
+    await bench.allRunOn('train', 'slice-a', 1, NAMESPACE);
+    if (suspend) await controlPlane.admin.patch(`${jobSetsPath(NAMESPACE)}/train`, { spec: { suspend } });
+    await bench.world.addTpuSlice('slice-b', { nodes: 1 });
+  }
+});
