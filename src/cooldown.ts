@@ -9,6 +9,8 @@ export interface CooldownMark {
   action: string;
   /** When, by the API server's clock, in RFC 3339. */
   at: string;
+  /** When this action was about to have it for the first time, if it was resumed since. */
+  firstAt?: string | undefined;
   /** The machine that was repaired. */
   instanceId?: string | undefined;
 }

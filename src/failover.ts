@@ -286,7 +286,7 @@ async function cordon(
  */
 function findDeletionTime({ id }: Action, { lock }: Claim): number | undefined {
   const mark = readMark(lock.annotations, 'repair');
-  return mark?.action === id ? Date.parse(mark.at) : undefined;
+  return mark?.action === id ? Date.parse(mark.firstAt ?? mark.at) : undefined;
 }
 
 /**

@@ -179,9 +179,10 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   if (plan.instanceId === undefined) await assertSameMachine(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
+  const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
   // Written first: the next alert comes at once, also when this instance dies with the deletion accepted.
   await lock.update((annotations) =>
-    withMark(annotations, 'repair', { action: actionId, at, instanceId: plan.instanceId }),
+    withMark(annotations, 'repair', { action: actionId, at, firstAt, instanceId: plan.instanceId }),
   );
   try {
     const deletion = await deletePlanned(plan, tools);
