@@ -1,0 +1,61 @@
+// The function on a port, with a real control plane behind it, for curl and kubectl.
+import { styleText } from 'node:util';
+import { ControlPlaneUnavailable } from './build-programs.ts';
+import { startControlPlane } from './control-plane.ts';
+import { CLUSTER, createFailoverBench } from './failover-bench.ts';
+import { startFunctionProcess } from './function-process.ts';
+
+// Until all is up there is nothing to end in order: no program outlives this process.
+let stop = (): void => process.exit(130);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop());
+
+try {
+  await serve();
+} catch (error) {
+  if (!(error instanceof ControlPlaneUnavailable)) throw error;
+  console.error(`there is no control plane to start: ${error.message}; npm start has an emulated one`);
+  process.exitCode = 1;
+}
+
+async function serve(): Promise<void> {
+  const controlPlane = await startControlPlane();
+  try {
+    const bench = await createFailoverBench(controlPlane);
+    for (const pool of ['slice-a', 'slice-b']) {
+      await bench.world.addTpuSlice(pool, { nodes: 4 });
+      // The second slice comes later, so that the JobSet is on the first.
+      if (pool === 'slice-a') {
+        await bench.world.addJobSet({ name: 'train', parallelism: 4 });
+        await bench.allRunOn('train', pool, 4);
+      }
+    }
+    const failover = await startFunctionProcess(bench.environment, {
+      port: Number(process.env['PORT'] || 8080),
+      onLogLine: (line) => console.log(process.stdout.isTTY ? styleText('dim', line) : line),
+    });
+    console.log(describe(failover.url, controlPlane.kubeconfigPath));
+    await Promise.race([new Promise<void>((resolve) => (stop = resolve)), failover.exited]);
+    await failover.kill();
+    await bench.close();
+  } finally {
+    await controlPlane.stop();
+  }
+}
+
+function describe(url: string, kubeconfig: string): string {
+  return `
+The function listens on ${url}, for this machine only. Behind it is a real control plane,
+${CLUSTER}, with two TPU slices and a JobSet, and nothing but
+the rights of deploy/rbac. To paste:
+
+  export KUBECONFIG=${kubeconfig}
+  kubectl get nodes -L cloud.google.com/gke-nodepool
+  kubectl get pods,jobsets -o wide
+  kubectl get leases -n autometric-failover-system
+
+  curl -s ${url}/actions -H 'Content-Type: application/json' -d '{"type": "cordon_nodepool_and_restart_jobset",
+    "jobset_name": "train", "requestor": "me", "reason": "trying it", "dry_run": true}'
+
+The function's log follows. Ctrl-C ends it.
+`;
+}
