@@ -7,7 +7,7 @@ import { resourceOf, stateAfter } from './terraform.ts';
 import type { TestRun } from './terraform.ts';
 
 describe('from an alert policy that Terraform makes to the function that it deploys', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   before(function () {
     needs(this, 'terraform');
   });

@@ -27,7 +27,7 @@ const build = 'serviceAccount:autometric-failover-build@my-project.iam.gservicea
 const push = 'serviceAccount:autometric-failover-push@my-project.iam.gserviceaccount.com';
 
 describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let cloud: GoogleCloud;
   let first: CommandResult;
   let requests: CloudRequest[];

@@ -117,7 +117,7 @@ describe('log lines', function () {
 });
 
 describe('what Terraform makes of the log', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let entries: LogEntry[];
   let read: (address: string) => Record<string, unknown>;
   let readOfWebhook: typeof read;
@@ -217,7 +217,7 @@ describe('what Terraform makes of the log', function () {
 });
 
 describe('the dashboard', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let dashboard: Dashboard;
   let own: Map<string, string[]>;
   before(async function () {

@@ -10,7 +10,7 @@ import type { TestRun } from './terraform.ts';
 import { uploadList } from './upload-list.ts';
 
 describe('terraform', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   before(function () {
     needs(this, 'terraform');
   });
