@@ -5,28 +5,27 @@ import { authoriseAction } from './auth.ts';
 import { claimAction } from './claim.ts';
 import type { Claim } from './claim.ts';
 import type { Deadline } from './clock.ts';
-import { isClosed } from './closed-incidents.ts';
 import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
-import { cordonPool, planCordon, planUncordon, uncordonPool } from './cordon.ts';
+import { cordonPool, uncordonPool } from './cordon.ts';
 import { readMark } from './cooldown.ts';
-import { decide, rehearseDecision } from './decide.ts';
+import { decide } from './decide.ts';
 import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
 import { announceOutcome, announceTrigger } from './events.ts';
 import { Ignored } from './ignored.ts';
 import { assertNotUncordonedSince, noteUncordon } from './last-uncordon.ts';
 import { assertNotPaused, chargeBudget, readSwitches } from './limits.ts';
-import { readPoolMarks } from './lock.ts';
 import { describeError } from './log.ts';
 import type { Log } from './log.ts';
 import { forgetRecord, sweepRecords, writeAnswer, writePlan } from './record.ts';
 import type { ActionRecord } from './record.ts';
-import { describeRepair, repairInstance } from './repair.ts';
-import { describeRestart, planNewerAttempt, restartJobSet, toRestartRequest } from './restart.ts';
+import { rehearse } from './rehearse.ts';
+import { repairInstance } from './repair.ts';
+import { planNewerAttempt, restartJobSet, toRestartRequest } from './restart.ts';
 import type { Services } from './services.ts';
 import type { Step } from './step.ts';
-import { nameJobSet, nameNode } from './subject.ts';
+import { nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
 import { chooseReleasable, forgetWishes, keepCordoned, unwantCordon } from './wanted-cordons.ts';
 import type { Releasable } from './wanted-cordons.ts';
@@ -59,7 +58,8 @@ export async function failover(
   if (effectsOf(action.type).repair && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
-    if (action.dryRun) return { steps: await rehearse(action, cluster, services, log), isReplay: false };
+    if (action.dryRun)
+      return { steps: await rehearse(action, cluster, services.config, log), isReplay: false };
 
     const { kubernetes } = cluster;
     const resolve = async () => resolvePool(kubernetes, await nameNode(kubernetes, action));
@@ -186,43 +186,6 @@ async function giveUp(
     await quietly(log, () => writeAnswer(kubernetes, record, [notice]));
   }
   await quietly(log, () => lock.release({ forget: isUntouched }));
-}
-
-/** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
-async function rehearse(
-  asked: Action,
-  cluster: ClusterConnection,
-  { config }: Services,
-  log: Log,
-): Promise<Step[]> {
-  const { kubernetes } = cluster;
-  if (asked.incident && (await isClosed(kubernetes, asked.incident.id)))
-    throw new Ignored('its incident has closed already');
-  const named = await nameNode(kubernetes, asked);
-  const nodePool = await resolvePool(kubernetes, named);
-  const action = await nameJobSet(kubernetes, named, nodePool, config);
-  const world = await readWorld(kubernetes, action, nodePool, false);
-  const [marks, switches] = await Promise.all([
-    readPoolMarks(kubernetes, nodePool),
-    readSwitches(kubernetes),
-  ]);
-  const { plan, limits } = await rehearseDecision(action, world, {
-    kubernetes,
-    config,
-    cluster,
-    attempt: '',
-    marks,
-    switches,
-  });
-  if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
-  const effects = effectsOf(action.type);
-  return [
-    ...limits,
-    ...(effects.uncordon ? [planUncordon(world)] : []),
-    ...(effects.cordon ? [planCordon(world)] : []),
-    ...(plan.restart ? [describeRestart(plan.restart)] : []),
-    ...(plan.repair ? [describeRepair(plan.repair)] : []),
-  ];
 }
 
 /** Releases our cordons: all of the pool's, or what the close of an incident may release. */

@@ -336,12 +336,14 @@ describe('the close of an incident', () => {
 
   it('of an incident called like what every object has is an incident like any other', async () => {
     const world = await createWorld();
+    await world.notify({ ...pool, id: '0.other', labels: cordon });
+    const sliceB = { type: 'k8s_node_pool', resource: { node_pool_name: 'slice-b' } };
     for (const id of ['constructor', '__proto__', 'toString']) {
-      const { body } = await world.notify({ ...pool, id, labels: cordon });
+      const { body } = await world.notify({ ...sliceB, id, labels: cordon });
       expect(body.steps).to.have.length(1);
-      expect(steps(await world.notify({ ...pool, id, labels: cordon, state: 'closed' })), id).to.deep.equal([
-        { step: 'uncordon', uncordoned: 4, kept: 0 },
-      ]);
+      expect(steps(await world.notify({ ...sliceB, id, labels: cordon, state: 'closed' })), id).to.deep.equal(
+        [{ step: 'uncordon', uncordoned: 4, kept: 0 }],
+      );
     }
   });
 

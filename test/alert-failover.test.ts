@@ -616,6 +616,10 @@ describe('an alert', () => {
           expect(status).to.equal(200);
           expect(body.ignored).to.match(reason);
           expect(world.effects()).to.deep.equal({});
+          const ours = world.cluster
+            .events()
+            .filter(({ source }) => source?.component === 'autometric-failover');
+          expect(ours).to.deep.equal([]);
           expect(
             world.cluster.leases('autometric-failover-system').map(({ metadata }) => metadata.name),
           ).to.deep.equal(['cluster']);
