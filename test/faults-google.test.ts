@@ -1,3 +1,5 @@
+import { expect } from 'chai';
+import { createCertificateAuthority } from './control-plane/certificates.ts';
 import { describeFaults } from './fixtures/fault-table.ts';
 import type { FaultedCall } from './fixtures/fault-table.ts';
 import { ServedWorlds } from './fixtures/served-worlds.ts';
@@ -20,7 +22,6 @@ const rows: FaultedCall[] = [
     only: [
       'connection refused',
       'reset before it was carried out',
-      'no answer',
       'status 401',
       'status 403',
       'status 404',
@@ -74,4 +75,53 @@ describe('a fault over sockets', () => {
   after(() => worlds.close());
 
   for (const row of rows) describeFaults(row, (options) => worlds.create(options));
+});
+
+describe('a metadata server that never answers', () => {
+  const worlds = new ServedWorlds();
+  after(() => worlds.close());
+
+  it('stops the action in time, which goes on when it does answer', async () => {
+    const world = await worlds.create({ action: 'repair' });
+    const lift = world.emulator.faults.add({
+      api: 'metadata',
+      path: /token/,
+      times: Infinity,
+      effect: 'hang',
+    });
+    const answer = await world.send();
+    // Its own time-out is near ours, and the Container API's client waits for the same token.
+    expect(answer.body.code).to.be.oneOf(['upstream_failed', 'upstream_timeout']);
+    expect(answer.tookMs).to.be.below(100_000);
+    lift();
+    expect(await world.send()).to.have.property('status', 200);
+  });
+});
+
+describe('an API server that cannot be reached', () => {
+  const worlds = new ServedWorlds();
+  after(() => worlds.close());
+
+  const unreachable = {
+    'has nobody listening': { ip: '127.0.0.1:1' },
+    'has another certificate': { ca: createCertificateAuthority('another').certificate },
+  };
+  for (const [what, endpoint] of Object.entries(unreachable)) {
+    it(`is named when it ${what}, and found as soon as it is put right`, async () => {
+      const world = await worlds.create({ action: 'repair' });
+      const { endpoints } = world.cluster;
+      const right = { ...endpoints };
+      Object.assign(endpoints, endpoint);
+      const answer = await world.send();
+      expect(answer).to.have.property('status', 502);
+      expect(answer.body).to.include({ code: 'upstream_failed' });
+      expect(answer.body.error).to.match(
+        /^the Kubernetes API could not be reached.* \(GET \/apis\/coordination/,
+      );
+
+      Object.assign(endpoints, right);
+      expect(await world.send()).to.have.property('status', 200);
+      expect(world.effects()).to.include({ uncordoned: 0, repairs: 1 });
+    });
+  }
 });
