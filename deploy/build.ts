@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
+import type { Plugin } from 'esbuild';
 import { clusterFields } from '../src/cluster.ts';
 import { reduceGoogleClients } from './build-google-clients.ts';
 import { reduceKubernetesClient } from './build-kubernetes-client.ts';
@@ -39,31 +40,36 @@ export async function buildFunction(
     // The buildpack starts the framework that is in node_modules, and functions register with that one.
     external: ['@google-cloud/functions-framework'],
     banner: { js: requireInModules },
-    plugins: [
-      reduceGoogleClients(root, [
-        {
-          package: '@google-cloud/container',
-          client: 'ClusterManagerClient',
-          module: 'build/src/v1/cluster_manager_client.js',
-          calls: [{ method: 'google.container.v1.ClusterManager.GetCluster', answer: clusterFields }],
-        },
-        {
-          package: '@google-cloud/compute',
-          client: 'InstancesClient',
-          module: 'build/src/v1/instances_client.js',
-          calls: [{ method: 'google.cloud.compute.v1.Instances.Delete' }],
-        },
-      ]),
-      reduceKubernetesClient(root, readSource()),
-    ],
+    plugins: reduceClients(),
   });
   const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
   say(`built ${directory}: ${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1000)} kB`);
   for (const node of findNodes()) say(compileAhead(directory, node));
 }
 
+/** The clients of Google Cloud and Kubernetes, reduced to what the source calls. */
+export function reduceClients(): Plugin[] {
+  return [
+    reduceGoogleClients(root, [
+      {
+        package: '@google-cloud/container',
+        client: 'ClusterManagerClient',
+        module: 'build/src/v1/cluster_manager_client.js',
+        calls: [{ method: 'google.container.v1.ClusterManager.GetCluster', answer: clusterFields }],
+      },
+      {
+        package: '@google-cloud/compute',
+        client: 'InstancesClient',
+        module: 'build/src/v1/instances_client.js',
+        calls: [{ method: 'google.cloud.compute.v1.Instances.Delete' }],
+      },
+    ]),
+    reduceKubernetesClient(root, readSource()),
+  ];
+}
+
 /** Bundled CommonJS modules require Node's own, which a module has no `require` for. */
-const requireInModules =
+export const requireInModules =
   "import{createRequire as createBundleRequire}from'node:module';const require=createBundleRequire(import.meta.url);";
 
 function readSource(): string {
