@@ -331,8 +331,14 @@ describe('an alert', () => {
       world.cluster.change('leases', 'autometric-failover-system', 'cluster', ({ metadata }) => {
         metadata.annotations = { ...metadata.annotations, 'autometric-failover/override-until': until };
       });
-      const { status, body } = await world.notify(of('slice-b'));
-      expect({ status, code: body.code }).to.deep.equal({ status: 429, code: 'budget_exceeded' });
+      const bare = await world.notify(of('slice-b'));
+      expect(bare).to.include({ status: 429 }).and.have.nested.property('body.code', 'budget_exceeded');
+      expect(bare.headers).to.have.keys('Retry-After');
+      // Pub/Sub is to keep it, so it is told nothing about another time.
+      const published = { publishedAt: world.time.now };
+      const notification = createNotification({ startedAt: world.time.now, ...of('slice-b') });
+      const pushed = await world.send(toPush(notification, published));
+      expect(pushed).to.deep.equal({ status: 200, headers: {}, body: bare.body });
       expect(countCordoned(world.cluster, 'slice-b')).to.equal(0);
     });
 
@@ -559,7 +565,7 @@ describe('an alert', () => {
       allow();
       await world.pass(1800);
       const { body } = await world.notify({ ...pool, labels: restart, renotify: true, startedAt });
-      expect(outcomes({ status: 200, body })).to.deep.equal(['cordon 4', 'restart restarted']);
+      expect(outcomes({ status: 200, headers: {}, body })).to.deep.equal(['cordon 4', 'restart restarted']);
     });
 
     it('is stale without asking any API', async () => {
