@@ -292,6 +292,51 @@ describe('claimAction', () => {
     expect(holderOf(world, 'slice-b')).to.equal(undefined);
   });
 
+  it('has its answer when another attempt took the record up that it had just made, and finished it', async () => {
+    const world = createWorld();
+    let isFirst = true;
+    const answered = await tryClaim(world, toAction(), {
+      async onRequest({ url }) {
+        if (!isFirst || !url.includes('/leases/pool-')) return;
+        isFirst = false;
+        await finish(await claim(world));
+      },
+    });
+    expect(answered).to.deep.equal({ answer: steps });
+    expect(holderOf(world)).to.equal(undefined);
+  });
+
+  it('goes to the pool of the record that is there once it has the lock', async () => {
+    const world = createWorld();
+    const first = await claim(world);
+    await first.lock.release({ forget: false });
+    let isFirst = true;
+    const second = await claim(world, toAction(), {
+      async onRequest({ url }) {
+        if (!isFirst || !url.includes('/leases/pool-')) return;
+        isFirst = false;
+        // It was given up, and claimed again when its names meant another pool.
+        await forgetRecord(world.kubernetes, first.record);
+        const other = await claim(world, toAction(), { resolvePool: async () => 'slice-b' });
+        await other.lock.release({ forget: false });
+      },
+    });
+    expect(second.nodePool).to.equal('slice-b');
+    expect(holderOf(world)).to.equal(undefined);
+    expect(holderOf(world, 'slice-b')).to.equal(`a/${second.attempt}`);
+  });
+
+  it('fails when the record of the last holder cannot be had', async () => {
+    const world = createWorld();
+    const last = await claim(world, toAction({ id: 'first' }));
+    await abandon(last);
+    world.clock.advance(71_000);
+    const path = new RegExp(last.record.lease.name);
+    world.emulator.faults.add({ method: 'GET', path, times: Infinity, effect: { status: 500 } });
+    expect((await refusalOf(tryClaim(world, toAction({ id: 'second' })))).code).to.equal('upstream_failed');
+    expect(holderOf(world)).to.equal(undefined);
+  });
+
   it('claims the id anew when the attempt that had claimed it was refused meanwhile', async () => {
     const world = createWorld();
     const first = await claim(world);

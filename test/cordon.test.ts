@@ -312,6 +312,25 @@ describe('readPool', () => {
     );
   });
 
+  it('does not take an answer without a list for an empty pool', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({
+      path: /\/nodes\?/,
+      times: Infinity,
+      effect: { status: 200, body: { kind: 'Status', status: 'Success' } },
+    });
+    const refusal = await refusalOf(readPool(world.kubernetes, pool));
+    expect(refusal).to.include({ code: 'upstream_failed', status: 502 });
+    expect(refusal.message).to.match(/^the Kubernetes API answered 200 without a list/);
+  });
+
+  it('gives up on a list whose rest is dropped again and again', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({ path: /\/nodes\?/, times: Infinity, effect: { status: 410 } });
+    expect((await refusalOf(readPool(world.kubernetes, pool))).message).to.match(/answered 410/);
+    expect(world.emulator.requests.length).to.be.within(5, 8);
+  });
+
   it('asks for metadata only', async () => {
     const world = createWorld();
     await readPool(world.kubernetes, pool);

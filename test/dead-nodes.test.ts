@@ -177,6 +177,53 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
   });
 
+  it('fails when a pod cannot be deleted, and deletes it when it is resumed', async () => {
+    const world = createInMemoryWorld();
+    const { metadata } = killFollower(world);
+    world.clock.advance(60_000);
+    const planned = await plan(world);
+    const allow = world.cluster.deny({ verb: 'delete', resource: 'pods', name: metadata.name });
+    const refusal = await refusalOf(carryOut(world, planned));
+    expect(refusal).to.include({ code: 'upstream_failed' });
+    expect(refusal.message).to.include('may not delete pods');
+    allow();
+    expect(await carryOut(world, planned)).to.deep.include({ deleted_on_dead_nodes: [metadata.name] });
+  });
+
+  it('starts nothing new after one pod cannot be deleted', async () => {
+    const world = createInMemoryWorld({
+      slices: ['slice-a'],
+      slice: { nodes: 200 },
+      jobs: [{ parallelism: 200 }],
+    });
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+    world.clock.advance(60_000);
+    const planned = await plan(world);
+    const { name = '' } = planned.leader ?? {};
+    world.emulator.faults.add({
+      method: 'DELETE',
+      match: ({ path }) => !path.endsWith(name),
+      times: Infinity,
+      effect: { status: 403 },
+    });
+    expect((await refusalOf(carryOut(world, planned))).code).to.equal('upstream_failed');
+    expect(effects(world)['DELETE pods']).to.be.within(2, 70);
+  });
+
+  it('takes a node that never said whether it is Ready for dead a minute after it was made', async () => {
+    for (const [seconds, isDead] of [
+      [59, false],
+      [60, true],
+    ] as const) {
+      const world = createInMemoryWorld();
+      const { metadata, spec } = killFollower(world);
+      world.cluster.change('nodes', undefined, spec.nodeName ?? '', ({ status }) => (status.conditions = []));
+      world.clock.advance(seconds * 1000);
+      const step = await restart(world);
+      expect(step['deleted_on_dead_nodes']).to.deep.equal(isDead ? [metadata.name] : undefined);
+    }
+  });
+
   it('does not mind a pod that is gone meanwhile', async () => {
     const world = createInMemoryWorld();
     const follower = killFollower(world);

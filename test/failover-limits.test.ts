@@ -106,6 +106,20 @@ describe('a JobSet', () => {
     }
   });
 
+  it('that begins another attempt on the pool between the decision and the cordon is restarted all the same', async () => {
+    const world = new VirtualFailover();
+    world.once(/^POST .*\/events$/, () => {
+      world.cluster.finishPod('default', leader(world).metadata.name, 'Failed');
+      world.emulator.settle();
+      expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-a #1']);
+    });
+    const { steps } = await world.send(restart);
+    expect(steps.at(-1)).to.include({ outcome: 'restarted', attempt: 1 });
+    await world.pass(5);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #2']);
+    expect((await world.send(restart)).isReplay).to.equal(true);
+  });
+
   // Idempotency: a failed attempt burnt the hour and locked the fix out (the Go controller).
   it('whose restart was refused is restarted as soon as it may be', async () => {
     const world = new VirtualFailover({ jobSet: { failurePolicy: { maxRestarts: 0 } } });

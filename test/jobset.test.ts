@@ -83,6 +83,18 @@ describe('readJobs', () => {
     expect(job).to.include({ isFailing: true, attempt: 0 });
   });
 
+  it('does not take a condition that is false, or another one, for a failure', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.change('jobs', 'default', 'train-workers-0', ({ status }) => {
+      status.conditions = [
+        { type: 'Failed', status: 'False' },
+        { type: 'Complete', status: 'True' },
+      ];
+    });
+    const [job] = await readJobs(world.kubernetes, await readJobSet(world.kubernetes, 'default', 'train'));
+    expect(job?.isFailing).to.equal(false);
+  });
+
   it('leaves out the Jobs of an earlier JobSet of the name', async () => {
     const world = createInMemoryWorld();
     const jobSet = await readJobSet(world.kubernetes, 'default', 'train');

@@ -406,6 +406,24 @@ describe('PoolLock.release', () => {
     expect((await acquire(world, { id: 'next' })).lastActionId).to.equal('unfinished');
   });
 
+  it('gives the lock back although a person annotated it, and keeps what they wrote', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.cluster.change('leases', failoverNamespace, 'pool-slice-a', ({ metadata }) => {
+      metadata.annotations = { ...metadata.annotations, note: 'mine' };
+    });
+    await lock.release({ forget: false });
+    expect(storedLease(world)?.spec).to.deep.equal({});
+    expect(storedLease(world)?.metadata.annotations).to.include({ note: 'mine' });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 2 });
+  });
+
+  it('writes once where nothing came between', async () => {
+    const world = createWorld();
+    await (await acquire(world)).release({ forget: false });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+  });
+
   it('takes nothing away from who took the lock meanwhile', async () => {
     for (const forget of [true, false]) {
       const world = createWorld();

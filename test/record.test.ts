@@ -184,6 +184,17 @@ describe('sweepRecords', () => {
     expect(actionLeases(world)).to.deep.equal(['young']);
   });
 
+  it('counts from when it was finished, not from when it began', async () => {
+    const world = createWorld();
+    const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
+    world.clock.advance(20 * hour);
+    await writeAnswer(world.kubernetes, planned, answer);
+    world.clock.advance(20 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(0);
+    world.clock.advance(5 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(1);
+  });
+
   it('never deletes what is unfinished', async () => {
     const world = createWorld();
     await mustCreate(world, { id: 'claimed' });

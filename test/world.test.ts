@@ -70,6 +70,23 @@ describe('readWorld', () => {
     expect(named?.taintKeys).to.include('node.kubernetes.io/unreachable');
   });
 
+  it('has what else is wrong with the node that was named, and its machine', async () => {
+    const world = createInMemoryWorld();
+    const [name = ''] = nodeNames(world.cluster, 'slice-a');
+    world.cluster.change('nodes', undefined, name, ({ status }) => {
+      for (const condition of status.conditions)
+        if (condition.type === 'DiskPressure') condition.status = 'True';
+      status.nodeInfo = { ...status.nodeInfo, systemUUID: 'the-machine' };
+    });
+    const { named } = await read(world, toAction({ node_name: name }));
+    expect(named).to.deep.include({
+      isReady: true,
+      problems: ['DiskPressure'],
+      systemUuid: 'the-machine',
+      providerId: `gce://demo-project/us-central1-a/${name}`,
+    });
+  });
+
   describe('says what Events are shown on', () => {
     it('the JobSet that was named', async () => {
       const world = createInMemoryWorld();
