@@ -5,7 +5,6 @@ import type { EmulatedGke } from './deploy/emulated-gke.ts';
 import { serveGoogleCloud } from './deploy/google-cloud.ts';
 import type { GoogleCloud } from './deploy/google-cloud.ts';
 import { needs, run } from './deploy/run.ts';
-import { createNotification } from './fixtures/notification.ts';
 
 const functionName = 'projects/demo-project/locations/us-central1/functions/failover';
 
@@ -87,16 +86,6 @@ describe('gcloud functions call', function () {
         .and.not.match(/dry_run/);
       expect(last()).to.include({ outcome: 'refused', code: 'invalid_action', action_id: 'incident-43' });
       expect(last()['message']).to.equal('unknown field "dryRun", did you mean "dry_run"?');
-    });
-  });
-
-  it('posts to the root, which takes actions and no alerts', async () => {
-    await withGcloud(async ({ deployed }, call) => {
-      const alert = createNotification({ startedAt: Date.now(), resource: { node_name: 'x' } });
-      const { code } = await call(alert);
-      expect(code).to.equal(1);
-      const last = JSON.parse(deployed.lines().at(-1) ?? '{}') as Record<string, unknown>;
-      expect(last).to.include({ code: 'invalid_action', status: 400 });
     });
   });
 });
