@@ -273,6 +273,17 @@ describe('planRestart', () => {
     expect((await plan(world)).outcome).to.equal('restart');
   });
 
+  it('does not mind a condition that is false', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
+      status.conditions = [
+        { type: 'Failed', status: 'False' },
+        { type: 'RestartingJobSet', status: 'True' },
+      ];
+    });
+    expect((await plan(world)).outcome).to.equal('restart');
+  });
+
   it('does not mind a pin to several pools, to another pool, or of a Job that is elsewhere', async () => {
     const label = 'cloud.google.com/gke-nodepool';
     const affinity = {
