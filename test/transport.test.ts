@@ -201,6 +201,22 @@ describe('createConnectionPool', () => {
     });
   }
 
+  it('opens another connection once all are busy, and no more than four', async () => {
+    const held: ServerResponse[] = [];
+    const { url, count, hasConnected } = await serve((_request, response) => held.push(response));
+    const transport = open({ ca: authority.pem });
+    const answers: Promise<unknown>[] = [];
+    for (let wave = 1; wave <= 6; wave++) {
+      for (let index = 0; index < 40; index++) answers.push(transport(toRequest(`${url}/${index}`)));
+      // The first wave makes the first connection busy, the second one has another one opened, and so on.
+      await hasConnected(Math.min(wave, 4));
+      while (held.length < 40 * wave) await new Promise(setImmediate);
+    }
+    for (const response of held) response.end('{}');
+    await Promise.all(answers);
+    expect(count()).to.deep.equal({ requests: 240, connections: 4 });
+  });
+
   // A connection may be dead without saying so.
   it('goes on over another connection after a request has timed out', async () => {
     const { url, count } = await serve((request, response) => {
@@ -368,11 +384,13 @@ describe('createConnectionPool', () => {
         : createHttpsServer(certificate, onRequest as Parameters<typeof createHttpsServer>[1]);
     const sockets: Socket[] = [];
     server.on('connection', (socket: Socket) => sockets.push(socket));
-    server.on('secureConnection', () => count.connections++);
+    const connected = Array.from({ length: 5 }, () => Promise.withResolvers<void>());
+    server.on('secureConnection', () => connected[++count.connections]?.resolve());
     return {
       url: `https://127.0.0.1:${await listen(server)}`,
       seen,
       count: () => ({ ...count }),
+      hasConnected: (times: number) => connected[times]?.promise,
       /** Loses the connections, below TLS, where no protocol can say farewell. */
       drop(how: 'closed' | 'reset' = 'reset') {
         for (const socket of sockets.splice(0)) {
