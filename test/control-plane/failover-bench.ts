@@ -9,6 +9,7 @@ import type { ControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
 import { applyRights, renderRights } from './function-rights.ts';
 import type { Manifest } from './function-rights.ts';
+import { PATCH } from './kubernetes-client.ts';
 import type { JobSet, KubernetesList, KubernetesObject, Node } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
 import { createWorld, jobSetsPath, POOL_LABEL } from './world.ts';
@@ -35,7 +36,7 @@ export interface FailoverBench {
   readJobSet(name: string, namespace?: string): Promise<JobSet>;
   /** Answers once so many pods of a JobSet run on a pool. */
   allRunOn(jobSet: string, pool: string, count: number, namespace?: string): Promise<void>;
-  /** Lets a lock's holder have been silent for so long that the lock is free. */
+  /** Lets a lock's holder, if there is one, have been silent for so long that the lock is free. */
   expireLock(pool: string): Promise<void>;
   /** Serves one more instance of the function in this process. */
   serve(settings?: Record<string, string>): Promise<ServedFunction>;
@@ -54,7 +55,7 @@ export interface FailoverBenchOptions {
   namespaces?: string[];
   /** Where the Container API says that the API server is, if something stands in front of it. */
   endpoint?: { url: string; ca: string };
-  /** Is called once a machine's deletion is under way, before it is answered. */
+  /** Is waited for once a machine's deletion was asked for, before it is answered and the slice comes back. */
   onDeletion?: () => Promise<void>;
 }
 
@@ -113,7 +114,9 @@ export async function createFailoverBench(
     },
     async expireLock(pool) {
       const renewTime = new Date(Date.now() - 120_000).toISOString().replace('Z', '000Z');
-      await admin.patch(`${LEASES}/pool-${pool}`, { spec: { renewTime } });
+      const options = { body: { spec: { renewTime } }, contentType: PATCH.merge };
+      const { status, text } = await admin.request('PATCH', `${LEASES}/pool-${pool}`, options);
+      if (status !== 200 && status !== 404) throw new Error(`the lock of ${pool} was answered ${text}`);
     },
     async serve(settings = {}) {
       const one = await serveFunction({ ...environment, ...settings });
@@ -161,13 +164,13 @@ async function serveCompute(
         return answer(404, { error: { code: 404, message: 'not found', errors: [{ reason: 'notFound' }] } });
       }
       deletions.push(id);
+      await onDeletion?.();
       const slice = nodes.filter(
         ({ metadata }) => metadata.labels?.[POOL_LABEL] === hit.metadata.labels?.[POOL_LABEL],
       );
       replacements.push(
         ...slice.map(({ metadata }) => world.replaceInstance(metadata.name, { newNode: true })),
       );
-      await onDeletion?.();
       answer(200, { kind: 'compute#operation', id: '1', name: `operation-${id}`, status: 'RUNNING' });
     };
     carryOut().catch((error: unknown) => answer(500, { error: { code: 500, message: String(error) } }));

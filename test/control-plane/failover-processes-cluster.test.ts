@@ -1,0 +1,216 @@
+import { expect } from 'chai';
+import type { ControlPlane } from './control-plane.ts';
+import { eventually } from './eventually.ts';
+import { createFailoverBench } from './failover-bench.ts';
+import type { FailoverBench } from './failover-bench.ts';
+import { startFunctionProcess } from './function-process.ts';
+import type { FunctionProcess } from './function-process.ts';
+import { serveInterruptingProxy } from './interrupting-proxy.ts';
+import type { InterruptingProxy } from './interrupting-proxy.ts';
+import type { KubernetesList, KubernetesObject } from './kubernetes-client.ts';
+import { startOrSkip } from './start-or-skip.ts';
+
+const NODES = 2;
+const who = { requestor: 'test', reason: 'a host is bad', node_pool: 'slice-a' };
+let next = 0;
+
+describe('several processes of the function', function () {
+  this.timeout(120_000);
+  let controlPlane: ControlPlane;
+  let proxy: InterruptingProxy;
+  let bench: FailoverBench;
+  /** Is waited for once a machine's deletion was asked for, before the function is told and the slice comes back. */
+  let onDeletion: () => Promise<void>;
+  const processes: FunctionProcess[] = [];
+
+  before(async function () {
+    controlPlane = await startOrSkip(this, 'several processes of the function');
+    proxy = await serveInterruptingProxy(controlPlane);
+    bench = await createFailoverBench(controlPlane, { endpoint: proxy, onDeletion: () => onDeletion() });
+  });
+
+  beforeEach(() => {
+    proxy.letThrough();
+    onDeletion = async () => {};
+  });
+
+  afterEach(async () => {
+    await bench.world.removeAll();
+    await bench.forget();
+  });
+
+  after(async () => {
+    for (const each of processes) await each.kill();
+    await bench?.stop();
+    await proxy?.close();
+    await controlPlane?.stop();
+  });
+
+  async function start(): Promise<FunctionProcess> {
+    const started = await startFunctionProcess(bench.environment);
+    processes.push(started);
+    return started;
+  }
+
+  /** The one that goes on where another was killed. */
+  let survivor: FunctionProcess | undefined;
+  async function startSurvivor(): Promise<FunctionProcess> {
+    survivor ??= await start();
+    return survivor;
+  }
+
+  /** A JobSet that runs on slice-a, with slice-b free. */
+  async function runOnSliceA(): Promise<string> {
+    const name = `train-${next++}`;
+    await bench.world.addTpuSlice('slice-a', { nodes: NODES });
+    await bench.world.addJobSet({ name, parallelism: NODES });
+    await bench.allRunOn(name, 'slice-a', NODES);
+    await bench.world.addTpuSlice('slice-b', { nodes: NODES });
+    return name;
+  }
+
+  const restart = (name: string, id = name) => ({
+    ...who,
+    id,
+    type: 'cordon_nodepool_and_restart_jobset',
+    jobset_name: name,
+  });
+
+  it('carry out an action once that is delivered to all of them at once', async () => {
+    const name = await runOnSliceA();
+    const three = await Promise.all([startSurvivor(), start(), start()]);
+    const answers = await Promise.all(three.map((each) => each.send(restart(name))));
+    expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200]);
+    for (const { body } of answers) expect(body).to.deep.equal(answers[0]?.body);
+    await bench.allRunOn(name, 'slice-b', NODES);
+    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+    expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
+  });
+
+  it('restart a JobSet once for different actions on the same pool at once', async () => {
+    const name = await runOnSliceA();
+    const three = await Promise.all([startSurvivor(), start(), start()]);
+    const answers = await Promise.all(
+      three.map((each, index) => each.send(restart(name, `${name}-${index}`))),
+    );
+    const outcomes = answers.map(({ status, body }) => body.code ?? body.steps?.[1]?.['outcome'] ?? status);
+    expect(outcomes.filter((outcome) => outcome === 'restarted')).to.have.length(1);
+    await bench.allRunOn(name, 'slice-b', NODES);
+    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+    expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
+  });
+
+  describe('of which one is killed at a write that has landed, and another resumes', () => {
+    let write = 0;
+    let isComplete = false;
+    const landed: string[] = [];
+
+    it('restarts once, wherever it was', async function () {
+      this.timeout(240_000);
+      while (!isComplete) await killAtWrite(++write);
+      console.log(
+        `        killed after each of ${landed.length} writes:\n          ${landed.join('\n          ')}`,
+      );
+      expect(landed.length).to.be.greaterThan(10);
+    });
+
+    async function killAtWrite(n: number): Promise<void> {
+      const name = await runOnSliceA();
+      const [victim, other] = await Promise.all([start(), startSurvivor()]);
+      const held = proxy.holdWrite(n);
+      const lost = victim.send(restart(name)).then(
+        () => 'answered',
+        () => 'killed',
+      );
+      const landedOn = await Promise.race([held, lost]);
+      isComplete = landedOn === 'answered';
+      if (!isComplete) landed.push(landedOn.replaceAll(name, 'train').replace(/action-\w+/, 'action-…'));
+      await victim.kill();
+      await lost;
+      proxy.letThrough();
+      await bench.expireLock('slice-a');
+      const { status, body } = await other.send(restart(name));
+      const where = `after ${landedOn}: ${JSON.stringify(body)}`;
+      expect(status, where).to.equal(200);
+      expect(
+        body.steps?.map(({ step }) => step),
+        where,
+      ).to.deep.equal(['cordon', 'restart']);
+      expect(await bench.isCordoned('slice-a'), where).to.equal(true);
+      await bench.allRunOn(name, 'slice-b', NODES);
+      expect((await bench.readJobSet(name)).status?.restarts, where).to.equal(1);
+      const reasons = await eventReasons(name);
+      expect(
+        reasons.filter((reason) => reason === 'FailoverActionTriggered'),
+        where,
+      ).to.have.length(1);
+      expect(reasons.filter((reason) => reason === 'FailoverActionSucceeded').length, where).to.be.at.most(1);
+      await bench.world.removeAll();
+      await bench.forget();
+    }
+  });
+
+  async function eventReasons(name: string): Promise<unknown[]> {
+    const selector = encodeURIComponent(`involvedObject.name=${name}`);
+    const path = `/api/v1/namespaces/default/events?fieldSelector=${selector}`;
+    const { items } =
+      await controlPlane.admin.get<KubernetesList<KubernetesObject & { reason: string }>>(path);
+    return (items ?? []).map(({ reason }) => reason);
+  }
+
+  it('have one machine deleted where one is killed before it heard that its deletion was accepted', async () => {
+    await bench.world.addTpuSlice('slice-a', { nodes: NODES });
+    const [victim, other] = await Promise.all([start(), startSurvivor()]);
+    const action = { ...who, id: `repair-${next++}`, type: 'cordon_and_repair_nodepool' };
+    let comeBack = (): void => {};
+    const deletedAt = new Promise<number>((tell) => {
+      onDeletion = () => {
+        tell(Date.now());
+        return new Promise((resolve) => (comeBack = resolve));
+      };
+    });
+    const lost = victim.send(action).catch(() => undefined);
+    const at = await deletedAt;
+    await victim.kill();
+    await lost;
+    // No machine comes back within the second, which is all that a Node's creation is told by.
+    await eventually('the second is over', () => Date.now() > at + 1500);
+    comeBack();
+    await eventually('the slice has come back', async () => {
+      const nodes = await bench.nodesOf('slice-a');
+      return nodes.length === NODES && nodes.every(({ spec }) => !spec.unschedulable);
+    });
+    await bench.expireLock('slice-a');
+    const { status, body } = await other.send(action);
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.[0]).to.deep.include({ step: 'cordon', cordoned: 0, replacements_left_alone: NODES });
+    expect(body.steps?.[1]).to.deep.include({ step: 'repair', instance_id: bench.deletions[0] });
+    expect(bench.deletions).to.have.length(1);
+    expect(await bench.isCordoned('slice-a')).to.equal(false);
+  });
+
+  it('wait for the lock of one that was killed, and then go on', async () => {
+    const name = await runOnSliceA();
+    const [victim, other] = await Promise.all([start(), startSurvivor()]);
+    // The lock is the second write; the plan is not written yet.
+    const held = proxy.holdWrite(2);
+    const lost = victim.send(restart(name)).catch(() => undefined);
+    await held;
+    await victim.kill();
+    await lost;
+    proxy.letThrough();
+    const first = await other.send(restart(name));
+    expect([first.status, first.body.code]).to.deep.equal([409, 'action_in_progress']);
+    const later = await eventually(
+      'the lock has expired',
+      async () => {
+        const answer = await other.send(restart(name));
+        return answer.status !== 409 && answer;
+      },
+      { timeoutMs: 100_000, intervalMs: 1000 },
+    );
+    expect(later.status, JSON.stringify(later.body)).to.equal(200);
+    await bench.allRunOn(name, 'slice-b', NODES);
+    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+  });
+});
