@@ -199,6 +199,20 @@ describe('the function against a real control plane', function () {
     expect(body.error).to.match(/suspended/);
   });
 
+  it('finds the pool by the JobSet alone, and sent again does not take the new one for it', async () => {
+    const name = await runOnSliceA();
+    const failover = await bench.serve();
+    const { node_pool: _pool, ...action } = restart(name);
+    const { status, body } = await failover.send(action);
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.[0]).to.deep.include({ step: 'cordon', target: 'slice-a', cordoned: 16 });
+    await allRunOn(name, 'slice-b');
+    const again = await failover.send(action);
+    expect([again.status, again.body]).to.deep.equal([200, body]);
+    expect((await nodesOf('slice-b')).some(({ spec }) => spec.unschedulable)).to.equal(false);
+    expect((await readJobSet(name)).status?.restarts).to.equal(1);
+  });
+
   it('leaves a JobSet alone that moved by itself before the alert came, and cordons the pool', async () => {
     const name = await runOnSliceA();
     for (const { metadata } of await nodesOf('slice-a')) {
