@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
+import { useFakeTimers } from 'sinon';
 import { createSystemClock, Deadline } from '../src/clock.ts';
 import type { Clock } from '../src/clock.ts';
 import { createConnect, toEndpoint } from '../src/cluster.ts';
@@ -97,14 +98,21 @@ describe('createConnect', () => {
       };
       const clock = createSystemClock();
       const deadline = new Deadline(clock, 240_000);
-      const connecting = rejectionOf(connect(clock)(name, deadline));
-      await asked.promise;
-      deadline.shorten(10);
-      expect(await connecting).to.include({
-        code: 'upstream_timeout',
-        message: `the ${api} did not answer in time (GET ${api === 'Container API' ? name.fullName : 'token'})`,
-      });
-    }).timeout(5000);
+      // No other time-out can be what ends it.
+      const timers = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      try {
+        const connecting = rejectionOf(connect(clock)(name, deadline));
+        await asked.promise;
+        deadline.shorten(10);
+        await timers.tickAsync(10);
+        expect(await connecting).to.include({
+          code: 'upstream_timeout',
+          message: `the ${api} did not answer in time (GET ${api === 'Container API' ? name.fullName : 'token'})`,
+        });
+      } finally {
+        timers.restore();
+      }
+    });
   }
 
   // Without userinfo.email the API server would not know the service account by its e-mail, and RBAC would not fit.

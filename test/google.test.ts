@@ -50,7 +50,7 @@ describe('toUpstreamError', () => {
   let server: Server;
   let respond: (response: ServerResponse) => void;
   let requests: string[];
-  let call: Record<'container' | 'compute', () => Promise<unknown>>;
+  let call: Record<'container' | 'compute', (timeout?: number) => Promise<unknown>>;
 
   before(async () => {
     server = createServer((request, response) => {
@@ -67,11 +67,15 @@ describe('toUpstreamError', () => {
     });
     const container = new ClusterManagerClient(options());
     const instances = new InstancesClient(options());
-    const once = { timeout: 500, retry: null };
+    const once = (timeout = 15_000) => ({ timeout, retry: null });
     call = {
-      container: () => container.getCluster({ name: 'projects/ml-prod/locations/l/clusters/c' }, once),
-      compute: () =>
-        instances.delete({ project: 'ml-prod', zone: 'us-central1-a', instance: '42', requestId: 'r' }, once),
+      container: (timeout) =>
+        container.getCluster({ name: 'projects/ml-prod/locations/l/clusters/c' }, once(timeout)),
+      compute: (timeout) =>
+        instances.delete(
+          { project: 'ml-prod', zone: 'us-central1-a', instance: '42', requestId: 'r' },
+          once(timeout),
+        ),
     };
   });
 
@@ -177,7 +181,7 @@ describe('toUpstreamError', () => {
           response.writeHead(status, { 'Content-Type': 'application/json' });
           response.end(body);
         };
-        const error = await failureOf(call[api]);
+        const error = await failureOf(() => call[api]());
         expect(error).to.include({ code: 'upstream_failed', ...expected });
         expect(requests, 'it is retried elsewhere').to.have.lengthOf(1);
         const shown = JSON.stringify([error.message, describeError(error)]);
@@ -190,12 +194,14 @@ describe('toUpstreamError', () => {
 
     it(`tells the log what the API said in words (${api})`, async () => {
       respond = (response) => response.writeHead(404).end(toBody(404, 'notFound', 'NOT_FOUND'));
-      expect(JSON.stringify(describeError(await failureOf(call[api])))).to.contain('secret-free words');
+      expect(JSON.stringify(describeError(await failureOf(() => call[api]())))).to.contain(
+        'secret-free words',
+      );
     });
 
     it(`translates a connection that is lost (${api})`, async () => {
       respond = (response) => response.socket?.destroy();
-      expect(await failureOf(call[api])).to.include({
+      expect(await failureOf(() => call[api]())).to.include({
         code: 'upstream_failed',
         upstreamStatus: undefined,
         isRetryable: true,
@@ -205,7 +211,7 @@ describe('toUpstreamError', () => {
 
     it(`translates an answer that never comes (${api})`, async () => {
       respond = () => undefined;
-      expect(await failureOf(call[api])).to.include({
+      expect(await failureOf(() => call[api](100))).to.include({
         code: 'upstream_timeout',
         upstreamStatus: undefined,
         isRetryable: true,
@@ -215,7 +221,7 @@ describe('toUpstreamError', () => {
 
     it(`translates an answer that is no JSON (${api})`, async () => {
       respond = (response) => response.writeHead(200, { 'Content-Type': 'application/json' }).end('{"cut":');
-      expect(await failureOf(call[api])).to.include({ code: 'upstream_failed', isRetryable: true });
+      expect(await failureOf(() => call[api]())).to.include({ code: 'upstream_failed', isRetryable: true });
     });
   }
 

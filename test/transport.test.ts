@@ -223,10 +223,11 @@ describe('createConnectionPool', () => {
       if (request.url !== '/hang') answerOk(request, response);
     });
     const transport = open({ ca: authority.pem });
+    await transport(toRequest(`${url}/first`));
     const hanging = failureOf(transport({ ...toRequest(`${url}/hang`), timeoutMs: 30 }));
     expect((await transport(toRequest(`${url}/a`))).status).to.equal(200);
-    expect(await hanging).to.be.instanceOf(TimeoutError);
     expect(count().connections).to.equal(1);
+    expect(await hanging).to.be.instanceOf(TimeoutError);
     expect((await transport(toRequest(`${url}/b`))).status).to.equal(200);
     expect(count().connections).to.equal(2);
   });
