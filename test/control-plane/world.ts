@@ -59,7 +59,7 @@ export interface JobSetSpec {
 export const POOL_LABEL = 'cloud.google.com/gke-nodepool';
 export const TOPOLOGY_LABEL = 'cloud.google.com/gke-tpu-topology';
 export const CHIPS_PER_NODE = 4;
-/** Of TPU v6e slices, by their number of nodes with 4 chips each. */
+/** Of TPU v6e slices, and of one of v5p that is larger, by their number of nodes with 4 chips each. */
 const TOPOLOGIES = new Map([
   [1, '2x2'],
   [2, '2x4'],
@@ -68,6 +68,7 @@ const TOPOLOGIES = new Map([
   [16, '8x8'],
   [32, '8x16'],
   [64, '16x16'],
+  [1024, '16x16x16'],
 ]);
 
 /**
@@ -140,7 +141,7 @@ export function createWorld(client: KubernetesClient, machines: Machines, advanc
 /** The topology of a slice of so many nodes. */
 export function toTopology(nodes: number): string {
   const topology = TOPOLOGIES.get(nodes);
-  if (topology === undefined) throw new Error(`there is no v6e slice of ${nodes} nodes`);
+  if (topology === undefined) throw new Error(`there is no slice of ${nodes} nodes`);
   return topology;
 }
 

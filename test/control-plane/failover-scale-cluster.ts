@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import type { ControlPlane } from './control-plane.ts';
+import { eventually } from './eventually.ts';
+import { createFailoverBench } from './failover-bench.ts';
+import type { FailoverBench } from './failover-bench.ts';
+import type { Job, KubernetesList } from './kubernetes-client.ts';
+import { startOrSkip } from './start-or-skip.ts';
+
+/** A slice of 4,096 chips. */
+const NODES = 1024;
+const pool = { node_pool: 'slice-a', requestor: 'test', reason: 'a host is bad' };
+const slow = { timeoutMs: 900_000, intervalMs: 1000 };
+
+// It takes minutes, so it has a script of its own.
+describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
+  this.timeout(1_200_000);
+  let controlPlane: ControlPlane;
+  let bench: FailoverBench;
+  let restarted: Record<string, unknown>;
+
+  before(async function () {
+    controlPlane = await startOrSkip(this, 'a large pool');
+    bench = await createFailoverBench(controlPlane);
+    await took(`${NODES} nodes came up`, () => bench.world.addTpuSlice('slice-a', { nodes: NODES }));
+    await bench.world.addJobSet({ name: 'train', parallelism: NODES });
+    await took(`${NODES} pods started`, () => allReady(0));
+    await took('as many nodes again came up', () => bench.world.addTpuSlice('slice-b', { nodes: NODES }));
+  });
+
+  after(async () => {
+    await bench?.close();
+    await controlPlane?.stop();
+  });
+
+  it('is cordoned, and its JobSet restarted, by one action', async () => {
+    const failover = await bench.serve();
+    const action = {
+      ...pool,
+      id: 'restart',
+      type: 'cordon_nodepool_and_restart_jobset',
+      jobset_name: 'train',
+    };
+    const { status, body } = await took('the action', () => failover.send(action));
+    for (const { step, duration_ms: ms } of failover.lines)
+      if (typeof step === 'string') console.log(`        of which ${step}: ${Number(ms) / 1000} s`);
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.[0]).to.deep.include({ nodes: NODES, cordoned: NODES, already_cordoned: 0 });
+    expect(body.steps?.[1]).to.deep.include({ outcome: 'restarted', schedulable_elsewhere: NODES });
+    expect(JSON.stringify(body).length, 'a summary, not a row for each node').to.be.lessThan(1000);
+    expect(await bench.isCordoned('slice-a')).to.equal(true);
+    restarted = body;
+  });
+
+  it('is answered from the record', async () => {
+    const action = {
+      ...pool,
+      id: 'restart',
+      type: 'cordon_nodepool_and_restart_jobset',
+      jobset_name: 'train',
+    };
+    const { body } = await took('the answer', async () => (await bench.serve()).send(action));
+    expect(body).to.deep.equal(restarted);
+  });
+
+  it('is left by every pod, in one restart', async () => {
+    await took('all pods ran elsewhere', () => allReady(1));
+    const nodes = new Set((await bench.nodesOf('slice-b')).map(({ metadata }) => metadata.name));
+    const running = await bench.world.runningPods('train');
+    expect(running.filter(({ spec }) => nodes.has(spec.nodeName ?? ''))).to.have.length(NODES);
+    expect((await bench.readJobSet('train')).status?.restarts).to.equal(1);
+  });
+
+  it('is uncordoned', async () => {
+    const failover = await bench.serve();
+    const action = { ...pool, id: 'uncordon', type: 'uncordon_nodepool' };
+    const { status, body } = await took('the action', () => failover.send(action));
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.[0]).to.deep.include({ nodes: NODES, uncordoned: NODES, kept: 0 });
+  });
+
+  /** By the Job's own count: a list of so many pods takes the server longer than it may. */
+  async function allReady(attempt: number): Promise<void> {
+    const selector = encodeURIComponent(`jobset.sigs.k8s.io/restart-attempt=${attempt}`);
+    const path = `/apis/batch/v1/namespaces/default/jobs?labelSelector=${selector}`;
+    const isReady = async (): Promise<boolean> => {
+      const { items } =
+        await controlPlane.admin.get<KubernetesList<Job & { status: { ready?: number } }>>(path);
+      return items?.[0]?.status.ready === NODES;
+    };
+    await eventually('all pods are ready', isReady, slow);
+  }
+});
+
+/** Prints how long it took. */
+async function took<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  const result = await work();
+  console.log(`      ${what}: ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+  return result;
+}
