@@ -79,6 +79,9 @@ describe('a repair whose answers are lost', () => {
       const answer = await world.send();
       expect(answer).to.have.property('status', 200);
       expectReplaced(world, node);
+      const asked = world.emulator.requests.filter(({ api }) => api === 'compute');
+      // To Compute all of them are one request.
+      expect(new Set(asked.map(({ query }) => query['requestId']))).to.have.property('size', 1);
     });
 
     it(`never deletes by name when it is sent again after ${what}`, async () => {
