@@ -15,7 +15,7 @@ export interface DeployedFunction {
 /**
  * Starts one of the two functions with these settings; resolves when it takes requests.
  *
- * @param directory is where it was built, with its node_modules; the checkout unless given
+ * @param directory is where it was built, with its node_modules; the checkout unless given, where it runs as it is written
  */
 export async function startFunction(
   target: 'failover' | 'failoverWebhook',
@@ -27,6 +27,7 @@ export async function startFunction(
     cwd: directory,
     env: {
       ...process.env,
+      ...(directory === root && { FUNCTION_SOURCE: 'src/index.ts' }),
       ...environment,
       FUNCTION_TARGET: target,
       FUNCTION_SIGNATURE_TYPE: 'http',
