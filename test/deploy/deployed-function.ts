@@ -15,20 +15,22 @@ export interface DeployedFunction {
 /**
  * Starts one of the two functions with these settings; resolves when it takes requests.
  *
- * @param directory is where it was built, with its node_modules; the checkout unless given, where it runs as it is written
+ * @param directory is where it was built, with its node_modules; the checkout's sources unless given, where it runs as it is written
  */
 export async function startFunction(
   target: 'failover' | 'failoverWebhook',
   environment: Record<string, string>,
-  directory: string = root,
+  directory?: string,
 ): Promise<DeployedFunction> {
   const port = await findFreePort();
   const child = spawn(process.execPath, ['node_modules/.bin/functions-framework'], {
-    cwd: directory,
+    cwd: directory ?? root,
     env: {
       ...process.env,
       ...(directory === root && { FUNCTION_SOURCE: 'src/index.ts' }),
       ...environment,
+      // The checkout has sources and perhaps an old build; what the buildpack built is found by package.json's `main`.
+      ...(directory === undefined ? { FUNCTION_SOURCE: 'src/index.ts' } : {}),
       FUNCTION_TARGET: target,
       FUNCTION_SIGNATURE_TYPE: 'http',
       LOG_EXECUTION_ID: 'true',
