@@ -39,6 +39,7 @@ const rows: FaultedCall[] = [
     isTimed: false,
     request: { method: 'PATCH', path: /\/nodes\//, skip: 2 },
     before: { cordons: 2 },
+    once: ['status 429 with Retry-After', 'status 500 with Retry-After'],
     outcomes: { 'status 404': { lasting: 'upstream_failed' }, 'status 409': { lasting: 'upstream_failed' } },
   },
   {
