@@ -86,9 +86,7 @@ export function withCode(code: string, message: string): Error {
 }
 
 function flatten(headers: Record<string, string | string[] | number | undefined>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers)
-      .filter(([name]) => !name.startsWith(':'))
-      .map(([name, value]) => [name, String(value)]),
-  );
+  const flat: Record<string, string> = {};
+  for (const name in headers) if (!name.startsWith(':')) flat[name] = String(headers[name]);
+  return flat;
 }

@@ -94,25 +94,34 @@ function parseResourcePath(path: string): {
   };
 }
 
-/** A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a free lock. */
-export function assertJson(answer: HttpResponse, call: string): void {
-  const text = answer.body.trim();
-  const isCut = !text.startsWith('{') || !text.endsWith('}');
-  // Parsing a long list twice would take too long; who reads it looks at its kind.
-  if (!isCut && (text.length >= 262_144 || hasKind(text))) return;
-  throw new UpstreamError({
+/**
+ * Parses an answer. A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a
+ * free lock.
+ *
+ * @throws {UpstreamError} when it is no Kubernetes object
+ */
+export function parseObject({ status, body }: HttpResponse, describe: () => string): object {
+  try {
+    const object = JSON.parse(body) as { kind?: unknown } | null;
+    if (typeof object?.kind === 'string') return object;
+  } catch {
+    // Told below, like JSON of another kind.
+  }
+  throw brokenBody(status, describe());
+}
+
+/** The same for a long list, which the generated client parses by itself: twice would take too long. */
+export function assertObject({ status, body }: HttpResponse, describe: () => string): void {
+  const text = body.trim();
+  if (!text.startsWith('{') || !text.endsWith('}')) throw brokenBody(status, describe());
+}
+
+function brokenBody(status: number, call: string): UpstreamError {
+  return new UpstreamError({
     api: 'Kubernetes API',
     call,
-    status: answer.status,
+    status,
     reason: 'with a body that is no Kubernetes object',
     isRetryable: true,
   });
-}
-
-function hasKind(text: string): boolean {
-  try {
-    return typeof (JSON.parse(text) as { kind?: unknown }).kind === 'string';
-  } catch {
-    return false;
-  }
 }

@@ -17,7 +17,7 @@ import type {
   V1Node,
   V1NodeList,
 } from '@kubernetes/client-node';
-import { assertJson, toNetworkError, toStatusError } from './kubernetes-error.ts';
+import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate } from './retry.ts';
 import type { HttpResponse, Transport } from './transport.ts';
@@ -74,9 +74,16 @@ interface Call {
   url: string;
   headers: Record<string, string>;
   body: string | undefined;
+  /** The answer is wanted parsed, however long it is. */
+  isDirect?: boolean;
 }
 
-type Perform = (call: Call) => Promise<HttpResponse>;
+/** An answer; `object` is what its body says, but for a long list that the generated client parses. */
+interface Answer extends HttpResponse {
+  object: object | undefined;
+}
+
+type Perform = (call: Call) => Promise<Answer>;
 
 interface Connection {
   token: string | undefined;
@@ -123,8 +130,9 @@ class DirectCoreV1Api extends CoreV1Api {
       url: `${this.#nodes}/${encodeURIComponent(name)}${toQuery(parameters)}`,
       headers,
       body: JSON.stringify(body),
+      isDirect: true,
     });
-    return JSON.parse(answer.body) as V1Node;
+    return answer.object as V1Node;
   }
 
   override async listNode(param: CoreV1ApiListNodeRequest = {}, options?: Options): Promise<V1NodeList> {
@@ -132,8 +140,8 @@ class DirectCoreV1Api extends CoreV1Api {
     if (headers?.['Accept'] !== metadataListOnly) return super.listNode(param, options);
     const { _continue: rest, ...parameters } = param;
     const url = this.#nodes + toQuery({ ...parameters, continue: rest });
-    const { body } = await this.#perform({ method: 'GET', url, headers, body: undefined });
-    const { kind, metadata, items } = JSON.parse(body) as ListBody;
+    const { object } = await this.#perform({ method: 'GET', url, headers, body: undefined, isDirect: true });
+    const { kind, metadata, items } = object as ListBody;
     // Who owns which field is the larger part of it, and nobody asks.
     for (const item of items ?? []) delete item.metadata?.managedFields;
     return { kind, metadata: { _continue: metadata?.continue }, items: items ?? [] } as V1NodeList;
@@ -156,31 +164,31 @@ function toQuery(parameters: object): string {
 
 /** Sends a call, retries it, and translates its failure: once, here. */
 function performCall(
-  { method, url, headers, body }: Call,
+  { method, url, headers, body, isDirect = false }: Call,
   { token, transport, limits: { gate, ...ungated } }: Connection,
   serverClock: ServerClock,
-): Promise<HttpResponse> {
-  const call = `${method} ${new URL(url).pathname}`;
-  const sent = {
-    method,
-    url,
-    headers: token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` },
-    body,
-  };
+): Promise<Answer> {
+  const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
+  // Only a failure needs it, and thousands of patches don't fail.
+  const describe = () => `${method} ${new URL(url).pathname}`;
   return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async (attempt) => {
     const sentAt = ungated.clock.now();
     let answer: HttpResponse;
     try {
-      answer = await transport({ ...sent, ...attempt });
+      answer = await transport({ method, url, headers: authorized, body, ...attempt });
     } catch (error) {
-      throw toNetworkError(error, call);
+      throw toNetworkError(error, describe());
     }
     serverClock.observe(answer, sentAt);
-    if (answer.status >= 400) throw toStatusError(answer, method, call);
-    assertJson(answer, call);
-    return answer;
+    if (answer.status >= 400) throw toStatusError(answer, method, describe());
+    if (isDirect || answer.body.length < longBody)
+      return { ...answer, object: parseObject(answer, describe) };
+    assertObject(answer, describe);
+    return { ...answer, object: undefined };
   });
 }
+
+const longBody = 262_144;
 
 type ServerClock = ReturnType<typeof createServerClock>;
 
