@@ -5,7 +5,7 @@ import type { FaultedWorld } from './fixtures/faulted-world.ts';
 import { toAnswer } from './fixtures/upstream-answer.ts';
 
 /** 1,024 chips on 256 nodes. */
-const large = { action: 'repair', topology: '16x16x4', isBare: true } as const;
+const large = { action: 'repair', topology: '16x16x4' } as const;
 const patch = { api: 'kubernetes', method: 'PATCH', path: /\/nodes\// } as const;
 
 const befalling: { name: string; effect: FaultEffect; waitMs?: number }[] = [
