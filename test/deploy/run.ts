@@ -37,8 +37,13 @@ export async function run(
  * @example before(function () { needs(this, 'terraform'); });
  */
 export function needs(context: Mocha.Context, ...programs: string[]): void {
-  const missing = programs.filter((program) => spawnSync('which', [program]).status !== 0);
+  const missing = programs.filter((program) => !isInstalled(program));
   if (missing.length === 0) return;
   console.log(`      not run: ${missing.join(' and ')} is not installed`);
   context.skip();
+}
+
+/** Says whether a program is on the PATH. */
+export function isInstalled(program: string): boolean {
+  return spawnSync('which', [program]).status === 0;
 }

@@ -136,8 +136,8 @@ describe('terraform', function () {
       source: { filename: string; content: string }[];
     };
     expect(source.map(({ filename }) => filename).toSorted()).to.deep.equal(await uploadList());
-    const packageJson = source.find(({ filename }) => filename === 'package.json');
-    expect(packageJson?.content).to.equal(await readFile(join(root, 'package.json'), 'utf8'));
+    const tsconfig = source.find(({ filename }) => filename === 'tsconfig.json');
+    expect(tsconfig?.content).to.equal(await readFile(join(root, 'tsconfig.json'), 'utf8'));
   });
 
   it('can be used from each example by itself', async () => {
