@@ -5,6 +5,7 @@ import { prefix } from './lease.ts';
 import type { Step } from './step.ts';
 import { listCordoned, listSchedulable } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
+import { Turns } from './turns.ts';
 
 /** Under this name the API server keeps what is ours of a node, apart from what a person's kubectl has set. */
 const fieldManager = 'autometric-failover';
@@ -90,7 +91,9 @@ export async function uncordonPool(
   { concurrency }: { concurrency: number },
 ): Promise<Step> {
   const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
-  const outcomes = await forEachNode(ours, concurrency, (node) => applyNode(kubernetes, node, undefined));
+  const outcomes = await forEachNode(kubernetes, ours, concurrency, (client, node) =>
+    applyNode(client, node, undefined),
+  );
   const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
   if (failed.length > 0) throw notUncordoned(nodePool, failed);
   const left = await listCordoned(kubernetes, nodePool);
@@ -145,7 +148,7 @@ function cordonNodes(
   nodes: NodeRef[],
   { actionId, concurrency }: { actionId: string; concurrency: number },
 ): Promise<NodeResult[]> {
-  return forEachNode(nodes, concurrency, (node) => applyNode(kubernetes, node, actionId));
+  return forEachNode(kubernetes, nodes, concurrency, (client, node) => applyNode(client, node, actionId));
 }
 
 /** Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. */
@@ -172,30 +175,38 @@ async function applyNode(
  * no write may be in flight once the lock is given back.
  */
 async function forEachNode(
+  kubernetes: Kubernetes,
   nodes: NodeRef[],
   concurrency: number,
-  work: (node: NodeRef) => Promise<void>,
+  work: (client: Kubernetes, node: NodeRef) => Promise<void>,
 ): Promise<NodeResult[]> {
-  const results: NodeResult[] = [];
-  let next = 0;
-  let hasFailed = false;
-  const worker = async () => {
-    while (next < nodes.length && !hasFailed) {
-      const node = nodes[next++];
-      if (!node) return;
+  const turns = new Turns(concurrency);
+  // While one waits, as the server has asked it to, another has its turn.
+  const client = kubernetes.waiting(async (wait) => {
+    turns.give();
+    try {
+      await wait();
+    } finally {
+      await turns.take();
+    }
+    if (turns.isOver) throw new Error('another node could not be cordoned');
+  });
+  return Promise.all(
+    nodes.map(async (node): Promise<NodeResult> => {
+      if (!(await turns.take())) return { node, outcome: 'skipped' };
       try {
-        await work(node);
-        results.push({ node, outcome: 'cordoned' });
+        await work(client, node);
+        return { node, outcome: 'cordoned' };
       } catch (error) {
         // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
         const isGone = isUpstreamStatus(error, 404, 409, 422);
-        hasFailed ||= !isGone;
-        results.push({ node, outcome: isGone ? 'gone' : 'failed', error });
+        if (!isGone) turns.end();
+        return { node, outcome: isGone ? 'gone' : 'failed', error };
+      } finally {
+        turns.give();
       }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(concurrency, nodes.length) }, worker));
-  return [...results, ...nodes.slice(next).map((node) => ({ node, outcome: 'skipped' as const }))];
+    }),
+  );
 }
 
 /** Those that a fresh list shows to be there after all, so that their refusal had another reason. */

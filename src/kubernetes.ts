@@ -19,7 +19,7 @@ import type {
 } from '@kubernetes/client-node';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
-import type { CallLimits, Gate } from './retry.ts';
+import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
 /** The Kubernetes API of one cluster for one invocation. Its calls retry, and throw {@link UpstreamError}. */
@@ -34,6 +34,8 @@ export interface Kubernetes {
   throughGate(gate: Gate): Kubernetes;
   /** The same, given up after so many milliseconds from now: for what must not hold an action up. */
   within(ms: number): Kubernetes;
+  /** The same, with the waits between attempts wrapped. */
+  waiting(whileWaiting: WhileWaiting): Kubernetes;
 }
 
 /**
@@ -63,6 +65,7 @@ export function createKubernetes(options: {
       serverNow: () => serverClock.now(),
       throughGate: (gate) => through({ ...limits, gate }),
       within: (ms) => through({ ...limits, deadline: limits.deadline.within(ms) }),
+      waiting: (whileWaiting) => through({ ...limits, whileWaiting }),
     };
   };
   return through(options.limits);

@@ -10,9 +10,13 @@ export interface CallLimits {
   deadline: Deadline;
   /** Absent for reads. */
   gate?: Gate | undefined;
+  /** Wraps the wait between two attempts, so that something else can have its turn meanwhile; it may throw to give up. */
+  whileWaiting?: WhileWaiting;
   /** Which failures are worth another attempt; by default, those that say so. */
   shouldRetry?: (error: UpstreamError) => boolean;
 }
+
+export type WhileWaiting = (wait: () => Promise<void>) => Promise<void>;
 
 /** What one attempt may use. */
 export interface Attempt {
@@ -38,7 +42,8 @@ export async function callWithRetries<T>(
   limits: CallLimits,
   call: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  const { clock, deadline, gate, shouldRetry = (error) => error.isRetryable } = limits;
+  const { clock, deadline, gate, whileWaiting = (wait) => wait() } = limits;
+  const { shouldRetry = (error) => error.isRetryable } = limits;
   let mayHaveWorked = false;
   for (let attempt = 1; ; attempt++) {
     deadline.assertTimeLeft();
@@ -58,7 +63,7 @@ export async function callWithRetries<T>(
       if (attempt >= (isThrottled ? maxThrottledAttempts : maxAttempts)) throw error;
       const waitMs = toWaitMs(attempt, error.retryAfterSeconds);
       if (waitMs >= deadline.leftMs()) throw error;
-      await clock.sleep(waitMs, deadline.signal).catch(() => {
+      await whileWaiting(() => clock.sleep(waitMs, deadline.signal)).catch(() => {
         throw error;
       });
     }
@@ -75,11 +80,12 @@ async function passGate(gate: Gate, mayHaveWorked: boolean): Promise<number> {
   }
 }
 
-function toWaitMs(attempt: number, retryAfterSeconds: number | undefined): number {
-  const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(attempt - 1, 5), 5_000);
-  const jitterMs = backoffMs * (0.5 + Math.random() / 2);
-  const askedMs = retryAfterSeconds === undefined ? 0 : retryAfterSeconds * 1000 + Math.random() * baseWaitMs;
-  return Math.min(Math.max(jitterMs, askedMs), maxWaitMs);
+function toWaitMs(attempt: number, retryAfterSeconds = 0): number {
+  const jitter = Math.random();
+  const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(attempt - 1, 5), 5_000) * (0.5 + jitter / 2);
+  // The server knows better than any schedule; a little more keeps those that it told the same from coming at once.
+  const askedMs = retryAfterSeconds * 1000 + jitter * baseWaitMs;
+  return Math.min(retryAfterSeconds > 0 ? askedMs : backoffMs, maxWaitMs);
 }
 
 /** Parses `Retry-After` in seconds; the date form and nonsense count as absent. */
