@@ -7,7 +7,6 @@ import { readConfig, readWebhookCredentials } from '../../src/config.ts';
 import { needs, root } from './run.ts';
 import { createTerraform, resourceOf, stateAfter, terraformTests } from './terraform.ts';
 import type { TestRun } from './terraform.ts';
-import { uploadList } from './upload-list.ts';
 
 describe('terraform', function () {
   this.timeout(300_000);
@@ -132,10 +131,11 @@ describe('terraform', function () {
 
   it('uploads what the build needs, and nothing else', async () => {
     const run = await stateAfter('defaults/defaults');
+    const { sources } = await terraformTests();
     const { source } = resourceOf(run, 'data.archive_file.source[0]') as {
       source: { filename: string; content: string }[];
     };
-    expect(source.map(({ filename }) => filename).toSorted()).to.deep.equal(await uploadList());
+    expect(source.map(({ filename }) => filename).toSorted()).to.deep.equal(sources);
     const tsconfig = source.find(({ filename }) => filename === 'tsconfig.json');
     expect(tsconfig?.content).to.equal(await readFile(join(root, 'tsconfig.json'), 'utf8'));
   });

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { root, run } from './run.ts';
 import type { CommandResult } from './run.ts';
 import { serveSchemaProviders } from './schema-providers.ts';
+import { uploadList } from './upload-list.ts';
 
 /** One run of a test file of Terraform: whether it passed, and all that was there afterwards. */
 export interface TestRun {
@@ -44,11 +45,12 @@ export function resourceOf(run: TestRun, address: string): Record<string, unknow
   return resource.values;
 }
 
-async function testTerraform(): Promise<{ runs: TestRun[]; report: string }> {
+async function testTerraform(): Promise<{ runs: TestRun[]; report: string; sources: string[] }> {
   const terraform = await createTerraform();
+  const sources = await uploadList();
   try {
     const { stdout, stderr } = await terraform.run('test', '-json', '-verbose');
-    return readTestEvents(stdout, stderr);
+    return { ...readTestEvents(stdout, stderr), sources };
   } finally {
     await terraform.close();
   }
