@@ -1,7 +1,6 @@
 import type { Clock, Deadline } from './clock.ts';
 import type { Config } from './config.ts';
-import { isUpstreamStatus } from './errors.ts';
-import type { UpstreamError } from './errors.ts';
+import { isUpstreamStatus, UpstreamError } from './errors.ts';
 import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
@@ -27,7 +26,7 @@ export type DeleteInstance = (
   limits: { deadline: Deadline; gate: Gate; isRepeatable: boolean },
 ) => Promise<DeletionOutcome>;
 
-/** Sends one deletion once; resolves to the name of the operation, or rejects with an {@link UpstreamError}. */
+/** Sends one deletion once; resolves to the operation's name, empty where the answer had none, or rejects with an {@link UpstreamError}. */
 export type SendDeletion = (deletion: InstanceDeletion, timeoutMs: number) => Promise<string>;
 
 /** Loads what sends deletions, once. */
@@ -43,9 +42,12 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
       error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
     try {
       const what = { api: 'Compute API', call: describeCall(deletion) } as const;
-      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, (attempt) =>
-        withinAttempt(attempt, what, sendDeletion(deletion, attempt.timeoutMs)),
-      );
+      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, async (attempt) => {
+        const name = await withinAttempt(attempt, what, sendDeletion(deletion, attempt.timeoutMs));
+        if (name) return name;
+        // An answer must not promise a deletion that nobody has confirmed.
+        throw new UpstreamError({ ...what, status: 200, reason: 'without an operation', isRetryable: true });
+      });
       return { outcome: 'deletion_accepted', operation };
     } catch (error) {
       if (isUpstreamStatus(error, 404)) return { outcome: 'already_gone' };
@@ -72,16 +74,14 @@ async function loadSendDeletion(config: Config): Promise<SendDeletion> {
   });
   return async (deletion, timeoutMs) => {
     const { projectId, zone, instance, requestId } = deletion;
-    try {
-      const [{ latestResponse }] = await instances.delete(
-        { project: projectId, zone, instance, requestId },
-        { timeout: timeoutMs, retry: null },
-      );
-      return ((latestResponse ?? {}) as { name?: string }).name ?? '';
-    } catch (error) {
-      const advice = 'grant compute.instances.delete (gcp-role.yaml)';
-      throw toUpstreamError(error, 'Compute API', describeCall(deletion), advice);
-    }
+    const advice = 'grant compute.instances.delete (gcp-role.yaml)';
+    const request = { project: projectId, zone, instance, requestId };
+    const [{ latestResponse }] = await instances
+      .delete(request, { timeout: timeoutMs, retry: null })
+      .catch((error: unknown) => {
+        throw toUpstreamError(error, 'Compute API', describeCall(deletion), advice);
+      });
+    return ((latestResponse ?? {}) as { name?: string }).name ?? '';
   };
 }
 

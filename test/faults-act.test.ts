@@ -155,8 +155,6 @@ const rows: FaultedCall[] = [
       // A condition on names may refuse an id; then it is tried by its name.
       'status 403': { lasting: 'upstream_failed' },
       'status 404': 'believed',
-      // It is taken for an operation, though one without a name.
-      'a body that is another object': 'believed',
     },
   },
   {

@@ -65,7 +65,6 @@ const rows: FaultedCall[] = [
       // A condition on names may refuse an id; then it is tried by its name.
       'status 403': { lasting: 'upstream_failed' },
       'status 404': 'believed',
-      'a body that is another object': 'believed',
     },
   },
 ];
