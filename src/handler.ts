@@ -153,12 +153,9 @@ function noteReceived(exchange: Exchange, action: Action): void {
   const { id, type, requestor, reason, dryRun, nodePool, nodeName, jobSetName, cluster } = action;
   setId(exchange, id);
   exchange.type = type;
-  const fields = { type, requestor, dry_run: dryRun, cluster: cluster.fullName, jobset: jobSetName };
-  exchange.log = exchange.log.with(fields);
-  exchange.log.info('received', `${type} from ${requestor}: ${reason}`, {
-    node_pool: nodePool,
-    node_name: nodeName,
-  });
+  const target = { cluster: cluster.fullName, node_pool: nodePool, node_name: nodeName, jobset: jobSetName };
+  exchange.log = exchange.log.with({ type, requestor, dry_run: dryRun, ...target });
+  exchange.log.info('received', `${type} from ${requestor}: ${reason}`);
 }
 
 /** @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method */
@@ -193,7 +190,7 @@ function sendError(response: Response, answered: FailoverError, thrown: unknown,
   if (isChallenge) {
     log.info(outcome, message, fields);
   } else if (code === 'internal') {
-    log.error(outcome, 'internal error', { ...fields, stack: describeStack(thrown) });
+    log.error(outcome, 'internal error', { ...fields, stack_trace: describeStack(thrown) });
   } else if (outcome === 'failed' || (isAlert && isFinal(answered))) {
     log.error(outcome, message, fields);
   } else {

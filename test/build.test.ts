@@ -388,5 +388,5 @@ function neutralise(text: string): string {
     .replaceAll(/"resourceVersion":"\d+"/g, '"resourceVersion":"N"')
     .replaceAll(/127\.0\.0\.1:\d+|localhost:\d+/g, 'HOST')
     .replaceAll(/again possible in \d+ s/g, 'again possible soon')
-    .replaceAll(/"stack":".*?[^\\]"/g, '"stack":""');
+    .replaceAll(/"stack_trace":".*?[^\\]"/g, '"stack_trace":""');
 }

@@ -513,7 +513,7 @@ describe('createHandler', () => {
           code: 'internal',
           action_id: 'incident-7',
         });
-        expect(line?.stack).to.match(logged);
+        expect(line?.stack_trace).to.match(logged);
         expect(JSON.stringify(lines)).not.to.contain('abc.def').and.not.to.contain(jwt.slice(0, 30));
       });
     }
@@ -812,7 +812,7 @@ interface LogLine {
   action_id?: string;
   caller?: string;
   requestor?: string;
-  stack?: string;
+  stack_trace?: string;
   causes?: string[];
   duration_ms?: number;
 }
