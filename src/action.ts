@@ -17,6 +17,8 @@ export type ActionType = (typeof actionTypes)[number];
 /** What a caller asks for, checked; absent fields are undefined. */
 export interface Action {
   id: string;
+  /** The caller sent no id, so that there can be no record of it yet. */
+  isIdGenerated?: boolean;
   dryRun: boolean;
   requestor: string;
   reason: string;
@@ -49,7 +51,7 @@ export function parseAction(body: unknown, clusters: ClusterName[], generatedId:
   } else if (nodePool === undefined && nodeName === undefined) {
     throw invalid(`node_pool or node_name is required for ${type} action`);
   }
-  return toAction(fields, clusters, generatedId);
+  return { ...toAction(fields, clusters, generatedId), isIdGenerated: fields.id === undefined };
 }
 
 /**

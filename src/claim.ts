@@ -50,8 +50,8 @@ export async function claimAction(
   const giveUpAt = clock.now() + waitForOthersMs;
   const countConflict = limitConflicts();
   let created: ActionRecord | undefined;
-  for (;;) {
-    const known = await readRecord(kubernetes, id);
+  for (let round = 1; ; round++) {
+    const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
     if (known?.answer) return { answer: known.answer };
     const nodePool = known?.nodePool ?? (await resolvePool());

@@ -166,9 +166,11 @@ async function applyNode(
         };
   await core.patchNode(
     { name, body: { apiVersion: 'v1', kind: 'Node', ...ours }, fieldManager, force: true },
-    withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly }),
+    asApply,
   );
 }
+
+const asApply = withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly });
 
 /**
  * Works on nodes with bounded concurrency. After a failure nothing new is started, and it waits for what is under way:
@@ -191,22 +193,27 @@ async function forEachNode(
     }
     if (turns.isOver) throw new Error('another node could not be cordoned');
   });
-  return Promise.all(
-    nodes.map(async (node): Promise<NodeResult> => {
-      if (!(await turns.take())) return { node, outcome: 'skipped' };
-      try {
-        await work(client, node);
-        return { node, outcome: 'cordoned' };
-      } catch (error) {
-        // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
-        const isGone = isUpstreamStatus(error, 404, 409, 422);
-        if (!isGone) turns.end();
-        return { node, outcome: isGone ? 'gone' : 'failed', error };
-      } finally {
-        turns.give();
-      }
-    }),
-  );
+  const apply = async (node: NodeRef): Promise<NodeResult> => {
+    try {
+      await work(client, node);
+      return { node, outcome: 'cordoned' };
+    } catch (error) {
+      // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
+      const isGone = isUpstreamStatus(error, 404, 409, 422);
+      if (!isGone) turns.end();
+      return { node, outcome: isGone ? 'gone' : 'failed', error };
+    } finally {
+      turns.give();
+    }
+  };
+  const started: Promise<NodeResult>[] = [];
+  for (const node of nodes) {
+    if (!(await turns.take())) break;
+    started.push(apply(node));
+  }
+  const results = await Promise.all(started);
+  const skipped = nodes.slice(started.length).map((node): NodeResult => ({ node, outcome: 'skipped' }));
+  return [...results, ...skipped];
 }
 
 /** Those that a fresh list shows to be there after all, so that their refusal had another reason. */

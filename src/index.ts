@@ -14,6 +14,7 @@ const log = createLog();
 const handler = start();
 keepRawBodies();
 http(target === webhookTarget ? webhookTarget : 'failover', async (request, response) => {
+  leaveDomain();
   drainOnTerm(handler);
   await handler.handle(request, response);
 });
@@ -29,6 +30,15 @@ function start(): Handler {
     log.error('failed', error.message);
     return process.exit(1);
   }
+}
+
+/**
+ * Leaves the domain that the framework runs each request in. It watches every promise and every event, a fifth of what
+ * the cordon of a large pool takes, to answer an error that was thrown outside them with a bare 500 while the action goes
+ * on unobserved, with the lock in its hand. Without it such an error ends the instance, and the same request resumes.
+ */
+function leaveDomain(): void {
+  (process as { domain?: { exit(): void } | null }).domain?.exit();
 }
 
 let isDraining = false;

@@ -3,6 +3,7 @@ import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { failoverNamespace, parseAnnotation, prefix, readLease, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
+import { beginSweeping } from './record.ts';
 
 /** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */
 const clusterLease = 'cluster';
@@ -69,10 +70,8 @@ export async function chargeBudget(
     const pools = recentPools(annotations, now);
     if (Object.hasOwn(pools, nodePool)) return undefined;
     assertBudget(pools, config, now, canOverride && switches.overrideUntil !== undefined);
-    return {
-      ...annotations,
-      [poolsKey]: JSON.stringify({ ...pools, [nodePool]: new Date(now).toISOString() }),
-    };
+    const charged = JSON.stringify({ ...pools, [nodePool]: new Date(now).toISOString() });
+    return { ...beginSweeping(annotations, now), [poolsKey]: charged };
   };
   return updateAnnotations(kubernetes, clusterLease, charge, known.lease);
 }

@@ -42,14 +42,19 @@ export async function readNode({ core }: Core, name: string): Promise<NodeRef | 
 }
 
 /** Lists the metadata of a pool's nodes, or of those that a field selector lets through. */
-export async function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
-  const nodes = await listAll((page) =>
-    core.listNode(
-      { labelSelector: `${nodePoolLabel}=${nodePool}`, ...(fieldSelector ? { fieldSelector } : {}), ...page },
-      withHeaders({ Accept: metadataListOnly }),
-    ),
+export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
+  return listAll(
+    (page) =>
+      core.listNode(
+        {
+          labelSelector: `${nodePoolLabel}=${nodePool}`,
+          ...(fieldSelector ? { fieldSelector } : {}),
+          ...page,
+        },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    (node) => toNodeRef(node),
   );
-  return nodes.map((node) => toNodeRef(node));
 }
 
 /** Lists a pool's nodes that the scheduler may still use: what is left to cordon. */

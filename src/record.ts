@@ -134,6 +134,14 @@ const keepMs = 24 * 3_600_000;
 const maxSwept = 200;
 const sweptKey = `${prefix}swept`;
 
+/** Marks annotations of the Lease `cluster` with when was swept: until the first action there is nothing to sweep. */
+export function beginSweeping(
+  annotations: Record<string, string>,
+  serverNow: number,
+): Record<string, string> {
+  return { [sweptKey]: new Date(serverNow).toISOString(), ...annotations };
+}
+
 /**
  * Deletes what was finished more than 24 h ago, at most once an hour; unfinished actions are never swept.
  *

@@ -47,6 +47,7 @@ describe('parseAction', () => {
     });
     expect(action).to.deep.equal({
       id: 'Incident_0.n5-1',
+      isIdGenerated: false,
       dryRun: true,
       requestor: 'alice@example.com',
       reason: 'HBM errors',
@@ -63,6 +64,7 @@ describe('parseAction', () => {
   it('fills in what is absent', () => {
     expect(parse(cordon)).to.deep.equal({
       id: 'generated',
+      isIdGenerated: true,
       dryRun: false,
       requestor: 'alice@example.com',
       reason: 'HBM errors',

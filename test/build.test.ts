@@ -2,8 +2,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +12,7 @@ import { Emulator } from './emulator/emulator.ts';
 import type { Fault } from './emulator/faults.ts';
 import { createDemoWorld, DEMO_CLUSTER } from './emulator/scenario.ts';
 import { serveEmulator } from './emulator/server.ts';
+import { findFreePort } from './fixtures/free-port.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -321,15 +320,6 @@ async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;
   child.kill('SIGKILL');
   await once(child, 'exit');
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** What an instance answers, asks for and logs, without what differs between any two runs. */

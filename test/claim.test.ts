@@ -79,6 +79,20 @@ describe('claimAction', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 2 });
   });
 
+  it('does not look up an id that was generated', async () => {
+    const world = createWorld();
+    await claim(world, toAction({ id: null }));
+    const paths = world.emulator.requests.map(({ method, path }) => `${method} ${path.split('/').at(-1)}`);
+    expect(paths).to.deep.equal(['POST leases', 'GET pool-slice-a', 'POST leases']);
+  });
+
+  it('answers from the record also where an id that was generated is known after all', async () => {
+    const world = createWorld();
+    await finish(await claim(world));
+    const again = { ...toAction(), isIdGenerated: true };
+    expect(await tryClaim(world, again)).to.deep.equal({ answer: steps });
+  });
+
   it('holds every write of its client back by the lock, and no read', async () => {
     const world = createWorld();
     const { kubernetes, record } = await claim(world);

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import {
   actionAnnotation,
@@ -202,7 +203,7 @@ describe('cordonPool', () => {
         async onRequest(request) {
           if (!isPatch(request)) return;
           most = Math.max(most, ++inFlight);
-          for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+          await setImmediate();
           inFlight--;
         },
       });
@@ -263,7 +264,7 @@ describe('cordonPool', () => {
     );
     const writes = world.emulator.writes();
     expect(writes.filter(({ path }) => path.endsWith(bad))).to.have.length(5);
-    await new Promise((resolve) => setImmediate(resolve));
+    await setImmediate();
     expect(world.emulator.writes()).to.have.length(writes.length);
     world.emulator.faults.clear();
     expect(await cordon(world, 'a', 8)).to.equal(256 - done);

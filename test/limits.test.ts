@@ -120,6 +120,16 @@ describe('chargeBudget', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
   });
 
+  it('begins the hour until the first sweep, for so far there is nothing to sweep, and no later one', async () => {
+    const world = createWorld();
+    const begun = at(world, 0);
+    await charge(world, 'slice-a');
+    expect(clusterAnnotations(world)['autometric-failover/swept']).to.equal(begun);
+    world.clock.advance(600_000);
+    await charge(world, 'slice-b');
+    expect(clusterAnnotations(world)['autometric-failover/swept']).to.equal(begun);
+  });
+
   // failures.md, fences: every pool turns NotReady at once because the metric broke: the budget holds, the answer says so.
   it('refuses one pool too many, says which they were, when it goes on, and what lifts it', async () => {
     const world = createWorld();

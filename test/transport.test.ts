@@ -1,4 +1,3 @@
-import { createServer as createPlainServer } from 'node:http';
 import { constants, createSecureServer } from 'node:http2';
 import type { Http2ServerResponse } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
@@ -7,6 +6,7 @@ import type { JsonGeneralName } from '@peculiar/x509';
 import { expect } from 'chai';
 import { createConnectionPool, TimeoutError } from '../src/transport.ts';
 import type { HttpRequest, TlsOptions } from '../src/transport.ts';
+import { findFreePort } from './fixtures/free-port.ts';
 
 /** What a server below does with a request: answer at once, with a delay of its own choosing, or never. */
 type Respond = (request: ServerRequest, response: ServerResponse) => void;
@@ -269,7 +269,7 @@ describe('createConnectionPool', () => {
   });
 
   it('rejects with what the network says where nobody listens', async () => {
-    const error = await failureOf(open({})(toRequest(`http://127.0.0.1:${await findClosedPort()}`)));
+    const error = await failureOf(open({})(toRequest(`http://127.0.0.1:${await findFreePort()}`)));
     expect(error).to.include({ code: 'ECONNREFUSED' }).and.not.to.be.instanceOf(TimeoutError);
   });
 
@@ -414,14 +414,6 @@ describe('createConnectionPool', () => {
       },
     });
     return (server.address() as AddressInfo).port;
-  }
-
-  async function findClosedPort(): Promise<number> {
-    const server = createPlainServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
   }
 });
 

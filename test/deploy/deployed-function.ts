@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { root } from './run.ts';
+import { findFreePort } from '../fixtures/free-port.ts';
 
 /** The function in a process of its own, started as the buildpack starts it. */
 export interface DeployedFunction {
@@ -63,12 +62,4 @@ export async function startFunction(
       await exited;
     },
   };
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
