@@ -67,7 +67,27 @@ export function reduceClients(): Plugin[] {
       },
     ]),
     reduceKubernetesClient(root, readSource()),
+    reduceUndici(),
   ];
+}
+
+/** Of undici, which also fetches, caches and mocks, the source gets the connection pool alone. */
+function reduceUndici(): Plugin {
+  const library = join(root, 'node_modules/undici/lib');
+  return {
+    name: 'reduce-undici',
+    setup(builder) {
+      builder.onResolve({ filter: /^undici$/ }, ({ importer }) =>
+        importer.startsWith(join(root, 'src/')) ? { path: 'undici', namespace: 'undici' } : undefined,
+      );
+      builder.onLoad({ filter: /.*/, namespace: 'undici' }, () => ({
+        contents: `
+          export { default as Agent } from '${library}/dispatcher/agent.js';
+          export { default as buildConnector } from '${library}/core/connect.js';`,
+        resolveDir: root,
+      }));
+    },
+  };
 }
 
 /** Bundled CommonJS modules require Node's own, which a module has no `require` for. */

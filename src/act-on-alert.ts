@@ -96,7 +96,7 @@ async function visit<T>(
         const result = await look(connection);
         if (result !== undefined) return { cluster, result };
       } finally {
-        await connection.close();
+        connection.close();
       }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;

@@ -10,7 +10,7 @@ import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
 import type { Attempt } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
-import type { TlsOptions, Transport } from './transport.ts';
+import type { TlsOptions } from './transport.ts';
 
 type Cluster = protos.google.container.v1.ICluster;
 
@@ -20,7 +20,7 @@ export interface ClusterConnection {
   kubernetes: Kubernetes;
   isAutopilot: boolean;
   /** Closes the connection pool. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** Where an API server is and how it is trusted. */
@@ -46,25 +46,20 @@ export function createConnect(config: Config, clock: Clock): Connect {
       : { read: () => readKubeconfig(kubeconfigContext), isKept: () => false, forget: () => undefined };
   return async (name, deadline) => {
     const wasKept = source.isKept(name);
+    const openPool = ({ tls }: ClusterEndpoint) =>
+      createConnectionPool(tls, deadline.signal, () => source.forget(name));
     let endpoint = await source.read(name, deadline);
-    let pool = createConnectionPool(endpoint.tls);
+    let pool = openPool(endpoint);
     const isStale = wasKept && !(await pool.canConnect(endpoint.server));
     if (isStale) {
       // The cluster has moved, or has another CA. The action must not pay for what was kept.
-      await pool.close();
+      pool.close();
       source.forget(name);
       endpoint = await source.read(name, deadline);
-      pool = createConnectionPool(endpoint.tls);
+      pool = openPool(endpoint);
     }
     const { server, token, isAutopilot } = endpoint;
-    const transport: Transport = async (request) => {
-      try {
-        return await pool.transport(request);
-      } catch (error) {
-        source.forget(name);
-        throw error;
-      }
-    };
+    const { transport } = pool;
     const kubernetes = createKubernetes({ server, token, transport, limits: { clock, deadline } });
     return { name, kubernetes, isAutopilot, close: () => pool.close() };
   };

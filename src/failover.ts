@@ -64,7 +64,7 @@ export async function failover(
     });
     return { steps, isReplay: false };
   } finally {
-    await cluster.close();
+    cluster.close();
   }
 }
 

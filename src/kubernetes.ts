@@ -145,8 +145,6 @@ class DirectCoreV1Api extends CoreV1Api {
     const url = this.#nodes + toQuery({ ...parameters, continue: rest });
     const { object } = await this.#perform({ method: 'GET', url, headers, body: undefined, isDirect: true });
     const { kind, metadata, items } = object as ListBody;
-    // Who owns which field is the larger part of it, and nobody asks.
-    for (const item of items ?? []) delete item.metadata?.managedFields;
     return { kind, metadata: { _continue: metadata?.continue }, items: items ?? [] } as V1NodeList;
   }
 }
@@ -174,11 +172,11 @@ function performCall(
   const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
   // Only a failure needs it, and thousands of patches don't fail.
   const describe = () => `${method} ${new URL(url).pathname}`;
-  return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async (attempt) => {
+  return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async ({ timeoutMs }) => {
     const sentAt = ungated.clock.now();
     let answer: HttpResponse;
     try {
-      answer = await transport({ method, url, headers: authorized, body, ...attempt });
+      answer = await transport({ method, url, headers: authorized, body, timeoutMs });
     } catch (error) {
       throw toNetworkError(error, describe());
     }
@@ -203,7 +201,7 @@ function createServerClock({ clock }: CallLimits) {
   return {
     now: () => clock.now() + (offsetMs ?? 0),
     observe(response: HttpResponse, sentAt: number) {
-      const date = Date.parse(response.headers.date ?? '');
+      const date = Date.parse(response.headers['date'] ?? '');
       const isPrompt = clock.now() - sentAt <= promptMs;
       if (Number.isFinite(date) && (isPrompt || offsetMs === undefined)) offsetMs = date - clock.now();
     },

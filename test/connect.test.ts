@@ -96,7 +96,7 @@ describe('createConnect', () => {
     const connection = await connect(only(), new Deadline(clock(), 60_000));
     emulator.faults.add({ api: 'kubernetes', effect: 'reset_before' });
     expect(await listPool(connection.kubernetes, 'slice-a')).to.have.length(16);
-    await connection.close();
+    connection.close();
     await useCluster();
     expect(asked('container')).to.equal(2);
   });
@@ -115,7 +115,7 @@ describe('createConnect', () => {
     try {
       expect(await listPool(connection.kubernetes, 'slice-a')).to.have.length(16);
     } finally {
-      await connection.close();
+      connection.close();
     }
   }
 

@@ -160,7 +160,7 @@ describe('createHandler', () => {
               ),
             limits: { clock: createSystemClock(), deadline },
           }),
-          close: async () => undefined,
+          close: () => undefined,
         }),
       });
     });

@@ -81,19 +81,26 @@ async function serve(
   sockets: Map<number | undefined, Socket>,
   delayMs = 0,
 ): Promise<void> {
-  let body = '';
-  try {
-    incoming.setEncoding('utf8');
-    for await (const chunk of incoming) body += String(chunk);
-  } catch {
-    return; // The client gave up while it was sending.
-  }
+  const body = await readBody(incoming);
+  // The client gave up while it was sending.
+  if (body === undefined) return;
   const response = answer(handle, incoming, body);
   if (response === 'never') return;
   if (response instanceof ConnectionLost) return breakConnection(incoming, response, sockets);
   const delay = (response.delayMs ?? 0) + delayMs;
   if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay).unref());
   send(incoming, outgoing, response);
+}
+
+function readBody(incoming: AnyRequest): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let body = '';
+    incoming.setEncoding('utf8');
+    incoming.on('data', (chunk: string) => (body += chunk));
+    incoming.on('end', () => resolve(body));
+    incoming.on('error', () => resolve(undefined));
+    incoming.on('close', () => resolve(undefined));
+  });
 }
 
 function answer(handle: Handle, incoming: AnyRequest, body: string): HttpResponse | ConnectionLost | 'never' {

@@ -10,7 +10,7 @@ import {
 } from './field-set.ts';
 import { withoutFields } from './field-set.ts';
 import type { FieldSet } from './field-set.ts';
-import { cloneJson, isEqualJson, isJsonObject } from './objects.ts';
+import { isEqualJson, isJsonObject } from './objects.ts';
 import type { JsonObject, KubernetesObject, ManagedFieldsEntry } from './objects.ts';
 
 export interface Manager {
@@ -69,7 +69,9 @@ export function applyConfiguration(
 
   let abandoned = difference(own ? setOf(own) : {}, applied);
   for (const entry of others) abandoned = difference(abandoned, setOf(entry));
-  const result = cloneJson(withoutFields(live.kind, merged, abandoned)) as KubernetesObject;
+  const kept = withoutFields(live.kind, merged, abandoned) as KubernetesObject;
+  // The rest is shared with the live object; whoever stores it makes a copy first.
+  const result = { ...kept, metadata: { ...kept.metadata } };
   const rest = others.flatMap((entry) => withSet(entry, difference(setOf(entry), changed)));
   const next = own && isEqualJson(setOf(own), applied) ? own : toEntry(manager, 'Apply', applied);
   result.metadata.managedFields = isEmptySet(applied) ? rest : [...rest, next];

@@ -95,12 +95,10 @@ function restrictToEndpoint(
 ): KubernetesObject {
   if (subresource === 'status')
     return cloneJson({ ...current, status: wanted['status'], metadata: withMetadataOf(current, wanted) });
-  return cloneJson({
-    ...wanted,
-    apiVersion: current.apiVersion,
-    kind: current.kind,
-    ...(hasStatus && { status: current['status'] }),
-  });
+  const { status, ...others } = wanted;
+  const draft = cloneJson({ ...others, apiVersion: current.apiVersion, kind: current.kind });
+  // What is stored never changes, so that an unchanged part of it need not be copied.
+  return { ...draft, status: hasStatus ? current['status'] : cloneJson(status) };
 }
 
 function withMetadataOf(current: KubernetesObject, wanted: KubernetesObject): KubernetesObject['metadata'] {

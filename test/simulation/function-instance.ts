@@ -109,7 +109,7 @@ export class FunctionInstance {
             transport,
             limits: { clock, deadline },
           }),
-          close: async () => undefined,
+          close: () => undefined,
         }),
       },
       createLog(() => undefined),
