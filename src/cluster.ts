@@ -89,10 +89,15 @@ function createEndpointReader(config: Config, clock: Clock) {
 
   return {
     async read(name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> {
+      const asked = callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt));
       const [token, cluster] = await Promise.all([
-        callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt)),
+        asked,
         recall(name) ?? callWithRetries({ clock, deadline }, (attempt) => ask(name, attempt)),
-      ]);
+      ]).catch(async (error: unknown) => {
+        // The Container API cannot be asked without a token: where there is none, that is what is to be told.
+        await asked;
+        throw error;
+      });
       const endpoint = toEndpoint(cluster, name, config.gkeEndpoint);
       if (!recall(name)) kept.set(name.fullName, { cluster, until: clock.now() + keepEndpointMs });
       return { ...endpoint, token, isAutopilot: cluster.autopilot?.enabled ?? false };

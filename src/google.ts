@@ -76,7 +76,7 @@ export function toUpstreamError(
     isTimeout: status === undefined && code === deadlineExceeded,
     ...(isRateLimit ? { isRetryable: true } : {}),
     advice: !isRateLimit && (status === 401 || status === 403) ? advice : undefined,
-    // For a 401, a 403 and what is no JSON, the clients put the whole body into their errors, which are logged.
+    // The clients' own messages are not passed on, for they may have the whole body in them, and causes are logged.
     cause: status === undefined ? error : { status, reason, message: message?.slice(0, 500) },
   });
 }
@@ -88,13 +88,12 @@ interface ErrorBody {
 
 /**
  * Reads `error.errors[0].reason`, which the clients drop, and the words of an error from the body that they keep for
- * telemetry. What is no client of Google Cloud, such as the one for tokens, keeps none, and words its errors itself.
+ * telemetry. What is no client of Google Cloud, such as the one for tokens, keeps none.
  */
 function readBody(error: unknown): { reason?: string | undefined; message?: string | undefined } {
   const payload = (error as Record<symbol, unknown> | undefined)?.[
     Symbol.for('google-gax.rawHttpResponsePayload')
   ];
-  if (payload === undefined) return { message: error instanceof Error ? error.message : undefined };
   const { error: said } = (parseJson(payload) ?? {}) as ErrorBody;
   const reason = said?.errors?.[0]?.reason ?? said?.status;
   return {

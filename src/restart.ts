@@ -145,7 +145,7 @@ export interface RestartTools {
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<Step> {
   const outcome = plan.outcome === 'restart' ? await failJob(plan, tools) : plan.outcome;
-  if (outcome === 'not_on_pool') return { ...describeRestart(plan), outcome };
+  if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...describeRestart(plan), outcome };
   const { kubernetes, config, beforeDeletion } = tools;
   // Where no Job was chosen, only what is left of older attempts is ending: the current one is healthy elsewhere.
   const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
@@ -335,7 +335,7 @@ function countsFor(
 async function failJob(
   plan: RestartPlan,
   tools: RestartTools,
-): Promise<'restarted' | 'already_restarting' | 'already_restarted'> {
+): Promise<'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone'> {
   const { kubernetes, lock, config, actionId } = tools;
   const { namespace, name, uid } = plan.jobSet;
   const effect: Effect = `restart ${namespace}/${name}`;
@@ -344,7 +344,9 @@ async function failJob(
     const lease = await readLease(kubernetes, toMarkName(namespace, name));
     const mark = readRestartMark(lease);
     const jobSet = await findJobSet(kubernetes, namespace, name);
-    if (jobSet?.metadata.uid !== uid || attemptOf(jobSet) !== plan.attempt) return 'already_restarting';
+    // One that was made anew under its name is another run.
+    if (jobSet?.metadata.uid !== uid) return 'jobset_gone';
+    if (attemptOf(jobSet) !== plan.attempt) return 'already_restarting';
     const jobs = await readJobs(kubernetes, jobSet);
     const job = jobs.find((candidate) => candidate.uid === plan.job?.uid);
     if (!job || job.isFailing) return 'already_restarting';

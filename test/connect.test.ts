@@ -101,6 +101,18 @@ describe('createConnect', () => {
     expect(asked('container')).to.equal(2);
   });
 
+  it('names the metadata server where that gives no token, not who was to be asked with it', async () => {
+    for (const status of [403, 404, 500]) {
+      const lift = emulator.faults.add({ api: 'metadata', times: Infinity, effect: { status } });
+      const failure = await createConnect({ ...config }, clock())(
+        only(),
+        new Deadline(clock(), 60_000),
+      ).catch(String);
+      lift();
+      expect(failure).to.match(new RegExp(`the metadata server answered ${status} .*GET token`));
+    }
+  });
+
   it('keeps nothing of a cluster that cannot be connected to as configured', async () => {
     connect = createConnect({ ...config, gkeEndpoint: 'dns' }, clock());
     const failures = [await useCluster().catch(String), await useCluster().catch(String)];

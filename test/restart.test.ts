@@ -176,7 +176,7 @@ describe('restartJobSet', () => {
         world.cluster.put('jobsets', { ...jobSet, metadata: { ...jobSet.metadata, uid: 'another' } });
       world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
       world.clock.advance(120_000);
-      expect((await carryOut(world, planned)).outcome).to.equal('already_restarting');
+      expect((await carryOut(world, planned)).outcome).to.equal('jobset_gone');
       expect(effects(world)).to.deep.equal({});
     }
   });
