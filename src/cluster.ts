@@ -1,3 +1,4 @@
+import type { RequestOptions } from 'node:https';
 import { ClusterManagerClient } from '@google-cloud/container/build/src/v1/cluster_manager_client.js';
 import type { protos } from '@google-cloud/container';
 import type { GoogleAuth } from 'google-auth-library';
@@ -204,20 +205,33 @@ function noEndpoint(name: ClusterName, what: string): UpstreamError {
   });
 }
 
-/** Reads a context of the kubeconfig, for local runs against kind; what parses it is not loaded otherwise. */
+/**
+ * Reads a context of the kubeconfig, for local runs against kind; what parses it is not loaded otherwise.
+ *
+ * @throws {FailoverError} `target_not_found` when there is no such context
+ */
 async function readKubeconfig(context: string): Promise<ClusterEndpoint> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const kubeconfig = new KubeConfig();
   kubeconfig.loadFromDefault();
-  const found = kubeconfig.getContextObject(context);
-  const cluster = found && kubeconfig.getCluster(found.cluster);
-  const user = found && kubeconfig.getUser(found.user);
-  if (!cluster || !user) throw new Error(`the kubeconfig has no context ${context} (KUBECONFIG_CONTEXT)`);
-  const decode = (data: string | undefined) => (data ? Buffer.from(data, 'base64').toString() : undefined);
+  kubeconfig.setCurrentContext(context);
+  const cluster = kubeconfig.getCurrentCluster();
+  if (!cluster || !kubeconfig.getCurrentUser()) {
+    const contexts = kubeconfig.getContexts().map(({ name }) => name);
+    const known = contexts.length > 0 ? `there is ${contexts.join(', ')}` : 'there is none';
+    throw new FailoverError(
+      'target_not_found',
+      `the kubeconfig has no context ${context} with a cluster and a user (KUBECONFIG_CONTEXT); ${known}`,
+    );
+  }
+  const options: RequestOptions = {};
+  await kubeconfig.applyToHTTPSOptions(options);
+  const { ca, cert, key } = options as { ca?: Buffer; cert?: Buffer; key?: Buffer };
+  const { Authorization: authorization } = (options.headers ?? {}) as { Authorization?: string };
   return {
     server: cluster.server,
-    tls: { ca: decode(cluster.caData), cert: decode(user.certData), key: decode(user.keyData) },
-    token: user.token,
+    tls: { ca: ca?.toString(), cert: cert?.toString(), key: key?.toString() },
+    token: authorization?.replace(/^Bearer /, ''),
     isAutopilot: false,
   };
 }
