@@ -479,7 +479,7 @@ describe('createHandler', () => {
       {
         name: 'a bug',
         thrown: new TypeError(`cannot read secret-7 with Bearer abc.def and ${jwt}`),
-        logged: /cannot read secret-7.*handler\.test\.ts/s,
+        logged: /cannot read secret-7.*handler\.test\.m?[jt]s/s,
       },
       { name: 'a text', thrown: 'secret-7', logged: /secret-7/ },
       { name: 'nothing', thrown: undefined, logged: /undefined/ },

@@ -161,7 +161,7 @@ describe('describeError', () => {
 describe('describeStack', () => {
   it('tells where an error was thrown, without its secrets', () => {
     const stack = describeStack(new TypeError('bad header Bearer abc.def'));
-    expect(stack).to.match(/^TypeError: bad header Bearer \*\*\*\n +at .*log\.test\.ts/);
+    expect(stack).to.match(/^TypeError: bad header Bearer \*\*\*\n +at .*log\.test\.m?[jt]s/);
   });
 
   it('tells what was thrown where it is no error', () => {
