@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Answer } from '../served-function.ts';
+import { FunctionDidNotStart } from '../function-did-not-start.ts';
 
 export interface FunctionProcess {
   url: string;
@@ -31,7 +32,7 @@ export async function startFunctionProcess(
   if (child.stdout) createInterface(child.stdout).on('line', options.onLogLine ?? (() => {}));
   const started = once(child, 'message') as Promise<[{ port: number }]>;
   const message = await Promise.race([started, exited.then(() => undefined)]);
-  if (message === undefined) throw new Error('the function did not start; its last lines say why');
+  if (message === undefined) throw new FunctionDidNotStart();
   const url = `http://127.0.0.1:${message[0].port}`;
   return {
     url,

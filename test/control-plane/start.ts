@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
 import { CLUSTER, createFailoverBench } from './failover-bench.ts';
+import { FunctionDidNotStart } from '../function-did-not-start.ts';
 import { startFunctionProcess } from './function-process.ts';
 
 // Until all is up there is nothing to end in order: no program outlives this process.
@@ -12,8 +13,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(sign
 try {
   await serve();
 } catch (error) {
-  if (!(error instanceof ControlPlaneUnavailable)) throw error;
-  console.error(`there is no control plane to start: ${error.message}; npm start has an emulated one`);
+  if (error instanceof ControlPlaneUnavailable)
+    console.error(`there is no control plane to start: ${error.message}; npm start has an emulated one`);
+  else if (error instanceof FunctionDidNotStart) console.error(error.message);
+  else throw error;
   process.exitCode = 1;
 }
 

@@ -7,6 +7,7 @@ import { Emulator } from './emulator.ts';
 import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
+import { FunctionDidNotStart } from '../function-did-not-start.ts';
 
 /** The emulated GKE in this process, and the function in one of its own. */
 export interface LocalStack {
@@ -22,7 +23,7 @@ export interface LocalStack {
  *
  * @param options.port of the function, 0 for any
  * @param options.onLogLine gets each log line of the function
- * @throws {Error} when the function does not start
+ * @throws {FunctionDidNotStart}
  */
 export async function startLocalStack(options: {
   port: number;
@@ -46,7 +47,7 @@ export async function startLocalStack(options: {
   const port = await Promise.race([waitForPort(child), once(child, 'exit').then(() => undefined)]);
   if (port === undefined) {
     await server.close();
-    throw new Error('the function did not start; its last lines say why');
+    throw new FunctionDidNotStart();
   }
   return {
     url: `http://127.0.0.1:${port}`,

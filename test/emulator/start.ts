@@ -1,11 +1,16 @@
 // The function on a port, with an emulated GKE behind it, for curl and kubectl.
 import { styleText } from 'node:util';
+import { FunctionDidNotStart } from '../function-did-not-start.ts';
 import { startLocalStack } from './local-stack.ts';
 
 const port = Number(process.env['PORT'] || 8080);
 const stack = await startLocalStack({
   port,
   onLogLine: (line) => console.log(process.stdout.isTTY ? styleText('dim', line) : line),
+}).catch((error: unknown) => {
+  if (!(error instanceof FunctionDidNotStart)) throw error;
+  console.error(error.message);
+  return process.exit(1);
 });
 const { cluster, server, url } = stack;
 const kubeconfig = await server.kubeconfig(cluster);
