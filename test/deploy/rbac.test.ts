@@ -114,6 +114,8 @@ describe('rbac.sh', () => {
 
 /** Actions that together send every kind of request there is but those that only a rare fault brings about. */
 const actions = [
+  // The first one to be done, where nothing was swept before: it sweeps.
+  { id: 'first', type: 'uncordon_nodepool', node_pool: 'slice-b' },
   { id: 'rehearsal', type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train', dry_run: true },
   { id: 'restart', type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train', node_pool: 'slice-a' },
   { id: 'repair', type: 'cordon_and_repair_nodepool', node_pool: 'slice-a' },
