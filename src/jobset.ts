@@ -109,7 +109,7 @@ export async function findJobSet(
   }
   throw new UpstreamError({
     api: 'Kubernetes API',
-    call: 'GET jobset',
+    call: `GET jobsets/${namespace}/${name}`,
     status: 200,
     reason: 'without a JobSet',
   });
