@@ -11,11 +11,9 @@ import {
 } from '@kubernetes/client-node';
 import type {
   Configuration,
-  CoreV1ApiListNodeRequest,
   CoreV1ApiPatchNodeRequest,
   RequestContext,
   V1Node,
-  V1NodeList,
 } from '@kubernetes/client-node';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
@@ -77,8 +75,6 @@ interface Call {
   url: string;
   headers: Record<string, string>;
   body: string | undefined;
-  /** The answer is wanted parsed, however long it is. */
-  isDirect?: boolean;
 }
 
 /** An answer; `object` is what its body says, but for a long list that the generated client parses. */
@@ -111,8 +107,8 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 }
 
 /**
- * The generated API, but that patches and lists of nodes' metadata go past the generated code, which turns every answer
- * into models: half of what cordoning thousands of nodes takes. They answer what the server sent: times are strings.
+ * The generated API, but that patches of nodes go past the generated code, which turns every answer into models: half of
+ * what cordoning thousands of nodes takes. They answer what the server sent: times are strings.
  */
 class DirectCoreV1Api extends CoreV1Api {
   readonly #nodes: string;
@@ -133,27 +129,9 @@ class DirectCoreV1Api extends CoreV1Api {
       url: `${this.#nodes}/${encodeURIComponent(name)}${toQuery(parameters)}`,
       headers,
       body: JSON.stringify(body),
-      isDirect: true,
     });
     return answer.object as V1Node;
   }
-
-  override async listNode(param: CoreV1ApiListNodeRequest = {}, options?: Options): Promise<V1NodeList> {
-    const headers = options && headersOf.get(options);
-    if (headers?.['Accept'] !== metadataListOnly) return super.listNode(param, options);
-    const { _continue: rest, ...parameters } = param;
-    const url = this.#nodes + toQuery({ ...parameters, continue: rest });
-    const { object } = await this.#perform({ method: 'GET', url, headers, body: undefined, isDirect: true });
-    const { kind, metadata, items } = object as ListBody;
-    return { kind, metadata: { _continue: metadata?.continue }, items: items ?? [] } as V1NodeList;
-  }
-}
-
-/** A list as it is sent; the generated client renames its `continue`. */
-interface ListBody {
-  kind?: string;
-  metadata?: { continue?: string };
-  items?: V1Node[] | null;
 }
 
 type Options = ReturnType<typeof withHeaders>;
@@ -165,7 +143,7 @@ function toQuery(parameters: object): string {
 
 /** Sends a call, retries it, and translates its failure: once, here. */
 function performCall(
-  { method, url, headers, body, isDirect = false }: Call,
+  { method, url, headers, body }: Call,
   { token, transport, limits: { gate, ...ungated } }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
@@ -182,8 +160,7 @@ function performCall(
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());
-    if (isDirect || answer.body.length < longBody)
-      return { ...answer, object: parseObject(answer, describe) };
+    if (answer.body.length < longBody) return { ...answer, object: parseObject(answer, describe) };
     assertObject(answer, describe);
     return { ...answer, object: undefined };
   });
