@@ -253,7 +253,8 @@ describe('cordonPool', () => {
     });
     const refusal = await refusalOf(cordon(world, 'a', 8));
     const done = countCordoned(world.cluster, pool);
-    expect(done).to.be.within(136, 255);
+    // Others had their turns while it was tried again, but nothing began once it had failed for good.
+    expect(done).to.be.within(136, 200);
     expect(refusal).to.include({ code: 'upstream_failed', status: 502 });
     expect(refusal.message).to.match(
       new RegExp(

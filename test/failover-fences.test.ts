@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { countEffects } from './fixtures/count-writes.ts';
-import { deletedMachines, holderOf, machineIds, podUids, restarts } from './fixtures/train-run.ts';
+import { deletedMachines, holderOf, leader, machineIds, podUids, restarts } from './fixtures/train-run.ts';
 import { countCordoned, nodeNames, whereTrainRuns } from './fixtures/train-world.ts';
 import { VirtualFailover } from './fixtures/virtual-failover.ts';
 
@@ -137,6 +137,46 @@ describe('a crash', () => {
     const first = await world.send({ ...repair, id: 'first' });
     expect(first.steps.at(-1)).to.include({ target: planned, outcome: 'deletion_accepted' });
     expect(deletedMachines(world)).to.deep.equal([planned]);
+  });
+});
+
+describe('a JobSet that restarts between the decision and the cordon, and comes back to the same pool', () => {
+  /** A person deletes the leader while no other slice is free. */
+  function restartInPlace(world: VirtualFailover): void {
+    const others = nodeNames(world.cluster, 'slice-b');
+    for (const name of others) world.cluster.cordonAs('kubectl', name, true);
+    const path = `/api/v1/namespaces/default/pods/${leader(world).metadata.name}`;
+    expect(world.cluster.ask('DELETE', path, { gracePeriodSeconds: 0 }).status).to.equal(200);
+    world.emulator.settle();
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-a #1']);
+    for (const name of others) world.cluster.cordonAs('kubectl', name, false);
+  }
+
+  it('is restarted once more, by the attempt that decided', async () => {
+    const world = new VirtualFailover();
+    world.once(nodePatch, () => restartInPlace(world));
+    const answer = await world.send(restart);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'restarted', attempt: 1 });
+    await world.pass(5);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #2']);
+    expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE pods': 1 });
+  });
+
+  it('is left alone by a resume, which never chooses again', async () => {
+    const world = new VirtualFailover();
+    const doomed = world.newInstance();
+    world.once(nodePatch, () => {
+      restartInPlace(world);
+      doomed.crash();
+    });
+    world.begin(restart, doomed);
+    await world.pass(75);
+    const before = podUids(world);
+    const answer = await world.send(restart);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'already_restarting', attempt: 0 });
+    await world.pass(5);
+    expect(podUids(world)).to.deep.equal(before);
+    expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4 });
   });
 });
 

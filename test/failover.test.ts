@@ -381,6 +381,30 @@ describe('failover, when it refuses', () => {
     expect(leaseNames(world)).to.deep.equal(['cluster']);
     expect(countEffects(world.newWrites())).to.deep.equal({});
   });
+
+  // Nothing of an action may be under way once another can have the pool.
+  it('gives nothing back before the Event that it was writing has come to an end', async () => {
+    const world = new VirtualFailover();
+    world.emulator.faults.add({ path: /\/events$/, times: 1, effect: 'reset_before' });
+    world.emulator.faults.add({
+      method: 'PUT',
+      path: /\/leases\/cluster$/,
+      times: Infinity,
+      effect: { status: 403 },
+    });
+    expect(await world.send(cordon)).to.include({ status: 502, code: 'upstream_failed' });
+    const ends = world
+      .newWrites()
+      .map(({ method, path }) => `${method} ${/events|action|pool|cluster/.exec(path)?.[0]}`);
+    const since = ends.slice(ends.indexOf('PUT cluster'));
+    expect(since).to.deep.equal([
+      'PUT cluster',
+      'POST events',
+      'DELETE action',
+      'DELETE pool',
+      'POST events',
+    ]);
+  });
 });
 
 // Every 403 says which permission is missing, and what it came from: an upstream, not the caller.

@@ -166,6 +166,18 @@ describe('restartJobSet', () => {
     expect(effects(world)).to.deep.equal({});
   });
 
+  it('leaves a Job alone that has begun to fail since it was planned', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.cluster.change('jobs', 'default', 'train-workers-0', ({ status }) => {
+      const now = '2026-11-23T03:00:00Z';
+      const condition = { status: 'True', lastTransitionTime: now, reason: 'PodFailurePolicy' } as const;
+      status.conditions = [{ type: 'FailureTarget', ...condition }];
+    });
+    expect((await carryOut(world, planned)).outcome).to.equal('already_restarting');
+    expect(effects(world)).to.deep.equal({});
+  });
+
   it('leaves a JobSet alone that is gone or was made anew meanwhile, and its pods on dead nodes', async () => {
     for (const recreate of [true, false]) {
       const world = createInMemoryWorld();
