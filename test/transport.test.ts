@@ -374,6 +374,22 @@ describe('createConnectionPool', () => {
     }
   }
 
+  // Each attempt has to pass the lock's gate.
+  for (const how of ['goes away', 'breaks the connection'] as const) {
+    it(`does not by itself send again what a server that ${how} may have carried out`, async () => {
+      const { url, count } = await serve((_request, response) => {
+        const { id, session } = (response as Http2ServerResponse).stream;
+        if (how === 'goes away') session?.goaway(constants.NGHTTP2_NO_ERROR, id);
+        setImmediate(() => session?.destroy());
+      });
+      const transport = open({ ca: authority.pem });
+      const request = { ...toRequest(url), method: 'DELETE', body: '{}' };
+      expect(await failureOf(transport(request))).to.be.instanceOf(Error);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(count().requests).to.equal(1);
+    });
+  }
+
   it('goes on over another connection once the server says that it goes away', async () => {
     const { url, count } = await serve((request, response) => {
       answerOk(request, response);
