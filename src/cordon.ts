@@ -5,7 +5,7 @@ import { prefix } from './lease.ts';
 import type { Step } from './step.ts';
 import { listCordoned, listSchedulable } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
-import { Turns } from './turns.ts';
+import { Turns, workInTurns } from './turns.ts';
 
 /** Under this name the API server keeps what is ours of a node, apart from what a person's kubectl has set. */
 const fieldManager = 'autometric-failover';
@@ -172,10 +172,7 @@ async function applyNode(
 
 const asApply = withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly });
 
-/**
- * Works on nodes with bounded concurrency. After a failure nothing new is started, and it waits for what is under way:
- * no write may be in flight once the lock is given back.
- */
+/** Works on nodes with bounded concurrency, until one fails. */
 async function forEachNode(
   kubernetes: Kubernetes,
   nodes: NodeRef[],
@@ -193,27 +190,21 @@ async function forEachNode(
     }
     if (turns.isOver) throw new Error('another node could not be cordoned');
   });
-  const apply = async (node: NodeRef): Promise<NodeResult> => {
+  const settled = await workInTurns(turns, nodes, async (node): Promise<NodeResult> => {
     try {
       await work(client, node);
       return { node, outcome: 'cordoned' };
     } catch (error) {
       // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
-      const isGone = isUpstreamStatus(error, 404, 409, 422);
-      if (!isGone) turns.end();
-      return { node, outcome: isGone ? 'gone' : 'failed', error };
-    } finally {
-      turns.give();
+      if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
+      return { node, outcome: 'gone', error };
     }
-  };
-  const started: Promise<NodeResult>[] = [];
-  for (const node of nodes) {
-    if (!(await turns.take())) break;
-    started.push(apply(node));
-  }
-  const results = await Promise.all(started);
-  const skipped = nodes.slice(started.length).map((node): NodeResult => ({ node, outcome: 'skipped' }));
-  return [...results, ...skipped];
+  });
+  return nodes.map((node, index): NodeResult => {
+    const each = settled[index];
+    if (!each) return { node, outcome: 'skipped' };
+    return 'value' in each ? each.value : { node, outcome: 'failed', error: each.error };
+  });
 }
 
 /** Those that a fresh list shows to be there after all, so that their refusal had another reason. */

@@ -3,6 +3,7 @@ import { findJobSet, readPods } from './jobset.ts';
 import type { JobPod } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { isDead, readNodeHealth } from './nodes.ts';
+import { Turns, workInTurns } from './turns.ts';
 
 /** Attempts of a JobSet that are ending. */
 export interface EndingAttempts {
@@ -61,30 +62,14 @@ export async function freeDeadNodes(
   };
 }
 
-/**
- * Works on items with bounded concurrency: a slice's thousand machines one after the other would outlast the lock. After
- * a failure nothing new is started, and it waits for what is under way: no write may be in flight once the lock is given
- * back.
- */
+/** A slice's thousand machines one after the other would outlast the lock. */
 async function concurrently<Item>(
   items: Item[],
   concurrency: number,
   work: (item: Item) => Promise<void>,
 ): Promise<void> {
-  const left = [...items];
-  const worker = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) {
-      try {
-        await work(item);
-      } catch (error) {
-        left.length = 0;
-        throw error;
-      }
-    }
-  };
-  const workers = Array.from({ length: Math.min(concurrency, items.length) }, worker);
-  const failed = (await Promise.allSettled(workers)).find(({ status }) => status === 'rejected');
-  if (failed?.status === 'rejected') throw failed.reason;
+  const settled = await workInTurns(new Turns(concurrency), items, work);
+  for (const each of settled) if ('error' in each) throw each.error;
 }
 
 async function deletePod({ core }: Kubernetes, namespace: string, { name, uid }: JobPod): Promise<void> {

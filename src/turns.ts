@@ -34,3 +34,35 @@ export class Turns {
     for (const waiting of this.#queue.splice(0)) waiting(false);
   }
 }
+
+/** What came of an item: a value, or what was thrown. */
+export type Settled<Result> = { value: Result } | { error: unknown };
+
+/**
+ * Works on items, as many at a time as there are turns. After a failure nothing new is started, and it waits for what is
+ * under way: no write may be in flight once the lock is given back.
+ *
+ * @returns what came of those that were started, in the items' order
+ */
+export async function workInTurns<Item, Result>(
+  turns: Turns,
+  items: Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<Settled<Result>[]> {
+  const settle = async (item: Item): Promise<Settled<Result>> => {
+    try {
+      return { value: await work(item) };
+    } catch (error) {
+      turns.end();
+      return { error };
+    } finally {
+      turns.give();
+    }
+  };
+  const started: Promise<Settled<Result>>[] = [];
+  for (const item of items) {
+    if (!(await turns.take())) break;
+    started.push(settle(item));
+  }
+  return Promise.all(started);
+}

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { FailoverError } from '../src/errors.ts';
 import type { Pod } from './emulator/objects.ts';
@@ -251,7 +252,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
       async onRequest({ url }) {
         if (!/\/(nodes|pods)\//.test(url)) return;
         most = Math.max(most, ++inFlight);
-        for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+        await setImmediate();
         inFlight--;
       },
     });
