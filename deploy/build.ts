@@ -3,12 +3,29 @@ import { readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import type { Plugin } from 'esbuild';
+import type { BuildOptions, Plugin } from 'esbuild';
 import { clusterFields } from '../src/cluster.ts';
 import { reduceGoogleClients } from './build-google-clients.ts';
 import { reduceKubernetesClient } from './build-kubernetes-client.ts';
 
 const root = join(import.meta.dirname, '..');
+
+/** How the source is bundled, and the suites that are to run on what is deployed. */
+export const bundling = {
+  absWorkingDir: root,
+  // With this extension the framework need not look for a package.json, which takes it 30 ms.
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node22',
+  logLevel: 'warning',
+  // Bundled CommonJS modules require Node's own, which a module has no `require` for.
+  banner: {
+    js: "import{createRequire as createBundleRequire}from'node:module';const require=createBundleRequire(import.meta.url);",
+  },
+} satisfies BuildOptions;
 
 /**
  * Makes what is deployed: one bundle, with what only a repair or a local run needs in files of their own, reduced to what
@@ -23,25 +40,16 @@ export async function buildFunction(
 ): Promise<void> {
   rmSync(directory, { recursive: true, force: true });
   const { metafile } = await build({
-    absWorkingDir: root,
+    ...bundling,
     entryPoints: { index: 'deploy/build-entry.ts' },
     outdir: directory,
-    // With this extension the framework need not look for a package.json, which takes it 30 ms.
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node22',
     // Names stay: they are what a stack in the log is read by, and cost nothing that could be measured.
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
     metafile: true,
-    logLevel: 'warning',
     // The buildpack starts the framework that is in node_modules, and functions register with that one.
     external: ['@google-cloud/functions-framework'],
-    banner: { js: requireInModules },
     plugins: reduceClients(),
   });
   const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
@@ -89,10 +97,6 @@ function reduceUndici(): Plugin {
     },
   };
 }
-
-/** Bundled CommonJS modules require Node's own, which a module has no `require` for. */
-export const requireInModules =
-  "import{createRequire as createBundleRequire}from'node:module';const require=createBundleRequire(import.meta.url);";
 
 function readSource(): string {
   const directory = join(root, 'src');

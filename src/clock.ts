@@ -80,3 +80,12 @@ export class Deadline {
     setTimeout(() => this.#abort.abort(), ms).unref();
   }
 }
+
+/**
+ * Reads a time of the API in ms since the epoch; undefined where there is none. The Kubernetes client parses times into
+ * Dates where it knows the model, and hands MicroTimes and what is of no model over as the strings that were sent.
+ */
+export function toMs(time: unknown): number | undefined {
+  const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
+  return Number.isFinite(ms) ? ms : undefined;
+}

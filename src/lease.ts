@@ -1,5 +1,6 @@
 import { V1MicroTime } from '@kubernetes/client-node';
 import type { V1Lease } from '@kubernetes/client-node';
+import { toMs } from './clock.ts';
 import { isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
@@ -197,10 +198,4 @@ function toLease(draft: LeaseDraft & Partial<LeaseState>): V1Lease {
       ...(durationSeconds === undefined ? {} : { leaseDurationSeconds: durationSeconds }),
     },
   };
-}
-
-/** The client hands MicroTimes over as the strings that the server sent. */
-function toMs(time: unknown): number | undefined {
-  const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
-  return Number.isFinite(ms) ? ms : undefined;
 }

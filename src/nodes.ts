@@ -1,4 +1,5 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
+import { toMs } from './clock.ts';
 import { isUpstreamStatus } from './errors.ts';
 import { metadataListOnly, metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
@@ -118,10 +119,4 @@ function toNodeHealth(node: V1Node): NodeHealth {
     providerId: node.spec?.providerID,
     systemUuid: node.status?.nodeInfo?.systemUUID,
   };
-}
-
-/** The client parses times into Dates where it knows the model; partial metadata comes through as it was sent. */
-export function toMs(time: unknown): number | undefined {
-  const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
-  return Number.isFinite(ms) ? ms : undefined;
 }

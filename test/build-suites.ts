@@ -5,27 +5,20 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { Plugin } from 'esbuild';
-import { reduceClients, requireInModules } from '../deploy/build.ts';
+import { bundling, reduceClients } from '../deploy/build.ts';
 
 const root = join(import.meta.dirname, '..');
 const directory = join(root, 'dist/suites');
 
 rmSync(directory, { recursive: true, force: true });
 // Thousands of schedules over the same calls show nothing more about the bundle; the build's own suites make it themselves.
-const leftOut = /^test\/(build|faults-(act|claim|cordon)|failover-crashes|schedules|alert-fuzz|zz-)/;
+const leftOut = /^test\/(build|faults-(act|claim|cordon)|failover-crashes|schedules|alert-fuzz)/;
 const suites = globSync('test/*.test.ts', { cwd: root }).filter((name) => !leftOut.test(name));
 await build({
-  absWorkingDir: root,
+  ...bundling,
   entryPoints: suites,
   outdir: directory,
-  outExtension: { '.js': '.mjs' },
-  bundle: true,
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'node22',
   sourcemap: 'inline',
-  logLevel: 'warning',
   // The tests' own tools; whatever else comes from packages is what the function uses.
   external: [
     '@google-cloud/functions-framework',
@@ -34,11 +27,9 @@ await build({
     'esbuild',
     'fast-check',
     'mocha',
-    'reflect-metadata',
     'sinon',
     'yaml',
   ],
-  banner: { js: requireInModules },
   plugins: [keepPlaces(), ...reduceClients()],
 });
 console.log(

@@ -4,6 +4,7 @@ import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
 import { CLUSTER, createFailoverBench } from './failover-bench.ts';
 import { FunctionDidNotStart } from '../function-did-not-start.ts';
+import { describeWorld } from '../lines-to-paste.ts';
 import { startFunctionProcess } from './function-process.ts';
 
 // Until all is up there is nothing to end in order: no program outlives this process.
@@ -36,29 +37,12 @@ async function serve(): Promise<void> {
       port: Number(process.env['PORT'] || 8080),
       onLogLine: (line) => console.log(process.stdout.isTTY ? styleText('dim', line) : line),
     });
-    console.log(describe(failover.url, controlPlane.kubeconfigPath));
+    const behind = `a real control plane,\n${CLUSTER}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
+    console.log(describeWorld(failover.url, behind, controlPlane.kubeconfigPath));
     await Promise.race([new Promise<void>((resolve) => (stop = resolve)), failover.exited]);
     await failover.kill();
     await bench.close();
   } finally {
     await controlPlane.stop();
   }
-}
-
-function describe(url: string, kubeconfig: string): string {
-  return `
-The function listens on ${url}, for this machine only. Behind it is a real control plane,
-${CLUSTER}, with two TPU slices and a JobSet, and nothing but
-the rights of deploy/rbac. To paste:
-
-  export KUBECONFIG=${kubeconfig}
-  kubectl get nodes -L cloud.google.com/gke-nodepool
-  kubectl get pods,jobsets -o wide
-  kubectl get leases -n autometric-failover-system
-
-  curl -s ${url}/actions -H 'Content-Type: application/json' -d '{"type": "cordon_nodepool_and_restart_jobset",
-    "jobset_name": "train", "requestor": "me", "reason": "trying it", "dry_run": true}'
-
-The function's log follows. Ctrl-C ends it.
-`;
 }
