@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import type { ClusterName } from './config.ts';
-import { FailoverError } from './errors.ts';
+import { FailoverError, invalidAction } from './errors.ts';
 import type { Incident } from './incident.ts';
 
 export const actionTypes = [
@@ -47,9 +47,9 @@ export function parseAction(body: unknown, clusters: ClusterName[], generatedId:
   const fields = parseTypedFields(body);
   const { type, jobset_name: jobSetName, node_pool: nodePool, node_name: nodeName } = fields;
   if (type === 'cordon_nodepool_and_restart_jobset') {
-    if (jobSetName === undefined) throw invalid(`jobset_name is required for ${type} action`);
+    if (jobSetName === undefined) throw invalidAction(`jobset_name is required for ${type} action`);
   } else if (nodePool === undefined && nodeName === undefined) {
-    throw invalid(`node_pool or node_name is required for ${type} action`);
+    throw invalidAction(`node_pool or node_name is required for ${type} action`);
   }
   return { ...toAction(fields, clusters, generatedId), isIdGenerated: fields.id === undefined };
 }
@@ -66,11 +66,11 @@ export function parseActionOfAlert(body: unknown, clusters: ClusterName[], id: s
 function parseTypedFields(body: unknown) {
   const fields = parseFields(actionFields, body, '');
   const { requestor, reason } = fields;
-  if (requestor === undefined) throw invalid('requestor is required');
-  if (reason === undefined) throw invalid('reason is required');
-  if (fields.type === undefined) throw invalid(`type is required, one of ${actionTypes.join(', ')}`);
+  if (requestor === undefined) throw invalidAction('requestor is required');
+  if (reason === undefined) throw invalidAction('reason is required');
+  if (fields.type === undefined) throw invalidAction(`type is required, one of ${actionTypes.join(', ')}`);
   const type = actionTypes.find((known) => known === fields.type);
-  if (type === undefined) throw invalid(`unknown action type: ${fields.type}`);
+  if (type === undefined) throw invalidAction(`unknown action type: ${fields.type}`);
   return { ...fields, requestor, reason, type };
 }
 
@@ -112,7 +112,7 @@ export function resolveCluster(given: string | undefined, clusters: ClusterName[
   if (given === undefined) {
     const [only, ...others] = clusters;
     if (only && others.length === 0) return only;
-    throw invalid(`cluster is required, for several are configured: ${names}`);
+    throw invalidAction(`cluster is required, for several are configured: ${names}`);
   }
   const matches = clusters.filter((cluster) => cluster.fullName === given || cluster.name === given);
   const [match, ...others] = matches;
@@ -121,7 +121,7 @@ export function resolveCluster(given: string | undefined, clusters: ClusterName[
     throw new FailoverError(code, `cluster ${given} is not one of the configured clusters (CLUSTERS)`);
   }
   if (others.length > 0)
-    throw invalid(`cluster ${given} is ambiguous: ${matches.map((c) => c.fullName).join(', ')}`);
+    throw invalidAction(`cluster ${given} is ambiguous: ${matches.map((c) => c.fullName).join(', ')}`);
   return match;
 }
 
@@ -151,10 +151,6 @@ export function effectsOf(type: ActionType): {
     repair: type === 'cordon_and_repair_nodepool' || type === 'repair_nodepool',
     uncordon: type === 'uncordon_nodepool',
   };
-}
-
-function invalid(message: string): FailoverError {
-  return new FailoverError('invalid_action', message);
 }
 
 const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -213,14 +209,15 @@ type Parsed<T extends Fields> = { [Key in keyof T]: NonNullable<v.InferOutput<T[
 function parseFields<const T extends Fields>(schemas: T, value: unknown, within: string): Parsed<T> {
   const where = within ? `${within}.` : '';
   if (!isPlainObject(value))
-    throw invalid(within ? `${within} must be an object` : 'the body must be a JSON object');
+    throw invalidAction(within ? `${within} must be an object` : 'the body must be a JSON object');
   for (const name of Object.keys(value)) {
-    if (!Object.hasOwn(schemas, name)) throw invalid(describeUnknownField(name, where, Object.keys(schemas)));
+    if (!Object.hasOwn(schemas, name))
+      throw invalidAction(describeUnknownField(name, where, Object.keys(schemas)));
   }
   const parsed: Record<string, unknown> = {};
   for (const [name, schema] of Object.entries(schemas)) {
     const result = v.safeParse(schema, value[name], { abortEarly: true, abortPipeEarly: true });
-    if (!result.success) throw invalid(`${where}${name} ${result.issues[0].message}`);
+    if (!result.success) throw invalidAction(`${where}${name} ${result.issues[0].message}`);
     parsed[name] = result.output ?? undefined;
   }
   return parsed as Parsed<T>;

@@ -1,7 +1,7 @@
 import { parseActionOfAlert, resolveCluster } from './action.ts';
 import type { Action } from './action.ts';
 import type { ClusterName, Config } from './config.ts';
-import { FailoverError } from './errors.ts';
+import { FailoverError, invalidAction } from './errors.ts';
 import { Ignored } from './ignored.ts';
 import type { Incident, Subject } from './incident.ts';
 import { parseIncident } from './notification.ts';
@@ -90,7 +90,9 @@ function assertFresh(
   now: number,
 ): void {
   if (startedAt - now > maxAlertAgeSeconds * 1000)
-    throw invalid('incident.started_at is in the future, so nothing could tell whether the world is newer');
+    throw invalidAction(
+      'incident.started_at is in the future, so nothing could tell whether the world is newer',
+    );
   const bornAt = publishedAt ?? (isRenotification ? now : startedAt);
   const ageSeconds = Math.round((now - bornAt) / 1000);
   if (ageSeconds > maxAlertAgeSeconds) {
@@ -146,14 +148,15 @@ function locate(incident: NotifiedIncident, policy: PolicyLabels, clusters: Clus
   const { resourceType: type } = incident;
   const own = Object.hasOwn(resourceTypes, type) ? resourceTypes[type] : undefined;
   if (!own) {
-    throw invalid(
+    throw invalidAction(
       `resource type ${quote(type)} names no node, node pool or JobSet; known are ${Object.keys(resourceTypes).join(', ')}`,
     );
   }
   const labels = requireLabels(incident, type === 'gce_instance' ? own : [...clusterLabels, ...own]);
   if (type === 'gce_instance') {
     const { instance_id: instanceId = '', zone = '' } = labels;
-    if (!/^[1-9]\d{0,19}$/.test(instanceId)) throw invalid('resource label instance_id must be a number');
+    if (!/^[1-9]\d{0,19}$/.test(instanceId))
+      throw invalidAction('resource label instance_id must be a number');
     return {
       clusters: findClustersOfZone(labels, policy, clusters),
       namespace: policy.namespace,
@@ -174,11 +177,13 @@ function locate(incident: NotifiedIncident, policy: PolicyLabels, clusters: Clus
       return { ...place, nodePool: labels['node_pool_name'] ?? '' };
     case 'k8s_entity':
       if (labels['entity_type'] !== 'jobset')
-        throw invalid(`entity_type ${quote(labels['entity_type'] ?? '')} is not known; it must be jobset`);
+        throw invalidAction(
+          `entity_type ${quote(labels['entity_type'] ?? '')} is not known; it must be jobset`,
+        );
       return { ...place, subject: { kind: 'jobset' } };
     case 'k8s_cluster':
       if (policy.jobSetName === undefined)
-        throw invalid(
+        throw invalidAction(
           'resource type k8s_cluster names no target; name the JobSet with the label failover_jobset',
         );
       return { ...place, subject: { kind: 'jobset' } };
@@ -189,7 +194,7 @@ function locate(incident: NotifiedIncident, policy: PolicyLabels, clusters: Clus
 
 function toPod(namespace: string, podName: string): Subject {
   if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(podName))
-    throw invalid('resource label pod_name must be the name of one pod');
+    throw invalidAction('resource label pod_name must be the name of one pod');
   return { kind: 'pod', namespace, podName };
 }
 
@@ -202,7 +207,7 @@ function requireLabels(
   if (missing.length === 0)
     return Object.fromEntries(names.map((name) => [name, resourceLabels[name] ?? '']));
   const fields = missing.map((name) => `resource.label.${name}`).join(', ');
-  throw invalid(
+  throw invalidAction(
     `the ${resourceType} has no resource label ${missing.join(', ')}: add ${fields} to groupByFields of condition ` +
       `${quote(conditionName)} (in PromQL, to its by clause), for what it aggregates away cannot be acted on`,
   );
@@ -217,7 +222,7 @@ function findNamedCluster(
   agree('failover_cluster', clusterName, 'cluster', name);
   const fullName = `projects/${projectId}/locations/${location}/clusters/${name}`;
   if (!/^[a-z0-9.:/-]{1,200}$/.test(fullName))
-    throw invalid('resource labels project_id, location and cluster_name name no cluster');
+    throw invalidAction('resource labels project_id, location and cluster_name name no cluster');
   return resolveCluster(fullName, clusters);
 }
 
@@ -255,8 +260,4 @@ function agree(
     'target_mismatch',
     `label ${label} of the alert policy says ${quote(said)}, but the ${what} of the incident is ${quote(named)}`,
   );
-}
-
-function invalid(message: string): FailoverError {
-  return new FailoverError('invalid_action', message);
 }

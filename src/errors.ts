@@ -52,6 +52,11 @@ export class FailoverError extends Error {
   }
 }
 
+/** What the caller sent cannot be an action: `message` says which field, and what it must be. */
+export function invalidAction(message: string): FailoverError {
+  return new FailoverError('invalid_action', message);
+}
+
 /** The API whose call failed: it is named in the answer, its body never is. */
 export type UpstreamApi = 'Container API' | 'Compute API' | 'Kubernetes API' | 'metadata server';
 

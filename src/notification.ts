@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { FailoverError } from './errors.ts';
+import { FailoverError, invalidAction } from './errors.ts';
 
 /** A Cloud Monitoring notification, unpacked and not checked yet. Every text in it is data that a workload may have written. */
 export interface Notification {
@@ -32,7 +32,7 @@ export function unpackNotification(body: unknown): Notification {
     ? openEnvelope(body)
     : { payload: body, publishedAt: undefined };
   if (!isObject(payload) || !isObject(payload['incident'])) {
-    throw invalid(
+    throw invalidAction(
       'the body is no Cloud Monitoring notification (an object with "incident"), bare or in a Pub/Sub push envelope',
     );
   }
@@ -100,11 +100,7 @@ function check<const Schema extends v.GenericSchema>(
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = (issue.path ?? []).map(({ key }) => String(key).slice(0, 64));
-  throw invalid(`${[...(within ? [within] : []), ...path].join('.')} ${issue.message}`);
-}
-
-function invalid(message: string): FailoverError {
-  return new FailoverError('invalid_action', message);
+  throw invalidAction(`${[...(within ? [within] : []), ...path].join('.')} ${issue.message}`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

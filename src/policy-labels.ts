@@ -1,5 +1,5 @@
 import { nearestName } from './action.ts';
-import { FailoverError } from './errors.ts';
+import { invalidAction } from './errors.ts';
 import { quote } from './prose.ts';
 
 /** What the labels of an alert policy ask for. */
@@ -24,17 +24,17 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     if (!name.startsWith(prefix) || known.includes(name)) continue;
     const nearest = nearestName(name, known);
     const hint = nearest ? `did you mean ${quote(nearest)}?` : `known are ${known.join(', ')}`;
-    throw invalid(`unknown label ${quote(name)} of the alert policy, ${hint}`);
+    throw invalidAction(`unknown label ${quote(name)} of the alert policy, ${hint}`);
   }
   const text = (name: string) => (Object.hasOwn(labels, prefix + name) && labels[prefix + name]) || undefined;
   const truth = (name: string) => {
     const value = Object.hasOwn(labels, prefix + name) ? labels[prefix + name] : 'false';
     if (value === 'true' || value === 'false') return value === 'true';
-    throw invalid(`label ${prefix}${name} of the alert policy must be true or false`);
+    throw invalidAction(`label ${prefix}${name} of the alert policy must be true or false`);
   };
   const onClose = text('on_close');
   if (onClose !== undefined && onClose !== 'uncordon_nodepool')
-    throw invalid(`label ${prefix}on_close of the alert policy can only be uncordon_nodepool`);
+    throw invalidAction(`label ${prefix}on_close of the alert policy can only be uncordon_nodepool`);
   return {
     action: text('action'),
     jobSetName: text('jobset'),
@@ -56,7 +56,3 @@ const policyLabels = [
   'expected_node_counts',
   'on_close',
 ];
-
-function invalid(message: string): FailoverError {
-  return new FailoverError('invalid_action', message);
-}
