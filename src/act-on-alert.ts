@@ -3,8 +3,8 @@ import type { Alert } from './alert.ts';
 import { authoriseAction } from './auth.ts';
 import type { Deadline } from './clock.ts';
 import { rememberClosed } from './closed-incidents.ts';
+import type { ClusterName } from './cluster-name.ts';
 import type { ClusterConnection } from './cluster.ts';
-import type { ClusterName } from './config.ts';
 import { UpstreamError } from './errors.ts';
 import { failover } from './failover.ts';
 import type { Outcome } from './failover.ts';
@@ -14,7 +14,6 @@ import { readRecord } from './record.ts';
 import type { Services } from './services.ts';
 import { findNodeOfInstance, noInstance } from './subject.ts';
 import { findPoolWantedBy } from './wanted-cordons.ts';
-
 /**
  * Carries an alert out, like an action that somebody has sent, once it is known in which cluster; for a close, once the
  * pool is found that is cordoned for its incident.

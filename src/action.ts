@@ -1,18 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
-import type { ClusterName } from './config.ts';
-import { FailoverError, invalidAction } from './errors.ts';
+import { actionTypes } from './action-type.ts';
+import type { ActionType } from './action-type.ts';
+import { resolveCluster } from './cluster-name.ts';
+import type { ClusterName } from './cluster-name.ts';
+import { invalidAction } from './errors.ts';
 import type { Incident } from './incident.ts';
-
-export const actionTypes = [
-  'cordon_nodepool',
-  'cordon_nodepool_and_restart_jobset',
-  'cordon_and_repair_nodepool',
-  'repair_nodepool',
-  'uncordon_nodepool',
-] as const;
-
-export type ActionType = (typeof actionTypes)[number];
 
 /** What a caller asks for, checked; absent fields are undefined. */
 export interface Action {
@@ -103,29 +96,6 @@ export function readId(rawBody: string): string {
 }
 
 /**
- * Finds the configured cluster that a caller means by its full or its bare name.
- *
- * @throws {FailoverError} `invalid_action` when several are meant, `forbidden` for one that is not configured
- */
-export function resolveCluster(given: string | undefined, clusters: ClusterName[]): ClusterName {
-  const names = clusters.map((cluster) => cluster.fullName).join(', ');
-  if (given === undefined) {
-    const [only, ...others] = clusters;
-    if (only && others.length === 0) return only;
-    throw invalidAction(`cluster is required, for several are configured: ${names}`);
-  }
-  const matches = clusters.filter((cluster) => cluster.fullName === given || cluster.name === given);
-  const [match, ...others] = matches;
-  if (!match) {
-    const code = given.includes('/') ? 'forbidden' : 'target_not_found';
-    throw new FailoverError(code, `cluster ${given} is not one of the configured clusters (CLUSTERS)`);
-  }
-  if (others.length > 0)
-    throw invalidAction(`cluster ${given} is ambiguous: ${matches.map((c) => c.fullName).join(', ')}`);
-  return match;
-}
-
-/**
  * Hashes what an action is to do, so that one id cannot stand for two things. `reason` and `requestor` don't count: a
  * redelivery may word them differently.
  */
@@ -136,21 +106,6 @@ export function hashAction(action: Action): string {
     .update(JSON.stringify(incident?.subject ? [...parts, incident.subject] : parts))
     .digest('hex')
     .slice(0, 32);
-}
-
-/** Says which effects a type asks for. */
-export function effectsOf(type: ActionType): {
-  cordon: boolean;
-  restart: boolean;
-  repair: boolean;
-  uncordon: boolean;
-} {
-  return {
-    cordon: type.startsWith('cordon_'),
-    restart: type === 'cordon_nodepool_and_restart_jobset',
-    repair: type === 'cordon_and_repair_nodepool' || type === 'repair_nodepool',
-    uncordon: type === 'uncordon_nodepool',
-  };
 }
 
 const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;

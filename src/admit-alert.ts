@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { Claim } from './claim.ts';
 import { isClosed } from './closed-incidents.ts';
@@ -7,7 +7,6 @@ import { Ignored } from './ignored.ts';
 import { assertStillBroken } from './still-wanted.ts';
 import { nameJobSet, nameNode } from './subject.ts';
 import { wantCordon } from './wanted-cordons.ts';
-
 /**
  * Looks, under the claim, whether an alert's incident is still open, and names the node and the JobSet that it only
  * describes. Any other action is returned as it is.

@@ -1,16 +1,16 @@
-import { parseActionOfAlert, resolveCluster } from './action.ts';
+import { parseActionOfAlert } from './action.ts';
 import type { Action } from './action.ts';
-import type { ClusterName, Config } from './config.ts';
+import { regionOf, resolveCluster } from './cluster-name.ts';
+import type { ClusterName } from './cluster-name.ts';
+import type { Config } from './config.ts';
 import { FailoverError, invalidAction } from './errors.ts';
 import { Ignored } from './ignored.ts';
 import type { Incident, Subject } from './incident.ts';
 import { parseIncident } from './notification.ts';
-import type { NotifiedIncident, Notification } from './notification.ts';
+import type { Notification, NotifiedIncident } from './notification.ts';
 import { parsePolicyLabels } from './policy-labels.ts';
 import type { PolicyLabels } from './policy-labels.ts';
 import { quote, toProse } from './prose.ts';
-import { regionOf } from './repair.ts';
-
 /** What an alert asks for. */
 export interface Alert {
   /** Its incident says what of the target is still to be looked up. */

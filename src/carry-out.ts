@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { Claim } from './claim.ts';
 import type { Config } from './config.ts';
@@ -6,18 +6,16 @@ import { readMark } from './cooldown.ts';
 import { cordonPool, uncordonPool } from './cordon.ts';
 import { noteUncordon } from './last-uncordon.ts';
 import { assertNotPaused } from './limits.ts';
+import { timed } from './log.ts';
 import type { Log } from './log.ts';
+import type { RepairPlan, RestartPlan } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import { writePlan } from './record.ts';
 import { repairInstance } from './repair.ts';
-import type { RepairPlan } from './repair.ts';
 import { planNewerAttempt, restartJobSet, toRestartRequest } from './restart.ts';
-import type { RestartPlan } from './restart.ts';
-import { timed } from './step.ts';
 import type { Step } from './step.ts';
 import type { Undertaking } from './undertaking.ts';
 import { forgetWishes, keepCordoned } from './wanted-cordons.ts';
-
 /**
  * Carries the plan out: uncordon or cordon, then restart, then repair. Each step is safe to repeat.
  *

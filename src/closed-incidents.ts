@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Kubernetes } from './kubernetes.ts';
-import { createLease, prefix, readLease } from './lease.ts';
+import { createLease, readLease } from './lease.ts';
+import { prefix } from './names.ts';
 
 /**
  * Remembers that an incident has closed, for a day, so that an open that was overtaken does nothing any more. Safe to

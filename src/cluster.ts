@@ -3,7 +3,8 @@ import { ClusterManagerClient } from '@google-cloud/container/build/src/v1/clust
 import type { protos } from '@google-cloud/container';
 import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from './clock.ts';
-import type { ClusterName, Config } from './config.ts';
+import type { ClusterName } from './cluster-name.ts';
+import type { Config } from './config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
 import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
@@ -12,7 +13,6 @@ import { callWithRetries } from './retry.ts';
 import type { Attempt } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
 import type { TlsOptions } from './transport.ts';
-
 type Cluster = protos.google.container.v1.ICluster;
 
 /** A cluster that an invocation is connected to. */

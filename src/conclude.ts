@@ -1,16 +1,14 @@
-import type { FailoverError } from './errors.ts';
 import { toFailoverError } from './errors.ts';
+import type { FailoverError } from './errors.ts';
 import { announceOutcome } from './events.ts';
 import { Ignored } from './ignored.ts';
-import { describeError } from './log.ts';
+import { describeError, timed } from './log.ts';
 import type { Log } from './log.ts';
 import type { Prepared } from './prepare.ts';
 import { forgetRecord, sweepRecords, writeAnswer } from './record.ts';
-import { timed } from './step.ts';
 import type { Step } from './step.ts';
 import type { Undertaking } from './undertaking.ts';
 import { unwantCordon } from './wanted-cordons.ts';
-
 /** The caller waits meanwhile, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
 

@@ -1,6 +1,8 @@
 import * as v from 'valibot';
-import { actionTypes } from './action.ts';
-import type { ActionType } from './action.ts';
+import { actionTypes } from './action-type.ts';
+import type { ActionType } from './action-type.ts';
+import { clusterNameSchema } from './cluster-name.ts';
+import type { ClusterName } from './cluster-name.ts';
 
 /** The settings of one function, checked once at start. */
 export interface Config {
@@ -25,14 +27,6 @@ export interface Config {
 export interface WebhookCredentials {
   username: string;
   password: string;
-}
-
-/** A GKE cluster's full name in its parts; `fullName` is `projects/P/locations/L/clusters/C`. */
-export interface ClusterName {
-  fullName: string;
-  projectId: string;
-  location: string;
-  name: string;
 }
 
 type Environment = Record<string, string | undefined>;
@@ -125,18 +119,6 @@ function listOf<const Item extends v.GenericSchema<string, unknown>>(item: Item)
     v.array(item),
   );
 }
-
-const clusterPattern =
-  /^projects\/([a-z][a-z0-9.:-]{2,62})\/locations\/([a-z0-9-]{3,40})\/clusters\/([a-z][a-z0-9-]{0,39})$/;
-
-const clusterNameSchema = v.pipe(
-  v.string(),
-  v.regex(clusterPattern, (issue) => `has ${issue.received}, which is not projects/P/locations/L/clusters/C`),
-  v.transform((fullName): ClusterName => {
-    const [, projectId = '', location = '', name = ''] = clusterPattern.exec(fullName) ?? [];
-    return { fullName, projectId, location, name };
-  }),
-);
 
 const actionTypeSchema = v.picklist(
   actionTypes,

@@ -1,18 +1,11 @@
 import { FailoverError, isUpstreamStatus, toFailoverError } from './errors.ts';
 import { metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { prefix } from './lease.ts';
-import type { Step } from './step.ts';
+import { actionAnnotation, fieldManager } from './names.ts';
 import { listCordoned, listSchedulable } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
+import type { Step } from './step.ts';
 import { Turns, workInTurns } from './turns.ts';
-
-/** Under this name the API server keeps what is ours of a node, apart from what a person's kubectl has set. */
-const fieldManager = 'autometric-failover';
-
-/** A node that we cordoned carries the action's id. */
-export const actionAnnotation = `${prefix}action`;
-
 /** A pool's nodes as they were read under the claim. */
 export interface PoolNodes {
   schedulable: NodeRef[];

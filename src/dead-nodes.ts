@@ -4,7 +4,6 @@ import type { JobPod } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { isDead, readNodeHealth } from './nodes.ts';
 import { Turns, workInTurns } from './turns.ts';
-
 /** Attempts of a JobSet that are ending. */
 export interface EndingAttempts {
   namespace: string;

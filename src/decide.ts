@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
@@ -9,27 +9,15 @@ import type { Kubernetes } from './kubernetes.ts';
 import { readLastUncordon } from './last-uncordon.ts';
 import { assertBudgetLeft, refusePaused } from './limits.ts';
 import type { ClusterSwitches } from './limits.ts';
-import { assertExpectedNodeCounts } from './preflight.ts';
-import { planRepair } from './repair.ts';
-import type { RepairPlan } from './repair.ts';
-import { planRestart, toRestartRequest } from './restart.ts';
-import type { RestartPlan } from './restart.ts';
-import type { Step } from './step.ts';
 import { listPoolHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
+import type { Plan } from './plan.ts';
+import { assertExpectedNodeCounts } from './preflight.ts';
+import { planRepair } from './repair.ts';
+import { planRestart, toRestartRequest } from './restart.ts';
+import type { Step } from './step.ts';
 import { assertStillWanted } from './still-wanted.ts';
 import type { World } from './world.ts';
-
-/** What an action will delete, decided once and written into its record before anything is. */
-export interface Plan {
-  /** The attempt that decided: only it may delete an instance by its name. */
-  attempt: string;
-  /** Which action had uncordoned the pool last. */
-  lastUncordon?: string;
-  restart?: RestartPlan;
-  repair?: RepairPlan;
-}
-
 /** What deciding needs besides the action and the world. */
 export interface DecideTools {
   kubernetes: Kubernetes;

@@ -3,9 +3,9 @@ import type { Action } from './action.ts';
 import { isUpstreamStatus } from './errors.ts';
 import type { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { prefix } from './lease.ts';
-import type { Log } from './log.ts';
 import { describeError } from './log.ts';
+import type { Log } from './log.ts';
+import { prefix } from './names.ts';
 
 /** The object that an action's Events are shown on: `kubectl describe` finds them there. */
 export interface EventTarget {

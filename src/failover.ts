@@ -1,20 +1,19 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import { authoriseAction } from './auth.ts';
 import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
 import type { Deadline } from './clock.ts';
 import { conclude, giveUp } from './conclude.ts';
+import { timed } from './log.ts';
 import type { Log } from './log.ts';
 import { prepare } from './prepare.ts';
 import { rehearse } from './rehearse.ts';
 import type { Services } from './services.ts';
-import { timed } from './step.ts';
 import type { Step } from './step.ts';
 import { nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
 import type { Undertaking } from './undertaking.ts';
-
 /** What came of an action. */
 export interface Outcome {
   steps: Step[];

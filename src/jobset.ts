@@ -1,9 +1,8 @@
-import { toMs } from './clock.ts';
 import type { V1Job, V1Pod, V1PodSpec } from '@kubernetes/client-node';
+import { toMs } from './clock.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
-
 const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
 const label = 'jobset.sigs.k8s.io/';

@@ -1,8 +1,7 @@
 import type { Claim } from './claim.ts';
 import { FailoverError } from './errors.ts';
-import { prefix } from './lease.ts';
 import type { PoolLock } from './lock.ts';
-
+import { prefix } from './names.ts';
 const uncordonedKey = `${prefix}uncordoned-by`;
 
 /** Tells which attempt at which action uncordoned a pool last; undefined when none ever did. */

@@ -4,12 +4,7 @@ import { toMs } from './clock.ts';
 import { isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
-
-/** Where all state is kept, as Leases; `kubectl get leases -n autometric-failover-system` shows it. */
-export const failoverNamespace = 'autometric-failover-system';
-
-/** Prefix of our annotations. */
-export const prefix = 'autometric-failover/';
+import { failoverNamespace } from './names.ts';
 
 /** A Lease as it was read. Times are ms since the epoch by the API server's clock. */
 export interface LeaseState {

@@ -1,10 +1,10 @@
 import type { Config } from './config.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { failoverNamespace, parseAnnotation, prefix, readLease, updateAnnotations } from './lease.ts';
+import { parseAnnotation, readLease, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
+import { failoverNamespace, prefix } from './names.ts';
 import { beginSweeping } from './record.ts';
-
 /** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */
 const clusterLease = 'cluster';
 

@@ -1,5 +1,4 @@
 import { isUpstreamStatus, UpstreamError } from './errors.ts';
-
 /** One page of a Kubernetes list. */
 interface ListPage<Item> {
   kind?: string;

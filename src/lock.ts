@@ -1,10 +1,10 @@
 import type { Clock } from './clock.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { createLease, deleteLease, limitConflicts, prefix, readLease, replaceLease } from './lease.ts';
+import { createLease, deleteLease, limitConflicts, readLease, replaceLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
+import { prefix } from './names.ts';
 import type { Gate } from './retry.ts';
-
 const durationSeconds = 60;
 const renewBelowMs = 40_000;
 /** Both sides keep away from the moment of expiry by this much: the clocks differ, and a call takes time. */

@@ -1,4 +1,6 @@
 import { inspect } from 'node:util';
+import { Ignored } from './ignored.ts';
+import type { Step } from './step.ts';
 
 /** Fields of one log line; `undefined` ones are left out. */
 export type LogFields = Record<string, unknown>;
@@ -90,4 +92,24 @@ function redact(text: string): string {
     .replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 ***')
     .replaceAll(/\bya29\.[\w.-]+/g, '***')
     .replaceAll(/\beyJ[\w-]{5,}\.[\w-]+(\.[\w-]*)?/g, '***');
+}
+
+/** Logs how long a step took, and what came of it. */
+export async function timed<T>(log: Log, step: string, work: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  const duration = () => ({ step, duration_ms: Math.round(performance.now() - startedAt) });
+  try {
+    const result = await work();
+    log.info('step', `${step} done`, { ...duration(), ...(isStep(result) ? { result } : {}) });
+    return result;
+  } catch (error) {
+    const fields = { ...duration(), ...describeError(error) };
+    if (error instanceof Ignored) log.info('step', `${step} stopped`, fields);
+    else log.warn('step', `${step} stopped`, fields);
+    throw error;
+  }
+}
+
+function isStep(value: unknown): value is Step {
+  return typeof value === 'object' && value !== null && 'step' in value;
 }

@@ -4,7 +4,6 @@ import { isUpstreamStatus } from './errors.ts';
 import { metadataListOnly, metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
-
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
 
 /** A node, as far as its metadata says. Times are ms since the epoch. */

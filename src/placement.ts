@@ -1,9 +1,8 @@
 import type { V1NodeSelectorRequirement, V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
+import { metadataListOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { nodePoolLabel } from './nodes.ts';
-import { metadataListOnly, withHeaders } from './kubernetes.ts';
-
 type Labels = Record<string, string>;
 
 /** Says whether a pod's node selector and required affinity let it run in one node pool only, and that is this one. */

@@ -1,7 +1,6 @@
 import { nearestName } from './action.ts';
 import { invalidAction } from './errors.ts';
 import { quote } from './prose.ts';
-
 /** What the labels of an alert policy ask for. */
 export interface PolicyLabels {
   action: string | undefined;

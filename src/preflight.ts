@@ -1,6 +1,5 @@
 import { FailoverError } from './errors.ts';
 import type { NodeRef } from './nodes.ts';
-
 const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 const countLabel = 'cloud.google.com/gke-accelerator-count';
 

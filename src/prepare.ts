@@ -1,20 +1,19 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import { admitAlert } from './admit-alert.ts';
 import { decide } from './decide.ts';
-import type { Plan } from './decide.ts';
 import { announceTrigger } from './events.ts';
 import { assertNotUncordonedSince } from './last-uncordon.ts';
 import type { LeaseState } from './lease.ts';
 import { chargeBudget, readSwitches } from './limits.ts';
 import type { ClusterSwitches } from './limits.ts';
+import { timed } from './log.ts';
+import type { Plan } from './plan.ts';
 import { writePlan } from './record.ts';
-import { timed } from './step.ts';
 import type { Undertaking } from './undertaking.ts';
 import { chooseReleasable } from './wanted-cordons.ts';
 import type { Releasable } from './wanted-cordons.ts';
 import { readWorld } from './world.ts';
 import type { World } from './world.ts';
-
 /** What was read and decided before anything is touched. */
 export interface Prepared {
   world: World;

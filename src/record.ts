@@ -6,13 +6,13 @@ import {
   deleteLease,
   listLeases,
   parseAnnotation,
-  prefix,
   readLease,
   replaceLease,
   updateAnnotations,
 } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import type { Plan } from './decide.ts';
+import { prefix } from './names.ts';
+import type { Plan } from './plan.ts';
 import type { Step } from './step.ts';
 
 /** What is remembered of one action, so that a repetition resumes it or gets its answer. */

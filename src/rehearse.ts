@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { ClusterConnection } from './cluster.ts';
 import type { Config } from './config.ts';
@@ -14,7 +14,6 @@ import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
 import { readWorld } from './world.ts';
-
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
 export async function rehearse(
   asked: Action,

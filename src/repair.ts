@@ -1,31 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { Deadline } from './clock.ts';
-import type { ClusterName } from './config.ts';
+import { regionOf } from './cluster-name.ts';
+import type { ClusterName } from './cluster-name.ts';
 import type { DeleteInstance, DeletionOutcome } from './compute.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import { describeNames } from './cordon.ts';
 import { FailoverError, isDefiniteRefusal, isUpstreamStatus } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import type { PoolLock } from './lock.ts';
-import { isMultiHost } from './preflight.ts';
-import type { Step } from './step.ts';
 import { readNodeHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
-
-/** The one machine that a repair deletes. */
-export interface RepairPlan {
-  projectId: string;
-  zone: string;
-  instanceName: string;
-  /** Compute's numeric id, which a replacement under the same name does not have; absent where the node does not say. */
-  instanceId?: string;
-  node: { name: string; uid: string; systemUuid?: string | undefined };
-  /** GKE re-creates all machines of the slice. */
-  isMultiHost: boolean;
-  /** Why this machine, for the answer. */
-  why: string;
-}
-
+import type { RepairPlan } from './plan.ts';
+import { isMultiHost } from './preflight.ts';
+import type { Step } from './step.ts';
 /** GKE writes the numeric id of the machine there. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 
@@ -145,11 +132,6 @@ function parseProviderId(
     );
   }
   return { projectId, zone, instanceName };
-}
-
-/** `us-central1-a`, `us-central1-ai1a` and `us-central1` are all of region `us-central1`. */
-export function regionOf(location: string): string {
-  return location.split('-').slice(0, 2).join('-');
 }
 
 /** What carrying a repair out needs. */

@@ -14,33 +14,17 @@ import {
   deleteLease,
   limitConflicts,
   parseAnnotation,
-  prefix,
   readLease,
   replaceLease,
 } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import type { PoolLock } from './lock.ts';
-import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
-import type { Step } from './step.ts';
+import { prefix } from './names.ts';
 import { listPool } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
-
-/** How a restart is brought about. */
-type Way = 'leader_pod' | 'job_deadline';
-
-/** What a restart will delete, or why it need not. */
-export interface RestartPlan {
-  outcome: 'restart' | 'not_on_pool' | 'already_restarting' | 'already_restarted';
-  jobSet: { namespace: string; name: string; uid: string };
-  attempt: number;
-  /** The Job that is made to fail; absent where nothing is restarted. */
-  job?: { name: string; uid: string; replicatedJob: string };
-  /** The Job's index-0 pod. */
-  leader?: { name: string; uid: string; nodeName: string | undefined };
-  way?: Way;
-  /** Uncordoned nodes outside the pool that the Job's pods could run on. */
-  schedulableElsewhere?: number;
-}
+import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
+import type { RestartPlan, Way } from './plan.ts';
+import type { Step } from './step.ts';
 
 /** What restarting a JobSet from a pool is about. */
 export interface RestartRequest {

@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { Config } from './config.ts';
 import { readMark } from './cooldown.ts';
@@ -8,11 +8,10 @@ import { attemptOf, readJobs, readJobSet } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { readNodeHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
+import type { RepairPlan } from './plan.ts';
 import { isMultiHost } from './preflight.ts';
 import { instanceIdAnnotation, isHealthy, rankByHealth } from './repair.ts';
-import type { RepairPlan } from './repair.ts';
 import type { World } from './world.ts';
-
 /** What it takes to say whether an alert is still to be acted on. */
 export interface StillWantedTools {
   kubernetes: Kubernetes;

@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { Config } from './config.ts';
 import { FailoverError } from './errors.ts';
@@ -10,7 +10,6 @@ import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { listPool, readNode } from './nodes.ts';
 import { instanceIdAnnotation } from './repair.ts';
-
 const zoneLabel = 'topology.kubernetes.io/zone';
 
 type Core = Pick<Kubernetes, 'core'>;

@@ -1,4 +1,4 @@
-import { effectsOf } from './action.ts';
+import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import { FailoverError } from './errors.ts';
 import { Ignored } from './ignored.ts';
@@ -6,7 +6,6 @@ import { readJobSet, readPods } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listPool, nodePoolLabel, readNode } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
-
 type Core = Pick<Kubernetes, 'core'>;
 
 /**

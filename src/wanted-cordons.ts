@@ -1,14 +1,13 @@
-import { actionAnnotation } from './cordon.ts';
 import type { PoolNodes } from './cordon.ts';
 import { Ignored } from './ignored.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { listLeases, parseAnnotation, prefix } from './lease.ts';
+import { listLeases, parseAnnotation } from './lease.ts';
 import type { PoolLock } from './lock.ts';
+import { actionAnnotation, prefix } from './names.ts';
 import { listPoolHealth } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
 import { isMultiHost, toExpectedNodes } from './preflight.ts';
 import type { World } from './world.ts';
-
 /**
  * Whether an incident that is to uncordon the pool when it closes is still open; `stays` is for a later action that
  * wants the pool cordoned until a person uncordons it.

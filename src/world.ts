@@ -6,9 +6,8 @@ import type { EventTarget } from './events.ts';
 import { findJobSet } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { readNodeHealth } from './nodes.ts';
-import { noNode, requirePoolOf } from './targets.ts';
 import type { NodeHealth } from './nodes.ts';
-
+import { noNode, requirePoolOf } from './targets.ts';
 /** What every decision of an action rests on, read under its claim. */
 export interface World {
   nodePool: string;

@@ -1,16 +1,10 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import {
-  actionTypes,
-  effectsOf,
-  hashAction,
-  nearestName,
-  parseAction,
-  readId,
-  resolveCluster,
-} from '../src/action.ts';
+import { actionTypes, effectsOf } from '../src/action-type.ts';
+import { hashAction, nearestName, parseAction, readId } from '../src/action.ts';
+import { resolveCluster } from '../src/cluster-name.ts';
 import type { Action } from '../src/action.ts';
-import type { ClusterName } from '../src/config.ts';
+import type { ClusterName } from '../src/cluster-name.ts';
 import { FailoverError } from '../src/errors.ts';
 
 const train = toClusterName('ml-prod', 'us-central1', 'train');

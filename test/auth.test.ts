@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import { actionTypes, parseAction } from '../src/action.ts';
+import { actionTypes } from '../src/action-type.ts';
+import { parseAction } from '../src/action.ts';
 import { authoriseAction, readCaller, requireBasicCredentials } from '../src/auth.ts';
 import { readConfig } from '../src/config.ts';
 import type { Config } from '../src/config.ts';

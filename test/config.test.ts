@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { actionTypes } from '../src/action.ts';
+import { actionTypes } from '../src/action-type.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from '../src/config.ts';
 
 const train = 'projects/ml-prod/locations/us-central1/clusters/train';

@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import {
-  actionAnnotation,
   cordonPool,
   describeNames,
   planCordon,
@@ -9,6 +8,7 @@ import {
   readPool,
   uncordonPool,
 } from '../src/cordon.ts';
+import { actionAnnotation } from '../src/names.ts';
 import type { HttpRequest } from '../src/transport.ts';
 import { countEffects, countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { failoverNamespace } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import { countEffects } from './fixtures/count-writes.ts';
 import { annotateCluster, deletedMachines, leader, podUids, restarts } from './fixtures/train-run.ts';
 import { countCordoned, nodeNames, whereTrainRuns } from './fixtures/train-world.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { failoverNamespace } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import type { Event } from './emulator/objects.ts';
 import { countEffects, countWrites } from './fixtures/count-writes.ts';
 import { countCordoned, nodeNames, whereTrainRuns } from './fixtures/train-world.ts';

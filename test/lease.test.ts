@@ -3,13 +3,13 @@ import { FailoverError } from '../src/errors.ts';
 import {
   createLease,
   deleteLease,
-  failoverNamespace,
   listLeases,
   parseAnnotation,
   readLease,
   replaceLease,
   updateAnnotations,
 } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import type { LeaseState } from '../src/lease.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';

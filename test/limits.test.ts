@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { readConfig } from '../src/config.ts';
 import { FailoverError } from '../src/errors.ts';
-import { failoverNamespace } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import {
   assertBudgetLeft,
   assertNotPaused,

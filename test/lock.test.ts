@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { cordonPool } from '../src/cordon.ts';
 import { isDefiniteRefusal } from '../src/errors.ts';
-import { failoverNamespace } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import { acquirePoolLock, PoolLock, readPoolMarks } from '../src/lock.ts';
 import type { LockBusy } from '../src/lock.ts';
 import { countWrites } from './fixtures/count-writes.ts';

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import type { Plan } from '../src/decide.ts';
-import { createLease, failoverNamespace, readLease, updateAnnotations } from '../src/lease.ts';
+import type { Plan } from '../src/plan.ts';
+import { createLease, readLease, updateAnnotations } from '../src/lease.ts';
+import { failoverNamespace } from '../src/names.ts';
 import {
   createRecord,
   forgetRecord,

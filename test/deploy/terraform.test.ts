@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { actionTypes } from '../../src/action.ts';
+import { actionTypes } from '../../src/action-type.ts';
 import { readConfig, readWebhookCredentials } from '../../src/config.ts';
 import { needs, root } from './run.ts';
 import { createTerraform, resourceOf, stateAfter, terraformTests } from './terraform.ts';

@@ -1,7 +1,16 @@
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
-import { countsOnlyFailedPhase, createMissingPods, indexOf, isActive, isTerminating } from './job-pods.ts';
-import { parseIndexes, podsOf, recordFailures, TRACKING } from './job-pods.ts';
+import {
+  countsOnlyFailedPhase,
+  createMissingPods,
+  indexOf,
+  isActive,
+  isTerminating,
+  parseIndexes,
+  podsOf,
+  recordFailures,
+  TRACKING,
+} from './job-pods.ts';
 import { controllerOf, findCondition, isConditionTrue, isPodLive, setCondition } from './objects.ts';
 import type { Job, Pod, PodFailurePolicyRule } from './objects.ts';
 

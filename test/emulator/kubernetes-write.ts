@@ -1,5 +1,13 @@
-import { ApiStatus, badRequest, conflict, invalid, invalidValue, notFound } from './api-status.ts';
-import { staleResourceVersion, unsupportedMediaType } from './api-status.ts';
+import {
+  ApiStatus,
+  badRequest,
+  conflict,
+  invalid,
+  invalidValue,
+  notFound,
+  staleResourceVersion,
+  unsupportedMediaType,
+} from './api-status.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { HttpResponse } from './http.ts';
 import { evict } from './kubernetes-delete.ts';

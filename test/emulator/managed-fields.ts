@@ -7,8 +7,8 @@ import {
   isEmptySet,
   toPaths,
   union,
+  withoutFields,
 } from './field-set.ts';
-import { withoutFields } from './field-set.ts';
 import type { FieldSet } from './field-set.ts';
 import { isEqualJson, isJsonObject } from './objects.ts';
 import type { JsonObject, KubernetesObject, ManagedFieldsEntry } from './objects.ts';

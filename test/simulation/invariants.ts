@@ -1,4 +1,4 @@
-import { effectsOf } from '../../src/action.ts';
+import { effectsOf } from '../../src/action-type.ts';
 import type { Action } from '../../src/action.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';

@@ -1,4 +1,5 @@
-import { effectsOf, parseAction } from '../../src/action.ts';
+import { effectsOf } from '../../src/action-type.ts';
+import { parseAction } from '../../src/action.ts';
 import type { Action } from '../../src/action.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';

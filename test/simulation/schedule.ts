@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { ActionType } from '../../src/action.ts';
+import type { ActionType } from '../../src/action-type.ts';
 
 /** What is sent; requests of the same action have the same id and body. */
 export interface ScheduledAction {
