@@ -14,7 +14,7 @@ import type { NodeHealth } from './nodes.ts';
 import type { Plan } from './plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair.ts';
-import { planRestart, toRestartRequest } from './restart.ts';
+import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { assertStillWanted } from './still-wanted.ts';
 import type { World } from './world.ts';

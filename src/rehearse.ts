@@ -9,7 +9,7 @@ import { readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import type { Log } from './log.ts';
 import { describeRepair } from './repair.ts';
-import { describeRestart } from './restart.ts';
+import { describeRestart } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';

@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import type { Config } from './config.ts';
+import type { ChildJob, JobSet } from './jobset.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { createLease, deleteLease, parseAnnotation, replaceLease } from './lease.ts';
+import type { LeaseState } from './lease.ts';
+import { prefix } from './names.ts';
+import type { RestartPlan } from './plan.ts';
+
+/** The last restart of a JobSet that this function brought about, whichever pool it was for. */
+interface RestartMark {
+  action: string;
+  jobSetUid: string;
+  attempt: number;
+  jobUid: string;
+  leaderUid: string | undefined;
+  /** RFC 3339, by the API server's clock. */
+  at: string;
+}
+
+const markKey = `${prefix}restart`;
+
+export function toMarkName(namespace: string, name: string): string {
+  return `jobset-${createHash('sha256').update(`${namespace}/${name}`).digest('hex').slice(0, 32)}`;
+}
+
+export function readRestartMark(lease: LeaseState | undefined): RestartMark | undefined {
+  return lease && (parseAnnotation(lease.annotations, markKey) as RestartMark | undefined);
+}
+
+/**
+ * Says whether a mark's restart is still the one under way. One whose attempt is still current after the deadline of an
+ * action, with its Job alive, came to nothing and doesn't count.
+ */
+export function countsFor(
+  mark: RestartMark,
+  now: { jobSet: JobSet; attempt: number; jobs: ChildJob[]; config: Config; serverNow: number },
+): boolean {
+  if (mark.jobSetUid !== now.jobSet.metadata.uid || mark.attempt !== now.attempt) return false;
+  if (now.jobs.some((job) => job.uid === mark.jobUid && job.isFailing)) return true;
+  return now.serverNow - Date.parse(mark.at) <= now.config.actionDeadlineSeconds * 1000;
+}
+
+export async function writeRestartMark(
+  kubernetes: Kubernetes,
+  plan: RestartPlan,
+  lease: LeaseState | undefined,
+  { actionId, at }: { actionId: string; at: string },
+): Promise<LeaseState | undefined> {
+  const { namespace, name, uid } = plan.jobSet;
+  const mark: RestartMark = {
+    action: actionId,
+    jobSetUid: uid,
+    attempt: plan.attempt,
+    jobUid: plan.job?.uid ?? '',
+    leaderUid: plan.leader?.uid,
+    at,
+  };
+  const annotations = {
+    ...lease?.annotations,
+    [markKey]: JSON.stringify(mark),
+    [`${prefix}jobset`]: `${namespace}/${name}`,
+  };
+  const changed = { holder: actionId, renewedAt: Date.parse(at), annotations };
+  return lease
+    ? replaceLease(kubernetes, { ...lease, ...changed })
+    : createLease(kubernetes, {
+        name: toMarkName(namespace, name),
+        labels: { [`${prefix}kind`]: 'jobset' },
+        ...changed,
+      });
+}
+
+export async function restoreRestartMark(
+  kubernetes: Kubernetes,
+  written: LeaseState,
+  before: LeaseState | undefined,
+): Promise<void> {
+  if (before) await replaceLease(kubernetes, { ...before, resourceVersion: written.resourceVersion });
+  else await deleteLease(kubernetes, written);
+}
