@@ -27,7 +27,7 @@ export function planRepair(
   target: { nodePool: string; nodeName: string | undefined; cluster: ClusterName; isAutopilot: boolean },
 ): RepairPlan {
   if (target.isAutopilot)
-    throw refuse(
+    throw repairRefused(
       `cluster ${target.cluster.name} is an Autopilot cluster, whose machines only GKE may delete`,
     );
   const { node, why } =
@@ -38,7 +38,7 @@ export function planRepair(
   const instance = parseProviderId(node, target.cluster);
   const instanceId = node.annotations[instanceIdAnnotation];
   if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
-    throw refuse(`annotation ${instanceIdAnnotation} of node ${node.name} is no instance id`);
+    throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is no instance id`);
   }
   return {
     ...instance,
@@ -105,7 +105,7 @@ function describeHealth(node: NodeHealth): string {
   return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
 }
 
-function refuse(why: string): FailoverError {
+function repairRefused(why: string): FailoverError {
   return new FailoverError('repair_refused', why);
 }
 
@@ -120,14 +120,14 @@ function parseProviderId(
     );
   const [, projectId, zone, instanceName] = found ?? [];
   if (projectId === undefined || zone === undefined || instanceName === undefined) {
-    throw refuse(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
+    throw repairRefused(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
   }
   if (projectId !== cluster.projectId)
-    throw refuse(
+    throw repairRefused(
       `node ${node.name} says that its machine is in project ${projectId}, not in ${cluster.projectId}`,
     );
   if (zone !== cluster.location && regionOf(zone) !== regionOf(cluster.location)) {
-    throw refuse(
+    throw repairRefused(
       `node ${node.name} says that its machine is in zone ${zone}, outside the cluster's location ${cluster.location}`,
     );
   }
@@ -222,7 +222,7 @@ async function deletePlanned(plan: RepairPlan, tools: RepairTools): Promise<Dele
 /** @throws {FailoverError} `repair_refused` */
 function assertMayDeleteByName(plan: RepairPlan, { isDecider }: RepairTools): void {
   if (isDecider) return;
-  throw refuse(
+  throw repairRefused(
     `the machine of node ${plan.node.name} is known by its name only, and an earlier attempt may have deleted it already, so its ` +
       `replacement could be hit; look, then: gcloud compute instances delete ${plan.instanceName} --zone ${plan.zone} --project ${plan.projectId}`,
   );

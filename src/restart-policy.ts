@@ -2,7 +2,7 @@ import { FailoverError } from './errors.ts';
 import type { FailurePolicyRule, JobSet } from './jobset.ts';
 import type { Way } from './plan.ts';
 
-function refuse(jobSet: JobSet, why: string): FailoverError {
+function restartRefused(jobSet: JobSet, why: string): FailoverError {
   const { namespace, name } = jobSet.metadata;
   return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
 }
@@ -17,14 +17,14 @@ export function assertRestartable(jobSet: JobSet): void {
     status?.conditions?.find(
       ({ type, status: is }) => ['Completed', 'Failed'].includes(type) && is === 'True',
     )?.type;
-  if (metadata.deletionTimestamp) throw refuse(jobSet, 'is being deleted');
-  if (finished) throw refuse(jobSet, `is finished (${finished})`);
-  if (spec.suspend) throw refuse(jobSet, 'is suspended; resume it first');
+  if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
+  if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
+  if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
   if (spec.managedBy && spec.managedBy !== ownController)
-    throw refuse(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
+    throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
   const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
   if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
-    throw refuse(jobSet, `has restartStrategy ${strategy}, which this function does not know how to restart`);
+    throw restartRefused(jobSet, `has restartStrategy ${strategy}, which this function does not know how to restart`);
   }
 }
 
@@ -36,7 +36,7 @@ export function assertRestartable(jobSet: JobSet): void {
 export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: Way): void {
   const { failurePolicy } = jobSet.spec;
   if (!failurePolicy)
-    throw refuse(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+    throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
   const action =
@@ -47,13 +47,13 @@ export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way:
         : 'a condition that is not known here';
   const which = rule ? ` (rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})` : '';
   if (action === 'RestartJobSetAndIgnoreMaxRestarts') return;
-  if (action === 'FailJobSet') throw refuse(jobSet, `would fail for good${which}`);
+  if (action === 'FailJobSet') throw restartRefused(jobSet, `would fail for good${which}`);
   if (action !== 'RestartJobSet')
-    throw refuse(jobSet, `would not be restarted as a whole: ${action}${which}`);
+    throw restartRefused(jobSet, `would not be restarted as a whole: ${action}${which}`);
   const maxRestarts = failurePolicy.maxRestarts ?? 0;
   const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
   if (counted >= maxRestarts) {
-    throw refuse(
+    throw restartRefused(
       jobSet,
       `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it; raise maxRestarts`,
     );
