@@ -2,31 +2,14 @@ import { FailoverError, isUpstreamStatus, toFailoverError } from './errors.ts';
 import { metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { actionAnnotation, fieldManager } from './names.ts';
-import { listCordoned, listSchedulable } from './nodes.ts';
-import type { NodeRef } from './nodes.ts';
+import { describeNames, listCordoned, listSchedulable } from './nodes.ts';
+import type { NodeRef, PoolNodes } from './nodes.ts';
 import type { Step } from './step.ts';
 import { Turns, workInTurns } from './turns.ts';
-/** A pool's nodes as they were read under the claim. */
-export interface PoolNodes {
-  schedulable: NodeRef[];
-  cordoned: NodeRef[];
-}
-
 /** A pool and its nodes. */
 interface PoolState {
   nodePool: string;
   nodes: PoolNodes;
-}
-
-/** Reads a pool's nodes, metadata only. */
-export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: string): Promise<PoolNodes> {
-  const [schedulable, cordoned] = await Promise.all([
-    listSchedulable(kubernetes, nodePool),
-    listCordoned(kubernetes, nodePool),
-  ]);
-  // A node that was cordoned between the two lists is in both.
-  const names = new Set(schedulable.map((node) => node.name));
-  return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
 }
 
 const maxRounds = 5;
@@ -239,10 +222,4 @@ function notUncordoned(nodePool: string, failed: NodeResult[]): FailoverError {
       'send the same id again to resume',
     { cause },
   );
-}
-
-/** Names the first few of many. */
-export function describeNames(names: string[], most = 5): string {
-  const shown = [...names].sort().slice(0, most).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }

@@ -13,7 +13,7 @@ import { listPoolHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
 import type { Plan } from './plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
-import { planRepair } from './repair.ts';
+import { planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { assertStillWanted } from './still-wanted.ts';

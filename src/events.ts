@@ -6,17 +6,7 @@ import type { Kubernetes } from './kubernetes.ts';
 import { describeError } from './log.ts';
 import type { Log } from './log.ts';
 import { prefix } from './names.ts';
-
-/** The object that an action's Events are shown on: `kubectl describe` finds them there. */
-export interface EventTarget {
-  apiVersion: string;
-  kind: 'Node' | 'JobSet';
-  name: string;
-  uid: string;
-  /** Absent for a Node, whose Events are in `default`. */
-  namespace?: string;
-}
-
+import type { EventTarget } from './world.ts';
 type Phase = 'triggered' | 'succeeded' | 'failed' | 'refused';
 
 /** Publishes that an action is about to be carried out, or rehearsed. */

@@ -119,3 +119,62 @@ function toNodeHealth(node: V1Node): NodeHealth {
     systemUuid: node.status?.nodeInfo?.systemUUID,
   };
 }
+
+/** GKE writes the numeric id of the machine there. */
+export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+
+/** The least healthy first. */
+export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
+  return [...nodes].sort(byHealth);
+}
+
+/** Says whether nothing is wrong with a node, as far as Kubernetes knows. */
+export function isHealthy(node: NodeHealth): boolean {
+  return node.isReady && !isLeaving(node) && node.problems.length === 0;
+}
+
+function byHealth(a: NodeHealth, b: NodeHealth): number {
+  return (
+    Number(a.isReady) - Number(b.isReady) ||
+    Number(isLeaving(b)) - Number(isLeaving(a)) ||
+    b.problems.length - a.problems.length ||
+    (a.name < b.name ? -1 : 1)
+  );
+}
+
+/** GKE has announced the machine's end or its maintenance. */
+function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
+  return (
+    taintKeys.some((key) => /termination|maintenance/i.test(key)) ||
+    labels['cloud.google.com/active-node-maintenance'] === 'ONGOING'
+  );
+}
+
+export function describeHealth(node: NodeHealth): string {
+  if (!node.isReady) return 'not Ready';
+  if (isLeaving(node)) return 'about to be terminated or maintained';
+  return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
+}
+
+/** A pool's nodes as they were read under the claim. */
+export interface PoolNodes {
+  schedulable: NodeRef[];
+  cordoned: NodeRef[];
+}
+
+/** Reads a pool's nodes, metadata only. */
+export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: string): Promise<PoolNodes> {
+  const [schedulable, cordoned] = await Promise.all([
+    listSchedulable(kubernetes, nodePool),
+    listCordoned(kubernetes, nodePool),
+  ]);
+  // A node that was cordoned between the two lists is in both.
+  const names = new Set(schedulable.map((node) => node.name));
+  return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
+}
+
+/** Names the first few of many. */
+export function describeNames(names: string[], most = 5): string {
+  const shown = [...names].sort().slice(0, most).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}

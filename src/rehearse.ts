@@ -8,7 +8,7 @@ import { announceTrigger } from './events.ts';
 import { readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import type { Log } from './log.ts';
-import { describeRepair } from './repair.ts';
+import { describeRepair } from './repair-plan.ts';
 import { describeRestart } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';

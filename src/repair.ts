@@ -1,138 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Deadline } from './clock.ts';
-import { regionOf } from './cluster-name.ts';
-import type { ClusterName } from './cluster-name.ts';
 import type { DeleteInstance, DeletionOutcome } from './compute.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
-import { describeNames } from './cordon.ts';
 import { FailoverError, isDefiniteRefusal, isUpstreamStatus } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import type { PoolLock } from './lock.ts';
-import { readNodeHealth } from './nodes.ts';
-import type { NodeHealth } from './nodes.ts';
+import { instanceIdAnnotation, readNodeHealth } from './nodes.ts';
 import type { RepairPlan } from './plan.ts';
-import { isMultiHost } from './preflight.ts';
+import { describeRepair, repairRefused } from './repair-plan.ts';
 import type { Step } from './step.ts';
-/** GKE writes the numeric id of the machine there. */
-export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
-
-/**
- * Chooses the machine to repair.
- *
- * @param nodes are the pool's, or only the one that the caller named
- * @throws {FailoverError} `target_ambiguous` where none can be singled out, `repair_refused` where it must not be deleted
- */
-export function planRepair(
-  nodes: NodeHealth[],
-  target: { nodePool: string; nodeName: string | undefined; cluster: ClusterName; isAutopilot: boolean },
-): RepairPlan {
-  if (target.isAutopilot)
-    throw repairRefused(
-      `cluster ${target.cluster.name} is an Autopilot cluster, whose machines only GKE may delete`,
-    );
-  const { node, why } =
-    target.nodeName === undefined
-      ? chooseNode(nodes, target.nodePool)
-      : { node: nodes[0], why: 'the node that was named' };
-  if (!node) throw new FailoverError('target_not_found', `node pool ${target.nodePool} has no nodes`);
-  const instance = parseProviderId(node, target.cluster);
-  const instanceId = node.annotations[instanceIdAnnotation];
-  if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
-    throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is no instance id`);
-  }
-  return {
-    ...instance,
-    ...(instanceId === undefined ? {} : { instanceId }),
-    node: { name: node.name, uid: node.uid, systemUuid: node.systemUuid },
-    isMultiHost: isMultiHost(node),
-    why,
-  };
-}
-
-/** In a multi-host slice any machine's deletion repairs all, so the least healthy goes; elsewhere it must be the bad one. */
-function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth | undefined; why: string } {
-  const ranked = rankByHealth(nodes);
-  const [worst] = ranked;
-  if (!worst) return { node: undefined, why: '' };
-  if (ranked.every((node) => isMultiHost(node))) {
-    return { node: worst, why: `the least healthy node of a multi-host slice: ${describeHealth(worst)}` };
-  }
-  const notReady = ranked.filter((node) => !node.isReady);
-  if (notReady.length === 1) return { node: notReady[0], why: 'the only node of the pool that is not Ready' };
-  const which =
-    notReady.length === 0
-      ? 'all of them are Ready'
-      : `several are not Ready: ${describeNames(
-          notReady.map(({ name }) => name),
-          20,
-        )}`;
-  throw new FailoverError(
-    'target_ambiguous',
-    `node pool ${nodePool} is no multi-host slice, so only the bad machine may be deleted, and ${which}; name the node_name`,
-  );
-}
-
-/** The least healthy first. */
-export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
-  return [...nodes].sort(byHealth);
-}
-
-/** Says whether nothing is wrong with a node, as far as Kubernetes knows. */
-export function isHealthy(node: NodeHealth): boolean {
-  return node.isReady && !isLeaving(node) && node.problems.length === 0;
-}
-
-function byHealth(a: NodeHealth, b: NodeHealth): number {
-  return (
-    Number(a.isReady) - Number(b.isReady) ||
-    Number(isLeaving(b)) - Number(isLeaving(a)) ||
-    b.problems.length - a.problems.length ||
-    (a.name < b.name ? -1 : 1)
-  );
-}
-
-/** GKE has announced the machine's end or its maintenance. */
-function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
-  return (
-    taintKeys.some((key) => /termination|maintenance/i.test(key)) ||
-    labels['cloud.google.com/active-node-maintenance'] === 'ONGOING'
-  );
-}
-
-function describeHealth(node: NodeHealth): string {
-  if (!node.isReady) return 'not Ready';
-  if (isLeaving(node)) return 'about to be terminated or maintained';
-  return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
-}
-
-function repairRefused(why: string): FailoverError {
-  return new FailoverError('repair_refused', why);
-}
-
-/** A providerID is data that anyone who may edit nodes has written: it must be of the cluster's own project and region. */
-function parseProviderId(
-  node: NodeHealth,
-  cluster: ClusterName,
-): { projectId: string; zone: string; instanceName: string } {
-  const found =
-    /^gce:\/\/([a-z][a-z0-9.:-]*)\/([a-z]+-[a-z]+\d+-[a-z0-9]+)\/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)$/.exec(
-      node.providerId ?? '',
-    );
-  const [, projectId, zone, instanceName] = found ?? [];
-  if (projectId === undefined || zone === undefined || instanceName === undefined) {
-    throw repairRefused(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
-  }
-  if (projectId !== cluster.projectId)
-    throw repairRefused(
-      `node ${node.name} says that its machine is in project ${projectId}, not in ${cluster.projectId}`,
-    );
-  if (zone !== cluster.location && regionOf(zone) !== regionOf(cluster.location)) {
-    throw repairRefused(
-      `node ${node.name} says that its machine is in zone ${zone}, outside the cluster's location ${cluster.location}`,
-    );
-  }
-  return { projectId, zone, instanceName };
-}
 
 /** What carrying a repair out needs. */
 export interface RepairTools {
@@ -177,22 +53,6 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
     }
     throw error;
   }
-}
-
-/** The step of an answer: what is, or in a dry run would be, done. */
-export function describeRepair(plan: RepairPlan): Step {
-  const { projectId, zone, instanceName, instanceId, node } = plan;
-  return {
-    step: 'repair',
-    target: node.name,
-    outcome: 'would_delete',
-    instance: `projects/${projectId}/zones/${zone}/instances/${instanceName}`,
-    ...(instanceId === undefined ? {} : { instance_id: instanceId }),
-    why: plan.why,
-    replaces: plan.isMultiHost ? 'all machines of the slice' : 'this machine',
-    cordon:
-      'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
-  };
 }
 
 async function deletePlanned(plan: RepairPlan, tools: RepairTools): Promise<DeletionOutcome> {

@@ -1,7 +1,6 @@
 import { FailoverError } from './errors.ts';
 import type { FailurePolicyRule, JobSet } from './jobset.ts';
 import type { Way } from './plan.ts';
-
 function restartRefused(jobSet: JobSet, why: string): FailoverError {
   const { namespace, name } = jobSet.metadata;
   return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
@@ -24,7 +23,10 @@ export function assertRestartable(jobSet: JobSet): void {
     throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
   const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
   if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
-    throw restartRefused(jobSet, `has restartStrategy ${strategy}, which this function does not know how to restart`);
+    throw restartRefused(
+      jobSet,
+      `has restartStrategy ${strategy}, which this function does not know how to restart`,
+    );
   }
 }
 

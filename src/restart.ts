@@ -21,7 +21,6 @@ import {
 import { describeRestart } from './restart-plan.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { Step } from './step.ts';
-
 /** What carrying a restart out needs. */
 export interface RestartTools {
   kubernetes: Kubernetes;

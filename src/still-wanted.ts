@@ -6,11 +6,10 @@ import { Ignored } from './ignored.ts';
 import type { Incident } from './incident.ts';
 import { attemptOf, readJobs, readJobSet } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { readNodeHealth } from './nodes.ts';
+import { instanceIdAnnotation, isHealthy, rankByHealth, readNodeHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
 import type { RepairPlan } from './plan.ts';
-import { isMultiHost } from './preflight.ts';
-import { instanceIdAnnotation, isHealthy, rankByHealth } from './repair.ts';
+import { isMultiHost } from './slice.ts';
 import type { World } from './world.ts';
 /** What it takes to say whether an alert is still to be acted on. */
 export interface StillWantedTools {

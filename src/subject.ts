@@ -8,8 +8,7 @@ import { readPods } from './jobset.ts';
 import { metadataListOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
-import { listPool, readNode } from './nodes.ts';
-import { instanceIdAnnotation } from './repair.ts';
+import { instanceIdAnnotation, listPool, readNode } from './nodes.ts';
 const zoneLabel = 'topology.kubernetes.io/zone';
 
 type Core = Pick<Kubernetes, 'core'>;

@@ -1,12 +1,11 @@
-import type { PoolNodes } from './cordon.ts';
 import { Ignored } from './ignored.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listLeases, parseAnnotation } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import { actionAnnotation, prefix } from './names.ts';
 import { listPoolHealth } from './nodes.ts';
-import type { NodeRef } from './nodes.ts';
-import { isMultiHost, toExpectedNodes } from './preflight.ts';
+import type { NodeRef, PoolNodes } from './nodes.ts';
+import { isMultiHost, toExpectedNodes } from './slice.ts';
 import type { World } from './world.ts';
 /**
  * Whether an incident that is to uncordon the pool when it closes is still open; `stays` is for a later action that

@@ -1,13 +1,11 @@
 import type { Action } from './action.ts';
-import { readPool } from './cordon.ts';
-import type { PoolNodes } from './cordon.ts';
 import { FailoverError } from './errors.ts';
-import type { EventTarget } from './events.ts';
 import { findJobSet } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { readNodeHealth } from './nodes.ts';
-import type { NodeHealth } from './nodes.ts';
+import { readNodeHealth, readPool } from './nodes.ts';
+import type { NodeHealth, PoolNodes } from './nodes.ts';
 import { noNode, requirePoolOf } from './targets.ts';
+
 /** What every decision of an action rests on, read under its claim. */
 export interface World {
   nodePool: string;
@@ -58,4 +56,14 @@ export async function readWorld(
         }
       : node && { apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid },
   };
+}
+
+/** The object that an action's Events are shown on: `kubectl describe` finds them there. */
+export interface EventTarget {
+  apiVersion: string;
+  kind: 'Node' | 'JobSet';
+  name: string;
+  uid: string;
+  /** Absent for a Node, whose Events are in `default`. */
+  namespace?: string;
 }

@@ -1,13 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import {
-  cordonPool,
-  describeNames,
-  planCordon,
-  planUncordon,
-  readPool,
-  uncordonPool,
-} from '../src/cordon.ts';
+import { cordonPool, planCordon, planUncordon, uncordonPool } from '../src/cordon.ts';
+import { describeNames, readPool } from '../src/nodes.ts';
 import { actionAnnotation } from '../src/names.ts';
 import type { HttpRequest } from '../src/transport.ts';
 import { countEffects, countWrites } from './fixtures/count-writes.ts';

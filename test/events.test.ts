@@ -5,7 +5,7 @@ import { parseAction } from '../src/action.ts';
 import { readConfig } from '../src/config.ts';
 import { FailoverError, UpstreamError } from '../src/errors.ts';
 import { announceOutcome, announceTrigger } from '../src/events.ts';
-import type { EventTarget } from '../src/events.ts';
+import type { EventTarget } from '../src/world.ts';
 import type { Kubernetes } from '../src/kubernetes.ts';
 import { createLog } from '../src/log.ts';
 

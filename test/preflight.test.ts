@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { FailoverError } from '../src/errors.ts';
 import type { NodeRef } from '../src/nodes.ts';
-import { assertExpectedNodeCounts, isMultiHost, toExpectedNodes } from '../src/preflight.ts';
+import { assertExpectedNodeCounts } from '../src/preflight.ts';
+import { isMultiHost, toExpectedNodes } from '../src/slice.ts';
 
 const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 const countLabel = 'cloud.google.com/gke-accelerator-count';

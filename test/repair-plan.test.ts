@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { FailoverError } from '../src/errors.ts';
 import type { NodeHealth } from '../src/nodes.ts';
-import { planRepair, toRequestId } from '../src/repair.ts';
+import { planRepair } from '../src/repair-plan.ts';
+import { toRequestId } from '../src/repair.ts';
 
 const cluster = {
   fullName: 'projects/ml-prod/locations/us-central1/clusters/train',
