@@ -1,5 +1,5 @@
-import { nearestName } from './action.ts';
 import { invalidAction } from './errors.ts';
+import { nearestName } from './fields.ts';
 import { quote } from './prose.ts';
 /** What the labels of an alert policy ask for. */
 export interface PolicyLabels {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { actionTypes, effectsOf } from '../src/action-type.ts';
-import { hashAction, nearestName, parseAction, readId } from '../src/action.ts';
+import { hashAction, parseAction, readId } from '../src/action.ts';
+import { nearestName } from '../src/fields.ts';
 import { resolveCluster } from '../src/cluster-name.ts';
 import type { Action } from '../src/action.ts';
 import type { ClusterName } from '../src/cluster-name.ts';
