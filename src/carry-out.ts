@@ -5,7 +5,6 @@ import type { Config } from './config.ts';
 import { readMark } from './cooldown.ts';
 import { cordonPool, uncordonPool } from './cordon.ts';
 import { noteUncordon } from './last-uncordon.ts';
-import { assertNotPaused } from './limits.ts';
 import { timed } from './log.ts';
 import type { Log } from './log.ts';
 import type { RepairPlan, RestartPlan } from './plan.ts';
@@ -15,6 +14,7 @@ import { repairInstance } from './repair.ts';
 import { planNewerAttempt, toRestartRequest } from './restart-plan.ts';
 import { restartJobSet } from './restart.ts';
 import type { Step } from './step.ts';
+import { assertNotPaused } from './switches.ts';
 import type { Undertaking } from './undertaking.ts';
 import { forgetWishes, keepCordoned } from './wanted-cordons.ts';
 /**

@@ -5,8 +5,9 @@ import { Ignored } from './ignored.ts';
 import { describeError, timed } from './log.ts';
 import type { Log } from './log.ts';
 import type { Prepared } from './prepare.ts';
-import { forgetRecord, sweepRecords, writeAnswer } from './record.ts';
+import { forgetRecord, writeAnswer } from './record.ts';
 import type { Step } from './step.ts';
+import { sweepRecords } from './sweep.ts';
 import type { Undertaking } from './undertaking.ts';
 import { unwantCordon } from './wanted-cordons.ts';
 /** The caller waits meanwhile, and the next action sweeps again. */

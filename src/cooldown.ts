@@ -1,8 +1,8 @@
 import type { Config } from './config.ts';
 import { FailoverError } from './errors.ts';
 import { parseAnnotation } from './lease.ts';
-import { describeOverride } from './limits.ts';
 import { failoverNamespace, prefix } from './names.ts';
+import { describeOverride } from './switches.ts';
 /** The mark that an effect leaves on its pool's Lease before anything is deleted. */
 export interface CooldownMark {
   /** The action's id. */

@@ -1,5 +1,5 @@
+import { metadataOnly, withHeaders } from './direct-patch.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from './errors.ts';
-import { metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { actionAnnotation, fieldManager } from './names.ts';
 import { describeNames, listCordoned, listSchedulable } from './nodes.ts';

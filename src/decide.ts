@@ -7,8 +7,7 @@ import type { Effect } from './cooldown.ts';
 import { FailoverError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { readLastUncordon } from './last-uncordon.ts';
-import { assertBudgetLeft, refusePaused } from './limits.ts';
-import type { ClusterSwitches } from './limits.ts';
+import { assertBudgetLeft } from './limits.ts';
 import { listPoolHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
 import type { Plan } from './plan.ts';
@@ -17,6 +16,8 @@ import { planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { assertStillWanted } from './still-wanted.ts';
+import { refusePaused } from './switches.ts';
+import type { ClusterSwitches } from './switches.ts';
 import type { World } from './world.ts';
 /** What deciding needs besides the action and the world. */
 export interface DecideTools {

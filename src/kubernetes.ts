@@ -6,15 +6,11 @@ import {
   CustomObjectsApi,
   ResponseContext,
   ServerConfiguration,
-  setHeaderOptions,
   wrapHttpLibrary,
 } from '@kubernetes/client-node';
-import type {
-  Configuration,
-  CoreV1ApiPatchNodeRequest,
-  RequestContext,
-  V1Node,
-} from '@kubernetes/client-node';
+import type { RequestContext } from '@kubernetes/client-node';
+import { DirectCoreV1Api } from './direct-patch.ts';
+import type { Answer, Call, Perform } from './direct-patch.ts';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
@@ -69,21 +65,6 @@ export function createKubernetes(options: {
   return through(options.limits);
 }
 
-/** A call as it is sent, but for the credentials. */
-interface Call {
-  method: string;
-  url: string;
-  headers: Record<string, string>;
-  body: string | undefined;
-}
-
-/** An answer; `object` is what its body says, but for a long list that the generated client parses. */
-interface Answer extends HttpResponse {
-  object: object | undefined;
-}
-
-type Perform = (call: Call) => Promise<Answer>;
-
 interface Connection {
   token: string | undefined;
   transport: Transport;
@@ -104,41 +85,6 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
     binary: async () => Buffer.from(response.body),
     stream: () => null,
   });
-}
-
-/**
- * The generated API, but that patches of nodes go past the generated code, which turns every answer into models: half of
- * what cordoning thousands of nodes takes. They answer what the server sent: times are strings.
- */
-class DirectCoreV1Api extends CoreV1Api {
-  readonly #nodes: string;
-  readonly #perform: Perform;
-
-  constructor(configuration: Configuration, server: string, perform: Perform) {
-    super(configuration);
-    this.#nodes = `${server}/api/v1/nodes`;
-    this.#perform = perform;
-  }
-
-  override async patchNode(param: CoreV1ApiPatchNodeRequest, options?: Options): Promise<V1Node> {
-    const headers = options && headersOf.get(options);
-    if (!headers) return super.patchNode(param, options);
-    const { name, body, ...parameters } = param;
-    const answer = await this.#perform({
-      method: 'PATCH',
-      url: `${this.#nodes}/${encodeURIComponent(name)}${toQuery(parameters)}`,
-      headers,
-      body: JSON.stringify(body),
-    });
-    return answer.object as V1Node;
-  }
-}
-
-type Options = ReturnType<typeof withHeaders>;
-
-function toQuery(parameters: object): string {
-  const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
-  return `?${given.map(([key, value]) => `${key}=${encodeURIComponent(String(value))}`).join('&')}`;
 }
 
 /** Sends a call, retries it, and translates its failure: once, here. */
@@ -183,21 +129,4 @@ function createServerClock({ clock }: CallLimits) {
       if (Number.isFinite(date) && (isPrompt || offsetMs === undefined)) offsetMs = date - clock.now();
     },
   };
-}
-
-/** Answers of this shape carry names and labels only, a tenth of a node. */
-export const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
-export const metadataListOnly =
-  'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
-
-const headersOf = new WeakMap<object, Record<string, string>>();
-
-/** Options that set headers on one call of the generated client. */
-export function withHeaders(headers: Record<string, string>): ReturnType<typeof setHeaderOptions> {
-  const options = Object.entries(headers).reduce<ReturnType<typeof setHeaderOptions>>(
-    (others, [name, value]) => setHeaderOptions(name, value, others),
-    {},
-  );
-  headersOf.set(options, headers);
-  return options;
 }

@@ -1,7 +1,7 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from './clock.ts';
+import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from './errors.ts';
-import { metadataListOnly, metadataOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';

@@ -1,5 +1,5 @@
 import type { V1NodeSelectorRequirement, V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
-import { metadataListOnly, withHeaders } from './kubernetes.ts';
+import { metadataListOnly, withHeaders } from './direct-patch.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { nodePoolLabel } from './nodes.ts';

@@ -5,13 +5,13 @@ import type { Config } from './config.ts';
 import { planCordon, planUncordon } from './cordon.ts';
 import { rehearseDecision } from './decide.ts';
 import { announceTrigger } from './events.ts';
-import { readSwitches } from './limits.ts';
 import { readPoolMarks } from './lock.ts';
 import type { Log } from './log.ts';
 import { describeRepair } from './repair-plan.ts';
 import { describeRestart } from './restart-plan.ts';
 import type { Step } from './step.ts';
 import { nameJobSet, nameNode } from './subject.ts';
+import { readSwitches } from './switches.ts';
 import { resolvePool } from './targets.ts';
 import { readWorld } from './world.ts';
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */

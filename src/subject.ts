@@ -1,11 +1,11 @@
 import { effectsOf } from './action-type.ts';
 import type { Action } from './action.ts';
 import type { Config } from './config.ts';
+import { metadataListOnly, withHeaders } from './direct-patch.ts';
 import { FailoverError } from './errors.ts';
 import { Ignored } from './ignored.ts';
 import type { Subject } from './incident.ts';
 import { readPods } from './jobset.ts';
-import { metadataListOnly, withHeaders } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { instanceIdAnnotation, listPool, readNode } from './nodes.ts';

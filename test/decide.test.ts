@@ -5,7 +5,7 @@ import { withMark } from '../src/cooldown.ts';
 import type { Effect } from '../src/cooldown.ts';
 import { decide, rehearseDecision } from '../src/decide.ts';
 import { updateAnnotations } from '../src/lease.ts';
-import { readSwitches } from '../src/limits.ts';
+import { readSwitches } from '../src/switches.ts';
 import { readWorld } from '../src/world.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';

@@ -2,14 +2,8 @@ import { expect } from 'chai';
 import { readConfig } from '../src/config.ts';
 import { FailoverError } from '../src/errors.ts';
 import { failoverNamespace } from '../src/names.ts';
-import {
-  assertBudgetLeft,
-  assertNotPaused,
-  chargeBudget,
-  describeOverride,
-  readSwitches,
-  refusePaused,
-} from '../src/limits.ts';
+import { assertBudgetLeft, chargeBudget } from '../src/limits.ts';
+import { assertNotPaused, describeOverride, readSwitches, refusePaused } from '../src/switches.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from './fixtures/in-memory-kubernetes.ts';

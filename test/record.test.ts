@@ -2,14 +2,8 @@ import { expect } from 'chai';
 import type { Plan } from '../src/plan.ts';
 import { createLease, readLease, updateAnnotations } from '../src/lease.ts';
 import { failoverNamespace } from '../src/names.ts';
-import {
-  createRecord,
-  forgetRecord,
-  readRecord,
-  sweepRecords,
-  writeAnswer,
-  writePlan,
-} from '../src/record.ts';
+import { createRecord, forgetRecord, readRecord, writeAnswer, writePlan } from '../src/record.ts';
+import { sweepRecords } from '../src/sweep.ts';
 import type { ActionRecord } from '../src/record.ts';
 import { countWrites } from './fixtures/count-writes.ts';
 import { createInMemoryWorld } from './fixtures/in-memory-kubernetes.ts';
