@@ -14,6 +14,7 @@ import { readRecord } from './record.ts';
 import type { Services } from './services.ts';
 import { findNodeOfInstance, noInstance } from './subject.ts';
 import { findPoolWantedBy } from './wanted-cordons.ts';
+
 /**
  * Carries an alert out, like an action that somebody has sent, once it is known in which cluster; for a close, once the
  * pool is found that is cordoned for its incident.

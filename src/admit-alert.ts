@@ -7,6 +7,7 @@ import { Ignored } from './ignored.ts';
 import { assertStillBroken } from './still-wanted.ts';
 import { nameJobSet, nameNode } from './subject.ts';
 import { wantCordon } from './wanted-cordons.ts';
+
 /**
  * Looks, under the claim, whether an alert's incident is still open, and names the node and the JobSet that it only
  * describes. Any other action is returned as it is.

@@ -6,6 +6,7 @@ import type { Subject } from './incident.ts';
 import type { NotifiedIncident } from './notification.ts';
 import type { PolicyLabels } from './policy-labels.ts';
 import { quote } from './prose.ts';
+
 /** Where an action is to be carried out. */
 interface Place {
   clusters: ClusterName[];

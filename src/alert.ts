@@ -10,6 +10,7 @@ import { parseIncident } from './notification.ts';
 import type { Notification, NotifiedIncident } from './notification.ts';
 import { parsePolicyLabels } from './policy-labels.ts';
 import { quote, toProse } from './prose.ts';
+
 /** What an alert asks for. */
 export interface Alert {
   /** Its incident says what of the target is still to be looked up. */

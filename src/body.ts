@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Request } from '@google-cloud/functions-framework';
 import { FailoverError } from './errors.ts';
+
 /** Requests of this function are small; what is larger is none of them. */
 const maxBytes = 256 * 1024;
 

@@ -17,6 +17,7 @@ import type { Step } from './step.ts';
 import { assertNotPaused } from './switches.ts';
 import type { Undertaking } from './undertaking.ts';
 import { forgetWishes, keepCordoned } from './wanted-cordons.ts';
+
 /**
  * Carries the plan out: uncordon or cordon, then restart, then repair. Each step is safe to repeat.
  *

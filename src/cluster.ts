@@ -13,6 +13,7 @@ import { callWithRetries } from './retry.ts';
 import type { Attempt } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
 import type { TlsOptions } from './transport.ts';
+
 type Cluster = protos.google.container.v1.ICluster;
 
 /** A cluster that an invocation is connected to. */

@@ -4,6 +4,7 @@ import { isUpstreamStatus, UpstreamError } from './errors.ts';
 import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
+
 /** What became of asking Compute to delete an instance. */
 export type DeletionOutcome =
   | { outcome: 'deletion_accepted'; operation: string }

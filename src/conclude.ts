@@ -10,6 +10,7 @@ import type { Step } from './step.ts';
 import { sweepRecords } from './sweep.ts';
 import type { Undertaking } from './undertaking.ts';
 import { unwantCordon } from './wanted-cordons.ts';
+
 /** The caller waits meanwhile, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
 

@@ -3,6 +3,7 @@ import { FailoverError } from './errors.ts';
 import { parseAnnotation } from './lease.ts';
 import { failoverNamespace, prefix } from './names.ts';
 import { describeOverride } from './switches.ts';
+
 /** The mark that an effect leaves on its pool's Lease before anything is deleted. */
 export interface CooldownMark {
   /** The action's id. */

@@ -6,6 +6,7 @@ import { describeNames, listCordoned, listSchedulable } from './nodes.ts';
 import type { NodeRef, PoolNodes } from './nodes.ts';
 import type { Step } from './step.ts';
 import { Turns, workInTurns } from './turns.ts';
+
 /** A pool and its nodes. */
 interface PoolState {
   nodePool: string;

@@ -4,6 +4,7 @@ import type { JobPod } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { isDead, readNodeHealth } from './nodes.ts';
 import { Turns, workInTurns } from './turns.ts';
+
 /** Attempts of a JobSet that are ending. */
 export interface EndingAttempts {
   namespace: string;

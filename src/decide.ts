@@ -19,6 +19,7 @@ import { assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
 import type { World } from './world.ts';
+
 /** What deciding needs besides the action and the world. */
 export interface DecideTools {
   kubernetes: Kubernetes;

@@ -7,6 +7,7 @@ import { describeError } from './log.ts';
 import type { Log } from './log.ts';
 import { prefix } from './names.ts';
 import type { EventTarget } from './world.ts';
+
 type Phase = 'triggered' | 'succeeded' | 'failed' | 'refused';
 
 /** Publishes that an action is about to be carried out, or rehearsed. */

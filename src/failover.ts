@@ -14,6 +14,7 @@ import type { Step } from './step.ts';
 import { nameNode } from './subject.ts';
 import { resolvePool } from './targets.ts';
 import type { Undertaking } from './undertaking.ts';
+
 /** What came of an action. */
 export interface Outcome {
   steps: Step[];

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { invalidAction } from './errors.ts';
+
 type Fields = Record<string, v.GenericSchema>;
 
 type Parsed<T extends Fields> = { [Key in keyof T]: NonNullable<v.InferOutput<T[Key]>> | undefined };

@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import { UpstreamError } from './errors.ts';
 import type { UpstreamApi } from './errors.ts';
 import type { Attempt } from './retry.ts';
+
 /**
  * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
  * would silently fail.

@@ -8,6 +8,7 @@ import { createHandler } from './handler.ts';
 import type { Handler } from './handler.ts';
 import { createLog } from './log.ts';
 import { createServices } from './services.ts';
+
 const webhookTarget = 'failoverWebhook';
 const target = process.env['FUNCTION_TARGET'] ?? 'failover';
 const log = createLog();

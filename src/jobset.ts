@@ -3,6 +3,7 @@ import { toMs } from './clock.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+
 const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
 const label = 'jobset.sigs.k8s.io/';

@@ -2,6 +2,7 @@ import { UpstreamError } from './errors.ts';
 import { parseRetryAfter } from './retry.ts';
 import { TimeoutError } from './transport.ts';
 import type { HttpResponse } from './transport.ts';
+
 /** Translates the failure of a call that got no answer. */
 export function toNetworkError(error: unknown, call: string): UpstreamError {
   const isCertificate = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_/.test(readErrorCode(error));

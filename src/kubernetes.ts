@@ -1,14 +1,13 @@
 import {
   BatchV1Api,
   CoordinationV1Api,
-  CoreV1Api,
   createConfiguration,
   CustomObjectsApi,
   ResponseContext,
   ServerConfiguration,
   wrapHttpLibrary,
 } from '@kubernetes/client-node';
-import type { RequestContext } from '@kubernetes/client-node';
+import type { RequestContext, CoreV1Api } from '@kubernetes/client-node';
 import { DirectCoreV1Api } from './direct-patch.ts';
 import type { Answer, Call, Perform } from './direct-patch.ts';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';

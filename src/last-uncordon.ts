@@ -1,7 +1,7 @@
-import type { Claim } from './claim.ts';
 import { FailoverError } from './errors.ts';
 import type { PoolLock } from './lock.ts';
 import { prefix } from './names.ts';
+
 const uncordonedKey = `${prefix}uncordoned-by`;
 
 /** Tells which attempt at which action uncordoned a pool last; undefined when none ever did. */
@@ -24,7 +24,10 @@ export async function noteUncordon(
  * @param before is what {@link readLastUncordon} told when the action was decided
  * @throws {FailoverError} `target_changed`
  */
-export function assertNotUncordonedSince(before: string | undefined, { lock, nodePool }: Claim): void {
+export function assertNotUncordonedSince(
+  before: string | undefined,
+  { lock, nodePool }: { lock: PoolLock; nodePool: string },
+): void {
   const last = readLastUncordon(lock.annotations);
   if (last === before) return;
   throw new FailoverError(

@@ -7,6 +7,7 @@ import { failoverNamespace, prefix } from './names.ts';
 import { beginSweeping } from './sweep.ts';
 import { clusterLease, describeOverride, hourMs, refusePaused, toSwitches } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
+
 const poolsKey = `${prefix}pools`;
 
 /**

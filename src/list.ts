@@ -1,4 +1,5 @@
 import { isUpstreamStatus, UpstreamError } from './errors.ts';
+
 /** One page of a Kubernetes list. */
 interface ListPage<Item> {
   kind?: string;

@@ -5,6 +5,7 @@ import { createLease, deleteLease, limitConflicts, readLease, replaceLease } fro
 import type { LeaseState } from './lease.ts';
 import { prefix } from './names.ts';
 import type { Gate } from './retry.ts';
+
 const durationSeconds = 60;
 const renewBelowMs = 40_000;
 /** Both sides keep away from the moment of expiry by this much: the clocks differ, and a call takes time. */

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { Ignored } from './ignored.ts';
 import type { Step } from './step.ts';
+
 /** Fields of one log line; `undefined` ones are left out. */
 export type LogFields = Record<string, unknown>;
 

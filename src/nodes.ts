@@ -4,6 +4,7 @@ import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from './errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
 
 /** A node, as far as its metadata says. Times are ms since the epoch. */

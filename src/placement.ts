@@ -3,6 +3,7 @@ import { metadataListOnly, withHeaders } from './direct-patch.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { nodePoolLabel } from './nodes.ts';
+
 type Labels = Record<string, string>;
 
 /** Says whether a pod's node selector and required affinity let it run in one node pool only, and that is this one. */

@@ -1,6 +1,7 @@
 import { invalidAction } from './errors.ts';
 import { nearestName } from './fields.ts';
 import { quote } from './prose.ts';
+
 /** What the labels of an alert policy ask for. */
 export interface PolicyLabels {
   action: string | undefined;

@@ -1,6 +1,7 @@
 import { FailoverError } from './errors.ts';
 import type { NodeRef } from './nodes.ts';
 import { countLabel, toExpectedNodes, topologyLabel } from './slice.ts';
+
 /**
  * Refuses unless a multi-host TPU slice has as many nodes as its topology says. The check was asked for, so it never
  * passes silently where it cannot be made.

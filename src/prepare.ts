@@ -15,6 +15,7 @@ import { chooseReleasable } from './wanted-cordons.ts';
 import type { Releasable } from './wanted-cordons.ts';
 import { readWorld } from './world.ts';
 import type { World } from './world.ts';
+
 /** What was read and decided before anything is touched. */
 export interface Prepared {
   world: World;

@@ -14,6 +14,7 @@ import { nameJobSet, nameNode } from './subject.ts';
 import { readSwitches } from './switches.ts';
 import { resolvePool } from './targets.ts';
 import { readWorld } from './world.ts';
+
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
 export async function rehearse(
   asked: Action,

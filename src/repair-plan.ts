@@ -6,6 +6,7 @@ import type { NodeHealth } from './nodes.ts';
 import type { RepairPlan } from './plan.ts';
 import { isMultiHost } from './slice.ts';
 import type { Step } from './step.ts';
+
 /**
  * Chooses the machine to repair.
  *

@@ -5,10 +5,9 @@ import type { Kubernetes } from './kubernetes.ts';
 import { createLease, deleteLease, parseAnnotation, replaceLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { prefix } from './names.ts';
-import type { RestartPlan } from './plan.ts';
 
 /** The last restart of a JobSet that this function brought about, whichever pool it was for. */
-interface RestartMark {
+export interface RestartMark {
   action: string;
   jobSetUid: string;
   attempt: number;
@@ -20,10 +19,12 @@ interface RestartMark {
 
 const markKey = `${prefix}restart`;
 
+/** Names the Lease of a JobSet's last restart. */
 export function toMarkName(namespace: string, name: string): string {
   return `jobset-${createHash('sha256').update(`${namespace}/${name}`).digest('hex').slice(0, 32)}`;
 }
 
+/** Reads the mark that a Lease holds; undefined where it holds none. */
 export function readRestartMark(lease: LeaseState | undefined): RestartMark | undefined {
   return lease && (parseAnnotation(lease.annotations, markKey) as RestartMark | undefined);
 }
@@ -41,27 +42,24 @@ export function countsFor(
   return now.serverNow - Date.parse(mark.at) <= now.config.actionDeadlineSeconds * 1000;
 }
 
+/**
+ * Writes the mark of a restart.
+ *
+ * @param lease is the mark's Lease as it was read; undefined where there was none
+ * @returns the Lease as it is afterwards; undefined when somebody else has written it meanwhile
+ */
 export async function writeRestartMark(
   kubernetes: Kubernetes,
-  plan: RestartPlan,
+  { namespace, name }: { namespace: string; name: string },
+  mark: RestartMark,
   lease: LeaseState | undefined,
-  { actionId, at }: { actionId: string; at: string },
 ): Promise<LeaseState | undefined> {
-  const { namespace, name, uid } = plan.jobSet;
-  const mark: RestartMark = {
-    action: actionId,
-    jobSetUid: uid,
-    attempt: plan.attempt,
-    jobUid: plan.job?.uid ?? '',
-    leaderUid: plan.leader?.uid,
-    at,
-  };
   const annotations = {
     ...lease?.annotations,
     [markKey]: JSON.stringify(mark),
     [`${prefix}jobset`]: `${namespace}/${name}`,
   };
-  const changed = { holder: actionId, renewedAt: Date.parse(at), annotations };
+  const changed = { holder: mark.action, renewedAt: Date.parse(mark.at), annotations };
   return lease
     ? replaceLease(kubernetes, { ...lease, ...changed })
     : createLease(kubernetes, {
@@ -71,6 +69,7 @@ export async function writeRestartMark(
       });
 }
 
+/** Puts in the place of a mark what was there before it was written. */
 export async function restoreRestartMark(
   kubernetes: Kubernetes,
   written: LeaseState,

@@ -12,6 +12,7 @@ import type { RestartPlan, Way } from './plan.ts';
 import { countsFor, readRestartMark, toMarkName } from './restart-mark.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { Step } from './step.ts';
+
 /** What restarting a JobSet from a pool is about. */
 export interface RestartRequest {
   namespace: string;

@@ -1,6 +1,7 @@
 import { FailoverError } from './errors.ts';
 import type { FailurePolicyRule, JobSet } from './jobset.ts';
 import type { Way } from './plan.ts';
+
 function restartRefused(jobSet: JobSet, why: string): FailoverError {
   const { namespace, name } = jobSet.metadata;
   return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);

@@ -21,6 +21,7 @@ import {
 import { describeRestart } from './restart-plan.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { Step } from './step.ts';
+
 /** What carrying a restart out needs. */
 export interface RestartTools {
   kubernetes: Kubernetes;
@@ -79,7 +80,9 @@ async function failJob(
     const at = new Date(kubernetes.serverNow()).toISOString();
     const cooldownBefore = readMark(lock.annotations, effect);
     await lock.update((annotations) => withMark(annotations, effect, { action: actionId, at }));
-    const marked = await writeRestartMark(kubernetes, plan, lease, { actionId, at });
+    const mine = { action: actionId, jobSetUid: uid, attempt: plan.attempt, at };
+    const uids = { jobUid: plan.job?.uid ?? '', leaderUid: plan.leader?.uid };
+    const marked = await writeRestartMark(kubernetes, plan.jobSet, { ...mine, ...uids }, lease);
     const takeBack = async (written: LeaseState | undefined) => {
       await lock.update((annotations) => withoutMark(annotations, effect, cooldownBefore));
       if (written) await restoreRestartMark(kubernetes, written, lease);

@@ -1,5 +1,6 @@
 import type { Clock, Deadline } from './clock.ts';
 import { UpstreamError } from './errors.ts';
+
 /** Asked before every single write: resolves to the milliseconds it may take, or throws to stop the action. */
 export type Gate = () => Promise<number>;
 

@@ -5,6 +5,7 @@ import type { Connect } from './cluster.ts';
 import { createDeleteInstance, createLoadSendDeletion } from './compute.ts';
 import type { DeleteInstance } from './compute.ts';
 import type { Config } from './config.ts';
+
 /** Everything outside that the pipeline uses. */
 export interface Services {
   config: Config;

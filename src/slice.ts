@@ -1,4 +1,5 @@
 import type { NodeRef } from './nodes.ts';
+
 export const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 
 export const countLabel = 'cloud.google.com/gke-accelerator-count';

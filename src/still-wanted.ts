@@ -11,6 +11,7 @@ import type { NodeHealth } from './nodes.ts';
 import type { RepairPlan } from './plan.ts';
 import { isMultiHost } from './slice.ts';
 import type { World } from './world.ts';
+
 /** What it takes to say whether an alert is still to be acted on. */
 export interface StillWantedTools {
   kubernetes: Kubernetes;

@@ -9,6 +9,7 @@ import { readPods } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { instanceIdAnnotation, listPool, readNode } from './nodes.ts';
+
 const zoneLabel = 'topology.kubernetes.io/zone';
 
 type Core = Pick<Kubernetes, 'core'>;

@@ -3,6 +3,7 @@ import type { Kubernetes } from './kubernetes.ts';
 import { readLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { failoverNamespace, prefix } from './names.ts';
+
 export const hourMs = 3_600_000;
 
 /** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */

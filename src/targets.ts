@@ -6,6 +6,7 @@ import { readJobSet, readPods } from './jobset.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listPool, nodePoolLabel, readNode } from './nodes.ts';
 import type { NodeRef } from './nodes.ts';
+
 type Core = Pick<Kubernetes, 'core'>;
 
 /**

@@ -6,6 +6,7 @@ import type { Log } from './log.ts';
 import type { ActionRecord } from './record.ts';
 import type { Services } from './services.ts';
 import type { World } from './world.ts';
+
 /** A claimed action under way: what it works with, and how far it has come. */
 export interface Undertaking {
   readonly claim: Claim;

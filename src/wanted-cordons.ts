@@ -6,7 +6,7 @@ import { actionAnnotation, prefix } from './names.ts';
 import { listPoolHealth } from './nodes.ts';
 import type { NodeRef, PoolNodes } from './nodes.ts';
 import { isMultiHost, toExpectedNodes } from './slice.ts';
-import type { World } from './world.ts';
+
 /**
  * Whether an incident that is to uncordon the pool when it closes is still open; `stays` is for a later action that
  * wants the pool cordoned until a person uncordons it.
@@ -70,7 +70,7 @@ export async function chooseReleasable(
   kubernetes: Kubernetes,
   lock: PoolLock,
   incidentId: string,
-  { nodePool, nodes }: World,
+  { nodePool, nodes }: { nodePool: string; nodes: PoolNodes },
 ): Promise<Releasable> {
   const wish = wishOf(lock.annotations, incidentId);
   if (wish === undefined) throw new Ignored(`closed; node pool ${nodePool} is not cordoned for it`);

@@ -5,6 +5,7 @@ import type { Kubernetes } from './kubernetes.ts';
 import { readNodeHealth, readPool } from './nodes.ts';
 import type { NodeHealth, PoolNodes } from './nodes.ts';
 import { noNode, requirePoolOf } from './targets.ts';
+
 /** What every decision of an action rests on, read under its claim. */
 export interface World {
   nodePool: string;
