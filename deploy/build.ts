@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { BuildOptions, Plugin } from 'esbuild';
-import { clusterFields } from '../src/cluster.ts';
+import { clusterFields } from '../src/gke/cluster.ts';
 import { reduceGoogleClients } from './build-google-clients.ts';
 import { reduceKubernetesClient } from './build-kubernetes-client.ts';
 
@@ -100,7 +100,8 @@ function reduceUndici(): Plugin {
 
 function readSource(): string {
   const directory = join(root, 'src');
-  return readdirSync(directory)
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
     .map((name) => readFileSync(join(directory, name), 'utf8'))
     .join('\n');
 }

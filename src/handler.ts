@@ -1,20 +1,20 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
-import { actOnAlert } from './act-on-alert.ts';
-import { parseAction, readId } from './action.ts';
-import type { Action } from './action.ts';
-import { toAlert } from './alert.ts';
-import { readCaller, requireBasicCredentials } from './auth.ts';
-import { readBodyText, readJsonBody } from './body.ts';
+import { actOnAlert } from './failover/act-on-alert.ts';
+import { parseAction, readId } from './request/action.ts';
+import type { Action } from './request/action.ts';
+import { toAlert } from './alert/alert.ts';
+import { readCaller, requireBasicCredentials } from './request/auth.ts';
+import { readBodyText, readJsonBody } from './request/body.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
-import { failover } from './failover.ts';
-import type { Outcome } from './failover.ts';
+import { failover } from './failover/failover.ts';
+import type { Outcome } from './failover/failover.ts';
 import { Ignored } from './ignored.ts';
 import { describeError, describeStack, toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
-import { isPushEnvelope, unpackNotification } from './notification.ts';
+import { isPushEnvelope, unpackNotification } from './alert/notification.ts';
 import type { Services } from './services.ts';
 
 /** What one of the two functions is made of. */

@@ -2,7 +2,7 @@
 import domain from 'node:domain';
 import type { Domain } from 'node:domain';
 import { http } from '@google-cloud/functions-framework';
-import { keepRawBodies } from './body.ts';
+import { keepRawBodies } from './request/body.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
 import { createHandler } from './handler.ts';
 import type { Handler } from './handler.ts';

@@ -1,9 +1,9 @@
 import { createSystemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { createConnect } from './cluster.ts';
-import type { Connect } from './cluster.ts';
-import { createDeleteInstance, createLoadSendDeletion } from './compute.ts';
-import type { DeleteInstance } from './compute.ts';
+import { createConnect } from './gke/cluster.ts';
+import type { Connect } from './gke/cluster.ts';
+import { createDeleteInstance, createLoadSendDeletion } from './gke/compute.ts';
+import type { DeleteInstance } from './gke/compute.ts';
 import type { Config } from './config.ts';
 
 /** Everything outside that the pipeline uses. */

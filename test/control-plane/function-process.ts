@@ -3,8 +3,8 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Answer } from '../served-function.ts';
-import { FunctionDidNotStart } from '../function-did-not-start.ts';
+import type { Answer } from '../fixtures/served-function.ts';
+import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
 
 export interface FunctionProcess {
   url: string;
@@ -24,7 +24,7 @@ export async function startFunctionProcess(
   environment: Record<string, string>,
   options: { port?: number; onLogLine?: (line: string) => void } = {},
 ): Promise<FunctionProcess> {
-  const child = fork(join(import.meta.dirname, '../local-function.ts'), {
+  const child = fork(join(import.meta.dirname, '../fixtures/local-function.ts'), {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: { ...process.env, ...environment, PORT: String(options.port ?? 0) },
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { createNotification } from '../fixtures/notification.ts';
-import type { Answer, ServedFunction } from '../served-function.ts';
+import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { CLUSTER, createFailoverBench, FUNCTION_UNIQUE_ID, FUNCTION_USER } from './failover-bench.ts';
 import type { FailoverBench } from './failover-bench.ts';

@@ -3,8 +3,8 @@ import { styleText } from 'node:util';
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
 import { CLUSTER, createFailoverBench } from './failover-bench.ts';
-import { FunctionDidNotStart } from '../function-did-not-start.ts';
-import { describeWorld } from '../lines-to-paste.ts';
+import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
+import { describeWorld } from '../fixtures/lines-to-paste.ts';
 import { startFunctionProcess } from './function-process.ts';
 
 // Until all is up there is nothing to end in order: no program outlives this process.

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, parseAllDocuments } from 'yaml';
 import { actionTypes } from '../../src/action-type.ts';
-import { parseAction } from '../../src/action.ts';
+import { parseAction } from '../../src/request/action.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { serveGoogleCloud } from './google-cloud.ts';
 import { parseLoggingQuery, toLogEntry } from './logging-query.ts';

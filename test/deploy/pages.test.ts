@@ -27,8 +27,9 @@ describe('the troubleshooting page', () => {
 
   it('names fields that the function writes', async () => {
     const page = await read('deploy/troubleshooting.md');
-    const sources = await readdir(join(root, 'src'));
-    const source = (await Promise.all(sources.map((name) => read(`src/${name}`)))).join('\n');
+    const sources = await readdir(join(root, 'src'), { recursive: true });
+    const files = sources.filter((name) => name.endsWith('.ts'));
+    const source = (await Promise.all(files.map((name) => read(`src/${name}`)))).join('\n');
     const fields = new Set([...page.matchAll(/jsonPayload\.([a-z_]+)/g)].map(([, field]) => field ?? ''));
     expect(fields.size).to.be.at.least(8);
     for (const field of fields) expect(source, field).to.match(new RegExp(`\\b${field}\\b`));
@@ -40,7 +41,7 @@ describe('the troubleshooting page', () => {
       [...page.matchAll(/autometric-failover\/([a-z-]+[a-z])/g)].map(([, key]) => key ?? ''),
     );
     used.delete('issues');
-    const source = await read('src/limits.ts');
+    const source = await read('src/state/switches.ts');
     expect([...used].toSorted()).to.deep.equal(['override-until', 'paused']);
     for (const key of used) expect(source).to.include(`\${prefix}${key}`);
   });

@@ -7,7 +7,7 @@ import { Emulator } from './emulator.ts';
 import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
-import { FunctionDidNotStart } from '../function-did-not-start.ts';
+import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
 
 /** The emulated GKE in this process, and the function in one of its own. */
 export interface LocalStack {
@@ -33,7 +33,7 @@ export async function startLocalStack(options: {
   const emulator = new Emulator();
   const cluster = createDemoWorld(emulator, { repairDelaySeconds: 2 });
   const server = await serveEmulator(emulator, { reconcileEveryMs: 100 });
-  const child = fork(join(import.meta.dirname, '../local-function.ts'), {
+  const child = fork(join(import.meta.dirname, '../fixtures/local-function.ts'), {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: {
       ...process.env,

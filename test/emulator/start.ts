@@ -1,7 +1,7 @@
 // The function on a port, with an emulated GKE behind it, for curl and kubectl.
 import { styleText } from 'node:util';
-import { FunctionDidNotStart } from '../function-did-not-start.ts';
-import { describeWorld } from '../lines-to-paste.ts';
+import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
+import { describeWorld } from '../fixtures/lines-to-paste.ts';
 import { startLocalStack } from './local-stack.ts';
 
 const port = Number(process.env['PORT'] || 8080);

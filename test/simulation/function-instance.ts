@@ -1,16 +1,19 @@
 import { Deadline } from '../../src/clock.ts';
 import type { Clock } from '../../src/clock.ts';
-import { createDeleteInstance } from '../../src/compute.ts';
-import type { InstanceDeletion } from '../../src/compute.ts';
+import { createDeleteInstance } from '../../src/gke/compute.ts';
+import type { InstanceDeletion } from '../../src/gke/compute.ts';
 import type { Config } from '../../src/config.ts';
 import { UpstreamError } from '../../src/errors.ts';
-import { failover } from '../../src/failover.ts';
-import type { Outcome } from '../../src/failover.ts';
-import type { Action } from '../../src/action.ts';
-import { createKubernetes } from '../../src/kubernetes.ts';
+import { failover } from '../../src/failover/failover.ts';
+import type { Outcome } from '../../src/failover/failover.ts';
+import type { Action } from '../../src/request/action.ts';
+import { createKubernetes } from '../../src/gke/kubernetes.ts';
 import { createLog } from '../../src/log.ts';
-import { TimeoutError } from '../../src/transport.ts';
-import type { HttpRequest as SentRequest, HttpResponse as ReceivedResponse } from '../../src/transport.ts';
+import { TimeoutError } from '../../src/gke/transport.ts';
+import type {
+  HttpRequest as SentRequest,
+  HttpResponse as ReceivedResponse,
+} from '../../src/gke/transport.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { ConnectionLost, NeverAnswered } from '../emulator/http.ts';

@@ -1,5 +1,5 @@
 import { effectsOf } from '../../src/action-type.ts';
-import type { Action } from '../../src/action.ts';
+import type { Action } from '../../src/request/action.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import type { SentCall } from './function-instance.ts';

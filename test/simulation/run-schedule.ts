@@ -1,6 +1,6 @@
 import { effectsOf } from '../../src/action-type.ts';
-import { parseAction } from '../../src/action.ts';
-import type { Action } from '../../src/action.ts';
+import { parseAction } from '../../src/request/action.ts';
+import type { Action } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';

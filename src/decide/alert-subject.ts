@@ -1,0 +1,128 @@
+import { effectsOf } from '../action-type.ts';
+import type { Action } from '../request/action.ts';
+import type { Config } from '../config.ts';
+import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
+import { FailoverError } from '../errors.ts';
+import { Ignored } from '../ignored.ts';
+import type { Subject } from '../request/incident.ts';
+import { readPods } from '../gke/jobset.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { listAll } from '../gke/list.ts';
+import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
+
+const zoneLabel = 'topology.kubernetes.io/zone';
+
+type Core = Pick<Kubernetes, 'core'>;
+
+/**
+ * Names what an alert only describes: the node of its pod or of its machine. An action that names its target already is
+ * returned as it is.
+ *
+ * @throws {FailoverError} `target_not_found`
+ * @throws {Ignored} where the machine has been replaced since
+ */
+export async function nameNode(kubernetes: Core, action: Action): Promise<Action> {
+  const { incident } = action;
+  const subject = incident?.subject;
+  if (subject?.kind === 'pod') return { ...action, nodeName: await findNodeOfPod(kubernetes, subject) };
+  if (subject?.kind !== 'instance') return action;
+  const found = await findNodeOfInstance(kubernetes, subject, incident?.displayName ?? '');
+  if (!found) throw noInstance(subject, action.cluster.fullName);
+  if (found.isReplaced) {
+    throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`, {
+      isOver: true,
+    });
+  }
+  return { ...action, nodeName: found.nodeName };
+}
+
+/**
+ * Names the JobSet that a restart is for, where the alert policy names none: the one with live pods on the pool, in the
+ * allowed namespaces or in the one that the alert names.
+ *
+ * @throws {FailoverError} `target_ambiguous` where there is none, or several
+ */
+export async function nameJobSet(
+  kubernetes: Core,
+  action: Action,
+  nodePool: string,
+  { allowedNamespaces }: Config,
+): Promise<Action> {
+  const { incident, jobSetName } = action;
+  if (!incident || jobSetName !== undefined || !effectsOf(action.type).restart) return action;
+  const namespaces = incident.namespace === undefined ? allowedNamespaces : [incident.namespace];
+  const nodeNames = new Set((await listPool(kubernetes, nodePool)).map(({ name }) => name));
+  const found = new Map<string, { namespace: string; jobSetName: string }>();
+  for (const namespace of namespaces) {
+    for (const pod of await readPods(kubernetes, namespace)) {
+      if (!pod.isLive || !nodeNames.has(pod.nodeName ?? '')) continue;
+      found.set(`${namespace}/${pod.jobSetName}`, { namespace, jobSetName: pod.jobSetName });
+    }
+  }
+  const [only, ...others] = found.values();
+  if (only && others.length === 0) return { ...action, ...only };
+  const what = only
+    ? `several JobSets (${[...found.keys()].sort().join(', ')}) have`
+    : `no JobSet of namespace ${namespaces.join(', ')} has`;
+  throw new FailoverError(
+    'target_ambiguous',
+    `${what} live pods on node pool ${nodePool}; name the one to restart with the label failover_jobset of the alert policy`,
+  );
+}
+
+async function findNodeOfPod(
+  { core }: Core,
+  { namespace, podName }: Extract<Subject, { kind: 'pod' }>,
+): Promise<string> {
+  const [pod] = await listAll(
+    (page) => core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${podName}`, ...page }),
+    ({ spec }) => ({ nodeName: spec?.nodeName }),
+  );
+  if (pod?.nodeName !== undefined) return pod.nodeName;
+  const what = pod ? 'is on no node' : 'is gone';
+  throw new FailoverError(
+    'target_not_found',
+    `pod ${podName} of namespace ${namespace} ${what}, so its node pool is not known`,
+  );
+}
+
+/**
+ * Finds the node of a machine by its numeric id, which GKE writes on the node. A node usually has its machine's name, so
+ * the name that was shown is looked up first; only the id decides.
+ *
+ * @returns undefined where the cluster has no such machine; `isReplaced` where the node of that name has another one now
+ */
+export async function findNodeOfInstance(
+  kubernetes: Core,
+  { instanceId, zone }: Extract<Subject, { kind: 'instance' }>,
+  displayName: string,
+): Promise<{ nodeName: string; isReplaced: boolean } | undefined> {
+  const isName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName);
+  const namesake = isName ? await readNode(kubernetes, displayName) : undefined;
+  if (namesake?.annotations[instanceIdAnnotation] === instanceId)
+    return { nodeName: namesake.name, isReplaced: false };
+  const nodes = await listAll(
+    (page) =>
+      kubernetes.core.listNode(
+        { labelSelector: `${zoneLabel}=${zone}`, ...page },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    ({ metadata }) => ({ name: metadata?.name ?? '', id: metadata?.annotations?.[instanceIdAnnotation] }),
+  );
+  const node = nodes.find(({ id }) => id === instanceId);
+  if (node) return { nodeName: node.name, isReplaced: false };
+  // The name of a machine is its own in a zone.
+  const isSuccessor = namesake?.labels[zoneLabel] === zone;
+  return isSuccessor ? { nodeName: namesake.name, isReplaced: true } : undefined;
+}
+
+/** No node of the clusters that were looked at has this machine. */
+export function noInstance(
+  { instanceId, zone }: Extract<Subject, { kind: 'instance' }>,
+  where: string,
+): FailoverError {
+  return new FailoverError(
+    'target_not_found',
+    `no node of ${where} has the machine ${instanceId} of zone ${zone} (annotation ${instanceIdAnnotation})`,
+  );
+}

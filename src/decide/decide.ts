@@ -1,0 +1,153 @@
+import { effectsOf } from '../action-type.ts';
+import type { Action } from '../request/action.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
+import type { Config } from '../config.ts';
+import { assertNotCoolingDown } from '../state/cooldown.ts';
+import type { Effect } from '../state/cooldown.ts';
+import { FailoverError } from '../errors.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { readLastUncordon } from '../state/last-uncordon.ts';
+import { assertBudgetLeft } from '../state/budget.ts';
+import { listPoolHealth } from '../gke/nodes.ts';
+import type { NodeHealth } from '../gke/nodes.ts';
+import type { Plan } from '../plan.ts';
+import { assertExpectedNodeCounts } from './preflight.ts';
+import { planRepair } from './repair-plan.ts';
+import { planRestart, toRestartRequest } from './restart-plan.ts';
+import type { Step } from '../step.ts';
+import { assertStillWanted } from './still-wanted.ts';
+import { refusePaused } from '../state/switches.ts';
+import type { ClusterSwitches } from '../state/switches.ts';
+import type { World } from './snapshot.ts';
+
+/** What deciding needs besides the action and the world. */
+export interface DecideTools {
+  kubernetes: Kubernetes;
+  config: Config;
+  cluster: Pick<ClusterConnection, 'name' | 'isAutopilot'>;
+  attempt: string;
+  /** The pool's marks. */
+  marks: Readonly<Record<string, string>>;
+  /** What a person has set for the cluster. */
+  switches: ClusterSwitches;
+}
+
+/**
+ * Decides what to do, from what was read under the claim, or refuses before anything is touched. Limits come first: they
+ * hold whatever the world looks like. An alert that has been dealt with needs none.
+ *
+ * @throws {FailoverError} any refusal
+ * @throws {Ignored} an alert that has been dealt with
+ */
+export async function decide(action: Action, world: World, tools: DecideTools): Promise<Plan> {
+  const readHealth = toHealthReader(world, tools);
+  await assertStillWanted(action, world, { ...tools, readHealth });
+  assertWithinLimits(action, world.nodePool, tools);
+  return choose(action, world, { ...tools, readHealth });
+}
+
+/**
+ * Decides for a dry run: limits are reported, not enforced.
+ *
+ * @throws {FailoverError} any refusal that waiting would not lift
+ * @throws {Ignored} an alert that has been dealt with
+ */
+export async function rehearseDecision(
+  action: Action,
+  world: World,
+  tools: DecideTools,
+): Promise<{ plan: Plan; limits: Step[] }> {
+  const readHealth = toHealthReader(world, tools);
+  await assertStillWanted(action, world, { ...tools, readHealth });
+  const limit = findLimit(action, world.nodePool, tools);
+  const plan = await choose(action, world, { ...tools, readHealth });
+  const target = world.nodePool;
+  return {
+    plan,
+    limits: limit
+      ? [{ step: 'limits', target, outcome: 'would_refuse', code: limit.code, why: limit.message }]
+      : [],
+  };
+}
+
+/** The named node is read already; a whole pool's health is read once, and only if it is asked for. */
+function toHealthReader(
+  { named, nodePool }: World,
+  { kubernetes }: DecideTools,
+): () => Promise<NodeHealth[]> {
+  let health: Promise<NodeHealth[]> | undefined;
+  return () => (health ??= named ? Promise.resolve([named]) : listPoolHealth(kubernetes, nodePool));
+}
+
+function findLimit(action: Action, nodePool: string, tools: DecideTools): FailoverError | undefined {
+  try {
+    assertWithinLimits(action, nodePool, tools);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FailoverError) return error;
+    throw error;
+  }
+}
+
+/** @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded` */
+function assertWithinLimits(
+  action: Action,
+  nodePool: string,
+  { kubernetes, config, marks, switches }: DecideTools,
+): void {
+  if (effectsOf(action.type).uncordon) return;
+  refusePaused(switches);
+  // An alert must not be what a person's override was meant for.
+  if (switches.overrideUntil !== undefined && action.incident === undefined) return;
+  for (const effect of cooledEffects(action)) {
+    assertNotCoolingDown(marks, effect, {
+      config,
+      id: action.id,
+      nodePool,
+      serverNow: kubernetes.serverNow(),
+    });
+  }
+  assertBudgetLeft(switches, config, nodePool);
+}
+
+function cooledEffects(action: Action): Effect[] {
+  const { restart, repair } = effectsOf(action.type);
+  return [
+    ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
+    ...(repair ? (['repair'] as const) : []),
+  ];
+}
+
+async function choose(
+  action: Action,
+  world: World,
+  {
+    kubernetes,
+    config,
+    cluster,
+    attempt,
+    marks,
+    readHealth,
+  }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
+): Promise<Plan> {
+  const { nodePool, nodes } = world;
+  const effects = effectsOf(action.type);
+  const plan: Plan = { attempt };
+  const lastUncordon = readLastUncordon(marks);
+  if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
+  if (action.expectedNodeCounts)
+    assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
+  if (effects.restart) {
+    plan.restart = await planRestart(kubernetes, toRestartRequest(action, nodePool), config);
+  }
+  if (effects.repair) {
+    const target = {
+      nodePool,
+      nodeName: action.nodeName,
+      cluster: cluster.name,
+      isAutopilot: cluster.isAutopilot,
+    };
+    plan.repair = planRepair(await readHealth(), target);
+  }
+  return plan;
+}

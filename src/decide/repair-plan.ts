@@ -1,0 +1,109 @@
+import { regionOf } from '../cluster-name.ts';
+import type { ClusterName } from '../cluster-name.ts';
+import { FailoverError } from '../errors.ts';
+import { describeHealth, describeNames, instanceIdAnnotation, rankByHealth } from '../gke/nodes.ts';
+import type { NodeHealth } from '../gke/nodes.ts';
+import type { RepairPlan } from '../plan.ts';
+import { isMultiHost } from '../gke/slice.ts';
+import type { Step } from '../step.ts';
+
+/**
+ * Chooses the machine to repair.
+ *
+ * @param nodes are the pool's, or only the one that the caller named
+ * @throws {FailoverError} `target_ambiguous` where none can be singled out, `repair_refused` where it must not be deleted
+ */
+export function planRepair(
+  nodes: NodeHealth[],
+  target: { nodePool: string; nodeName: string | undefined; cluster: ClusterName; isAutopilot: boolean },
+): RepairPlan {
+  if (target.isAutopilot)
+    throw repairRefused(
+      `cluster ${target.cluster.name} is an Autopilot cluster, whose machines only GKE may delete`,
+    );
+  const { node, why } =
+    target.nodeName === undefined
+      ? chooseNode(nodes, target.nodePool)
+      : { node: nodes[0], why: 'the node that was named' };
+  if (!node) throw new FailoverError('target_not_found', `node pool ${target.nodePool} has no nodes`);
+  const instance = parseProviderId(node, target.cluster);
+  const instanceId = node.annotations[instanceIdAnnotation];
+  if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
+    throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is no instance id`);
+  }
+  return {
+    ...instance,
+    ...(instanceId === undefined ? {} : { instanceId }),
+    node: { name: node.name, uid: node.uid, systemUuid: node.systemUuid },
+    isMultiHost: isMultiHost(node),
+    why,
+  };
+}
+
+/** In a multi-host slice any machine's deletion repairs all, so the least healthy goes; elsewhere it must be the bad one. */
+function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth | undefined; why: string } {
+  const ranked = rankByHealth(nodes);
+  const [worst] = ranked;
+  if (!worst) return { node: undefined, why: '' };
+  if (ranked.every((node) => isMultiHost(node))) {
+    return { node: worst, why: `the least healthy node of a multi-host slice: ${describeHealth(worst)}` };
+  }
+  const notReady = ranked.filter((node) => !node.isReady);
+  if (notReady.length === 1) return { node: notReady[0], why: 'the only node of the pool that is not Ready' };
+  const which =
+    notReady.length === 0
+      ? 'all of them are Ready'
+      : `several are not Ready: ${describeNames(
+          notReady.map(({ name }) => name),
+          20,
+        )}`;
+  throw new FailoverError(
+    'target_ambiguous',
+    `node pool ${nodePool} is no multi-host slice, so only the bad machine may be deleted, and ${which}; name the node_name`,
+  );
+}
+
+export function repairRefused(why: string): FailoverError {
+  return new FailoverError('repair_refused', why);
+}
+
+/** A providerID is data that anyone who may edit nodes has written: it must be of the cluster's own project and region. */
+function parseProviderId(
+  node: NodeHealth,
+  cluster: ClusterName,
+): { projectId: string; zone: string; instanceName: string } {
+  const found =
+    /^gce:\/\/([a-z][a-z0-9.:-]*)\/([a-z]+-[a-z]+\d+-[a-z0-9]+)\/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)$/.exec(
+      node.providerId ?? '',
+    );
+  const [, projectId, zone, instanceName] = found ?? [];
+  if (projectId === undefined || zone === undefined || instanceName === undefined) {
+    throw repairRefused(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
+  }
+  if (projectId !== cluster.projectId)
+    throw repairRefused(
+      `node ${node.name} says that its machine is in project ${projectId}, not in ${cluster.projectId}`,
+    );
+  if (zone !== cluster.location && regionOf(zone) !== regionOf(cluster.location)) {
+    throw repairRefused(
+      `node ${node.name} says that its machine is in zone ${zone}, outside the cluster's location ${cluster.location}`,
+    );
+  }
+  return { projectId, zone, instanceName };
+}
+
+/** The step of an answer: what is, or in a dry run would be, done. */
+export function describeRepair(plan: RepairPlan): Step {
+  const { projectId, zone, instanceName, instanceId, node } = plan;
+  return {
+    step: 'repair',
+    target: node.name,
+    outcome: 'would_delete',
+    instance: `projects/${projectId}/zones/${zone}/instances/${instanceName}`,
+    ...(instanceId === undefined ? {} : { instance_id: instanceId }),
+    why: plan.why,
+    replaces: plan.isMultiHost ? 'all machines of the slice' : 'this machine',
+    cordon:
+      'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+  };
+}

@@ -1,0 +1,168 @@
+import type { Action } from '../request/action.ts';
+import type { Config } from '../config.ts';
+import { FailoverError } from '../errors.ts';
+import { attemptOf, findJobSet, readJobs, readJobSet, readPods } from '../gke/jobset.ts';
+import type { ChildJob, JobPod } from '../gke/jobset.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { readLease } from '../state/lease.ts';
+import { listPool } from '../gke/nodes.ts';
+import type { NodeRef } from '../gke/nodes.ts';
+import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
+import type { RestartPlan, Way } from '../plan.ts';
+import { countsFor, readRestartMark, toMarkName } from '../state/restart-mark.ts';
+import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
+import type { Step } from '../step.ts';
+
+/** What restarting a JobSet from a pool is about. */
+export interface RestartRequest {
+  namespace: string;
+  jobSetName: string;
+  nodePool: string;
+  /** The node that the caller named; a Job with a pod there goes first. */
+  nodeName: string | undefined;
+}
+
+/** What an action asks to restart on a pool. */
+export function toRestartRequest(
+  { namespace, jobSetName = '', nodeName }: Action,
+  nodePool: string,
+): RestartRequest {
+  return { namespace, jobSetName, nodePool, nodeName };
+}
+
+/**
+ * Decides how to restart a JobSet from a pool, from fresh reads.
+ *
+ * @throws {FailoverError} `restart_refused` where it would not restart the run, `target_not_found`
+ */
+export async function planRestart(
+  kubernetes: Kubernetes,
+  request: RestartRequest,
+  config: Config,
+): Promise<RestartPlan> {
+  const { namespace, jobSetName, nodePool } = request;
+  // The mark is read before the JobSet: what is newer than the mark must not be taken for older.
+  const mark = readRestartMark(await readLease(kubernetes, toMarkName(namespace, jobSetName)));
+  const jobSet = await readJobSet(kubernetes, namespace, jobSetName);
+  assertRestartable(jobSet);
+  const [jobs, pods, nodes] = await Promise.all([
+    readJobs(kubernetes, jobSet),
+    readPods(kubernetes, namespace, jobSetName),
+    listPool(kubernetes, nodePool),
+  ]);
+  const attempt = attemptOf(jobSet);
+  const plan = { jobSet: { namespace, name: jobSetName, uid: jobSet.metadata.uid }, attempt };
+  const onPool = pods.filter((pod) => pod.isLive && nodes.some((node) => node.name === pod.nodeName));
+  const job = chooseJob(jobs, onPool, attempt, request.nodeName);
+  if (!job) {
+    // What is left of an older attempt is on its way out.
+    const isLeaving = onPool.some((pod) => pod.attempt < attempt);
+    return { ...plan, outcome: isLeaving ? 'already_restarting' : 'not_on_pool' };
+  }
+  const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
+  if (job.isFailing) return { ...plan, job: chosen, outcome: 'already_restarting' };
+  if (mark && countsFor(mark, { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() })) {
+    return { ...plan, job: chosen, outcome: 'already_restarted' };
+  }
+  const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
+  const way: Way = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
+  assertPolicyRestarts(jobSet, job.replicatedJob, way);
+  assertNotPinned(jobs, onPool, attempt, nodePool, nodes);
+  return {
+    ...plan,
+    job: chosen,
+    outcome: 'restart',
+    way,
+    ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
+    schedulableElsewhere: await countSchedulableElsewhere(kubernetes, job.podSpec, nodePool),
+  };
+}
+
+/**
+ * Looks again where nothing was restarted: between the decision and the cordon, a newer attempt may have started on the
+ * pool. Now that it is cordoned, none can follow.
+ *
+ * @returns undefined where there is no such attempt
+ * @throws {FailoverError} `restart_refused` where it would end the run: it goes on, on a pool that is bad
+ */
+export async function planNewerAttempt(
+  kubernetes: Kubernetes,
+  decided: RestartPlan,
+  request: RestartRequest,
+  config: Config,
+): Promise<RestartPlan | undefined> {
+  const { namespace, jobSetName } = request;
+  const jobSet = await findJobSet(kubernetes, namespace, jobSetName);
+  if (jobSet?.metadata.uid !== decided.jobSet.uid || attemptOf(jobSet) === decided.attempt) return undefined;
+  const plan = await planRestart(kubernetes, request, config);
+  return plan.outcome === 'restart' && plan.jobSet.uid === decided.jobSet.uid ? plan : undefined;
+}
+
+/** The step of an answer: what is, or in a dry run would be, done. */
+export function describeRestart(plan: RestartPlan): Step {
+  const { jobSet, outcome, attempt, job, leader, way, schedulableElsewhere } = plan;
+  return {
+    step: 'restart',
+    target: `${jobSet.namespace}/${jobSet.name}`,
+    outcome: outcome === 'restart' ? 'would_restart' : outcome,
+    attempt,
+    ...(job ? { job: job.name } : {}),
+    ...(way ? { way } : {}),
+    ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
+    ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
+    ...(schedulableElsewhere === 0
+      ? {
+          warning:
+            'no uncordoned node outside the pool matches the pods, so the JobSet will wait for capacity',
+        }
+      : {}),
+  };
+}
+
+/** Only this Job fails as soon as its leader is deleted; any other would replace the pod and go on. */
+function failsByItsLeader(job: ChildJob): boolean {
+  return (
+    job.isIndexed &&
+    job.backoffLimit === 0 &&
+    !job.hasPodFailurePolicy &&
+    job.podReplacementPolicy !== 'Failed'
+  );
+}
+
+/** `node_name`'s Job first, then the lowest global index; only Jobs with a live pod on the pool, for others are healthy. */
+function chooseJob(
+  jobs: ChildJob[],
+  onPool: JobPod[],
+  attempt: number,
+  nodeName: string | undefined,
+): ChildJob | undefined {
+  const candidates = jobs.filter(
+    (job) => job.attempt === attempt && onPool.some((pod) => pod.jobUid === job.uid),
+  );
+  const onNode = candidates.find((job) =>
+    onPool.some((pod) => pod.jobUid === job.uid && pod.nodeName === nodeName),
+  );
+  return onNode ?? candidates[0];
+}
+
+/** A restart of pods that may run in this very pool only would leave them Pending, now that it is cordoned. */
+function assertNotPinned(
+  jobs: ChildJob[],
+  onPool: JobPod[],
+  attempt: number,
+  nodePool: string,
+  nodes: NodeRef[],
+): void {
+  const hostnames = new Set(nodes.flatMap((node) => node.labels['kubernetes.io/hostname'] ?? []));
+  const pinned = jobs.find(
+    (job) =>
+      job.attempt === attempt &&
+      onPool.some((pod) => pod.jobUid === job.uid) &&
+      isPinnedTo(job.podSpec, nodePool, hostnames),
+  );
+  if (!pinned) return;
+  throw new FailoverError(
+    'restart_refused',
+    `the pods of Job ${pinned.name} may run in node pool ${nodePool} only, which is to be cordoned; repair it instead (cordon_and_repair_nodepool)`,
+  );
+}

@@ -1,0 +1,77 @@
+import { FailoverError } from '../errors.ts';
+import type { FailurePolicyRule, JobSet } from '../gke/jobset.ts';
+import type { Way } from '../plan.ts';
+
+function restartRefused(jobSet: JobSet, why: string): FailoverError {
+  const { namespace, name } = jobSet.metadata;
+  return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
+}
+
+const ownController = 'jobset.sigs.k8s.io/jobset-controller';
+
+/** @throws {FailoverError} `restart_refused` where no restart can come of it, whichever Job fails */
+export function assertRestartable(jobSet: JobSet): void {
+  const { metadata, spec, status } = jobSet;
+  const finished =
+    status?.terminalState ||
+    status?.conditions?.find(
+      ({ type, status: is }) => ['Completed', 'Failed'].includes(type) && is === 'True',
+    )?.type;
+  if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
+  if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
+  if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
+  if (spec.managedBy && spec.managedBy !== ownController)
+    throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
+  const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
+  if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
+    throw restartRefused(
+      jobSet,
+      `has restartStrategy ${strategy}, which this function does not know how to restart`,
+    );
+  }
+}
+
+/**
+ * Follows the JobSet controller: the first rule that matches the Job's failure decides, without one RestartJobSet does.
+ *
+ * @throws {FailoverError} `restart_refused` where the failure would end the run
+ */
+export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: Way): void {
+  const { failurePolicy } = jobSet.spec;
+  if (!failurePolicy)
+    throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+  const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
+  const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
+  const action =
+    rule === undefined
+      ? 'RestartJobSet'
+      : isUnderstood(rule)
+        ? (rule.action ?? '')
+        : 'a condition that is not known here';
+  const which = rule ? ` (rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})` : '';
+  if (action === 'RestartJobSetAndIgnoreMaxRestarts') return;
+  if (action === 'FailJobSet') throw restartRefused(jobSet, `would fail for good${which}`);
+  if (action !== 'RestartJobSet')
+    throw restartRefused(jobSet, `would not be restarted as a whole: ${action}${which}`);
+  const maxRestarts = failurePolicy.maxRestarts ?? 0;
+  const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
+  if (counted >= maxRestarts) {
+    throw restartRefused(
+      jobSet,
+      `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it; raise maxRestarts`,
+    );
+  }
+}
+
+const understoodRuleFields = new Set(['name', 'action', 'onJobFailureReasons', 'targetReplicatedJobs']);
+
+function isUnderstood(rule: FailurePolicyRule): boolean {
+  return Object.keys(rule).every((field) => understoodRuleFields.has(field));
+}
+
+function couldMatch(rule: FailurePolicyRule, reason: string, replicatedJob: string): boolean {
+  const includesOrAny = (list: string[] | undefined, item: string) => !list?.length || list.includes(item);
+  return (
+    includesOrAny(rule.onJobFailureReasons, reason) && includesOrAny(rule.targetReplicatedJobs, replicatedJob)
+  );
+}

@@ -1,0 +1,98 @@
+import { effectsOf } from '../action-type.ts';
+import type { Action } from '../request/action.ts';
+import { FailoverError } from '../errors.ts';
+import { Ignored } from '../ignored.ts';
+import { readJobSet, readPods } from '../gke/jobset.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { listPool, nodePoolLabel, readNode } from '../gke/nodes.ts';
+import type { NodeRef } from '../gke/nodes.ts';
+
+type Core = Pick<Kubernetes, 'core'>;
+
+/**
+ * Resolves which node pool an action means. Only names: the facts are read under the claim.
+ *
+ * @throws {FailoverError} `target_not_found`, `target_mismatch`, or `target_ambiguous`
+ */
+export async function resolvePool(
+  kubernetes: Pick<Kubernetes, 'core' | 'custom'>,
+  action: Action,
+): Promise<string> {
+  const { nodePool, nodeName } = action;
+  if (nodeName !== undefined) {
+    const node = await readNode(kubernetes, nodeName);
+    if (!node) throw noNode(action);
+    return requirePoolOf(node, nodePool);
+  }
+  return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action.namespace, action.jobSetName ?? ''));
+}
+
+/**
+ * Says which pool a node is in.
+ *
+ * @param wanted is what the caller said besides
+ * @throws {FailoverError} `target_not_found` for a node outside every pool, `target_mismatch` for another pool
+ */
+export function requirePoolOf(node: NodeRef, wanted: string | undefined): string {
+  if (node.nodePool === undefined) {
+    throw new FailoverError(
+      'target_not_found',
+      `node ${node.name} is in no node pool (it has no label ${nodePoolLabel})`,
+    );
+  }
+  if (wanted !== undefined && wanted !== node.nodePool) {
+    throw new FailoverError(
+      'target_mismatch',
+      `node ${node.name} is not in node pool ${wanted} but in ${node.nodePool}; name one of them`,
+    );
+  }
+  return node.nodePool;
+}
+
+/** The pool is the one that all live pods of the JobSet run on. */
+async function resolvePoolOfJobSet(
+  kubernetes: Pick<Kubernetes, 'core' | 'custom'>,
+  namespace: string,
+  name: string,
+): Promise<string> {
+  await readJobSet(kubernetes, namespace, name);
+  const pods = await readPods(kubernetes, namespace, name);
+  const nodeNames = new Set(pods.filter((pod) => pod.isLive).flatMap((pod) => pod.nodeName ?? []));
+  const pools = await findPools(kubernetes, nodeNames);
+  const [pool, ...others] = pools;
+  if (pool === undefined) {
+    throw new FailoverError(
+      'target_ambiguous',
+      `no pod of JobSet ${namespace}/${name} runs on a node; name the node_pool to cordon`,
+    );
+  }
+  if (others.length > 0) {
+    throw new FailoverError(
+      'target_ambiguous',
+      `JobSet ${namespace}/${name} runs on several node pools (${pools.join(', ')}); name the node_pool`,
+    );
+  }
+  return pool;
+}
+
+/** Finds the pools of these nodes with a call or two for each pool, not one for each node. */
+export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promise<string[]> {
+  const left = new Set(nodeNames);
+  const pools = new Set<string>();
+  for (const name of nodeNames) {
+    if (!left.has(name)) continue;
+    left.delete(name);
+    const node = await readNode(kubernetes, name);
+    if (node?.nodePool === undefined) continue;
+    pools.add(node.nodePool);
+    if (left.size > 0) for (const other of await listPool(kubernetes, node.nodePool)) left.delete(other.name);
+  }
+  return [...pools].sort();
+}
+
+/** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
+export function noNode({ nodeName, type, incident }: Action): FailoverError | Ignored {
+  if (incident && effectsOf(type).repair)
+    return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
+  return new FailoverError('target_not_found', `there is no node ${nodeName}`);
+}

@@ -1,0 +1,226 @@
+import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
+import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { actionAnnotation, fieldManager } from '../names.ts';
+import { describeNames, listCordoned, listSchedulable } from '../gke/nodes.ts';
+import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
+import type { Step } from '../step.ts';
+import { Turns, workInTurns } from '../gke/semaphore.ts';
+
+/** A pool and its nodes. */
+interface PoolState {
+  nodePool: string;
+  nodes: PoolNodes;
+}
+
+const maxRounds = 5;
+
+/**
+ * Cordons every node of a pool that the scheduler may still use, until a fresh list shows none. Safe to repeat: a node
+ * that is cordoned already costs no write and stays its owner's.
+ *
+ * @param options.createdBefore leaves younger nodes alone, in ms since the epoch
+ * @returns how many it cordoned
+ * @throws {FailoverError} `target_changed` when a person has released a node that this action had cordoned;
+ *   `upstream_failed` or `upstream_timeout`, saying how far it came, when a node cannot be cordoned
+ */
+export async function cordonPool(
+  kubernetes: Kubernetes,
+  pool: { nodePool: string; schedulable?: NodeRef[] },
+  options: { actionId: string; concurrency: number; createdBefore?: number | undefined },
+): Promise<number> {
+  const { nodePool } = pool;
+  const { actionId, concurrency, createdBefore = Infinity } = options;
+  const isWanted = (node: NodeRef) => node.createdAt <= createdBefore;
+  let cordoned = 0;
+  let refusal: unknown;
+  let left = (pool.schedulable ?? (await listSchedulable(kubernetes, nodePool))).filter(isWanted);
+  for (let round = 1; left.length > 0; round++) {
+    assertNotReleased(nodePool, left, actionId);
+    if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, refusal);
+    const outcomes = await cordonNodes(kubernetes, left, { actionId, concurrency });
+    cordoned += outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
+    const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
+    if (failed.length > 0) {
+      const cause = failed.find(({ error }) => error !== undefined)?.error;
+      throw notCordoned(
+        nodePool,
+        cordoned,
+        failed.map(({ node }) => node),
+        cause,
+      );
+    }
+    // A node that joined, or that was re-created under its name, shows here.
+    left = (await listSchedulable(kubernetes, nodePool)).filter(isWanted);
+    refusal = findRefused(outcomes, left)[0]?.error;
+  }
+  return cordoned;
+}
+
+/**
+ * Releases what we have of a pool's cordons. A node that somebody else has cordoned too stays cordoned.
+ *
+ * @throws {FailoverError} when a node cannot be released; sent again, it goes on
+ */
+export async function uncordonPool(
+  kubernetes: Kubernetes,
+  { nodePool, nodes }: PoolState,
+  { concurrency }: { concurrency: number },
+): Promise<Step> {
+  const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
+  const outcomes = await forEachNode(kubernetes, ours, concurrency, (client, node) =>
+    applyNode(client, node, undefined),
+  );
+  const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
+  if (failed.length > 0) throw notUncordoned(nodePool, failed);
+  const left = await listCordoned(kubernetes, nodePool);
+  const refused = findRefused(outcomes, left);
+  if (refused.length > 0) throw notUncordoned(nodePool, refused);
+  const kept = new Set(left.map((node) => node.name));
+  const uncordoned = nodes.cordoned.filter((node) => isOurs(node) && !kept.has(node.name)).length;
+  return {
+    step: 'uncordon',
+    target: nodePool,
+    nodes: nodes.schedulable.length + nodes.cordoned.length,
+    uncordoned,
+    kept: kept.size,
+    ...(kept.size > 0
+      ? { kept_nodes: describeNames([...kept]), why: 'somebody else has cordoned them' }
+      : {}),
+  };
+}
+
+/** What the cordon of a pool would do. */
+export function planCordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+  const nodes = schedulable.length + cordoned.length;
+  const counts = { nodes, to_cordon: schedulable.length, already_cordoned: cordoned.length };
+  return { step: 'cordon', target: nodePool, outcome: 'would_cordon', ...counts };
+}
+
+/** What releasing a pool's cordons would do. */
+export function planUncordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+  const ours = cordoned.filter((node) => isOurs(node)).length;
+  const counts = {
+    nodes: schedulable.length + cordoned.length,
+    to_uncordon: ours,
+    kept: cordoned.length - ours,
+  };
+  return { step: 'uncordon', target: nodePool, outcome: 'would_uncordon', ...counts };
+}
+
+function isOurs(node: NodeRef): boolean {
+  return node.annotations[actionAnnotation] !== undefined;
+}
+
+type NodeOutcome = 'cordoned' | 'gone' | 'failed' | 'skipped';
+
+interface NodeResult {
+  node: NodeRef;
+  outcome: NodeOutcome;
+  error?: unknown;
+}
+
+function cordonNodes(
+  kubernetes: Kubernetes,
+  nodes: NodeRef[],
+  { actionId, concurrency }: { actionId: string; concurrency: number },
+): Promise<NodeResult[]> {
+  return forEachNode(kubernetes, nodes, concurrency, (client, node) => applyNode(client, node, actionId));
+}
+
+/** Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. */
+async function applyNode(
+  { core }: Kubernetes,
+  { name, uid }: NodeRef,
+  actionId: string | undefined,
+): Promise<void> {
+  const ours =
+    actionId === undefined
+      ? { metadata: { name, uid } }
+      : {
+          metadata: { name, uid, annotations: { [actionAnnotation]: actionId } },
+          spec: { unschedulable: true },
+        };
+  await core.patchNode(
+    { name, body: { apiVersion: 'v1', kind: 'Node', ...ours }, fieldManager, force: true },
+    asApply,
+  );
+}
+
+const asApply = withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly });
+
+/** Works on nodes with bounded concurrency, until one fails. */
+async function forEachNode(
+  kubernetes: Kubernetes,
+  nodes: NodeRef[],
+  concurrency: number,
+  work: (client: Kubernetes, node: NodeRef) => Promise<void>,
+): Promise<NodeResult[]> {
+  const turns = new Turns(concurrency);
+  // While one waits, as the server has asked it to, another has its turn.
+  const client = kubernetes.waiting(async (wait) => {
+    turns.give();
+    try {
+      await wait();
+    } finally {
+      await turns.take();
+    }
+    if (turns.isOver) throw new Error('another node could not be cordoned');
+  });
+  const settled = await workInTurns(turns, nodes, async (node): Promise<NodeResult> => {
+    try {
+      await work(client, node);
+      return { node, outcome: 'cordoned' };
+    } catch (error) {
+      // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
+      if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
+      return { node, outcome: 'gone', error };
+    }
+  });
+  return nodes.map((node, index): NodeResult => {
+    const each = settled[index];
+    if (!each) return { node, outcome: 'skipped' };
+    return 'value' in each ? each.value : { node, outcome: 'failed', error: each.error };
+  });
+}
+
+/** Those that a fresh list shows to be there after all, so that their refusal had another reason. */
+function findRefused(outcomes: NodeResult[], left: NodeRef[]): NodeResult[] {
+  const uids = new Set(left.map((node) => node.uid));
+  return outcomes.filter(({ node, outcome }) => outcome === 'gone' && uids.has(node.uid));
+}
+
+/** A schedulable node with this action's annotation was cordoned by it, and released by a person since. */
+function assertNotReleased(nodePool: string, schedulable: NodeRef[], actionId: string): void {
+  const released = schedulable.filter((node) => node.annotations[actionAnnotation] === actionId);
+  if (released.length === 0) return;
+  const names = describeNames(released.map((node) => node.name));
+  throw new FailoverError(
+    'target_changed',
+    `somebody uncordoned ${released.length} nodes of node pool ${nodePool} (${names}) after this action had cordoned them; ` +
+      'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+  );
+}
+
+function notCordoned(nodePool: string, cordoned: number, left: NodeRef[], cause: unknown): FailoverError {
+  const translated = cause === undefined ? undefined : toFailoverError(cause);
+  const names = describeNames(left.map((node) => node.name));
+  const why = translated ? `: ${translated.message}` : ', for new ones keep coming';
+  return new FailoverError(
+    translated?.code ?? 'upstream_failed',
+    `node pool ${nodePool} is not cordoned: ${cordoned} nodes were cordoned, ${left.length} were not (${names})${why}; ` +
+      'nothing was deleted, send the same id again to resume',
+    { cause },
+  );
+}
+
+function notUncordoned(nodePool: string, failed: NodeResult[]): FailoverError {
+  const cause = toFailoverError(failed.find(({ error }) => error !== undefined)?.error);
+  const names = describeNames(failed.map(({ node }) => node.name));
+  return new FailoverError(
+    cause.code,
+    `${failed.length} nodes of node pool ${nodePool} were not uncordoned (${names}): ${cause.message}; ` +
+      'send the same id again to resume',
+    { cause },
+  );
+}

@@ -1,0 +1,94 @@
+import { isUpstreamStatus } from '../errors.ts';
+import { findJobSet, readPods } from '../gke/jobset.ts';
+import type { JobPod } from '../gke/jobset.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { isDead, readNodeHealth } from '../gke/nodes.ts';
+import { Turns, workInTurns } from '../gke/semaphore.ts';
+
+/** Attempts of a JobSet that are ending. */
+export interface EndingAttempts {
+  namespace: string;
+  name: string;
+  uid: string;
+  /** This one and those before it. */
+  lastAttempt: number;
+}
+
+/** What was freed, for the step of an answer. */
+export interface Freed {
+  deleted_on_dead_nodes?: string[];
+  /** On nodes that are not Ready, but not for long enough yet. */
+  may_hold_up_the_restart?: string[];
+}
+
+/**
+ * Deletes the live pods of attempts that are ending, where their nodes are gone or have been not Ready for 60 s: a dead
+ * kubelet never says that they have ended, and the restart waits for every one. Safe to repeat.
+ *
+ * @param tools.beforeDeletion is called directly before the first deletion, if there is any
+ */
+export async function freeDeadNodes(
+  { namespace, name, uid, lastAttempt }: EndingAttempts,
+  {
+    kubernetes,
+    concurrency,
+    beforeDeletion,
+  }: { kubernetes: Kubernetes; concurrency: number; beforeDeletion: () => Promise<void> },
+): Promise<Freed> {
+  const pods = await readPods(kubernetes, namespace, name);
+  // The node controller makes a dead node's pods not Ready, so a ready pod that is not leaving has a living node.
+  const suspects = pods.filter(
+    (pod) => pod.isLive && pod.attempt <= lastAttempt && (pod.isTerminating || !pod.isReady),
+  );
+  const nodes = new Map<string, 'dead' | 'sick' | 'alive'>();
+  const nodeNames = new Set(suspects.flatMap((pod) => pod.nodeName ?? []));
+  await concurrently([...nodeNames], concurrency, async (nodeName) => {
+    const node = await readNodeHealth(kubernetes, nodeName);
+    const isNodeDead = !node || isDead(node, kubernetes.serverNow());
+    nodes.set(nodeName, isNodeDead ? 'dead' : node.isReady ? 'alive' : 'sick');
+  });
+  const stateOf = (pod: JobPod) => (pod.nodeName === undefined ? 'alive' : nodes.get(pod.nodeName));
+  const dead = suspects.filter((pod) => stateOf(pod) === 'dead');
+  if (dead.length > 0) {
+    // By their labels alone, they may be another JobSet's that has the name now.
+    if ((await findJobSet(kubernetes, namespace, name))?.metadata.uid !== uid) return {};
+    await beforeDeletion();
+  }
+  await concurrently(dead, concurrency, (pod) => deletePod(kubernetes, namespace, pod));
+  const waiting = suspects.filter((pod) => stateOf(pod) === 'sick');
+  return {
+    ...(dead.length > 0 ? { deleted_on_dead_nodes: listNames(dead) } : {}),
+    ...(waiting.length > 0 ? { may_hold_up_the_restart: listNames(waiting) } : {}),
+  };
+}
+
+/** A slice's thousand machines one after the other would outlast the lock. */
+async function concurrently<Item>(
+  items: Item[],
+  concurrency: number,
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const settled = await workInTurns(new Turns(concurrency), items, work);
+  for (const each of settled) if ('error' in each) throw each.error;
+}
+
+async function deletePod({ core }: Kubernetes, namespace: string, { name, uid }: JobPod): Promise<void> {
+  try {
+    await core.deleteNamespacedPod({
+      namespace,
+      name,
+      body: { gracePeriodSeconds: 0, preconditions: { uid } },
+    });
+  } catch (error) {
+    if (!isUpstreamStatus(error, 404, 409)) throw error;
+  }
+}
+
+const mostNames = 20;
+
+/** The first of them, and how many more there are. */
+function listNames(pods: JobPod[]): string[] {
+  const names = pods.map((pod) => pod.name).sort();
+  const more = names.length - mostNames;
+  return more > 0 ? [...names.slice(0, mostNames), `and ${more} more`] : names;
+}

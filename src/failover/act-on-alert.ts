@@ -1,0 +1,108 @@
+import type { Action } from '../request/action.ts';
+import type { Alert } from '../alert/alert.ts';
+import { authoriseAction } from '../request/auth.ts';
+import type { Deadline } from '../clock.ts';
+import { rememberClosed } from '../state/closed-incidents.ts';
+import type { ClusterName } from '../cluster-name.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
+import { UpstreamError } from '../errors.ts';
+import { failover } from './failover.ts';
+import type { Outcome } from './failover.ts';
+import { Ignored } from '../ignored.ts';
+import type { Log } from '../log.ts';
+import { readRecord } from '../state/record.ts';
+import type { Services } from '../services.ts';
+import { findNodeOfInstance, noInstance } from '../decide/alert-subject.ts';
+import { findPoolWantedBy } from '../state/cordon-holds.ts';
+
+/**
+ * Carries an alert out, like an action that somebody has sent, once it is known in which cluster; for a close, once the
+ * pool is found that is cordoned for its incident.
+ *
+ * @throws {Ignored} where nothing is to be done
+ * @throws {FailoverError} every refusal and failure
+ */
+export async function actOnAlert(
+  { action, clusters }: Alert,
+  deadline: Deadline,
+  services: Services,
+  log: Log,
+): Promise<Outcome> {
+  authoriseAction(action, services.config);
+  if (action.incident.isClosed) return close({ action, clusters }, deadline, services, log);
+  const cluster = await chooseCluster({ action, clusters }, deadline, services);
+  const outcome = await failover({ ...action, cluster }, deadline, services, log);
+  if (outcome.isReplay && action.incident.isRenotification)
+    throw new Ignored('renotified: it was dealt with when the incident was first told of');
+  return outcome;
+}
+
+/** Remembers the close first: an open that comes later, or that is being carried out, must be able to see it. */
+async function close(
+  { action, clusters }: Alert,
+  deadline: Deadline,
+  services: Services,
+  log: Log,
+): Promise<Outcome> {
+  const { incident } = action;
+  const found = await visit(clusters, deadline, services, async ({ kubernetes }) => {
+    await rememberClosed(kubernetes, incident.id);
+    return incident.uncordonsOnClose ? findPoolWantedBy(kubernetes, incident.id) : undefined;
+  });
+  if (!incident.uncordonsOnClose) throw new Ignored('closed, and its policy has no label failover_on_close');
+  if (!found) throw new Ignored('closed, and no node pool is cordoned for it');
+  const { cluster, result: nodePool } = found;
+  return failover(toUncordon(action, cluster, nodePool), deadline, services, log);
+}
+
+/** The pool is known, so nothing else of the incident matters: its node may be another one by now. */
+function toUncordon(action: Alert['action'], cluster: ClusterName, nodePool: string): Action {
+  const incident = { ...action.incident, subject: undefined };
+  return { ...action, cluster, nodePool, nodeName: undefined, jobSetName: undefined, incident };
+}
+
+/** A machine may be in several clusters of a region: the one that has it, or where the action is known already. */
+async function chooseCluster(
+  { action, clusters }: Alert,
+  deadline: Deadline,
+  services: Services,
+): Promise<ClusterName> {
+  const { id, incident } = action;
+  const { subject, displayName } = incident;
+  if (clusters.length === 1 || subject?.kind !== 'instance') return action.cluster;
+  const found = await visit(clusters, deadline, services, async ({ kubernetes }) => {
+    const record = await readRecord(kubernetes, id);
+    return record ?? (await findNodeOfInstance(kubernetes, subject, displayName));
+  });
+  if (found) return found.cluster;
+  throw noInstance(subject, clusters.map(({ fullName }) => fullName).join(' or '));
+}
+
+/**
+ * Looks into clusters one after the other until something is found. One that cannot be reached must not hide what
+ * another has, but neither may it count as one that has nothing.
+ */
+async function visit<T>(
+  clusters: ClusterName[],
+  deadline: Deadline,
+  { connect }: Services,
+  look: (connection: ClusterConnection) => Promise<T | undefined>,
+): Promise<{ cluster: ClusterName; result: T } | undefined> {
+  let failure: unknown;
+  for (const cluster of clusters) {
+    try {
+      const connection = await connect(cluster, deadline);
+      try {
+        const result = await look(connection);
+        if (result !== undefined) return { cluster, result };
+      } finally {
+        connection.close();
+      }
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error;
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
+  return undefined;
+}

@@ -1,0 +1,82 @@
+import { effectsOf } from '../action-type.ts';
+import type { Action } from '../request/action.ts';
+import { authoriseAction } from '../request/auth.ts';
+import { carryOut } from './carry-out.ts';
+import { claimAction } from './claim.ts';
+import type { Deadline } from '../clock.ts';
+import { conclude, giveUp } from './finish.ts';
+import { timed } from '../log.ts';
+import type { Log } from '../log.ts';
+import { prepare } from './prepare.ts';
+import { rehearse } from './dry-run.ts';
+import type { Services } from '../services.ts';
+import type { Step } from '../step.ts';
+import { nameNode } from '../decide/alert-subject.ts';
+import { resolvePool } from '../decide/targets.ts';
+import type { Undertaking } from './execution.ts';
+
+/** What came of an action. */
+export interface Outcome {
+  steps: Step[];
+  /** It had been done before, and was answered from its record. */
+  isReplay: boolean;
+}
+
+/**
+ * Carries an action out. Nothing before the cordon changes a node, a pod, a JobSet or an instance; the plan is written
+ * down before anything is deleted; each step is safe to repeat, so that the same action sent again resumes, or gets the
+ * recorded answer.
+ *
+ * @param deadline by when it must have answered
+ * @throws {FailoverError} every refusal and failure
+ * @throws {Ignored} an alert for which nothing is to be done
+ */
+export async function failover(
+  action: Action,
+  deadline: Deadline,
+  services: Services,
+  log: Log,
+): Promise<Outcome> {
+  authoriseAction(action, services.config);
+  if (effectsOf(action.type).repair && !action.dryRun) await services.prepareRepair();
+  const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
+  try {
+    if (action.dryRun)
+      return { steps: await rehearse(action, cluster, services.config, log), isReplay: false };
+
+    const { kubernetes } = cluster;
+    const resolve = async () => resolvePool(kubernetes, await nameNode(kubernetes, action));
+    const claimed = await timed(log, 'claim', () =>
+      claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
+    );
+    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true };
+
+    const { claim } = claimed;
+    const steps = await undertake({
+      action,
+      claim,
+      cluster,
+      deadline,
+      services,
+      log: log.with({ node_pool: claim.nodePool }),
+      record: claim.record,
+      world: undefined,
+    });
+    return { steps, isReplay: false };
+  } finally {
+    cluster.close();
+  }
+}
+
+/** The work on a claimed action; whatever comes of it, the claim is given back. */
+async function undertake(undertaking: Undertaking): Promise<Step[]> {
+  try {
+    const prepared = await prepare(undertaking);
+    const steps = await carryOut(undertaking, prepared);
+    await conclude(undertaking, prepared, steps);
+    return steps;
+  } catch (error) {
+    await giveUp(undertaking, error);
+    throw error;
+  }
+}

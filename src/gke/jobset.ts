@@ -1,0 +1,187 @@
+import type { V1Job, V1Pod, V1PodSpec } from '@kubernetes/client-node';
+import { toMs } from '../clock.ts';
+import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+
+const group = 'jobset.x-k8s.io';
+const version = 'v1alpha2';
+const label = 'jobset.sigs.k8s.io/';
+
+/** A JobSet as the API server answers it, as far as restarting it depends on it. */
+export interface JobSet {
+  kind?: string;
+  metadata: { namespace: string; name: string; uid: string; deletionTimestamp?: string };
+  spec: {
+    suspend?: boolean;
+    managedBy?: string;
+    failurePolicy?: {
+      maxRestarts?: number;
+      restartStrategy?: string;
+      rules?: FailurePolicyRule[];
+    };
+  };
+  status?: {
+    restarts?: number;
+    restartsCountTowardsMax?: number;
+    terminalState?: string;
+    conditions?: { type: string; status: string }[];
+  };
+}
+
+/** The first rule that matches a failed Job says what becomes of its JobSet. */
+export interface FailurePolicyRule {
+  name?: string;
+  action?: string;
+  onJobFailureReasons?: string[];
+  targetReplicatedJobs?: string[];
+}
+
+/** A child Job of a JobSet. */
+export interface ChildJob {
+  name: string;
+  uid: string;
+  replicatedJob: string;
+  /** Unique in the JobSet. */
+  globalIndex: number;
+  /** Which restart of the JobSet it belongs to. */
+  attempt: number;
+  /** In ms since the epoch, by the API server's clock. */
+  createdAt: number | undefined;
+  /** It has the condition FailureTarget or Failed, so its end is certain. */
+  isFailing: boolean;
+  backoffLimit: number;
+  hasPodFailurePolicy: boolean;
+  podReplacementPolicy: string | undefined;
+  isIndexed: boolean;
+  /** What the next attempt's pods are made from. */
+  podSpec: V1PodSpec;
+}
+
+/** A pod of a JobSet. */
+export interface JobPod {
+  name: string;
+  uid: string;
+  jobSetName: string;
+  jobUid: string | undefined;
+  attempt: number;
+  completionIndex: number | undefined;
+  nodeName: string | undefined;
+  /** Its phase is neither Succeeded nor Failed, terminating or not. */
+  isLive: boolean;
+  isTerminating: boolean;
+  isReady: boolean;
+}
+
+/**
+ * Reads a JobSet.
+ *
+ * @throws {FailoverError} `target_not_found`
+ */
+export async function readJobSet(
+  { custom }: Pick<Kubernetes, 'custom'>,
+  namespace: string,
+  name: string,
+): Promise<JobSet> {
+  const found = await findJobSet({ custom }, namespace, name);
+  if (found) return found;
+  throw new FailoverError('target_not_found', `there is no JobSet ${name} in namespace ${namespace}`);
+}
+
+/** Reads a JobSet; undefined when there is none. */
+export async function findJobSet(
+  { custom }: Pick<Kubernetes, 'custom'>,
+  namespace: string,
+  name: string,
+): Promise<JobSet | undefined> {
+  try {
+    const found = (await custom.getNamespacedCustomObject({
+      group,
+      version,
+      namespace,
+      plural: 'jobsets',
+      name,
+    })) as JobSet;
+    if (found.kind === 'JobSet' && found.metadata?.uid && found.spec) return found;
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+  throw new UpstreamError({
+    api: 'Kubernetes API',
+    call: `GET jobsets/${namespace}/${name}`,
+    status: 200,
+    reason: 'without a JobSet',
+  });
+}
+
+/** Says which attempt of the JobSet is the current one: as many restarts as it has had. */
+export function attemptOf(jobSet: JobSet): number {
+  return jobSet.status?.restarts ?? 0;
+}
+
+/** Lists the child Jobs of a JobSet, of every attempt. */
+export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
+  const { namespace, name } = jobSet.metadata;
+  return listAll(
+    (page) => batch.listNamespacedJob({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
+    (job) => ({ owner: job.metadata?.ownerReferences?.map(({ uid }) => uid) ?? [], job: toChildJob(job) }),
+  ).then((jobs) =>
+    jobs
+      .filter(({ owner }) => owner.includes(jobSet.metadata.uid))
+      .map(({ job }) => job)
+      .sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1)),
+  );
+}
+
+/** Lists the pods of a JobSet, of every attempt; without a name, those of all JobSets in the namespace. */
+export function readPods(
+  { core }: Pick<Kubernetes, 'core'>,
+  namespace: string,
+  name?: string,
+): Promise<JobPod[]> {
+  const labelSelector = `${label}jobset-name${name === undefined ? '' : `=${name}`}`;
+  return listAll(
+    (page) => core.listNamespacedPod({ namespace, labelSelector, ...page }),
+    (pod) => toJobPod(pod),
+  );
+}
+
+function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
+  const labels = metadata?.labels ?? {};
+  return {
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+    replicatedJob: labels[`${label}replicatedjob-name`] ?? '',
+    globalIndex: Number(labels[`${label}job-global-index`] ?? labels[`${label}job-index`] ?? 0),
+    attempt: Number(labels[`${label}restart-attempt`] ?? 0),
+    createdAt: toMs(metadata?.creationTimestamp),
+    isFailing: (status?.conditions ?? []).some(
+      (condition) => ['FailureTarget', 'Failed'].includes(condition.type) && condition.status === 'True',
+    ),
+    backoffLimit: spec?.backoffLimit ?? 6,
+    hasPodFailurePolicy: spec?.podFailurePolicy !== undefined,
+    podReplacementPolicy: spec?.podReplacementPolicy,
+    isIndexed: spec?.completionMode === 'Indexed',
+    podSpec: spec?.template.spec ?? { containers: [] },
+  };
+}
+
+function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
+  const labels = metadata?.labels ?? {};
+  const index =
+    labels['batch.kubernetes.io/job-completion-index'] ??
+    metadata?.annotations?.['batch.kubernetes.io/job-completion-index'];
+  return {
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+    jobSetName: labels[`${label}jobset-name`] ?? '',
+    jobUid: metadata?.ownerReferences?.find(({ kind }) => kind === 'Job')?.uid,
+    attempt: Number(labels[`${label}restart-attempt`] ?? 0),
+    completionIndex: index === undefined ? undefined : Number(index),
+    nodeName: spec?.nodeName,
+    isLive: !['Succeeded', 'Failed'].includes(status?.phase ?? ''),
+    isTerminating: metadata?.deletionTimestamp !== undefined,
+    isReady: (status?.conditions ?? []).some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+  };
+}

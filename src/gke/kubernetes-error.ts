@@ -1,0 +1,127 @@
+import { UpstreamError } from '../errors.ts';
+import { parseRetryAfter } from './retry.ts';
+import { TimeoutError } from './transport.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** Translates the failure of a call that got no answer. */
+export function toNetworkError(error: unknown, call: string): UpstreamError {
+  const isCertificate = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_/.test(readErrorCode(error));
+  return new UpstreamError({
+    api: 'Kubernetes API',
+    call,
+    isTimeout: error instanceof TimeoutError,
+    isRetryable: !isCertificate,
+    advice: isCertificate ? 'its certificate is not the one that the Container API announced' : undefined,
+    cause: error,
+  });
+}
+
+function readErrorCode(error: unknown): string {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? code : '';
+}
+
+/** Translates an answer that says no. */
+export function toStatusError(answer: HttpResponse, method: string, call: string): UpstreamError {
+  const status = parseStatus(answer.body);
+  return new UpstreamError({
+    api: 'Kubernetes API',
+    call,
+    status: answer.status,
+    reason: status.reason,
+    kind: status.details?.kind,
+    retryAfterSeconds: parseRetryAfter(answer.headers['retry-after']),
+    advice: describeDenial(answer.status, method, call, status.details?.kind),
+    cause: { status: answer.status, reason: status.reason, message: status.message?.slice(0, 500) },
+  });
+}
+
+interface Status {
+  reason?: string;
+  message?: string;
+  details?: { kind?: string };
+}
+
+/** The front end of a DNS endpoint need not answer with a Kubernetes Status. */
+function parseStatus(body: string): Status {
+  try {
+    const parsed = JSON.parse(body) as Status | null;
+    return parsed && typeof parsed === 'object' ? parsed : {};
+  } catch {
+    return {};
+  }
+}
+
+function describeDenial(
+  status: number,
+  method: string,
+  call: string,
+  kind: string | undefined,
+): string | undefined {
+  if (status === 401) return "the cluster does not accept the function's token";
+  if (status === 404 && kind === 'namespaces') {
+    return 'its namespace is missing: deploy/rbac.sh … | kubectl apply -f -, then send the action again';
+  }
+  if (status !== 403) return undefined;
+  const { resource, name, namespace } = parseResourcePath(call.slice(method.length + 1));
+  const verb = {
+    GET: name ? 'get' : 'list',
+    POST: 'create',
+    PUT: 'update',
+    PATCH: 'patch',
+    DELETE: 'delete',
+  }[method];
+  const where = namespace ? ` in namespace ${namespace}` : '';
+  return (
+    `the function's service account may not ${verb} ${resource}${where}: ` +
+    'deploy/rbac.sh … | kubectl apply -f -, and grant container.clusters.connect (gcp-role.yaml)'
+  );
+}
+
+function parseResourcePath(path: string): {
+  resource: string;
+  name?: string | undefined;
+  namespace?: string | undefined;
+} {
+  const found =
+    /^\/(?:api|apis\/[^/]+)\/[^/]+(?:\/namespaces\/(?<namespace>[^/]+))?\/(?<resource>[^/]+)(?:\/(?<name>[^/]+))?/.exec(
+      path,
+    );
+  return {
+    resource: found?.groups?.resource ?? path,
+    name: found?.groups?.name,
+    namespace: found?.groups?.namespace,
+  };
+}
+
+/**
+ * Parses an answer. A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a
+ * free lock.
+ *
+ * @throws {UpstreamError} when it is no Kubernetes object
+ */
+export function parseObject({ status, body }: HttpResponse, describe: () => string): object {
+  try {
+    const object = JSON.parse(body) as { kind?: unknown } | null;
+    if (typeof object?.kind === 'string') return object;
+  } catch {
+    // Told below, like JSON of another kind.
+  }
+  throw brokenBody(status, describe());
+}
+
+/** The same for a long list, which the generated client parses by itself: twice would take too long. */
+export function assertObject({ status, body }: HttpResponse, describe: () => string): void {
+  const text = body.trim();
+  if (!text.startsWith('{') || !text.endsWith('}')) throw brokenBody(status, describe());
+}
+
+function brokenBody(status: number, call: string): UpstreamError {
+  return new UpstreamError({
+    api: 'Kubernetes API',
+    call,
+    status,
+    reason: 'with a body that is no Kubernetes object',
+    isRetryable: true,
+  });
+}

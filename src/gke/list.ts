@@ -1,0 +1,41 @@
+import { isUpstreamStatus, UpstreamError } from '../errors.ts';
+
+/** One page of a Kubernetes list. */
+interface ListPage<Item> {
+  kind?: string;
+  items?: Item[] | null;
+  metadata?: { _continue?: string };
+}
+
+/**
+ * Reads a list to its end in pages of 500, starting again where the server has dropped the rest (410).
+ *
+ * @throws {UpstreamError} when the answer is no list: an empty object must not count as an empty pool
+ */
+export async function listAll<Item, Kept = Item>(
+  readPage: (page: { limit: number; _continue?: string }) => Promise<ListPage<Item>>,
+  reduce: (item: Item) => Kept = (item) => item as unknown as Kept,
+): Promise<Kept[]> {
+  for (let restarts = 0; ; restarts++) {
+    try {
+      const kept: Kept[] = [];
+      let rest: string | undefined;
+      do {
+        const page = await readPage({ limit: 500, ...(rest ? { _continue: rest } : {}) });
+        if (!page.kind?.endsWith('List')) {
+          throw new UpstreamError({
+            api: 'Kubernetes API',
+            call: 'list',
+            status: 200,
+            reason: 'without a list',
+          });
+        }
+        for (const item of page.items ?? []) kept.push(reduce(item));
+        rest = page.metadata?._continue || undefined;
+      } while (rest);
+      return kept;
+    } catch (error) {
+      if (!isUpstreamStatus(error, 410) || restarts >= 3) throw error;
+    }
+  }
+}

@@ -1,0 +1,181 @@
+import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
+import { toMs } from '../clock.ts';
+import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
+import { isUpstreamStatus } from '../errors.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+
+export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
+
+/** A node, as far as its metadata says. Times are ms since the epoch. */
+export interface NodeRef {
+  name: string;
+  uid: string;
+  nodePool: string | undefined;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  createdAt: number;
+}
+
+/** A node with its health. */
+export interface NodeHealth extends NodeRef {
+  isReady: boolean;
+  /** When Ready last changed; undefined when the node never said. */
+  readyChangedAt: number | undefined;
+  taintKeys: string[];
+  /** Conditions other than Ready that are true. */
+  problems: string[];
+  providerId: string | undefined;
+  /** Changes with the machine behind the node's name. */
+  systemUuid: string | undefined;
+}
+
+type Core = Pick<Kubernetes, 'core'>;
+
+/** Reads a node's metadata; undefined when there is none. */
+export async function readNode({ core }: Core, name: string): Promise<NodeRef | undefined> {
+  try {
+    return toNodeRef(await core.readNode({ name }, withHeaders({ Accept: metadataOnly })));
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Lists the metadata of a pool's nodes, or of those that a field selector lets through. */
+export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
+  return listAll(
+    (page) =>
+      core.listNode(
+        {
+          labelSelector: `${nodePoolLabel}=${nodePool}`,
+          ...(fieldSelector ? { fieldSelector } : {}),
+          ...page,
+        },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    (node) => toNodeRef(node),
+  );
+}
+
+/** Lists a pool's nodes that the scheduler may still use: what is left to cordon. */
+export function listSchedulable(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
+  return listPool(kubernetes, nodePool, 'spec.unschedulable!=true');
+}
+
+/** Lists a pool's nodes that are cordoned, by whomever. */
+export function listCordoned(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
+  return listPool(kubernetes, nodePool, 'spec.unschedulable=true');
+}
+
+/** Reads a node with its health; undefined when there is none. */
+export async function readNodeHealth({ core }: Core, name: string): Promise<NodeHealth | undefined> {
+  try {
+    return toNodeHealth(await core.readNode({ name }));
+  } catch (error) {
+    if (isUpstreamStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Lists a pool's nodes with their health; each page is reduced before the next is read, for nodes are large. */
+export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHealth[]> {
+  return listAll(
+    (page) => core.listNode({ labelSelector: `${nodePoolLabel}=${nodePool}`, ...page }),
+    (node) => toNodeHealth(node),
+  );
+}
+
+/** Says whether a node, by the API server's clock, has been not Ready for long enough to count as dead. */
+export function isDead(node: NodeHealth, serverNow: number): boolean {
+  return !node.isReady && serverNow - (node.readyChangedAt ?? node.createdAt) >= deadAfterMs;
+}
+
+const deadAfterMs = 60_000;
+
+function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
+  const labels = metadata?.labels ?? {};
+  return {
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+    nodePool: labels[nodePoolLabel] || undefined,
+    labels,
+    annotations: metadata?.annotations ?? {},
+    createdAt: toMs(metadata?.creationTimestamp) ?? 0,
+  };
+}
+
+function toNodeHealth(node: V1Node): NodeHealth {
+  const conditions = node.status?.conditions ?? [];
+  const ready = conditions.find((condition) => condition.type === 'Ready');
+  return {
+    ...toNodeRef(node),
+    isReady: ready?.status === 'True',
+    readyChangedAt: toMs(ready?.lastTransitionTime),
+    taintKeys: (node.spec?.taints ?? []).map((taint) => taint.key),
+    problems: conditions
+      .filter(({ type, status }) => type !== 'Ready' && status === 'True')
+      .map(({ type }) => type),
+    providerId: node.spec?.providerID,
+    systemUuid: node.status?.nodeInfo?.systemUUID,
+  };
+}
+
+/** GKE writes the numeric id of the machine there. */
+export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+
+/** The least healthy first. */
+export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
+  return [...nodes].sort(byHealth);
+}
+
+/** Says whether nothing is wrong with a node, as far as Kubernetes knows. */
+export function isHealthy(node: NodeHealth): boolean {
+  return node.isReady && !isLeaving(node) && node.problems.length === 0;
+}
+
+function byHealth(a: NodeHealth, b: NodeHealth): number {
+  return (
+    Number(a.isReady) - Number(b.isReady) ||
+    Number(isLeaving(b)) - Number(isLeaving(a)) ||
+    b.problems.length - a.problems.length ||
+    (a.name < b.name ? -1 : 1)
+  );
+}
+
+/** GKE has announced the machine's end or its maintenance. */
+function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
+  return (
+    taintKeys.some((key) => /termination|maintenance/i.test(key)) ||
+    labels['cloud.google.com/active-node-maintenance'] === 'ONGOING'
+  );
+}
+
+export function describeHealth(node: NodeHealth): string {
+  if (!node.isReady) return 'not Ready';
+  if (isLeaving(node)) return 'about to be terminated or maintained';
+  return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
+}
+
+/** A pool's nodes as they were read under the claim. */
+export interface PoolNodes {
+  schedulable: NodeRef[];
+  cordoned: NodeRef[];
+}
+
+/** Reads a pool's nodes, metadata only. */
+export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: string): Promise<PoolNodes> {
+  const [schedulable, cordoned] = await Promise.all([
+    listSchedulable(kubernetes, nodePool),
+    listCordoned(kubernetes, nodePool),
+  ]);
+  // A node that was cordoned between the two lists is in both.
+  const names = new Set(schedulable.map((node) => node.name));
+  return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
+}
+
+/** Names the first few of many. */
+export function describeNames(names: string[], most = 5): string {
+  const shown = [...names].sort().slice(0, most).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}

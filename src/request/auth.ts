@@ -1,0 +1,61 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Action } from './action.ts';
+import type { Config, WebhookCredentials } from '../config.ts';
+import { FailoverError } from '../errors.ts';
+
+/** @throws {FailoverError} `forbidden` for an action or a namespace that the configuration does not allow */
+export function authoriseAction(action: Action, config: Config): void {
+  const { type, namespace, jobSetName, incident } = action;
+  const allowed = incident === undefined ? config.allowedActions : config.alertActions;
+  if (!allowed.includes(type)) {
+    const setting = incident === undefined ? 'ALLOWED_ACTIONS' : 'ALERT_ACTIONS';
+    throw new FailoverError('forbidden', `${type} is not allowed here (${setting} is ${allowed.join(', ')})`);
+  }
+  // An alert's namespace is read even where no JobSet is named: its pod is, or the JobSet on the pool is looked for there.
+  const usesNamespace = jobSetName !== undefined || incident?.namespace !== undefined;
+  if (usesNamespace && !config.allowedNamespaces.includes(namespace)) {
+    const namespaces = config.allowedNamespaces.join(', ');
+    throw new FailoverError(
+      'forbidden',
+      `namespace ${namespace} is not allowed here (ALLOWED_NAMESPACES is ${namespaces})`,
+    );
+  }
+}
+
+/**
+ * Reads who called from the bearer token's e-mail claim, for the log only. Cloud Run has checked the token and removed
+ * its signature, so that nothing here can tell a true claim from a forged one.
+ */
+export function readCaller(authorization: string | undefined): string | undefined {
+  const payload = /^Bearer [\w-]+\.([\w-]+)\./i.exec(authorization ?? '')?.[1];
+  if (payload === undefined) return undefined;
+  try {
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { email?: unknown } | null;
+    const email = claims?.email;
+    return typeof email === 'string' && /^[\w.+%@-]{3,256}$/.test(email) ? email : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Demands Basic credentials. Both sides are hashed first, so that the comparison's time tells neither content nor length.
+ *
+ * @throws {FailoverError} `unauthorized` with the challenge that Cloud Monitoring answers
+ */
+export function requireBasicCredentials(
+  authorization: string | undefined,
+  { username, password }: WebhookCredentials,
+): void {
+  const encoded = /^Basic ([A-Za-z0-9+/=]+)$/i.exec(authorization ?? '')?.[1] ?? '';
+  const given = createHash('sha256').update(Buffer.from(encoded, 'base64')).digest();
+  const wanted = createHash('sha256').update(`${username}:${password}`).digest();
+  if (timingSafeEqual(given, wanted)) return;
+  throw new FailoverError(
+    'unauthorized',
+    'the Basic credentials of the webhook notification channel are missing or wrong',
+    {
+      headers: { 'WWW-Authenticate': 'Basic realm="autometric-failover", charset="UTF-8"' },
+    },
+  );
+}

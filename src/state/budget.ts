@@ -1,0 +1,78 @@
+import type { Config } from '../config.ts';
+import { FailoverError } from '../errors.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { parseAnnotation, updateAnnotations } from './lease.ts';
+import type { LeaseState } from './lease.ts';
+import { failoverNamespace, prefix } from '../names.ts';
+import { beginSweeping } from './sweep.ts';
+import { clusterLease, describeOverride, hourMs, refusePaused, toSwitches } from './switches.ts';
+import type { ClusterSwitches } from './switches.ts';
+
+const poolsKey = `${prefix}pools`;
+
+/**
+ * Counts a pool among those acted on within the hour.
+ *
+ * @param known is what was read to decide
+ * @returns the Lease `cluster` as it is afterwards
+ * @throws {FailoverError} `budget_exceeded` when that would be one too many, `paused`
+ */
+export async function chargeBudget(
+  kubernetes: Kubernetes,
+  config: Config,
+  nodePool: string,
+  { canOverride, known }: { canOverride: boolean; known: ClusterSwitches },
+): Promise<LeaseState | undefined> {
+  const charge = (annotations: Record<string, string>) => {
+    const now = kubernetes.serverNow();
+    const switches = toSwitches({ annotations }, now);
+    refusePaused(switches);
+    const pools = recentPools(annotations, now);
+    if (Object.hasOwn(pools, nodePool)) return undefined;
+    assertBudget(pools, config, now, canOverride && switches.overrideUntil !== undefined);
+    const charged = JSON.stringify({ ...pools, [nodePool]: new Date(now).toISOString() });
+    return { ...beginSweeping(annotations, now), [poolsKey]: charged };
+  };
+  return updateAnnotations(kubernetes, clusterLease, charge, known.lease);
+}
+
+/**
+ * Refuses when a pool would be one too many within the hour. It is asked again, and for good, when it is charged.
+ *
+ * @throws {FailoverError} `budget_exceeded`
+ */
+export function assertBudgetLeft(switches: ClusterSwitches, config: Config, nodePool: string): void {
+  const { lease, serverNow } = switches;
+  const pools = recentPools(lease?.annotations ?? {}, serverNow);
+  if (!Object.hasOwn(pools, nodePool)) assertBudget(pools, config, serverNow, false);
+}
+
+function assertBudget(pools: Record<string, string>, config: Config, now: number, isLifted: boolean): void {
+  const names = Object.keys(pools).sort();
+  if (isLifted || names.length < config.maxPoolsPerHour) return;
+  const oldest = Math.min(...Object.values(pools).map((time) => Date.parse(time)));
+  const retryAfterSeconds = Math.max(1, Math.ceil((oldest + hourMs - now) / 1000));
+  throw new FailoverError(
+    'budget_exceeded',
+    `action is currently rate limited: ${names.length} node pools were acted on within the hour (${names.join(', ')}), ` +
+      `which is MAX_POOLS_PER_HOUR; is it the metric that is broken? ${describeOverride(now)}`,
+    { headers: { 'Retry-After': String(retryAfterSeconds) } },
+  );
+}
+
+function recentPools(annotations: Record<string, string>, now: number): Record<string, string> {
+  if (annotations[poolsKey] === undefined) return {};
+  const pools = parseAnnotation(annotations, poolsKey) as Record<string, string> | undefined;
+  if (
+    !pools ||
+    typeof pools !== 'object' ||
+    Object.values(pools).some((time) => !Number.isFinite(Date.parse(time)))
+  ) {
+    throw new FailoverError(
+      'budget_exceeded',
+      `the budget in annotation ${poolsKey} of Lease ${clusterLease} is broken; to start it anew: ` +
+        `kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ${poolsKey}-`,
+    );
+  }
+  return Object.fromEntries(Object.entries(pools).filter(([, time]) => now - Date.parse(time) < hourMs));
+}

@@ -1,0 +1,275 @@
+import { expect } from 'chai';
+import { parseAction } from '../../src/request/action.ts';
+import { readConfig } from '../../src/config.ts';
+import { withMark } from '../../src/state/cooldown.ts';
+import type { Effect } from '../../src/state/cooldown.ts';
+import { decide, rehearseDecision } from '../../src/decide/decide.ts';
+import { updateAnnotations } from '../../src/state/lease.ts';
+import { readSwitches } from '../../src/state/switches.ts';
+import { readWorld } from '../../src/decide/snapshot.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
+
+const cooldownSeconds = 1800;
+const config = readConfig({
+  CLUSTERS: trainCluster,
+  COOLDOWN_SECONDS: String(cooldownSeconds),
+  MAX_POOLS_PER_HOUR: '2',
+});
+const [clusterName] = config.clusters;
+
+interface Situation {
+  /** The pool's marks. */
+  marks?: Record<string, string>;
+  isAutopilot?: boolean;
+}
+
+const restart = { type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
+const repair = { type: 'cordon_and_repair_nodepool' };
+
+async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation: Situation) {
+  const { marks = {}, isAutopilot = false } = situation;
+  const body = { id: 'mine', requestor: 't', reason: 'r', node_pool: 'slice-a', ...fields };
+  const action = parseAction(body, config.clusters, 'generated');
+  if (!clusterName) throw new Error('no cluster is configured');
+  const cluster = { name: clusterName, isAutopilot };
+  const world = await readWorld(kubernetes, action, 'slice-a', false);
+  const switches = await readSwitches(kubernetes);
+  return { action, world, tools: { kubernetes, config, cluster, attempt: 'uuid', marks, switches } };
+}
+
+async function decideOn(world: InMemoryWorld, fields: object, situation: Situation = {}) {
+  const { action, world: read, tools } = await prepare(world, fields, situation);
+  return decide(action, read, tools);
+}
+
+async function rehearse(world: InMemoryWorld, fields: object, situation: Situation = {}) {
+  const { action, world: read, tools } = await prepare(world, fields, situation);
+  return rehearseDecision(action, read, tools);
+}
+
+/** The mark of an effect that another action had so many seconds ago. */
+function markedBefore({ clock }: InMemoryWorld, seconds: number, effect: Effect, action = 'theirs') {
+  return withMark({}, effect, { action, at: new Date(clock.now() - seconds * 1000).toISOString() });
+}
+
+function annotate({ kubernetes }: InMemoryWorld, key: string, value: string) {
+  const change = (annotations: Record<string, string>) => ({
+    ...annotations,
+    [`autometric-failover/${key}`]: value,
+  });
+  return updateAnnotations(kubernetes, 'cluster', change);
+}
+
+/** The budget as two other pools have used it up. */
+function useUpBudget(world: InMemoryWorld) {
+  const at = new Date(world.clock.now() - 60_000).toISOString();
+  return annotate(world, 'pools', JSON.stringify({ x: at, y: at }));
+}
+
+describe('decide', () => {
+  it('plans what the type asks for, and nothing else', async () => {
+    const world = createInMemoryWorld();
+    expect(await decideOn(world, { type: 'cordon_nodepool' })).to.deep.equal({ attempt: 'uuid' });
+    expect(await decideOn(world, { type: 'uncordon_nodepool' })).to.deep.equal({ attempt: 'uuid' });
+    expect(await decideOn(world, restart)).to.have.all.keys('attempt', 'restart');
+    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool'])
+      expect(await decideOn(world, { type })).to.have.all.keys('attempt', 'repair');
+    expect(world.emulator.writes()).to.deep.equal([]);
+  });
+
+  it('repairs the node that was named', async () => {
+    const world = createInMemoryWorld();
+    const name = nodeNames(world.cluster, 'slice-a')[2] ?? '';
+    const plan = await decideOn(world, { ...repair, node_name: name });
+    expect(plan.repair).to.deep.include({ instanceName: name, why: 'the node that was named' });
+  });
+
+  // failures.md, repair: with only a pool named, the VM was whichever came first in the list (the Go controller).
+  it('repairs the least healthy node of a slice, whichever comes first', async () => {
+    const world = createInMemoryWorld();
+    const name = nodeNames(world.cluster, 'slice-a')[2] ?? '';
+    world.cluster.killNode(name);
+    const plan = await decideOn(world, repair);
+    expect(plan.repair).to.deep.include({
+      instanceName: name,
+      why: 'the least healthy node of a multi-host slice: not Ready',
+    });
+  });
+
+  it('does not choose among independent nodes', async () => {
+    const world = createInMemoryWorld({ slices: [], jobSet: null });
+    const names = world.cluster.addPool('slice-a', { gpu: true, nodes: 3 });
+    expect((await refusalOf(decideOn(world, repair))).code).to.equal('target_ambiguous');
+    world.cluster.killNode(names[1] ?? '');
+    expect((await decideOn(world, repair)).repair?.instanceName).to.equal(names[1]);
+    world.cluster.killNode(names[0] ?? '');
+    const refusal = await refusalOf(decideOn(world, repair));
+    expect(refusal.message).to.include(`several are not Ready: ${names[0]}, ${names[1]}; name the node_name`);
+  });
+
+  it('repairs nothing on Autopilot', async () => {
+    const refusal = await refusalOf(decideOn(createInMemoryWorld(), repair, { isAutopilot: true }));
+    expect(refusal).to.include({ code: 'repair_refused', status: 409 });
+  });
+
+  it('plans no cordon alone where the restart is refused', async () => {
+    const world = createInMemoryWorld({ jobSet: { suspend: true } });
+    expect((await refusalOf(decideOn(world, restart))).code).to.equal('restart_refused');
+  });
+
+  describe('with expected_node_counts', () => {
+    const checked = { type: 'cordon_nodepool', preflight_checks: { expected_node_counts: true } };
+
+    it('goes on where the slice is whole, cordoned nodes counted', async () => {
+      const world = createInMemoryWorld();
+      world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-a')[0] ?? '', true);
+      expect(await decideOn(world, checked)).to.deep.equal({ attempt: 'uuid' });
+    });
+
+    it('refuses where a node is missing or too many, and does not mind where it was not asked for', async () => {
+      const missing = createInMemoryWorld();
+      missing.cluster.removeNode(nodeNames(missing.cluster, 'slice-a')[0] ?? '');
+      const excess = createInMemoryWorld();
+      excess.cluster.joinNode('slice-a');
+      for (const [world, count] of [
+        [missing, 3],
+        [excess, 5],
+      ] as const) {
+        const refusal = await refusalOf(decideOn(world, checked));
+        expect(refusal).to.include({ code: 'preflight_refused', status: 409 });
+        expect(refusal.message).to.equal(
+          `expected_node_counts: node pool slice-a has ${count} nodes, but its TPU topology 4x4 needs 4`,
+        );
+        await decideOn(world, { type: 'cordon_nodepool' });
+      }
+    });
+
+    it('refuses where it cannot be checked', async () => {
+      const world = createInMemoryWorld({ slices: [], jobSet: null });
+      world.cluster.addPool('slice-a', { gpu: true });
+      expect((await refusalOf(decideOn(world, checked))).message).to.match(
+        /not applicable to node pool slice-a/,
+      );
+    });
+  });
+
+  describe('within a cooldown', () => {
+    // failures.md, fences: cordon_and_repair_nodepool, then repair_nodepool a minute later: one repair.
+    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
+      it(`refuses ${type} of a pool that was repaired, to the second`, async () => {
+        const world = createInMemoryWorld();
+        const marks = markedBefore(world, cooldownSeconds - 1, 'repair');
+        const refusal = await refusalOf(decideOn(world, { type }, { marks }));
+        expect(refusal).to.include({ code: 'rate_limited', status: 429 });
+        expect(refusal.headers).to.deep.equal({ 'Retry-After': '1' });
+        expect(refusal.message).to.match(
+          /^action is currently rate limited: repair of node pool slice-a was done at /,
+        );
+        expect(refusal.message).to.include('kubectl annotate lease cluster -n autometric-failover-system');
+        await decideOn(world, { type }, { marks: markedBefore(world, cooldownSeconds, 'repair') });
+      });
+    }
+
+    it('refuses the restart of a JobSet that was restarted from this pool, and of no other', async () => {
+      const world = createInMemoryWorld();
+      const marks = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
+      expect((await refusalOf(decideOn(world, restart, { marks }))).code).to.equal('rate_limited');
+      for (const other of ['restart default/other', 'restart research/train', 'repair'] as const)
+        await decideOn(world, restart, { marks: markedBefore(world, 1, other) });
+      await decideOn(world, restart, {
+        marks: markedBefore(world, cooldownSeconds, 'restart default/train'),
+      });
+    });
+
+    it('refuses neither a cordon nor an uncordon', async () => {
+      const world = createInMemoryWorld();
+      const marks = withMark(markedBefore(world, 1, 'repair'), 'restart default/train', {
+        action: 'x',
+        at: new Date(world.clock.now()).toISOString(),
+      });
+      await decideOn(world, { type: 'cordon_nodepool' }, { marks });
+      await decideOn(world, { type: 'uncordon_nodepool' }, { marks });
+    });
+
+    it('does not refuse what this very action has had', async () => {
+      const world = createInMemoryWorld();
+      await decideOn(world, repair, { marks: markedBefore(world, 1, 'repair', 'mine') });
+    });
+
+    it('refuses where the marks cannot be read, and says how to start them anew', async () => {
+      const world = createInMemoryWorld();
+      for (const broken of ['{"repair":', '"x"', 'null', '[]', '{"repair":{}}', '{"repair":"x"}']) {
+        const marks = { 'autometric-failover/effects': broken };
+        const refusal = await refusalOf(decideOn(world, repair, { marks }));
+        expect(refusal.code, broken).to.equal('rate_limited');
+        expect(refusal.message, broken).to.match(/kubectl annotate lease/);
+      }
+    });
+  });
+
+  it('refuses one pool too many within the hour, but not one that was acted on', async () => {
+    const world = createInMemoryWorld();
+    await useUpBudget(world);
+    expect((await refusalOf(decideOn(world, { type: 'cordon_nodepool' }))).code).to.equal('budget_exceeded');
+    const at = new Date(world.clock.now()).toISOString();
+    await annotate(world, 'pools', JSON.stringify({ x: at, 'slice-a': at }));
+    await decideOn(world, { type: 'cordon_nodepool' });
+  });
+
+  it('lets an uncordon through whatever the limits are', async () => {
+    const world = createInMemoryWorld();
+    await useUpBudget(world);
+    await annotate(world, 'paused', 'x');
+    await decideOn(world, { type: 'uncordon_nodepool' });
+  });
+
+  it('refuses everything else while it is paused, before it looks at anything else', async () => {
+    const world = createInMemoryWorld();
+    await useUpBudget(world);
+    await annotate(world, 'paused', 'the storage is down');
+    await annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
+    const before = world.emulator.requests.length;
+    for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }])
+      expect((await refusalOf(decideOn(world, fields))).code).to.equal('paused');
+    const lists = world.emulator.requests.slice(before).filter(({ path }) => /pods|jobs$/.test(path));
+    expect(lists).to.deep.equal([]);
+  });
+
+  it('lets an override lift cooldown and budget, and no refusal', async () => {
+    const world = createInMemoryWorld({ jobSet: { suspend: true } });
+    await useUpBudget(world);
+    await annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
+    const marks = markedBefore(world, 1, 'repair');
+    await decideOn(world, repair, { marks });
+    expect((await refusalOf(decideOn(world, restart, { marks }))).code).to.equal('restart_refused');
+  });
+});
+
+describe('rehearseDecision', () => {
+  // failures.md, idempotency: a dry run used up, or was refused by, the rate limit (the Go controller).
+  it('reports a limit and goes on', async () => {
+    const world = createInMemoryWorld();
+    const limited = await rehearse(world, repair, { marks: markedBefore(world, 60, 'repair') });
+    expect(limited.plan.repair).not.to.equal(undefined);
+    expect(limited.limits).to.have.length(1);
+    expect(limited.limits[0]).to.include({
+      step: 'limits',
+      target: 'slice-a',
+      outcome: 'would_refuse',
+      code: 'rate_limited',
+    });
+    await useUpBudget(world);
+    expect((await rehearse(world, repair)).limits[0]).to.include({ code: 'budget_exceeded' });
+    await annotate(world, 'paused', 'x');
+    expect((await rehearse(world, repair)).limits[0]).to.include({ code: 'paused' });
+    expect((await rehearse(world, { type: 'uncordon_nodepool' })).limits).to.deep.equal([]);
+  });
+
+  it('refuses what waiting would not lift', async () => {
+    const world = createInMemoryWorld({ jobSet: { suspend: true } });
+    expect((await refusalOf(rehearse(world, restart))).code).to.equal('restart_refused');
+  });
+});

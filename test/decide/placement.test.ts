@@ -1,0 +1,188 @@
+import type { V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
+import { expect } from 'chai';
+import type { Kubernetes } from '../../src/gke/kubernetes.ts';
+import { countSchedulableElsewhere, isPinnedTo } from '../../src/decide/placement.ts';
+
+const poolLabel = 'cloud.google.com/gke-nodepool';
+const hostLabel = 'kubernetes.io/hostname';
+const hostnames = new Set(['gke-a-1', 'gke-a-2']);
+
+describe('isPinnedTo', () => {
+  for (const { name, spec } of [
+    { name: 'a selector for the pool', spec: toSpec({ [poolLabel]: 'pool-a' }) },
+    {
+      name: 'a selector for the pool among others',
+      spec: toSpec({ 'cloud.google.com/gke-tpu-topology': '8x8', [poolLabel]: 'pool-a' }),
+    },
+    { name: 'a selector for one of its nodes', spec: toSpec({ [hostLabel]: 'gke-a-2' }) },
+    { name: 'an affinity to the pool', spec: toSpec({}, [toTerm(poolLabel, 'In', 'pool-a')]) },
+    {
+      name: 'an affinity to the pool and to something else',
+      spec: toSpec({}, [
+        {
+          matchExpressions: [
+            { key: 'zone', operator: 'In', values: ['a', 'b'] },
+            { key: poolLabel, operator: 'In', values: ['pool-a'] },
+          ],
+        },
+      ]),
+    },
+    {
+      name: 'affinities that all lead to the pool or its nodes',
+      spec: toSpec({}, [toTerm(poolLabel, 'In', 'pool-a'), toTerm(hostLabel, 'In', 'gke-a-1', 'gke-a-2')]),
+    },
+    {
+      name: 'an affinity to the names of its nodes',
+      spec: toSpec({}, [
+        { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['gke-a-1', 'gke-a-2'] }] },
+      ]),
+    },
+  ]) {
+    it(`is a pod with ${name}`, () => {
+      expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(true);
+    });
+  }
+
+  for (const { name, spec } of [
+    { name: 'nothing', spec: toSpec({}) },
+    { name: 'a selector for another pool', spec: toSpec({ [poolLabel]: 'pool-b' }) },
+    { name: 'a selector for another node', spec: toSpec({ [hostLabel]: 'gke-b-1' }) },
+    { name: 'a selector for the topology', spec: toSpec({ 'cloud.google.com/gke-tpu-topology': '8x8' }) },
+    { name: 'an affinity to two pools', spec: toSpec({}, [toTerm(poolLabel, 'In', 'pool-a', 'pool-b')]) },
+    {
+      name: 'affinities to one pool or the other',
+      spec: toSpec({}, [toTerm(poolLabel, 'In', 'pool-a'), toTerm(poolLabel, 'In', 'pool-b')]),
+    },
+    {
+      name: 'an affinity to the pool or to whatever has a label',
+      spec: toSpec({}, [toTerm(poolLabel, 'In', 'pool-a'), toTerm('tpu', 'Exists')]),
+    },
+    { name: 'an affinity away from the pool', spec: toSpec({}, [toTerm(poolLabel, 'NotIn', 'pool-a')]) },
+    { name: 'an affinity to any pool', spec: toSpec({}, [toTerm(poolLabel, 'Exists')]) },
+    {
+      name: 'an affinity to a node of it and another',
+      spec: toSpec({}, [toTerm(hostLabel, 'In', 'gke-a-1', 'gke-b-1')]),
+    },
+    {
+      name: 'an affinity to the name of another node',
+      spec: toSpec({}, [{ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['gke-b-1'] }] }]),
+    },
+    {
+      name: 'a wish for the pool only',
+      spec: {
+        containers: [],
+        affinity: {
+          nodeAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [
+              { weight: 100, preference: toTerm(poolLabel, 'In', 'pool-a') },
+            ],
+          },
+        },
+      },
+    },
+  ]) {
+    it(`is no pod with ${name}`, () => {
+      expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(false);
+    });
+  }
+});
+
+describe('countSchedulableElsewhere', () => {
+  it('asks for the uncordoned nodes outside the pool that match the selector', async () => {
+    const { kubernetes, requests } = serve({ 'gke-b-1': {}, 'gke-b-2': {} });
+    const spec = toSpec({
+      'cloud.google.com/gke-tpu-topology': '8x8',
+      'cloud.google.com/gke-tpu-accelerator': 'tpu-v6e-slice',
+    });
+    expect(await countSchedulableElsewhere(kubernetes, spec, 'pool-a')).to.equal(2);
+    expect(requests).to.deep.equal([
+      {
+        labelSelector:
+          'cloud.google.com/gke-tpu-topology=8x8,cloud.google.com/gke-tpu-accelerator=tpu-v6e-slice,' +
+          'cloud.google.com/gke-nodepool!=pool-a',
+        fieldSelector: 'spec.unschedulable!=true',
+        limit: 500,
+      },
+    ]);
+  });
+
+  it('counts none where there are none', async () => {
+    expect(await countSchedulableElsewhere(serve({}).kubernetes, toSpec({}), 'pool-a')).to.equal(0);
+  });
+
+  const nodes = {
+    'gke-b-1': { [poolLabel]: 'pool-b', generation: '6', tpu: '' },
+    'gke-c-1': { [poolLabel]: 'pool-c', generation: '7' },
+    'gke-d-1': { [poolLabel]: 'pool-d' },
+  };
+  for (const { name, terms, matching } of [
+    { name: 'In', terms: [toTerm(poolLabel, 'In', 'pool-b', 'pool-c')], matching: 2 },
+    { name: 'In of a label that is absent', terms: [toTerm('generation', 'In', '7')], matching: 1 },
+    { name: 'NotIn, which an absent label passes', terms: [toTerm('generation', 'NotIn', '7')], matching: 2 },
+    { name: 'Exists, also of an empty value', terms: [toTerm('tpu', 'Exists')], matching: 1 },
+    { name: 'DoesNotExist', terms: [toTerm('tpu', 'DoesNotExist')], matching: 2 },
+    { name: 'Gt', terms: [toTerm('generation', 'Gt', '6')], matching: 1 },
+    { name: 'Lt', terms: [toTerm('generation', 'Lt', '7')], matching: 1 },
+    { name: 'Gt of a text, which is no number', terms: [toTerm('tpu', 'Gt', '-1')], matching: 0 },
+    { name: 'an operator that nobody knows', terms: [toTerm('tpu', 'Like', '*')], matching: 0 },
+    {
+      name: 'several terms, of which one is enough',
+      terms: [toTerm(poolLabel, 'In', 'pool-b'), toTerm('tpu', 'DoesNotExist')],
+      matching: 3,
+    },
+    {
+      name: 'several expressions, which must all hold',
+      terms: [
+        {
+          matchExpressions: [
+            { key: 'generation', operator: 'Exists' },
+            { key: 'tpu', operator: 'DoesNotExist' },
+          ],
+        },
+      ],
+      matching: 1,
+    },
+    {
+      name: 'the name of a node',
+      terms: [{ matchFields: [{ key: 'metadata.name', operator: 'NotIn', values: ['gke-d-1'] }] }],
+      matching: 2,
+    },
+    { name: 'a term with nothing in it, which matches nothing', terms: [{}], matching: 0 },
+  ]) {
+    it(`counts ${matching} of three by ${name}`, async () => {
+      const { kubernetes } = serve(nodes);
+      expect(await countSchedulableElsewhere(kubernetes, toSpec({}, terms), 'pool-a')).to.equal(matching);
+    });
+  }
+});
+
+function toSpec(nodeSelector: Record<string, string>, terms?: V1NodeSelectorTerm[]): V1PodSpec {
+  return {
+    containers: [],
+    nodeSelector,
+    ...(terms
+      ? {
+          affinity: {
+            nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: terms } },
+          },
+        }
+      : {}),
+  };
+}
+
+function toTerm(key: string, operator: string, ...values: string[]): V1NodeSelectorTerm {
+  return { matchExpressions: [{ key, operator, ...(values.length > 0 ? { values } : {}) }] };
+}
+
+/** A list of nodes, which remembers what it was asked for. */
+function serve(nodes: Record<string, Record<string, string>>) {
+  const requests: unknown[] = [];
+  const items = Object.entries(nodes).map(([name, labels]) => ({ metadata: { name, labels } }));
+  const core = {
+    listNode: async (request: unknown) => {
+      requests.push(request);
+      return { kind: 'NodeList', items };
+    },
+  };
+  return { kubernetes: { core } as unknown as Pick<Kubernetes, 'core'>, requests };
+}

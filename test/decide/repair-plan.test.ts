@@ -1,0 +1,317 @@
+import { expect } from 'chai';
+import { FailoverError } from '../../src/errors.ts';
+import type { NodeHealth } from '../../src/gke/nodes.ts';
+import { planRepair } from '../../src/decide/repair-plan.ts';
+import { toRequestId } from '../../src/effects/repair.ts';
+
+const cluster = {
+  fullName: 'projects/ml-prod/locations/us-central1/clusters/train',
+  projectId: 'ml-prod',
+  location: 'us-central1',
+  name: 'train',
+};
+const target = { nodePool: 'pool-a', nodeName: undefined, cluster, isAutopilot: false };
+const sliceLabels = {
+  'cloud.google.com/gke-tpu-topology': '8x8',
+  'cloud.google.com/gke-accelerator-count': '4',
+};
+
+describe('planRepair', () => {
+  it('plans the node that was named, by the numeric id of its machine', () => {
+    const node = toNode({ name: 'gke-a-7', instanceId: '4242424242424242424' });
+    expect(planRepair([node], { ...target, nodeName: 'gke-a-7' })).to.deep.equal({
+      projectId: 'ml-prod',
+      zone: 'us-central1-a',
+      instanceName: 'gke-a-7',
+      instanceId: '4242424242424242424',
+      node: { name: 'gke-a-7', uid: 'uid-gke-a-7', systemUuid: 'suid-gke-a-7' },
+      isMultiHost: false,
+      why: 'the node that was named',
+    });
+  });
+
+  it('plans it by its name where the node does not say the id', () => {
+    const plan = planRepair([toNode({ name: 'gke-a-7' })], { ...target, nodeName: 'gke-a-7' });
+    expect(plan).not.to.have.property('instanceId');
+    expect(plan.instanceName).to.equal('gke-a-7');
+  });
+
+  it('plans the node that was named though it is healthy, for the caller knows more', () => {
+    const node = toNode({ name: 'gke-a-7', isReady: true });
+    expect(planRepair([node], { ...target, nodeName: 'gke-a-7' }).node.name).to.equal('gke-a-7');
+  });
+
+  // failures.md, repair: with only a pool named, the VM was whichever came first in the list.
+  describe('in a multi-host slice', () => {
+    const healthy = ['a', 'b', 'c'].map((name) => toNode({ name, labels: sliceLabels }));
+    for (const { name, worst, why } of [
+      { name: 'one that is not Ready', worst: { isReady: false }, why: 'not Ready' },
+      {
+        name: 'one that is about to be terminated',
+        worst: { taintKeys: ['cloud.google.com/impending-node-termination'] },
+        why: 'about to be terminated or maintained',
+      },
+      {
+        name: 'one under maintenance by its taint',
+        worst: { taintKeys: ['cloud.google.com/maintenance'] },
+        why: 'about to be terminated or maintained',
+      },
+      {
+        name: 'one under maintenance by its label',
+        worst: { labels: { ...sliceLabels, 'cloud.google.com/active-node-maintenance': 'ONGOING' } },
+        why: 'about to be terminated or maintained',
+      },
+      {
+        name: 'one under pressure',
+        worst: { problems: ['MemoryPressure', 'DiskPressure'] },
+        why: 'MemoryPressure, DiskPressure',
+      },
+      { name: 'one with a problem', worst: { problems: ['NetworkUnavailable'] }, why: 'NetworkUnavailable' },
+    ]) {
+      it(`chooses ${name}, whatever the order of the list`, () => {
+        const bad = toNode({ name: 'z', labels: sliceLabels, ...worst });
+        for (const nodes of [
+          [...healthy, bad],
+          [bad, ...healthy],
+        ]) {
+          expect(planRepair(nodes, target)).to.deep.include({
+            instanceName: 'z',
+            isMultiHost: true,
+            why: `the least healthy node of a multi-host slice: ${why}`,
+          });
+        }
+      });
+    }
+
+    it('ranks not Ready over leaving, leaving over pressure, more problems over fewer, then goes by name', () => {
+      const labels = sliceLabels;
+      const ranked = [
+        toNode({ name: 'y', labels, isReady: false, taintKeys: ['x/termination'] }),
+        toNode({ name: 'z', labels, isReady: false }),
+        toNode({ name: 'x', labels, taintKeys: ['x/termination'] }),
+        toNode({ name: 'w', labels, problems: ['DiskPressure', 'PIDPressure'] }),
+        toNode({ name: 'v', labels, problems: ['DiskPressure'] }),
+        toNode({ name: 'a', labels }),
+        toNode({ name: 'b', labels }),
+      ];
+      for (let from = 0; from < ranked.length; from++) {
+        const rest = ranked.slice(from).toReversed();
+        expect(planRepair(rest, target).node.name).to.equal(ranked[from]?.name);
+      }
+    });
+
+    it('chooses the first by name where all are healthy, and says so', () => {
+      expect(planRepair(healthy.toReversed(), target)).to.include({
+        instanceName: 'a',
+        why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+      });
+    });
+  });
+
+  describe('in a pool of independent machines', () => {
+    it('chooses the only node that is not Ready', () => {
+      const nodes = [toNode({ name: 'a' }), toNode({ name: 'b', isReady: false }), toNode({ name: 'c' })];
+      expect(planRepair(nodes, target)).to.include({
+        instanceName: 'b',
+        isMultiHost: false,
+        why: 'the only node of the pool that is not Ready',
+      });
+    });
+
+    it('chooses none where all are Ready, though one has another problem', () => {
+      const nodes = [toNode({ name: 'a', problems: ['DiskPressure'] }), toNode({ name: 'b' })];
+      expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
+        code: 'target_ambiguous',
+        message:
+          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'and all of them are Ready; name the node_name',
+      });
+    });
+
+    it('chooses none where several are not Ready, naming them', () => {
+      const nodes = ['b', 'a', 'c'].map((name) => toNode({ name, isReady: name === 'c' }));
+      expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
+        code: 'target_ambiguous',
+        message:
+          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'and several are not Ready: a, b; name the node_name',
+      });
+    });
+
+    it('names twenty of many', () => {
+      const nodes = Array.from({ length: 25 }, (_, index) => toNode({ name: `n${index}`, isReady: false }));
+      expect(refusal(() => planRepair(nodes, target)).message).to.match(/ and 5 more; name the node_name$/);
+    });
+
+    it('takes a pool of which one node says otherwise for independent machines', () => {
+      const nodes = [toNode({ name: 'a', labels: sliceLabels }), toNode({ name: 'b' })];
+      expect(refusal(() => planRepair(nodes, target)).code).to.equal('target_ambiguous');
+    });
+  });
+
+  it('finds nothing to repair in a pool without nodes', () => {
+    expect(refusal(() => planRepair([], target))).to.deep.equal({
+      code: 'target_not_found',
+      message: 'node pool pool-a has no nodes',
+    });
+  });
+
+  it('refuses on Autopilot, where only GKE may delete machines', () => {
+    const node = toNode({ name: 'a', isReady: false });
+    expect(refusal(() => planRepair([node], { ...target, isAutopilot: true }))).to.deep.equal({
+      code: 'repair_refused',
+      message: 'cluster train is an Autopilot cluster, whose machines only GKE may delete',
+    });
+  });
+
+  // failures.md, input and authority: a providerID of another project, or gce:////x, was parsed and used.
+  for (const providerId of [
+    undefined,
+    '',
+    'gce:////x',
+    'gce://ml-prod//x',
+    'gce://ml-prod/us-central1-a/',
+    'gce://ml-prod/us-central1-a/x/y',
+    'gce://ml-prod/us-central1-a/..',
+    'gce://ml-prod/us-central1-a/x?y',
+    'gce://ml-prod/us-central1-a/123',
+    'gce://ml-prod/us-central1/x',
+    'gce://ml-prod/us-central1-a/x\n',
+    'GCE://ml-prod/us-central1-a/x',
+    'kind://docker/kind/kind-worker',
+    'aws:///us-east-1a/i-0abc',
+  ]) {
+    it(`refuses the providerID ${JSON.stringify(providerId) ?? 'that is absent'}`, () => {
+      const node = { ...toNode({ name: 'a' }), providerId };
+      expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+        code: 'repair_refused',
+        message: 'node a has no providerID of the form gce://PROJECT/ZONE/INSTANCE',
+      });
+    });
+  }
+
+  it('refuses a machine of another project', () => {
+    const node = { ...toNode({ name: 'a' }), providerId: 'gce://ml-dev/us-central1-a/a' };
+    expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+      code: 'repair_refused',
+      message: 'node a says that its machine is in project ml-dev, not in ml-prod',
+    });
+  });
+
+  for (const { location, zone } of [
+    { location: 'us-central1', zone: 'us-central1-f' },
+    { location: 'us-central1-a', zone: 'us-central1-a' },
+    // A zonal cluster may have nodes in other zones of its region.
+    { location: 'us-central1-a', zone: 'us-central1-b' },
+    { location: 'northamerica-northeast1', zone: 'northamerica-northeast1-c' },
+    // Zones made for accelerators are named otherwise.
+    { location: 'us-central1', zone: 'us-central1-ai1a' },
+    { location: 'us-central1-ai1a', zone: 'us-central1-a' },
+  ]) {
+    it(`takes a machine in ${zone} for a cluster in ${location}`, () => {
+      const node = { ...toNode({ name: 'a' }), providerId: `gce://ml-prod/${zone}/a` };
+      const plan = planRepair([node], { ...target, nodeName: 'a', cluster: { ...cluster, location } });
+      expect(plan.zone).to.equal(zone);
+    });
+  }
+
+  for (const { location, zone } of [
+    { location: 'us-central1', zone: 'us-central2-a' },
+    { location: 'us-east1', zone: 'asia-east1-a' },
+    { location: 'us-central1', zone: 'us-central10-a' },
+    { location: 'us-central1-a', zone: 'us-east1-a' },
+    { location: 'us-central1-ai1a', zone: 'us-south1-ai1b' },
+  ]) {
+    it(`refuses a machine in ${zone} for a cluster in ${location}`, () => {
+      const node = { ...toNode({ name: 'a' }), providerId: `gce://ml-prod/${zone}/a` };
+      const plan = () => planRepair([node], { ...target, nodeName: 'a', cluster: { ...cluster, location } });
+      expect(refusal(plan)).to.deep.equal({
+        code: 'repair_refused',
+        message: `node a says that its machine is in zone ${zone}, outside the cluster's location ${location}`,
+      });
+    });
+  }
+
+  for (const instance of ['a', 'a'.repeat(63)]) {
+    it(`takes a machine whose name has ${instance.length} letters, and none with more than 63`, () => {
+      const toProviderId = (name: string) => `gce://ml-prod/us-central1-a/${name}`;
+      const node = { ...toNode({ name: 'a' }), providerId: toProviderId(instance) };
+      expect(planRepair([node], { ...target, nodeName: 'a' }).instanceName).to.equal(instance);
+      const longer = { ...node, providerId: toProviderId('a'.repeat(64)) };
+      expect(refusal(() => planRepair([longer], { ...target, nodeName: 'a' })).code).to.equal(
+        'repair_refused',
+      );
+    });
+  }
+
+  for (const instanceId of ['7', '9'.repeat(20)]) {
+    it(`takes the instance id ${instanceId}`, () => {
+      const plan = planRepair([toNode({ name: 'a', instanceId })], { ...target, nodeName: 'a' });
+      expect(plan.instanceId).to.equal(instanceId);
+    });
+  }
+
+  for (const instanceId of ['', '0', '-1', 'gke-a-7', '1/2', '1 ', '1'.repeat(21)]) {
+    it(`refuses the instance id ${JSON.stringify(instanceId)}`, () => {
+      const node = toNode({ name: 'a', instanceId });
+      expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+        code: 'repair_refused',
+        message: 'annotation container.googleapis.com/instance_id of node a is no instance id',
+      });
+    });
+  }
+});
+
+describe('toRequestId', () => {
+  // failures.md, idempotency: the response was lost after Compute accepted, and the retry deleted the replacement.
+  it('is the same UUID for the same deletion, in every attempt and release', () => {
+    expect(toRequestId('incident-7', '4242')).to.equal(toRequestId('incident-7', '4242'));
+    expect(toRequestId('incident-7', '4242')).to.match(
+      /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+    );
+  });
+
+  it('differs with the action and with the machine', () => {
+    const ids = [
+      toRequestId('incident-7', '4242'),
+      toRequestId('incident-8', '4242'),
+      toRequestId('incident-7', '4243'),
+      toRequestId('incident-74242', ''),
+    ];
+    expect(new Set(ids)).to.have.property('size', ids.length);
+  });
+});
+
+function toNode({
+  name,
+  labels = {},
+  isReady = true,
+  taintKeys = [],
+  problems = [],
+  instanceId,
+}: Partial<NodeHealth> & { name: string; instanceId?: string }): NodeHealth {
+  return {
+    name,
+    uid: `uid-${name}`,
+    nodePool: 'pool-a',
+    labels,
+    annotations: instanceId === undefined ? {} : { 'container.googleapis.com/instance_id': instanceId },
+    createdAt: 0,
+    isReady,
+    readyChangedAt: 0,
+    taintKeys,
+    problems,
+    providerId: `gce://ml-prod/us-central1-a/${name}`,
+    systemUuid: `suid-${name}`,
+  };
+}
+
+function refusal(work: () => unknown): { code: string; message: string } {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof FailoverError)) throw error;
+    return { code: error.code, message: error.message };
+  }
+  throw new Error('nothing was refused');
+}

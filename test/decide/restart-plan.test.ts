@@ -1,0 +1,442 @@
+import { expect } from 'chai';
+import type { FailurePolicyRule } from '../emulator/objects.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import {
+  carryOut,
+  cordon,
+  effects,
+  indexLabel,
+  leaderOn,
+  plan,
+  podsOn,
+  restart,
+  restarts,
+  three,
+} from '../fixtures/restarts.ts';
+import { nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
+import type { TrainWorldOptions } from '../fixtures/train-world.ts';
+
+describe('planRestart', () => {
+  it('chooses the index-0 pod of the Job on the pool, and says where the next attempt may run', async () => {
+    const world = createInMemoryWorld();
+    const leader = leaderOn(world, 'slice-a');
+    const job = world.cluster.get('jobs', 'default', 'train-workers-0');
+    expect(await plan(world)).to.deep.equal({
+      outcome: 'restart',
+      jobSet: {
+        namespace: 'default',
+        name: 'train',
+        uid: world.cluster.get('jobsets', 'default', 'train')?.metadata.uid,
+      },
+      attempt: 0,
+      job: { name: 'train-workers-0', uid: job?.metadata.uid, replicatedJob: 'workers' },
+      leader: { name: leader.metadata.name, uid: leader.metadata.uid, nodeName: leader.spec.nodeName },
+      way: 'leader_pod',
+      schedulableElsewhere: 4,
+    });
+    expect(world.emulator.writes()).to.deep.equal([]);
+  });
+
+  // failures.md, JobSet restart: two replicatedJobs with several replicas: the wrong one's index-0 pod was deleted; a
+  // finished or terminating leader was "deleted" with no effect (the Go controller; jobset#1276).
+  it('chooses the Job on the pool of several, not the first of the JobSet', async () => {
+    const world = createInMemoryWorld({ slices: three, jobs: [{ name: 'a' }, { name: 'b', replicas: 2 }] });
+    for (const [pool, job] of [
+      ['slice-a', 'train-a-0'],
+      ['slice-b', 'train-b-0'],
+      ['slice-c', 'train-b-1'],
+    ] as const) {
+      const planned = await plan(world, { nodePool: pool });
+      expect(planned.job?.name).to.equal(job);
+      expect(planned.leader?.uid).to.equal(leaderOn(world, pool).metadata.uid);
+    }
+  });
+
+  it('chooses the lowest global index of several Jobs on the pool, and the one on the node that was named first', async () => {
+    const world = createInMemoryWorld({
+      slices: ['slice-a'],
+      jobSet: { exclusiveTopology: '' },
+      jobs: [
+        { name: 'z', parallelism: 2 },
+        { name: 'a', parallelism: 2 },
+      ],
+    });
+    expect((await plan(world)).job?.name).to.equal('train-z-0');
+    const onA = podsOn(world, 'slice-a').find(({ metadata }) => metadata.name.startsWith('train-a-0-1'));
+    const planned = await plan(world, { nodeName: onA?.spec.nodeName ?? '' });
+    expect(planned.job?.name).to.equal('train-a-0');
+    expect(planned.leader?.name).to.match(/^train-a-0-0-/);
+  });
+
+  it('takes the leader wherever it runs, for a Job with any live pod on the pool', async () => {
+    const world = createInMemoryWorld({
+      slice: { topology: '2x4' },
+      jobSet: { exclusiveTopology: '' },
+      jobs: [{ parallelism: 4 }],
+    });
+    const [pool = ''] = ['slice-a', 'slice-b'].filter((each) =>
+      podsOn(world, each).every(({ metadata }) => metadata.labels?.[indexLabel] !== '0'),
+    );
+    const planned = await plan(world, { nodePool: pool });
+    expect(planned.outcome).to.equal('restart');
+    expect(nodeNames(world.cluster, pool)).not.to.include(planned.leader?.nodeName);
+  });
+
+  // failures.md, fences: the node dies, the JobSet restarts itself onto pool-b, the alert for pool-a arrives three minutes
+  // later: the healthy leader on pool-b must live.
+  it('deletes nothing when the JobSet is not on the pool any more', async () => {
+    const world = createInMemoryWorld();
+    cordon(world, 'slice-a');
+    world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
+    world.emulator.settle();
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+    const before = effects(world);
+    const planned = await plan(world);
+    expect(planned).to.include({ outcome: 'not_on_pool', attempt: 1 });
+    expect(planned).not.to.have.any.keys('job', 'leader', 'way');
+    expect(await carryOut(world, planned)).to.deep.equal({
+      step: 'restart',
+      target: 'default/train',
+      outcome: 'not_on_pool',
+      attempt: 1,
+    });
+    expect(effects(world)).to.deep.equal(before);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+  });
+
+  it('counts pods that have ended for nothing', async () => {
+    const world = createInMemoryWorld();
+    for (const { metadata } of podsOn(world, 'slice-a')) {
+      world.cluster.change('pods', 'default', metadata.name, ({ status }) => (status.phase = 'Failed'));
+    }
+    expect((await plan(world)).outcome).to.equal('not_on_pool');
+  });
+
+  it('is already under way when the Job is failing', async () => {
+    const world = createInMemoryWorld();
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+    world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
+    world.emulator.settle();
+    expect(await plan(world)).to.include({ outcome: 'already_restarting', attempt: 0 });
+  });
+
+  it('is already under way when what is left on the pool is of an older attempt', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
+    const planned = await plan(world);
+    expect(planned).to.include({ outcome: 'already_restarting', attempt: 1 });
+    expect(planned).not.to.have.property('job');
+  });
+
+  // failures.md, fences: the leader's node is dead, and after 300 s its eviction has already begun: a terminating leader is
+  // no proof of a restart.
+  it('takes a terminating leader on a dead node for what it is', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
+    world.clock.advance(301_000);
+    // The taint manager has marked it; the Job controller has not looked yet.
+    const { metadata } = leaderOn(world, 'slice-a');
+    world.cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${metadata.name}`);
+    expect(leaderOn(world, 'slice-a').metadata.deletionTimestamp).not.to.equal(undefined);
+    const planned = await plan(world);
+    expect(planned).to.include({ outcome: 'restart', way: 'leader_pod' });
+    expect(planned.leader?.uid).to.equal(metadata.uid);
+  });
+
+  describe('refuses a JobSet', () => {
+    const refused: {
+      what: string;
+      world: TrainWorldOptions;
+      change?: (world: InMemoryWorld) => void;
+      why: RegExp;
+    }[] = [
+      {
+        what: 'that is suspended',
+        world: {},
+        change: (world) =>
+          world.cluster.change('jobsets', 'default', 'train', ({ spec }) => (spec.suspend = true)),
+        why: /is suspended; resume it first$/,
+      },
+      {
+        what: 'that is being deleted',
+        world: {},
+        change: (world) =>
+          world.cluster.change('jobsets', 'default', 'train', ({ metadata }) => {
+            metadata.deletionTimestamp = '2026-11-23T03:00:00Z';
+            metadata.finalizers = ['foregroundDeletion'];
+          }),
+        why: /is being deleted$/,
+      },
+      {
+        what: 'that has failed',
+        world: {},
+        change: (world) =>
+          world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
+            status.conditions = [{ type: 'Failed', status: 'True' }];
+          }),
+        why: /is finished \(Failed\)$/,
+      },
+      {
+        what: 'that is completed',
+        world: {},
+        change: (world) =>
+          world.cluster.change(
+            'jobsets',
+            'default',
+            'train',
+            ({ status }) => (status.terminalState = 'Completed'),
+          ),
+        why: /is finished \(Completed\)$/,
+      },
+      {
+        what: 'of another controller',
+        world: {},
+        change: (world) =>
+          world.cluster.change(
+            'jobsets',
+            'default',
+            'train',
+            ({ spec }) => (spec.managedBy = 'kueue.x-k8s.io/x'),
+          ),
+        why: /is managed by kueue\.x-k8s\.io\/x, not by the JobSet controller$/,
+      },
+      {
+        what: 'that restarts in place',
+        world: { jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } } },
+        why: /has restartStrategy InPlaceRestart, which this function does not know how to restart$/,
+      },
+      // failures.md, JobSet restart: no failurePolicy, or restarts exhausted: the "restart" ended a multi-day run
+      // (JobSet's own rules).
+      {
+        what: 'without a failurePolicy',
+        world: { jobSet: { failurePolicy: null } },
+        why: /has no failurePolicy, so a failed Job would end it; give it maxRestarts$/,
+      },
+      {
+        what: 'whose restarts are used up',
+        world: { jobSet: { failurePolicy: { maxRestarts: 2 } } },
+        change: (world) =>
+          world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
+            status.restartsCountTowardsMax = 2;
+          }),
+        why: /has used up its restarts \(2 of maxRestarts 2\), so another would end it; raise maxRestarts$/,
+      },
+      {
+        what: 'that may not be restarted at all',
+        world: { jobSet: { failurePolicy: {} } },
+        why: /has used up its restarts \(0 of maxRestarts 0\)/,
+      },
+      {
+        what: 'whose pods may run on this very pool only',
+        world: { jobs: [{ nodeSelector: { 'cloud.google.com/gke-nodepool': 'slice-a' } }] },
+        why: /^the pods of Job train-workers-0 may run in node pool slice-a only, which is to be cordoned; repair it instead \(cordon_and_repair_nodepool\)$/,
+      },
+      {
+        what: 'of which another Job on the pool may run there only',
+        world: {
+          slices: ['slice-a'],
+          jobSet: { exclusiveTopology: '' },
+          jobs: [
+            { name: 'free', parallelism: 2 },
+            {
+              name: 'pinned',
+              parallelism: 2,
+              nodeSelector: { 'cloud.google.com/gke-nodepool': 'slice-a' },
+            },
+          ],
+        },
+        why: /^the pods of Job train-pinned-0 may run in node pool slice-a only/,
+      },
+    ];
+    for (const { what, world: options, change, why } of refused) {
+      it(what, async () => {
+        const world = createInMemoryWorld(options);
+        change?.(world);
+        const refusal = await refusalOf(plan(world));
+        expect(refusal).to.include({ code: 'restart_refused', status: 409 });
+        expect(refusal.message).to.match(why);
+        expect(world.emulator.writes()).to.deep.equal([]);
+      });
+    }
+
+    it('that does not exist', async () => {
+      const world = createInMemoryWorld({ jobSet: null });
+      expect((await refusalOf(plan(world))).code).to.equal('target_not_found');
+    });
+  });
+
+  it('has one restart left below maxRestarts', async () => {
+    const world = createInMemoryWorld({ jobSet: { failurePolicy: { maxRestarts: 2 } } });
+    world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restartsCountTowardsMax = 1));
+    expect((await plan(world)).outcome).to.equal('restart');
+  });
+
+  it('does not mind a condition that is false', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
+      status.conditions = [
+        { type: 'Failed', status: 'False' },
+        { type: 'RestartingJobSet', status: 'True' },
+      ];
+    });
+    expect((await plan(world)).outcome).to.equal('restart');
+  });
+
+  it('does not mind a pin to several pools, to another pool, or of a Job that is elsewhere', async () => {
+    const label = 'cloud.google.com/gke-nodepool';
+    const affinity = {
+      nodeAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: {
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: label, operator: 'In', values: ['slice-a', 'slice-b'] }] },
+          ],
+        },
+      },
+    };
+    expect((await plan(createInMemoryWorld({ jobs: [{ affinity }] }))).outcome).to.equal('restart');
+    const world = createInMemoryWorld({
+      jobs: [{ name: 'free' }, { name: 'pinned', nodeSelector: { [label]: 'slice-b' } }],
+    });
+    expect(await plan(world)).to.include({ outcome: 'restart', schedulableElsewhere: 4 });
+  });
+
+  // failures.md, JobSet restart: FailJobSet in the failure policy's rules; …IgnoreMaxRestarts with restarts exhausted
+  // (that one may go on).
+  describe('follows the failure policy', () => {
+    const leaderWay = { backoffLimit: 0 };
+    const deadlineWay = { backoffLimit: 6 };
+    const cases: {
+      what: string;
+      rules: FailurePolicyRule[];
+      maxRestarts?: number;
+      job?: object;
+      why?: RegExp;
+    }[] = [
+      { what: 'RestartJobSet', rules: [{ name: 'r', action: 'RestartJobSet' }] },
+      {
+        what: 'RestartJobSet with no restarts left',
+        rules: [{ name: 'r', action: 'RestartJobSet' }],
+        maxRestarts: 0,
+        why: /has used up its restarts/,
+      },
+      {
+        what: 'RestartJobSetAndIgnoreMaxRestarts with no restarts left',
+        rules: [{ name: 'r', action: 'RestartJobSetAndIgnoreMaxRestarts' }],
+        maxRestarts: 0,
+      },
+      {
+        what: 'FailJobSet',
+        rules: [{ name: 'r', action: 'FailJobSet' }],
+        why: /would fail for good \(rule r of its failurePolicy, for BackoffLimitExceeded\)$/,
+      },
+      {
+        what: 'FailJobSet for the reason of the leader’s deletion',
+        rules: [{ name: 'r', action: 'FailJobSet', onJobFailureReasons: ['BackoffLimitExceeded'] }],
+        why: /would fail for good \(rule r of its failurePolicy, for BackoffLimitExceeded\)$/,
+      },
+      {
+        what: 'FailJobSet for that reason, where the deadline is the way',
+        rules: [{ name: 'r', action: 'FailJobSet', onJobFailureReasons: ['BackoffLimitExceeded'] }],
+        job: deadlineWay,
+      },
+      {
+        what: 'FailJobSet for the deadline, where that is the way',
+        rules: [{ name: 'r', action: 'FailJobSet', onJobFailureReasons: ['DeadlineExceeded'] }],
+        job: deadlineWay,
+        why: /would fail for good \(rule r of its failurePolicy, for DeadlineExceeded\)$/,
+      },
+      {
+        what: 'FailJobSet for the deadline, where the leader is the way',
+        rules: [
+          { name: 'r', action: 'FailJobSet', onJobFailureReasons: ['DeadlineExceeded', 'PodFailurePolicy'] },
+        ],
+      },
+      {
+        what: 'FailJobSet for another replicatedJob',
+        rules: [{ name: 'r', action: 'FailJobSet', targetReplicatedJobs: ['other'] }],
+      },
+      {
+        what: 'FailJobSet for this replicatedJob',
+        rules: [{ name: 'r', action: 'FailJobSet', targetReplicatedJobs: ['other', 'workers'] }],
+        why: /would fail for good/,
+      },
+      {
+        what: 'the first rule that matches',
+        rules: [
+          { name: 'never', action: 'FailJobSet', targetReplicatedJobs: ['other'] },
+          { name: 'first', action: 'RestartJobSetAndIgnoreMaxRestarts' },
+          { name: 'later', action: 'FailJobSet' },
+        ],
+        maxRestarts: 0,
+      },
+      {
+        what: 'RestartJob, which restarts one Job only',
+        rules: [{ name: 'r', action: 'RestartJob' }],
+        why: /would not be restarted as a whole: RestartJob \(rule r/,
+      },
+      {
+        what: 'an action that is not known here',
+        rules: [{ name: 'r', action: 'Shrug' as 'FailJobSet' }],
+        why: /would not be restarted as a whole: Shrug \(rule r/,
+      },
+      {
+        what: 'a condition that is not known here',
+        rules: [{ name: 'r', action: 'RestartJobSet', onJobFailureMessagePatterns: ['x'] }],
+        why: /would not be restarted as a whole: a condition that is not known here \(rule r/,
+      },
+      {
+        what: 'a condition that is not known here, of a rule for another replicatedJob',
+        rules: [
+          {
+            name: 'r',
+            action: 'FailJobSet',
+            onJobFailureMessagePatterns: ['x'],
+            targetReplicatedJobs: ['other'],
+          },
+        ],
+      },
+    ];
+    for (const { what, rules, maxRestarts = 3, job = leaderWay, why } of cases) {
+      it(`${why ? 'and refuses' : 'and restarts by'} ${what}`, async () => {
+        const world = createInMemoryWorld({
+          jobs: [job],
+          jobSet: { failurePolicy: { maxRestarts } },
+        });
+        world.cluster.change('jobsets', 'default', 'train', ({ spec }) => {
+          spec.failurePolicy = { maxRestarts, rules };
+        });
+        if (why) {
+          const refusal = await refusalOf(plan(world));
+          expect(refusal.code).to.equal('restart_refused');
+          expect(refusal.message).to.match(why);
+          return;
+        }
+        expect((await restart(world)).outcome).to.equal('restarted');
+        world.clock.advance(2_000);
+        world.emulator.settle();
+        expect(restarts(world)).to.equal(1);
+      });
+    }
+  });
+
+  it('says that there is no room elsewhere', async () => {
+    const world = createInMemoryWorld({ slices: ['slice-a'] });
+    const step = await restart(world);
+    expect(step).to.include({
+      schedulable_elsewhere: 0,
+      warning: 'no uncordoned node outside the pool matches the pods, so the JobSet will wait for capacity',
+    });
+  });
+
+  it('counts no cordoned node for room elsewhere, and none that does not match', async () => {
+    const world = createInMemoryWorld({
+      slices: three,
+      jobs: [{ nodeSelector: { 'cloud.google.com/gke-tpu-topology': '4x4' } }],
+    });
+    world.cluster.addPool('cpu');
+    world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-b')[0] ?? '', true);
+    expect((await plan(world)).schedulableElsewhere).to.equal(7);
+  });
+});

@@ -1,0 +1,174 @@
+import { expect } from 'chai';
+import { parseAction } from '../../src/request/action.ts';
+import type { Action } from '../../src/request/action.ts';
+import { readConfig } from '../../src/config.ts';
+import { findPools, requirePoolOf, resolvePool } from '../../src/decide/targets.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
+import type { TrainWorldOptions } from '../fixtures/train-world.ts';
+
+const config = readConfig({ CLUSTERS: trainCluster });
+
+function toAction(fields: Record<string, unknown>): Action {
+  return parseAction({ requestor: 't', reason: 'r', ...fields }, config.clusters, 'id');
+}
+
+function cordon(fields: Record<string, unknown>): Action {
+  return toAction({ type: 'cordon_nodepool', ...fields });
+}
+
+function restart(fields: Record<string, unknown> = {}): Action {
+  return toAction({ type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train', ...fields });
+}
+
+/** Two Jobs that share the pools as exclusive placement has it: one each. */
+const onBoth: TrainWorldOptions = { jobs: [{ name: 'a' }, { name: 'b' }] };
+
+function firstNode({ cluster }: InMemoryWorld, pool: string): string {
+  return nodeNames(cluster, pool)[0] ?? '';
+}
+
+describe('resolvePool', () => {
+  it('takes a pool that is named, without a call', async () => {
+    const { kubernetes, emulator } = createInMemoryWorld();
+    expect(await resolvePool(kubernetes, cordon({ node_pool: 'slice-a' }))).to.equal('slice-a');
+    expect(await resolvePool(kubernetes, restart({ node_pool: 'slice-b' }))).to.equal('slice-b');
+    expect(emulator.requests).to.deep.equal([]);
+  });
+
+  it('takes the pool of a node that is named, with one call', async () => {
+    const world = createInMemoryWorld();
+    const name = firstNode(world, 'slice-b');
+    expect(await resolvePool(world.kubernetes, cordon({ node_name: name }))).to.equal('slice-b');
+    expect(await resolvePool(world.kubernetes, restart({ node_name: name, node_pool: 'slice-b' }))).to.equal(
+      'slice-b',
+    );
+    expect(world.emulator.requests).to.have.length(2);
+  });
+
+  // failures.md, input and authority: node_name from one pool with node_pool of another: pool A cordoned, VM of pool B
+  // deleted (the Go controller).
+  it('refuses a node that is not in the pool that is named, and says in which it is', async () => {
+    const world = createInMemoryWorld();
+    const name = firstNode(world, 'slice-b');
+    const both = cordon({ node_name: name, node_pool: 'slice-a' });
+    const refusal = await refusalOf(resolvePool(world.kubernetes, both));
+    expect(refusal).to.include({ code: 'target_mismatch', status: 409 });
+    expect(refusal.message).to.equal(
+      `node ${name} is not in node pool slice-a but in slice-b; name one of them`,
+    );
+  });
+
+  it('refuses a node that does not exist, also with a pool', async () => {
+    const { kubernetes } = createInMemoryWorld();
+    for (const fields of [{}, { node_pool: 'slice-a' }]) {
+      const refusal = await refusalOf(resolvePool(kubernetes, cordon({ node_name: 'gke-x', ...fields })));
+      expect(refusal).to.include({
+        code: 'target_not_found',
+        status: 404,
+        message: 'there is no node gke-x',
+      });
+    }
+  });
+
+  // failures.md, input and authority: an empty pool name became a selector that matched every node (planetlabs/draino#29).
+  it('refuses a node that is in no pool, or in one without a name', async () => {
+    for (const label of [undefined, '']) {
+      const world = createInMemoryWorld();
+      const name = firstNode(world, 'slice-a');
+      world.cluster.change('nodes', undefined, name, ({ metadata }) => {
+        delete metadata.labels?.['cloud.google.com/gke-nodepool'];
+        if (label !== undefined)
+          metadata.labels = { ...metadata.labels, 'cloud.google.com/gke-nodepool': label };
+      });
+      const refusal = await refusalOf(resolvePool(world.kubernetes, cordon({ node_name: name })));
+      expect(refusal).to.include({
+        code: 'target_not_found',
+        message: `node ${name} is in no node pool (it has no label cloud.google.com/gke-nodepool)`,
+      });
+    }
+  });
+
+  it('takes the pool that all live pods of the JobSet run on', async () => {
+    const { kubernetes } = createInMemoryWorld();
+    expect(await resolvePool(kubernetes, restart())).to.equal('slice-a');
+  });
+
+  it('refuses a JobSet on several pools and names them', async () => {
+    const { kubernetes } = createInMemoryWorld(onBoth);
+    const refusal = await refusalOf(resolvePool(kubernetes, restart()));
+    expect(refusal).to.include({ code: 'target_ambiguous', status: 409 });
+    expect(refusal.message).to.equal(
+      'JobSet default/train runs on several node pools (slice-a, slice-b); name the node_pool',
+    );
+  });
+
+  it('counts pods that have ended for nothing, and terminating ones', async () => {
+    const world = createInMemoryWorld(onBoth);
+    const onB = new Set(nodeNames(world.cluster, 'slice-b'));
+    for (const { metadata, spec } of world.cluster
+      .pods('default')
+      .filter((pod) => onB.has(pod.spec.nodeName ?? ''))) {
+      world.cluster.finishPod('default', metadata.name, 'Succeeded');
+      expect(spec.nodeName).not.to.equal(undefined);
+    }
+    expect(await resolvePool(world.kubernetes, restart())).to.equal('slice-a');
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+    const [pod] = world.cluster.pods('default').filter(({ status }) => status.phase === 'Running');
+    world.cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${pod?.metadata.name}`);
+    expect(await resolvePool(world.kubernetes, restart())).to.equal('slice-a');
+  });
+
+  it('refuses a JobSet without a pod on a node', async () => {
+    const { kubernetes } = createInMemoryWorld({ jobSet: { suspend: true } });
+    const refusal = await refusalOf(resolvePool(kubernetes, restart()));
+    expect(refusal).to.include({
+      code: 'target_ambiguous',
+      message: 'no pod of JobSet default/train runs on a node; name the node_pool to cordon',
+    });
+  });
+
+  it('refuses a JobSet that does not exist, or is in another namespace', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.addNamespace('research');
+    for (const [action, message] of [
+      [restart({ jobset_name: 'other' }), 'there is no JobSet other in namespace default'],
+      [restart({ namespace: 'research' }), 'there is no JobSet train in namespace research'],
+    ] as const) {
+      const refusal = await refusalOf(resolvePool(world.kubernetes, action));
+      expect(refusal).to.include({ code: 'target_not_found', message });
+    }
+  });
+});
+
+describe('requirePoolOf', () => {
+  const node = { name: 'n', uid: 'u', nodePool: 'p', labels: {}, annotations: {}, createdAt: 0 };
+
+  it('says which pool a node is in', () => {
+    expect(requirePoolOf(node, undefined)).to.equal('p');
+    expect(requirePoolOf(node, 'p')).to.equal('p');
+  });
+});
+
+describe('findPools', () => {
+  it('asks twice for a pool, however many nodes it has', async () => {
+    const world = createInMemoryWorld({ slice: { topology: '8x8' } });
+    const names = new Set([...nodeNames(world.cluster, 'slice-a'), ...nodeNames(world.cluster, 'slice-b')]);
+    expect(names.size).to.equal(32);
+    expect(await findPools(world.kubernetes, names)).to.deep.equal(['slice-a', 'slice-b']);
+    expect(world.emulator.requests.length).to.be.at.most(4);
+  });
+
+  it('passes over a node that is gone, or in no pool', async () => {
+    const world = createInMemoryWorld();
+    const [gone = '', loose = '', other = ''] = nodeNames(world.cluster, 'slice-a');
+    world.cluster.removeNode(gone);
+    world.cluster.change('nodes', undefined, loose, ({ metadata }) => {
+      delete metadata.labels?.['cloud.google.com/gke-nodepool'];
+    });
+    expect(await findPools(world.kubernetes, new Set([gone, loose, other]))).to.deep.equal(['slice-a']);
+    expect(await findPools(world.kubernetes, new Set([gone]))).to.deep.equal([]);
+  });
+});

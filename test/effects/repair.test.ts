@@ -1,0 +1,385 @@
+import { expect } from 'chai';
+import { Deadline } from '../../src/clock.ts';
+import { readConfig } from '../../src/config.ts';
+import { readMark } from '../../src/state/cooldown.ts';
+import { FailoverError } from '../../src/errors.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import { acquirePoolLock, PoolLock } from '../../src/state/lock.ts';
+import { listPoolHealth } from '../../src/gke/nodes.ts';
+import { planRepair } from '../../src/decide/repair-plan.ts';
+import { repairInstance, toRequestId } from '../../src/effects/repair.ts';
+import type { RepairPlan } from '../../src/plan.ts';
+import type { Step } from '../../src/step.ts';
+import type { HttpRequest } from '../../src/gke/transport.ts';
+import type { Instance } from '../emulator/fleet.ts';
+import { countEffects } from '../fixtures/count-writes.ts';
+import { createInMemoryDeletion } from '../fixtures/in-memory-compute.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
+
+const [cluster] = readConfig({ CLUSTERS: trainCluster }).clusters;
+const instancePath = /\/instances\//;
+
+async function plan({ kubernetes }: InMemoryWorld): Promise<RepairPlan> {
+  if (!cluster) throw new Error('no cluster is configured');
+  const target = { nodePool: 'slice-a', nodeName: undefined, cluster, isAutopilot: false };
+  return planRepair(await listPoolHealth(kubernetes, 'slice-a'), target);
+}
+
+/** A plan for a node that does not say its machine's id. */
+async function planByName(world: InMemoryWorld): Promise<RepairPlan> {
+  const [name = ''] = nodeNames(world.cluster, 'slice-a');
+  world.cluster.change('nodes', undefined, name, ({ metadata }) => {
+    delete metadata.annotations?.['container.googleapis.com/instance_id'];
+  });
+  const planned = await plan(world);
+  expect(planned).not.to.have.property('instanceId');
+  expect(planned.node.name).to.equal(name);
+  return planned;
+}
+
+interface Carrier {
+  id?: string;
+  isDecider?: boolean;
+  onRequest?: (request: HttpRequest) => void;
+  beforeDeletion?: () => Promise<void>;
+}
+
+/** Carries a plan out as one action that holds the pool's lock, and gives that back. */
+async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carrier = {}): Promise<Step> {
+  const { id = 'a', isDecider = true, onRequest, beforeDeletion = async () => undefined } = carrier;
+  const kubernetes = world.connect(onRequest ? { onRequest } : {});
+  const lock = await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id, attempt: '1' });
+  if (!(lock instanceof PoolLock)) throw new Error(`the lock is ${lock.heldBy.id}'s`);
+  try {
+    return await repairInstance(planned, {
+      kubernetes: kubernetes.throughGate(lock.gate),
+      lock,
+      deadline: new Deadline(world.clock, 240_000),
+      deleteInstance: createInMemoryDeletion(world.emulator, world.clock),
+      actionId: id,
+      isDecider,
+      beforeDeletion,
+    });
+  } finally {
+    await lock.release({ forget: false });
+  }
+}
+
+function machine({ emulator }: InMemoryWorld, name: string): Instance | undefined {
+  return emulator.fleet.list().find((each) => each.name === name);
+}
+
+/** The machines that were deleted, by name and id. */
+function deleted({ emulator }: InMemoryWorld): string[] {
+  return emulator.fleet.deletions.map(({ instance }) => `${instance.name} ${instance.id}`);
+}
+
+function sentDeletions({ emulator }: InMemoryWorld): string[] {
+  return emulator
+    .writes()
+    .flatMap(({ path }) => (instancePath.test(path) ? (path.split('/').at(-1) ?? '') : []));
+}
+
+function cooldown(world: InMemoryWorld) {
+  const lease = world.cluster.get('leases', failoverNamespace, 'pool-slice-a');
+  return readMark(lease?.metadata.annotations ?? {}, 'repair');
+}
+
+describe('repairInstance', () => {
+  it('deletes the planned machine by its numeric id, and says that it was accepted, not that it is done', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    const { id } = machine(world, planned.instanceName) ?? {};
+    const step = await carryOut(world, planned);
+    expect(step).to.deep.equal({
+      step: 'repair',
+      target: planned.node.name,
+      outcome: 'deletion_accepted',
+      operation: world.emulator.fleet.operations[0]?.name,
+      instance: `projects/demo-project/zones/us-central1-a/instances/${planned.instanceName}`,
+      instance_id: id,
+      why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+      replaces: 'all machines of the slice',
+      cordon:
+        'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+    });
+    expect(sentDeletions(world)).to.deep.equal([id]);
+    const [request] = world.emulator.writes().filter(({ api }) => api === 'compute');
+    expect(request?.query).to.deep.equal({ requestId: toRequestId('a', id ?? '') });
+    expect(countEffects(world.emulator.writes())).to.deep.equal({ 'DELETE instances': 1 });
+  });
+
+  it('writes the mark with the machine’s id before it deletes', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 500 } });
+    await refusalOf(carryOut(world, planned));
+    expect(deleted(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.deep.equal({
+      action: 'a',
+      at: '2026-11-23T03:00:00.000Z',
+      instanceId: planned.instanceId,
+    });
+  });
+
+  it('is one deletion when the same action repeats it', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    const first = await carryOut(world, planned);
+    const second = await carryOut(world, planned, { isDecider: false });
+    expect(second).to.deep.equal(first);
+    expect(deleted(world)).to.have.length(1);
+  });
+
+  // failures.md, idempotency: the response was lost after Compute accepted; the retry deleted the replacement, which has the
+  // same name (NVSentinel#1809).
+  it('is one deletion when the answer was lost, at once or after the machine was replaced', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.emulator.faults.add({ api: 'compute', effect: 'reset_after' });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
+    world.clock.advance(3_700_000);
+    world.emulator.settle();
+    const replacement = machine(world, planned.instanceName);
+    expect(replacement?.id).not.to.equal(planned.instanceId);
+    await carryOut(world, planned, { isDecider: false });
+    expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
+    expect(machine(world, planned.instanceName)).to.deep.include({ id: replacement?.id, status: 'RUNNING' });
+  });
+
+  // failures.md, repair: the VM was already gone, or the group was already re-creating it: an endless 500
+  // (aws-node-termination-handler#331). → success.
+  it('is done with a machine that is being re-created, or is gone', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    await carryOut(world, planned);
+    expect(await carryOut(world, planned, { id: 'b' })).to.include({ outcome: 'already_repairing' });
+    world.clock.advance(31_000);
+    world.emulator.settle();
+    expect(await carryOut(world, planned, { id: 'b' })).to.include({ outcome: 'already_gone' });
+    expect(deleted(world)).to.have.length(1);
+  });
+
+  // failures.md, fences: the VM was re-created under its name between the read of the node and the deletion: the
+  // replacement must live (numeric id).
+  for (const nodeObject of ['survives', 'reregistered'] as const) {
+    it(`leaves the replacement of a machine alone whose Node object is ${nodeObject}`, async () => {
+      const world = createInMemoryWorld();
+      const planned = await plan(world);
+      const replacement = world.cluster.replaceInstance(planned.node.name, nodeObject);
+      expect(await carryOut(world, planned)).to.include({ outcome: 'already_gone' });
+      expect(machine(world, planned.instanceName)).to.include({ id: replacement, status: 'RUNNING' });
+      expect(deleted(world)).to.deep.equal([]);
+    });
+  }
+
+  // failures.md, repair: a permanent provider failure (403, 400) was reported as in progress for ever (NVSentinel#1808).
+  // And, fences: Compute answered 403, IAM was put right: the next try is not rate limited.
+  for (const [what, effect, message] of [
+    [
+      '403',
+      { status: 403 },
+      /^the Compute API answered 403 Forbidden \(DELETE .*\): grant compute\.instances\.delete$/,
+    ],
+    ['401', { status: 401 }, /^the Compute API answered 401/],
+    [
+      '400 for deletion protection',
+      { status: 400, body: { error: { errors: [{ reason: 'invalidResourceUsage' }] } } },
+      /^the Compute API answered 400 invalidResourceUsage/,
+    ],
+  ] as const) {
+    it(`fails with ${what}, deletes nothing and takes its mark back`, async () => {
+      const world = createInMemoryWorld();
+      const planned = await plan(world);
+      world.emulator.faults.add({ api: 'compute', times: Infinity, effect });
+      const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+      expect(refusal).to.include({ code: 'upstream_failed', status: 502 });
+      expect(refusal.message).to.match(message);
+      expect(sentDeletions(world)).to.have.length(1);
+      expect(cooldown(world)).to.equal(undefined);
+      world.emulator.faults.clear();
+      expect(await carryOut(world, planned, { id: 'b' })).to.include({ outcome: 'deletion_accepted' });
+    });
+  }
+
+  it('puts back the mark that was there before', async () => {
+    const world = createInMemoryWorld();
+    await carryOut(world, await plan(world), { id: 'before' });
+    const before = cooldown(world);
+    world.clock.advance(200_000);
+    world.emulator.settle();
+    world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 403 } });
+    await refusalOf(carryOut(world, await plan(world), { id: 'b', isDecider: false }));
+    expect(cooldown(world)).to.deep.equal(before);
+  });
+
+  it('keeps its mark while nobody knows whether the machine was deleted', async () => {
+    for (const [effect, last] of [
+      ['reset_after', 403],
+      ['hang_after', 403],
+      ['reset_after', 400],
+    ] as const) {
+      const world = createInMemoryWorld();
+      const planned = await plan(world);
+      world.emulator.faults.add({ api: 'compute', effect });
+      world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: last } });
+      await refusalOf(carryOut(world, planned));
+      expect(cooldown(world)).to.include({ action: 'a' });
+      expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceId]);
+    }
+  });
+
+  it('waits out an exhausted rate, which Compute reports as 403, and does not take it for a denial', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    const body = { error: { errors: [{ reason: 'rateLimitExceeded' }] } };
+    world.emulator.faults.add({ api: 'compute', times: 2, effect: { status: 403, body } });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
+    expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceId, planned.instanceId]);
+  });
+
+  it('deletes nothing and marks nothing when the last look stops it', async () => {
+    const world = createInMemoryWorld();
+    const stop = new FailoverError('paused', 'paused');
+    const work = carryOut(world, await plan(world), { beforeDeletion: () => Promise.reject(stop) });
+    expect(await refusalOf(work)).to.equal(stop);
+    expect(sentDeletions(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.equal(undefined);
+  });
+
+  it('deletes nothing when the mark cannot be written', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    const work = carryOut(world, planned, {
+      async beforeDeletion() {
+        world.emulator.faults.add({
+          method: 'PUT',
+          path: /\/pool-/,
+          times: Infinity,
+          effect: { status: 500 },
+        });
+      },
+    });
+    expect((await refusalOf(work)).code).to.equal('upstream_failed');
+    expect(sentDeletions(world)).to.deep.equal([]);
+  });
+
+  it('deletes nothing once the lock is lost', async () => {
+    const world = createInMemoryWorld();
+    const work = carryOut(world, await plan(world), {
+      async beforeDeletion() {
+        world.clock.advance(50_000);
+      },
+    });
+    expect((await refusalOf(work)).code).to.equal('upstream_timeout');
+    expect(sentDeletions(world)).to.deep.equal([]);
+  });
+});
+
+describe('repairInstance by the name of the machine', () => {
+  it('deletes it in the attempt that decided it, where the node does not say the id', async () => {
+    const world = createInMemoryWorld();
+    const planned = await planByName(world);
+    const step = await carryOut(world, planned);
+    expect(step).to.include({ outcome: 'deletion_accepted' });
+    expect(step).not.to.have.property('instance_id');
+    expect(sentDeletions(world)).to.deep.equal([planned.instanceName]);
+  });
+
+  it('never does so when it is resumed, and says what to type', async () => {
+    const world = createInMemoryWorld();
+    const planned = await planByName(world);
+    const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    expect(refusal).to.include({ code: 'repair_refused', status: 409 });
+    expect(refusal.message).to.equal(
+      `the machine of node ${planned.node.name} is known by its name only, and an earlier attempt may have deleted it ` +
+        'already, so its replacement could be hit; look, then: ' +
+        `gcloud compute instances delete ${planned.instanceName} --zone us-central1-a --project demo-project`,
+    );
+    expect(sentDeletions(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.equal(undefined);
+  });
+
+  for (const [what, change] of [
+    [
+      'is another one',
+      (world: InMemoryWorld, name: string) => void world.cluster.replaceInstance(name, 'reregistered'),
+    ],
+    ['is gone', (world: InMemoryWorld, name: string) => world.cluster.removeNode(name)],
+    [
+      'shows another machine',
+      (world: InMemoryWorld, name: string) =>
+        world.cluster.change('nodes', undefined, name, ({ status }) => {
+          status.nodeInfo = { ...status.nodeInfo, systemUUID: 'another' };
+        }),
+    ],
+    [
+      'says an id by now',
+      (world: InMemoryWorld, name: string) =>
+        world.cluster.change('nodes', undefined, name, ({ metadata }) => {
+          metadata.annotations = { ...metadata.annotations, 'container.googleapis.com/instance_id': '12345' };
+        }),
+    ],
+  ] as const) {
+    it(`does not do so when the node ${what} since it was decided`, async () => {
+      const world = createInMemoryWorld();
+      const planned = await planByName(world);
+      const work = carryOut(world, planned, { beforeDeletion: async () => change(world, planned.node.name) });
+      expect(await refusalOf(work)).to.include({
+        code: 'target_changed',
+        message: `the machine of node ${planned.node.name} was replaced meanwhile; nothing was deleted`,
+      });
+      expect(sentDeletions(world)).to.deep.equal([]);
+      expect(cooldown(world)).to.equal(undefined);
+    });
+  }
+
+  it('sends it once when nobody knows what became of it, and keeps the mark', async () => {
+    for (const effect of ['reset_before', 'reset_after', 'hang', { status: 503 }] as const) {
+      const world = createInMemoryWorld();
+      const planned = await planByName(world);
+      world.emulator.faults.add({ api: 'compute', effect });
+      await refusalOf(carryOut(world, planned));
+      expect(sentDeletions(world)).to.have.length(1);
+      expect(cooldown(world)).to.include({ action: 'a' });
+    }
+  });
+
+  it('sends it again after a 429, which is certain to have done nothing', async () => {
+    const world = createInMemoryWorld();
+    const planned = await planByName(world);
+    world.emulator.faults.add({ api: 'compute', effect: { status: 429 } });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
+    expect(sentDeletions(world)).to.have.length(2);
+  });
+
+  it('deletes it where an IAM condition on names refuses the id, in the attempt that decided it', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.emulator.faults.add({
+      path: new RegExp(`/instances/${planned.instanceId}`),
+      times: Infinity,
+      effect: { status: 403 },
+    });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
+    expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceName]);
+    expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
+    const again = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    expect(again).to.include({ code: 'upstream_failed' });
+    expect(deleted(world)).to.have.length(1);
+  });
+
+  it('does not do so when the machine was replaced since, though the id was refused', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.emulator.faults.add({ api: 'compute', effect: { status: 403 } });
+    world.cluster.replaceInstance(planned.node.name, 'survives');
+    const refusal = await refusalOf(carryOut(world, planned));
+    expect(refusal.code).to.equal('target_changed');
+    expect(deleted(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.equal(undefined);
+  });
+});

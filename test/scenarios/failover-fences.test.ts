@@ -1,0 +1,384 @@
+import { expect } from 'chai';
+import { countEffects } from '../fixtures/count-writes.ts';
+import { deletedMachines, holderOf, leader, machineIds, podUids, restarts } from '../fixtures/train-run.ts';
+import { countCordoned, nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
+import { VirtualFailover } from '../fixtures/virtual-failover.ts';
+
+// The sequences of failures.md, each of which must end harmlessly: the real pipeline in several instances, in virtual time.
+
+const cordon = { id: 'a', type: 'cordon_nodepool', node_pool: 'slice-a' };
+const restart = { ...cordon, type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
+const repair = { ...cordon, type: 'cordon_and_repair_nodepool' };
+const three = ['slice-a', 'slice-b', 'slice-c'];
+const podDeletion = /^DELETE .*\/pods\//;
+const machineDeletion = /^DELETE .*\/instances\//;
+const nodePatch = /^PATCH .*\/nodes\//;
+/** The mark on the pool's Lease, which is written directly before a deletion. */
+const lockUpdate = /^PUT .*\/leases\/pool-/;
+const recordUpdate = /^PUT .*\/leases\/action-/;
+const eventCreation = /^POST .*\/events$/;
+
+describe('a crash', () => {
+  // Idempotency: a crash after the cordon and before the deletion; the retry resumes instead of starting over
+  // (NVSentinel#1027).
+  for (const [what, body, isGone] of [
+    ['restart', restart, (world: VirtualFailover) => restarts(world) === 1],
+    ['repair', repair, (world: VirtualFailover) => deletedMachines(world).length === 1],
+  ] as const) {
+    it(`between the cordon and the ${what} is made up for by the same request`, async () => {
+      const world = new VirtualFailover();
+      const doomed = world.newInstance();
+      world.once(lockUpdate, () => doomed.crash());
+      // The claim is the first such write of a known pool, so the pool is new here: its Lease is made by a POST.
+      world.begin(body, doomed);
+      await world.pass(5);
+      expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+      expect(isGone(world)).to.equal(false);
+      world.newWrites();
+      // Its lock is in the way until it expires.
+      expect(await world.send(body)).to.include({ status: 409, code: 'action_in_progress' });
+      await world.pass(60);
+      const answer = await world.send(body);
+      expect(answer).to.include({ status: 200, isReplay: false });
+      expect(answer.steps[0]).to.include({ cordoned: 0, already_cordoned: 4 });
+      await world.pass(2);
+      expect(isGone(world)).to.equal(true);
+      expect(Object.values(countEffects(world.newWrites()))).to.deep.equal([1]);
+    });
+  }
+
+  // Fences: crash after the VM or the leader was deleted, before the record: the retry must not choose another node, nor
+  // the new attempt's leader.
+  it('after the machine was deleted has the retry choose no other machine, before and after it came back', async () => {
+    for (const seconds of [75, 300, 7200]) {
+      const world = new VirtualFailover();
+      const doomed = world.newInstance();
+      world.once(machineDeletion, () => doomed.crash());
+      world.begin(repair, doomed);
+      await world.pass(seconds);
+      const [deleted] = deletedMachines(world);
+      const before = machineIds(world, 'slice-a');
+      const answer = await world.send(repair);
+      expect(answer.status).to.equal(200);
+      expect(answer.steps.at(-1)).to.include({ target: deleted });
+      expect(deletedMachines(world)).to.deep.equal([deleted]);
+      await world.pass(300);
+      if (seconds > 120) expect(machineIds(world, 'slice-a')).to.deep.equal(before);
+    }
+  });
+
+  it('after the leader was deleted has the retry leave the new attempt alone', async () => {
+    const world = new VirtualFailover({ slices: ['slice-a', 'slice-b'] });
+    const doomed = world.newInstance();
+    world.once(podDeletion, () => doomed.crash());
+    world.begin(restart, doomed);
+    await world.pass(75);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+    const before = podUids(world);
+    const answer = await world.send(restart);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'already_restarting', attempt: 0 });
+    await world.pass(5);
+    expect(podUids(world)).to.deep.equal(before);
+  });
+
+  // Fences: a restart named only the JobSet, its answer was lost; the JobSet is now on pool-b: the same id must not touch
+  // pool-b.
+  it('of a restart that named the JobSet only has the retry stay on the pool that it was for', async () => {
+    for (const moment of [podDeletion, recordUpdate]) {
+      const world = new VirtualFailover();
+      const byName = { ...restart, node_pool: null };
+      const doomed = world.newInstance();
+      world.once(podDeletion, () =>
+        world.once(moment === podDeletion ? /./ : recordUpdate, () => doomed.crash()),
+      );
+      world.begin(byName, doomed);
+      await world.pass(75);
+      expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+      const before = podUids(world);
+      const answer = await world.send(byName);
+      expect(answer.status).to.equal(200);
+      expect(answer.steps[0]).to.include({ target: 'slice-a' });
+      await world.pass(5);
+      expect(countCordoned(world.cluster, 'slice-b')).to.equal(0);
+      expect(podUids(world)).to.deep.equal(before);
+    }
+  });
+
+  // Fences: the mark of a restart was written, then the instance died: already_restarted must not be the answer for ever.
+  it('between the mark of a restart and the deletion is not taken for a restart for ever', async () => {
+    const world = new VirtualFailover({ slices: three, jobs: [{ name: 'x' }, { name: 'y' }] });
+    const doomed = world.newInstance();
+    world.once(/^POST .*\/leases$/, () =>
+      world.once(/^POST .*\/leases$/, () => world.once(/^POST .*\/leases$/, () => doomed.crash())),
+    );
+    world.begin({ ...restart, id: 'doomed' }, doomed);
+    await world.pass(100);
+    expect(restarts(world)).to.equal(0);
+    const second = await world.send({ ...restart, id: 'b', node_pool: 'slice-b' });
+    expect(second.steps.at(-1)).to.include({ outcome: 'already_restarted' });
+    await world.pass(240);
+    const third = await world.send({ ...restart, id: 'c', node_pool: 'slice-b' });
+    expect(third.steps.at(-1)).to.include({ outcome: 'restarted' });
+  });
+
+  // Fences: an unfinished action, then another one on the pool, then the first resumes: it still has its own plan.
+  it('leaves a plan that the retry carries out, whatever was done on the pool meanwhile', async () => {
+    const world = new VirtualFailover();
+    const doomed = world.newInstance();
+    const planned = nodeNames(world.cluster, 'slice-a')[3] ?? '';
+    world.cluster.killNode(planned);
+    world.once(lockUpdate, () => doomed.crash());
+    world.begin({ ...repair, id: 'first' }, doomed);
+    await world.pass(80);
+    world.cluster.reviveNode(planned);
+    world.cluster.killNode(nodeNames(world.cluster, 'slice-a')[0] ?? '');
+    const second = await world.send({ ...cordon, id: 'second' });
+    expect(second.steps[0]).to.include({ step: 'notice', unfinished_action: 'first' });
+    const first = await world.send({ ...repair, id: 'first' });
+    expect(first.steps.at(-1)).to.include({ target: planned, outcome: 'deletion_accepted' });
+    expect(deletedMachines(world)).to.deep.equal([planned]);
+  });
+});
+
+describe('a JobSet that restarts between the decision and the cordon, and comes back to the same pool', () => {
+  /** A person deletes the leader while no other slice is free. */
+  function restartInPlace(world: VirtualFailover): void {
+    const others = nodeNames(world.cluster, 'slice-b');
+    for (const name of others) world.cluster.cordonAs('kubectl', name, true);
+    const path = `/api/v1/namespaces/default/pods/${leader(world).metadata.name}`;
+    expect(world.cluster.ask('DELETE', path, { gracePeriodSeconds: 0 }).status).to.equal(200);
+    world.emulator.settle();
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-a #1']);
+    for (const name of others) world.cluster.cordonAs('kubectl', name, false);
+  }
+
+  it('is restarted once more, by the attempt that decided', async () => {
+    const world = new VirtualFailover();
+    world.once(nodePatch, () => restartInPlace(world));
+    const answer = await world.send(restart);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'restarted', attempt: 1 });
+    await world.pass(5);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #2']);
+    expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE pods': 1 });
+  });
+
+  it('is left alone by a resume, which never chooses again', async () => {
+    const world = new VirtualFailover();
+    const doomed = world.newInstance();
+    world.once(nodePatch, () => {
+      restartInPlace(world);
+      doomed.crash();
+    });
+    world.begin(restart, doomed);
+    await world.pass(75);
+    const before = podUids(world);
+    const answer = await world.send(restart);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'already_restarting', attempt: 0 });
+    await world.pass(5);
+    expect(podUids(world)).to.deep.equal(before);
+    expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4 });
+  });
+});
+
+describe('a machine', () => {
+  // Fences: the VM was re-created under its name between the read of the node and the deletion: the replacement must live
+  // (numeric id).
+  it('that was re-created between the decision and the deletion lives', async () => {
+    const world = new VirtualFailover();
+    let replacement = '';
+    world.once(nodePatch, () => {
+      replacement = world.cluster.replaceInstance(nodeNames(world.cluster, 'slice-a')[0] ?? '');
+    });
+    const answer = await world.send(repair);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'already_gone' });
+    expect(deletedMachines(world)).to.deep.equal([]);
+    expect(machineIds(world, 'slice-a')).to.include(replacement);
+  });
+
+  // Fences: the VM was replaced by GKE meanwhile; a redelivery or a renotification hours later must not delete the
+  // replacement.
+  it('that GKE replaced is not deleted by a redelivery hours later', async () => {
+    const world = new VirtualFailover();
+    world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 503 } });
+    expect(await world.send(repair)).to.include({ status: 502, code: 'upstream_failed' });
+    world.emulator.faults.clear();
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.replaceInstance(name);
+    await world.pass(3 * 3600);
+    const before = machineIds(world, 'slice-a');
+    const answer = await world.send(repair);
+    expect(answer.steps.at(-1)).to.include({ outcome: 'already_gone' });
+    expect(machineIds(world, 'slice-a')).to.deep.equal(before);
+    expect((await world.send(repair)).isReplay).to.equal(true);
+  });
+
+  // Idempotency: the response was lost after Compute accepted; the retry deleted the replacement, which has the same name
+  // (NVSentinel#1809).
+  it('is deleted once when every answer of Compute is lost', async () => {
+    const world = new VirtualFailover();
+    world.emulator.faults.add({ api: 'compute', times: 5, effect: 'reset_after' });
+    expect(await world.send(repair)).to.include({ status: 502, code: 'upstream_failed' });
+    await world.pass(300);
+    const before = machineIds(world, 'slice-a');
+    expect((await world.send(repair)).status).to.equal(200);
+    await world.pass(300);
+    expect(deletedMachines(world)).to.have.length(1);
+    expect(machineIds(world, 'slice-a')).to.deep.equal(before);
+  });
+
+  // Fences: the VM is deleted and the record's write fails; the next alert comes at once: cooldown holds.
+  it('that was deleted is not repaired again at once, though the record of it could not be written', async () => {
+    const world = new VirtualFailover();
+    world.once(machineDeletion, () => {
+      world.emulator.faults.add({
+        method: 'PUT',
+        path: /\/action-/,
+        times: Infinity,
+        effect: { status: 500 },
+      });
+    });
+    expect((await world.send(repair)).status).to.equal(502);
+    world.emulator.faults.clear();
+    const next = await world.send({ ...repair, id: 'next' });
+    expect(next).to.include({ status: 429, code: 'rate_limited' });
+    expect(deletedMachines(world)).to.have.length(1);
+    // Its own id resumes all the same.
+    expect((await world.send(repair)).status).to.equal(200);
+    expect(deletedMachines(world)).to.have.length(1);
+  });
+
+  // Fences: cordon_and_repair_nodepool, then repair_nodepool a minute later: one repair.
+  it('is repaired once by cordon_and_repair_nodepool and a repair_nodepool a minute later', async () => {
+    const world = new VirtualFailover();
+    await world.send(repair);
+    await world.pass(60);
+    const next = await world.send({ ...repair, id: 'b', type: 'repair_nodepool' });
+    expect(next).to.include({ status: 429, code: 'rate_limited' });
+    await world.pass(3600 - 61);
+    expect((await world.send({ ...repair, id: 'c' })).code).to.equal('rate_limited');
+    await world.pass(2);
+    expect((await world.send({ ...repair, id: 'd' })).status).to.equal(200);
+    expect(deletedMachines(world)).to.have.length(2);
+  });
+});
+
+describe('an instance that is throttled', () => {
+  // Fences: an instance is throttled after its 504, its lease expires, another acts, it thaws with the next request: its
+  // next write must not happen.
+  for (const [what, body, moment] of [
+    ['before its cordons', repair, eventCreation],
+    ['among its cordons', repair, nodePatch],
+    ['before it deletes a machine', repair, lockUpdate],
+    ['before it deletes a leader', restart, lockUpdate],
+  ] as const) {
+    it(`${what} writes nothing any more once another has the pool`, async () => {
+      const world = new VirtualFailover({ slices: three });
+      const frozen = world.newInstance();
+      world.once(moment, () => frozen.freeze(200_000));
+      const first = world.begin({ ...body, id: 'frozen' }, frozen, { CORDON_CONCURRENCY: '1' });
+      await world.pass(100);
+      expect(first.answer).to.equal(undefined);
+      const second = await world.send({ ...cordon, id: 'second' });
+      expect(second.status).to.equal(200);
+      world.newWrites();
+      const answer = await world.answerOf(first);
+      expect(answer).to.include({ status: 504, code: 'upstream_timeout' });
+      // Its own Event is all that it may still say.
+      expect(countEffects(world.newWrites())).to.deep.equal({});
+      expect(deletedMachines(world)).to.deep.equal([]);
+      expect(restarts(world)).to.equal(0);
+    });
+  }
+
+  it('is answered by the retry of its own request, which has resumed meanwhile', async () => {
+    const world = new VirtualFailover();
+    const frozen = world.newInstance();
+    world.once(nodePatch, () => frozen.freeze(200_000));
+    const first = world.begin(repair, frozen);
+    await world.pass(100);
+    expect((await world.send(repair)).status).to.equal(200);
+    expect((await world.answerOf(first)).status).to.equal(504);
+    expect((await world.send(repair)).isReplay).to.equal(true);
+    expect(deletedMachines(world)).to.have.length(1);
+  });
+
+  it('takes its lock for no older than it is when it thaws while it asks for it', async () => {
+    for (const [moment, skew] of [
+      [/^GET .*\/leases\/pool-/, 0],
+      [/^POST .*\/leases$/, 60_000],
+    ] as const) {
+      const world = new VirtualFailover();
+      const frozen = world.newInstance(skew);
+      world.once(moment, () => frozen.freeze(90_000));
+      const first = world.begin(repair, frozen);
+      await world.pass(89);
+      const second = world.begin({ ...repair, id: 'second' });
+      const answers = [await world.answerOf(first), await world.answerOf(second)];
+      expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
+      for (const { status } of answers) expect(status).to.be.oneOf([200, 409, 429, 504]);
+      expect(deletedMachines(world)).to.have.length(1);
+    }
+  });
+});
+
+describe('two at once', () => {
+  // Fences: a redelivery of an action that is still running: not its own holder; one of the two works.
+  it('are one when they are the same action', async () => {
+    for (const apart of [0, 4, 20, 100]) {
+      const world = new VirtualFailover();
+      const first = world.begin(repair, world.newInstance());
+      await world.pass(apart / 1000);
+      const second = world.begin(repair, world.newInstance());
+      const answers = [await world.answerOf(first), await world.answerOf(second)];
+      expect(answers.map(({ status }) => status)).to.deep.equal([200, 200]);
+      expect(answers[0]?.steps).to.deep.equal(answers[1]?.steps);
+      expect(deletedMachines(world)).to.have.length(1);
+      expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE instances': 1 });
+    }
+  });
+
+  it('are one when the first takes longer than the second waits', async () => {
+    const world = new VirtualFailover();
+    const slow = world.newInstance();
+    world.once(nodePatch, () => slow.freeze(30_000));
+    const first = world.begin(repair, slow);
+    await world.pass(1);
+    const second = await world.send(repair);
+    expect(second).to.include({ status: 409, code: 'action_in_progress', retryAfter: '30' });
+    expect(second.error).to.equal('action a is still being carried out; send the same id again in a minute');
+    expect((await world.answerOf(first)).status).to.equal(200);
+    expect(await world.send(repair)).to.include({ status: 200, isReplay: true });
+    expect(deletedMachines(world)).to.have.length(1);
+  });
+
+  // Fences: Request B resolves its targets while A acts, then gets the lock: it decides on fresh reads.
+  it('decide one after the other, the second on what the first has left', async () => {
+    const world = new VirtualFailover();
+    const slow = world.newInstance();
+    world.once(nodePatch, () => slow.freeze(3_000));
+    const first = world.begin({ ...restart, id: 'first', node_pool: null }, slow);
+    await world.pass(1);
+    // Its names resolve to slice-a, where the JobSet still runs.
+    const second = await world.send({ ...restart, id: 'second', node_pool: null });
+    expect((await world.answerOf(first)).status).to.equal(200);
+    expect(second.status).to.be.oneOf([200, 429]);
+    await world.pass(5);
+    expect(restarts(world)).to.equal(1);
+    expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
+    expect(countCordoned(world.cluster, 'slice-b')).to.equal(0);
+  });
+
+  // Idempotency: different ids, same target at once: 44 % were admitted twice (NVSentinel#1598).
+  it('with different ids repair a pool once', async () => {
+    const world = new VirtualFailover();
+    const sent = Array.from({ length: 10 }, (_, index) =>
+      world.begin({ ...repair, id: `id-${index}` }, world.newInstance()),
+    );
+    const answers = [];
+    for (const each of sent) answers.push(await world.answerOf(each));
+    expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
+    for (const { code } of answers.filter(({ status }) => status !== 200))
+      expect(code).to.equal('rate_limited');
+    expect(deletedMachines(world)).to.have.length(1);
+    expect(holderOf(world)).to.equal(undefined);
+  });
+});

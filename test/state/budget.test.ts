@@ -1,0 +1,238 @@
+import { expect } from 'chai';
+import { readConfig } from '../../src/config.ts';
+import { FailoverError } from '../../src/errors.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import { assertBudgetLeft, chargeBudget } from '../../src/state/budget.ts';
+import { assertNotPaused, describeOverride, readSwitches, refusePaused } from '../../src/state/switches.ts';
+import { countWrites } from '../fixtures/count-writes.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import { trainCluster } from '../fixtures/train-world.ts';
+
+const config = readConfig({ CLUSTERS: trainCluster, MAX_POOLS_PER_HOUR: '2' });
+
+function createWorld(): InMemoryWorld {
+  return createInMemoryWorld({ slices: [], jobSet: null });
+}
+
+/** `kubectl annotate lease cluster`; null takes an annotation away. */
+function annotate({ cluster }: InMemoryWorld, key: string, value: string | null): void {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases/cluster`;
+  const patch = { metadata: { annotations: { [`autometric-failover/${key}`]: value } } };
+  const headers = { 'content-type': 'application/merge-patch+json' };
+  expect(cluster.ask('PATCH', path, patch, headers).status).to.equal(200);
+}
+
+function clusterAnnotations({ cluster }: InMemoryWorld): Record<string, string> {
+  return cluster.get('leases', failoverNamespace, 'cluster')?.metadata.annotations ?? {};
+}
+
+async function charge(world: InMemoryWorld, nodePool: string, canOverride = true): Promise<void> {
+  const known = await readSwitches(world.kubernetes);
+  await chargeBudget(world.kubernetes, config, nodePool, { canOverride, known });
+}
+
+function at({ clock }: InMemoryWorld, seconds: number): string {
+  return new Date(clock.now() + seconds * 1000).toISOString();
+}
+
+describe('readSwitches', () => {
+  it('finds nothing set on the Lease as it is deployed, nor where there is none', async () => {
+    const world = createWorld();
+    const off = { pausedFor: undefined, overrideUntil: undefined };
+    expect(await readSwitches(world.kubernetes)).to.deep.include(off);
+    world.cluster.remove('leases', failoverNamespace, 'cluster');
+    expect(await readSwitches(world.kubernetes)).to.deep.include({ ...off, lease: undefined });
+  });
+
+  for (const [seconds, isLifted] of [
+    [-1, false],
+    [0, false],
+    [1, true],
+    [3600, true],
+    [3601, false],
+  ] as const) {
+    it(`${isLifted ? 'takes' : 'ignores'} an override that ends in ${seconds} s`, async () => {
+      const world = createWorld();
+      annotate(world, 'override-until', at(world, seconds));
+      const { overrideUntil } = await readSwitches(world.kubernetes);
+      expect(overrideUntil).to.equal(isLifted ? world.clock.now() + seconds * 1000 : undefined);
+    });
+  }
+
+  it('ignores an override that is no time', async () => {
+    const world = createWorld();
+    annotate(world, 'override-until', 'tomorrow');
+    expect((await readSwitches(world.kubernetes)).overrideUntil).to.equal(undefined);
+  });
+
+  it('goes by the API server’s clock', async () => {
+    const world = createWorld();
+    annotate(world, 'override-until', at(world, 3600));
+    const kubernetes = world.connect({ skewMs: -120_000 });
+    expect((await readSwitches(kubernetes)).overrideUntil).not.to.equal(undefined);
+  });
+});
+
+describe('assertNotPaused', () => {
+  it('lets pass what nobody has paused', async () => {
+    await assertNotPaused(createWorld().kubernetes);
+  });
+
+  it('refuses with the reason and with what resumes', async () => {
+    const world = createWorld();
+    annotate(world, 'paused', 'the storage is down, ask Kim');
+    const refusal = await refusalOf(assertNotPaused(world.kubernetes));
+    expect(refusal).to.include({ code: 'paused', status: 409 });
+    expect(refusal.message).to.equal(
+      'failover is paused for this cluster: the storage is down, ask Kim; to resume: ' +
+        'kubectl annotate lease cluster -n autometric-failover-system autometric-failover/paused-',
+    );
+    annotate(world, 'paused', null);
+    await assertNotPaused(world.kubernetes);
+  });
+
+  it('takes an empty reason for paused too', async () => {
+    const world = createWorld();
+    annotate(world, 'paused', '');
+    expect((await refusalOf(assertNotPaused(world.kubernetes))).message).to.include('no reason given');
+    expect(() => refusePaused({ pausedFor: undefined })).not.to.throw();
+  });
+});
+
+describe('chargeBudget', () => {
+  it('counts a pool once', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-a');
+    await charge(world, 'slice-b');
+    await charge(world, 'slice-a');
+    expect(JSON.parse(clusterAnnotations(world)['autometric-failover/pools'] ?? '')).to.deep.equal({
+      'slice-a': '2026-11-23T03:00:00.000Z',
+      'slice-b': '2026-11-23T03:00:00.000Z',
+    });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
+  });
+
+  it('begins the hour until the first sweep, for so far there is nothing to sweep, and no later one', async () => {
+    const world = createWorld();
+    const begun = at(world, 0);
+    await charge(world, 'slice-a');
+    expect(clusterAnnotations(world)['autometric-failover/swept']).to.equal(begun);
+    world.clock.advance(600_000);
+    await charge(world, 'slice-b');
+    expect(clusterAnnotations(world)['autometric-failover/swept']).to.equal(begun);
+  });
+
+  // failures.md, fences: every pool turns NotReady at once because the metric broke: the budget holds, the answer says so.
+  it('refuses one pool too many, says which they were, when it goes on, and what lifts it', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-a');
+    world.clock.advance(600_000);
+    await charge(world, 'slice-b');
+    const refusal = await refusalOf(charge(world, 'slice-c'));
+    expect(refusal).to.include({ code: 'budget_exceeded', status: 429 });
+    expect(refusal.headers).to.deep.equal({ 'Retry-After': '3000' });
+    expect(refusal.message).to.equal(
+      'action is currently rate limited: 2 node pools were acted on within the hour (slice-a, slice-b), which is ' +
+        'MAX_POOLS_PER_HOUR; is it the metric that is broken? To lift cooldown and budget for 30 minutes: ' +
+        'kubectl annotate lease cluster -n autometric-failover-system --overwrite ' +
+        'autometric-failover/override-until=2026-11-23T03:40:00Z',
+    );
+    expect(clusterAnnotations(world)['autometric-failover/pools']).not.to.include('slice-c');
+  });
+
+  it('lets the next pool in an hour after the first, not a second sooner', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-a');
+    await charge(world, 'slice-b');
+    world.clock.advance(3_599_000);
+    const refusal = await refusalOf(charge(world, 'slice-c'));
+    expect(refusal.headers).to.deep.equal({ 'Retry-After': '1' });
+    world.clock.advance(1_000);
+    await charge(world, 'slice-c');
+  });
+
+  it('holds when several instances charge at once', async () => {
+    const world = createWorld();
+    const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d', 'slice-e'];
+    const outcomes = await Promise.allSettled(pools.map((pool) => charge(world, pool)));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(2);
+    const charged = JSON.parse(clusterAnnotations(world)['autometric-failover/pools'] ?? '') as object;
+    expect(Object.keys(charged)).to.have.length(2);
+  });
+
+  it('is lifted by an override, which an alert does not have', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-a');
+    await charge(world, 'slice-b');
+    annotate(world, 'override-until', at(world, 60));
+    expect((await refusalOf(charge(world, 'slice-c', false))).code).to.equal('budget_exceeded');
+    await charge(world, 'slice-c');
+  });
+
+  it('sees a pause that came after the switches were read', async () => {
+    const world = createWorld();
+    const known = await readSwitches(world.kubernetes);
+    annotate(world, 'paused', 'stop');
+    const work = chargeBudget(world.kubernetes, config, 'slice-a', { canOverride: true, known });
+    expect((await refusalOf(work)).code).to.equal('paused');
+    expect(clusterAnnotations(world)).to.deep.equal({ 'autometric-failover/paused': 'stop' });
+  });
+
+  it('refuses where the budget is broken, and says how to start it anew', async () => {
+    for (const value of ['{"slice-a":', '{"slice-a":"yesterday"}', 'null', '"x"']) {
+      const world = createWorld();
+      annotate(world, 'pools', value);
+      const refusal = await refusalOf(charge(world, 'slice-b'));
+      expect(refusal.code).to.equal('budget_exceeded');
+      expect(refusal.message).to.match(
+        /is broken; to start it anew: kubectl annotate lease cluster .*pools-$/,
+      );
+    }
+  });
+
+  it('keeps what a person sets while the budget is charged', async () => {
+    const world = createWorld();
+    let isFirst = true;
+    const kubernetes = world.connect({
+      onRequest({ method }) {
+        if (method === 'PUT' && isFirst) annotate(world, 'note', 'by a person');
+        if (method === 'PUT') isFirst = false;
+      },
+    });
+    const known = await readSwitches(kubernetes);
+    await chargeBudget(kubernetes, config, 'slice-a', { canOverride: true, known });
+    expect(clusterAnnotations(world)).to.include({ 'autometric-failover/note': 'by a person' });
+    expect(clusterAnnotations(world)).to.have.property('autometric-failover/pools');
+  });
+
+  it('counts a pool of any name', async () => {
+    const world = createWorld();
+    await charge(world, 'constructor');
+    expect(clusterAnnotations(world)['autometric-failover/pools']).to.include('constructor');
+  });
+});
+
+describe('assertBudgetLeft', () => {
+  it('refuses what charging would refuse, and writes nothing', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-a');
+    await charge(world, 'slice-b');
+    const switches = await readSwitches(world.kubernetes);
+    expect(() => assertBudgetLeft(switches, config, 'slice-a')).not.to.throw();
+    expect(() => assertBudgetLeft(switches, config, 'slice-c')).to.throw(FailoverError, /slice-a, slice-b/);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
+  });
+});
+
+describe('describeOverride', () => {
+  it('is a line to paste that does what it says', async () => {
+    const world = createWorld();
+    const line = describeOverride(world.clock.now());
+    const [, key = '', value = ''] = /--overwrite autometric-failover\/([^=]+)=(\S+)$/.exec(line) ?? [];
+    annotate(world, key, value);
+    const { overrideUntil } = await readSwitches(world.kubernetes);
+    expect(overrideUntil).to.equal(world.clock.now() + 30 * 60_000);
+  });
+});

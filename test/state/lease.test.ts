@@ -1,0 +1,249 @@
+import { expect } from 'chai';
+import { FailoverError } from '../../src/errors.ts';
+import {
+  createLease,
+  deleteLease,
+  listLeases,
+  parseAnnotation,
+  readLease,
+  replaceLease,
+  updateAnnotations,
+} from '../../src/state/lease.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import type { LeaseState } from '../../src/state/lease.ts';
+import { countWrites } from '../fixtures/count-writes.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+
+const time = Date.parse('2026-11-23T03:00:00.123Z');
+const draft = { name: 'pool-x', holder: 'a/1', acquiredAt: time, renewedAt: time, durationSeconds: 60 };
+
+function createWorld(): InMemoryWorld {
+  return createInMemoryWorld({ slices: [], jobSet: null });
+}
+
+async function mustCreate({ kubernetes }: InMemoryWorld, annotations = {}): Promise<LeaseState> {
+  const lease = await createLease(kubernetes, { ...draft, annotations });
+  if (!lease) throw new Error('the Lease exists already');
+  return lease;
+}
+
+/** A person edits the Lease. */
+function annotate({ cluster }: InMemoryWorld, name: string, key: string, value: string): void {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases/${name}`;
+  const patch = { metadata: { annotations: { [key]: value } } };
+  const { status } = cluster.ask('PATCH', path, patch, { 'content-type': 'application/merge-patch+json' });
+  expect(status).to.equal(200);
+}
+
+describe('createLease', () => {
+  it('writes times as the API server wants them, with six digits, and reads them back as milliseconds', async () => {
+    const world = createWorld();
+    const created = await mustCreate(world);
+    expect(created).to.include({ holder: 'a/1', acquiredAt: time, renewedAt: time, durationSeconds: 60 });
+    const stored = world.cluster.get('leases', failoverNamespace, 'pool-x');
+    expect(stored?.spec.renewTime).to.match(/^2026-11-23T03:00:00\.123\d{3}Z$/);
+    expect(await readLease(world.kubernetes, 'pool-x')).to.deep.equal(created);
+  });
+
+  it('says so when there is one already, and leaves it alone', async () => {
+    const world = createWorld();
+    const first = await mustCreate(world);
+    expect(await createLease(world.kubernetes, { ...draft, holder: 'b/2' })).to.equal(undefined);
+    expect(await readLease(world.kubernetes, 'pool-x')).to.deep.equal(first);
+  });
+
+  it('says what to apply where the namespace is missing', async () => {
+    const world = createWorld();
+    world.cluster.remove('namespaces', undefined, failoverNamespace);
+    const error: unknown = await createLease(world.kubernetes, draft).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(FailoverError);
+    expect(error).to.include({ code: 'upstream_failed', status: 502 });
+    expect((error as Error).message).to.match(/its namespace is missing: deploy\/rbac\.sh .* kubectl apply/);
+  });
+});
+
+describe('readLease', () => {
+  it('finds nothing where there is nothing', async () => {
+    expect(await readLease(createWorld().kubernetes, 'pool-x')).to.equal(undefined);
+  });
+
+  // failures.md, locks: a cached read said free (NVSentinel#266).
+  it('asks for what is stored, never for what a cache remembers', async () => {
+    const world = createWorld();
+    await readLease(world.kubernetes, 'pool-x');
+    await listLeases(world.kubernetes, 'a=b');
+    for (const { query } of world.emulator.requests) expect(query).not.to.have.property('resourceVersion');
+  });
+
+  it('takes a Lease without spec and annotations, as kubectl may have made it', async () => {
+    const world = createWorld();
+    expect(await readLease(world.kubernetes, 'cluster')).to.deep.include({
+      holder: undefined,
+      renewedAt: undefined,
+      durationSeconds: undefined,
+      annotations: {},
+    });
+  });
+});
+
+describe('replaceLease', () => {
+  it('replaces what is still as it was read', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world, { kept: 'yes' });
+    const written = await replaceLease(world.kubernetes, { ...lease, holder: 'b/2' });
+    expect(written).to.deep.include({ holder: 'b/2', uid: lease.uid, annotations: { kept: 'yes' } });
+    expect(written?.resourceVersion).not.to.equal(lease.resourceVersion);
+  });
+
+  it('writes nothing over what somebody else has written meanwhile', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world);
+    annotate(world, 'pool-x', 'a', 'person');
+    expect(await replaceLease(world.kubernetes, { ...lease, holder: 'b/2' })).to.equal(undefined);
+    expect(await readLease(world.kubernetes, 'pool-x')).to.deep.include({
+      holder: 'a/1',
+      annotations: { a: 'person' },
+    });
+  });
+
+  it('makes nothing anew where the Lease was deleted meanwhile', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world);
+    world.cluster.remove('leases', failoverNamespace, 'pool-x');
+    expect(await replaceLease(world.kubernetes, lease)).to.equal(undefined);
+    expect(world.cluster.get('leases', failoverNamespace, 'pool-x')).to.equal(undefined);
+  });
+
+  it('clears a holder that is undefined', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world);
+    await replaceLease(world.kubernetes, { ...lease, holder: undefined, renewedAt: undefined });
+    expect(world.cluster.get('leases', failoverNamespace, 'pool-x')?.spec).to.deep.equal({
+      acquireTime: '2026-11-23T03:00:00.123000Z',
+      leaseDurationSeconds: 60,
+    });
+  });
+});
+
+describe('deleteLease', () => {
+  it('deletes what is still as it was read', async () => {
+    const world = createWorld();
+    expect(await deleteLease(world.kubernetes, await mustCreate(world))).to.equal(true);
+    expect(world.cluster.get('leases', failoverNamespace, 'pool-x')).to.equal(undefined);
+  });
+
+  it('leaves what was written meanwhile, and what was made anew under the name', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world);
+    annotate(world, 'pool-x', 'a', 'person');
+    expect(await deleteLease(world.kubernetes, lease)).to.equal(false);
+    world.cluster.remove('leases', failoverNamespace, 'pool-x');
+    expect(await deleteLease(world.kubernetes, lease)).to.equal(false);
+    await mustCreate(world);
+    expect(await deleteLease(world.kubernetes, lease)).to.equal(false);
+    expect(world.cluster.get('leases', failoverNamespace, 'pool-x')).not.to.equal(undefined);
+  });
+});
+
+describe('listLeases', () => {
+  it('lists those with the label', async () => {
+    const world = createWorld();
+    for (const [name, kind] of [
+      ['x', 'action'],
+      ['y', 'pool'],
+      ['z', 'action'],
+    ] as const)
+      await createLease(world.kubernetes, { name, labels: { kind } });
+    const found = await listLeases(world.kubernetes, 'kind=action');
+    expect(found.map(({ name }) => name)).to.deep.equal(['x', 'z']);
+  });
+});
+
+describe('updateAnnotations', () => {
+  it('creates the Lease where there is none', async () => {
+    const world = createWorld();
+    const lease = await updateAnnotations(world.kubernetes, 'pool-x', (annotations) => ({
+      ...annotations,
+      a: '1',
+    }));
+    expect(lease?.annotations).to.deep.equal({ a: '1' });
+  });
+
+  it('reads again when somebody else wrote meanwhile, and loses neither change', async () => {
+    const world = createWorld();
+    await mustCreate(world, { a: '1' });
+    let isFirst = true;
+    const kubernetes = world.connect({
+      onRequest({ method }) {
+        if (method === 'PUT' && isFirst) annotate(world, 'pool-x', 'person', 'was here');
+        if (method === 'PUT') isFirst = false;
+      },
+    });
+    const seen: Record<string, string>[] = [];
+    const lease = await updateAnnotations(kubernetes, 'pool-x', (annotations) => {
+      seen.push(annotations);
+      return { ...annotations, b: '2' };
+    });
+    expect(lease?.annotations).to.deep.equal({ a: '1', person: 'was here', b: '2' });
+    expect(seen).to.deep.equal([{ a: '1' }, { a: '1', person: 'was here' }]);
+  });
+
+  it('reads again when somebody else created the Lease first', async () => {
+    const world = createWorld();
+    const kubernetes = world.connect({
+      async onRequest({ method }) {
+        if (method === 'POST') await mustCreate(world, { theirs: '1' });
+      },
+    });
+    const lease = await updateAnnotations(kubernetes, 'pool-x', (annotations) => ({
+      ...annotations,
+      ours: '2',
+    }));
+    expect(lease?.annotations).to.deep.equal({ theirs: '1', ours: '2' });
+  });
+
+  it('writes nothing when there is nothing to change', async () => {
+    const world = createWorld();
+    const lease = await mustCreate(world, { a: '1' });
+    const before = world.emulator.requests.length;
+    expect(await updateAnnotations(world.kubernetes, 'pool-x', () => undefined)).to.deep.equal(lease);
+    expect(await updateAnnotations(world.kubernetes, 'nothing', () => undefined)).to.equal(undefined);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
+    expect(world.emulator.requests.length).to.equal(before + 2);
+  });
+
+  it('saves the read where the caller knows the Lease, and reads once where that is old', async () => {
+    const world = createWorld();
+    const known = await mustCreate(world, { a: '1' });
+    const change = (annotations: Record<string, string>) => ({
+      ...annotations,
+      n: `${annotations['n'] ?? ''}+`,
+    });
+    const before = world.emulator.requests.length;
+    await updateAnnotations(world.kubernetes, 'pool-x', change, known);
+    expect(world.emulator.requests.length).to.equal(before + 1);
+    const again = await updateAnnotations(world.kubernetes, 'pool-x', change, known);
+    expect(again?.annotations).to.deep.equal({ a: '1', n: '++' });
+    expect(world.emulator.requests.length).to.equal(before + 4);
+  });
+
+  it('lets what the change throws through, without a write', async () => {
+    const world = createWorld();
+    await mustCreate(world);
+    const refusal = new FailoverError('paused', 'paused');
+    const thrown: unknown = await updateAnnotations(world.kubernetes, 'pool-x', () => {
+      throw refusal;
+    }).catch((error: unknown) => error);
+    expect(thrown).to.equal(refusal);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
+  });
+});
+
+describe('parseAnnotation', () => {
+  it('reads JSON, and takes what is absent or broken for absent', () => {
+    expect(parseAnnotation({ a: '{"b":1}' }, 'a')).to.deep.equal({ b: 1 });
+    expect(parseAnnotation({ a: '{"b":' }, 'a')).to.equal(undefined);
+    expect(parseAnnotation({}, 'a')).to.equal(undefined);
+  });
+});

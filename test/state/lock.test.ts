@@ -1,0 +1,460 @@
+import { expect } from 'chai';
+import { cordonPool } from '../../src/effects/cordon.ts';
+import { isDefiniteRefusal } from '../../src/errors.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import { acquirePoolLock, PoolLock, readPoolMarks } from '../../src/state/lock.ts';
+import type { LockBusy } from '../../src/state/lock.ts';
+import { countWrites } from '../fixtures/count-writes.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { ConnectOptions, InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+import { countCordoned } from '../fixtures/train-world.ts';
+
+function createWorld(): InMemoryWorld {
+  return createInMemoryWorld({ slices: [], jobSet: null });
+}
+
+interface Taker extends ConnectOptions {
+  id?: string;
+  attempt?: string;
+}
+
+/** Takes the lock of slice-a as another instance of the function would. */
+function tryAcquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock | LockBusy> {
+  const { id = 'a', attempt = '1', skewMs = 0 } = taker;
+  const clock = { now: () => world.clock.now() + skewMs, sleep: (ms: number) => world.clock.sleep(ms) };
+  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, attempt });
+}
+
+async function acquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock> {
+  const lock = await tryAcquire(world, taker);
+  if (!(lock instanceof PoolLock)) throw new Error(`the lock is ${lock.heldBy.id}'s`);
+  return lock;
+}
+
+function storedLease({ cluster }: InMemoryWorld) {
+  return cluster.get('leases', failoverNamespace, 'pool-slice-a');
+}
+
+function holderOf(world: InMemoryWorld): string | undefined {
+  return storedLease(world)?.spec.holderIdentity;
+}
+
+const leasePath = /\/leases(\/pool-slice-a)?$/;
+
+describe('acquirePoolLock', () => {
+  it('takes a lock that nobody has, for 60 s, as this attempt at the action', async () => {
+    const world = createWorld();
+    const lock = await acquire(world, { id: 'a', attempt: 'uuid-1' });
+    expect(lock.lastActionId).to.equal(undefined);
+    expect(storedLease(world)?.spec).to.deep.equal({
+      holderIdentity: 'a/uuid-1',
+      leaseDurationSeconds: 60,
+      acquireTime: '2026-11-23T03:00:00.000000Z',
+      renewTime: '2026-11-23T03:00:00.000000Z',
+    });
+    expect(storedLease(world)?.metadata).to.deep.include({
+      labels: { 'autometric-failover/kind': 'pool' },
+      annotations: { 'autometric-failover/last-action': 'a' },
+    });
+  });
+
+  it('says whose it is while another action holds it, and writes nothing', async () => {
+    const world = createWorld();
+    await acquire(world, { id: 'a' });
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'a' } });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
+  });
+
+  // failures.md, fences: a redelivery of an action that is still running: not its own holder; one of the two works.
+  it('is not had by a second delivery of the action that holds it', async () => {
+    const world = createWorld();
+    await acquire(world, { id: 'a', attempt: '1' });
+    expect(await tryAcquire(world, { id: 'a', attempt: '2' })).to.deep.equal({ heldBy: { id: 'a' } });
+  });
+
+  // failures.md, locks: the holder was deleted and the lock stayed for ever (kured#137, #847).
+  it('takes a lock whose holder died, 10 s after its 60 s and not before', async () => {
+    const world = createWorld();
+    await acquire(world, { id: 'a' });
+    world.clock.advance(70_000);
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'a' } });
+    world.clock.advance(1_000);
+    const lock = await acquire(world, { id: 'b', attempt: '2' });
+    expect(lock.lastActionId).to.equal('a');
+    expect(holderOf(world)).to.equal('b/2');
+  });
+
+  for (const skewMs of [-120_000, 120_000]) {
+    it(`goes by the API server's clock on an instance that is off by ${skewMs / 1000} s`, async () => {
+      const world = createWorld();
+      await acquire(world, { id: 'a', skewMs });
+      expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T03:00:00.000000Z');
+      world.clock.advance(70_000);
+      expect(await tryAcquire(world, { id: 'b', skewMs: -skewMs })).to.deep.equal({ heldBy: { id: 'a' } });
+      world.clock.advance(1_000);
+      await acquire(world, { id: 'b', skewMs: -skewMs });
+    });
+  }
+
+  // failures.md, locks: a cached read said free (NVSentinel#266). → resourceVersion decides.
+  it('is had by one of two that read it free at once, when it is new', async () => {
+    const world = createWorld();
+    const slow = await tryAcquire(world, {
+      id: 'slow',
+      async onRequest({ method }) {
+        if (method === 'POST') await acquire(world, { id: 'quick' });
+      },
+    });
+    expect(slow).to.deep.equal({ heldBy: { id: 'quick' } });
+    expect(holderOf(world)).to.equal('quick/1');
+  });
+
+  it('is had by one of two that read it free at once, when it has expired', async () => {
+    const world = createWorld();
+    await acquire(world, { id: 'dead' });
+    world.clock.advance(80_000);
+    const slow = await tryAcquire(world, {
+      id: 'slow',
+      async onRequest({ method }) {
+        if (method === 'PUT') await acquire(world, { id: 'quick' });
+      },
+    });
+    expect(slow).to.deep.equal({ heldBy: { id: 'quick' } });
+    expect(holderOf(world)).to.equal('quick/1');
+  });
+
+  it('is had although the answer was lost, and is not in its own way', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({ method: 'POST', path: leasePath, effect: 'reset_after' });
+    const lock = await acquire(world, { id: 'a' });
+    expect(holderOf(world)).to.equal('a/1');
+    expect(await lock.gate()).to.be.within(49_000, 50_000);
+  });
+
+  it('remembers who was last although the answer was lost', async () => {
+    const world = createWorld();
+    await (await acquire(world, { id: 'before' })).release({ forget: false });
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: 'reset_after' });
+    const lock = await acquire(world, { id: 'a' });
+    expect(lock.lastActionId).to.equal('before');
+    await lock.release({ forget: true });
+    expect((await acquire(world, { id: 'c' })).lastActionId).to.equal('before');
+  });
+
+  it('keeps what the pool remembers', async () => {
+    const world = createWorld();
+    const first = await acquire(world, { id: 'a' });
+    await first.update((annotations) => ({ ...annotations, mark: '1' }));
+    await first.release({ forget: false });
+    expect((await acquire(world, { id: 'b' })).annotations).to.include({ mark: '1' });
+  });
+
+  // An instance that is throttled while an answer is on its way reads an old Date when it thaws.
+  it('does not take the time of an answer that reached a frozen instance late for the present', async () => {
+    const world = createWorld();
+    await (await acquire(world, { id: 'before' })).release({ forget: false });
+    const kubernetes = world.connect();
+    await readPoolMarks(kubernetes, 'slice-b');
+    world.emulator.faults.add({ method: 'GET', path: leasePath, effect: 'none', delayMs: 300_000 });
+    await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id: 'frozen', attempt: '1' });
+    expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T03:05:00.000000Z');
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'frozen' } });
+  });
+});
+
+describe('PoolLock.gate', () => {
+  it('lets a write through for what is left less 10 s', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    expect(await lock.gate()).to.equal(50_000);
+    world.clock.advance(15_000);
+    expect(await lock.gate()).to.equal(35_000);
+  });
+
+  it('renews below 40 s and not at 40 s', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(20_000);
+    expect(await lock.gate()).to.equal(30_000);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
+    world.clock.advance(1);
+    expect(await lock.gate()).to.equal(50_000);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+    expect(storedLease(world)?.spec.renewTime).to.match(/^2026-11-23T03:00:20\./);
+  });
+
+  it('renews with a little more than 10 s left', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(49_999);
+    expect(await lock.gate()).to.equal(50_000);
+    expect(holderOf(world)).to.equal('a/1');
+  });
+
+  it('stops the action with 10 s left, for good, and without a write', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(50_000);
+    const refusal = await refusalOf(lock.gate());
+    expect(refusal).to.include({ code: 'upstream_timeout', status: 504 });
+    expect(refusal.message).to.equal(
+      'the lock of node pool slice-a has expired, so the action was stopped; send it again with the same id to resume it',
+    );
+    world.clock.ms -= 50_000;
+    await refusalOf(lock.gate());
+    await refusalOf(lock.update((annotations) => annotations));
+    await lock.release({ forget: false });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
+  });
+
+  // failures.md, fences: an instance is throttled after its 504, its lease expires, another acts, it thaws with the
+  // next request: its next write must not happen.
+  it('stops the action when an instance thaws after its lock was taken', async () => {
+    const world = createWorld();
+    const frozen = await acquire(world, { id: 'frozen' });
+    world.clock.advance(71_000);
+    await acquire(world, { id: 'other' });
+    await refusalOf(frozen.gate());
+    expect(holderOf(world)).to.equal('other/1');
+  });
+
+  it('counts from when the lock was asked for, not from when the answer came', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({ method: 'POST', path: leasePath, effect: 'none', delayMs: 9_000 });
+    const lock = await acquire(world);
+    expect(await lock.gate()).to.equal(41_000);
+  });
+
+  it('counts from when a renewal was first sent, however often it was tried', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(25_000);
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: 'hang' });
+    expect(await lock.gate()).to.be.within(39_000, 40_000);
+  });
+
+  it('renews once for all the writes that wait for it', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(30_000);
+    const allowed = await Promise.all(Array.from({ length: 64 }, () => lock.gate()));
+    expect(new Set(allowed)).to.deep.equal(new Set([50_000]));
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+  });
+
+  it('has renewed although the answer was lost', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(30_000);
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: 'reset_after' });
+    expect(await lock.gate()).to.be.within(49_000, 50_000);
+    await lock.update((annotations) => ({ ...annotations, mark: '1' }));
+    expect(storedLease(world)?.metadata.annotations).to.include({ mark: '1' });
+  });
+
+  it('keeps what a person annotated meanwhile', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.cluster.change('leases', failoverNamespace, 'pool-slice-a', (draft) => {
+      draft.metadata.annotations = { ...draft.metadata.annotations, note: 'mine' };
+    });
+    world.clock.advance(30_000);
+    await lock.gate();
+    expect(storedLease(world)?.metadata.annotations).to.include({ note: 'mine' });
+    expect(lock.annotations).to.include({ note: 'mine' });
+  });
+
+  for (const [what, takeAway] of [
+    [
+      'was deleted',
+      (world: InMemoryWorld) => world.cluster.remove('leases', failoverNamespace, 'pool-slice-a'),
+    ],
+    [
+      'has another holder',
+      (world: InMemoryWorld) =>
+        world.cluster.change('leases', failoverNamespace, 'pool-slice-a', (draft) => {
+          draft.spec.holderIdentity = 'b/2';
+        }),
+    ],
+  ] as const) {
+    it(`stops the action when the Lease ${what}`, async () => {
+      const world = createWorld();
+      const lock = await acquire(world);
+      takeAway(world);
+      world.clock.advance(30_000);
+      expect((await refusalOf(lock.gate())).code).to.equal('upstream_timeout');
+      await refusalOf(lock.gate());
+      expect(holderOf(world)).not.to.equal('a/1');
+    });
+  }
+
+  it('stops the action when the Lease was deleted and another has it anew', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.cluster.remove('leases', failoverNamespace, 'pool-slice-a');
+    await acquire(world, { id: 'a', attempt: '1' });
+    world.clock.advance(30_000);
+    await refusalOf(lock.gate());
+  });
+
+  it('outlasts a throttled write that waits as long as it may', async () => {
+    const world = createInMemoryWorld({ slices: ['slice-a'], jobSet: null });
+    const lock = await acquire(world);
+    world.clock.advance(20_000);
+    world.emulator.faults.add({
+      method: 'PATCH',
+      effect: { status: 429, headers: { 'retry-after': '60' } },
+      delayMs: 9_999,
+    });
+    const kubernetes = world.kubernetes.throughGate(lock.gate);
+    await cordonPool(kubernetes, { nodePool: 'slice-a' }, { actionId: 'a', concurrency: 1 });
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+  });
+
+  it('says of a write that it may have worked when only the gate of its repetition failed', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.emulator.faults.add({ method: 'DELETE', path: /\/pods\//, effect: 'reset_after' });
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: { status: 403 } });
+    const onRequest = ({ method }: { method: string }) => method === 'DELETE' && world.clock.advance(25_000);
+    const { core } = world
+      .connect({ onRequest: (request) => void onRequest(request) })
+      .throughGate(lock.gate);
+    const work = core.deleteNamespacedPod({ namespace: 'default', name: 'x' });
+    const refusal = await refusalOf(work);
+    expect(refusal).to.include({ upstreamStatus: 403, mayHaveWorked: true });
+    expect(isDefiniteRefusal(refusal)).to.equal(false);
+  });
+
+  it('stops a write when it cannot renew, and lets the next one try again', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(25_000);
+    const restore = world.emulator.faults.add({
+      method: 'PUT',
+      path: leasePath,
+      times: Infinity,
+      effect: { status: 500 },
+    });
+    expect((await refusalOf(lock.gate())).code).to.equal('upstream_failed');
+    restore();
+    expect(await lock.gate()).to.equal(50_000);
+  });
+});
+
+describe('PoolLock.update', () => {
+  it('changes the marks and renews the lock with the same write', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(30_000);
+    await lock.update((annotations) => ({ ...annotations, mark: '1' }));
+    expect(await lock.gate()).to.equal(50_000);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+    expect(lock.annotations).to.include({ mark: '1' });
+  });
+
+  it('loses neither of two changes at once, nor one that meets a renewal', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(30_000);
+    await Promise.all([
+      lock.gate(),
+      lock.update((annotations) => ({ ...annotations, a: '1' })),
+      lock.update((annotations) => ({ ...annotations, b: '2' })),
+    ]);
+    expect(storedLease(world)?.metadata.annotations).to.include({ a: '1', b: '2' });
+  });
+
+  it('writes no mark once the lock was taken', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.cluster.change('leases', failoverNamespace, 'pool-slice-a', (draft) => {
+      draft.spec.holderIdentity = 'b/2';
+    });
+    await refusalOf(lock.update((annotations) => ({ ...annotations, mark: '1' })));
+    expect(storedLease(world)?.metadata.annotations).not.to.have.property('mark');
+  });
+});
+
+describe('PoolLock.release', () => {
+  it('gives the lock back at once, and keeps what the pool remembers', async () => {
+    const world = createWorld();
+    const lock = await acquire(world, { id: 'a' });
+    await lock.update((annotations) => ({ ...annotations, mark: '1' }));
+    await lock.release({ forget: false });
+    expect(storedLease(world)?.spec).to.deep.equal({});
+    expect(storedLease(world)?.metadata.annotations).to.include({
+      mark: '1',
+      'autometric-failover/last-action': 'a',
+    });
+    await acquire(world, { id: 'b' });
+  });
+
+  // failures.md, locks: the lock was kept although a guard refused (kured#792).
+  it('forgets a pool that nothing was done to, for its name may have been a typo', async () => {
+    const world = createWorld();
+    await (await acquire(world)).release({ forget: true });
+    expect(storedLease(world)).to.equal(undefined);
+  });
+
+  it('leaves a known pool as a refused action found it', async () => {
+    const world = createWorld();
+    await (await acquire(world, { id: 'unfinished' })).release({ forget: false });
+    await (await acquire(world, { id: 'refused' })).release({ forget: true });
+    expect(storedLease(world)?.spec).to.deep.equal({});
+    expect((await acquire(world, { id: 'next' })).lastActionId).to.equal('unfinished');
+  });
+
+  it('gives the lock back although a person annotated it, and keeps what they wrote', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.cluster.change('leases', failoverNamespace, 'pool-slice-a', ({ metadata }) => {
+      metadata.annotations = { ...metadata.annotations, note: 'mine' };
+    });
+    await lock.release({ forget: false });
+    expect(storedLease(world)?.spec).to.deep.equal({});
+    expect(storedLease(world)?.metadata.annotations).to.include({ note: 'mine' });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 2 });
+  });
+
+  it('writes once where nothing came between', async () => {
+    const world = createWorld();
+    await (await acquire(world)).release({ forget: false });
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+  });
+
+  it('takes nothing away from who took the lock meanwhile', async () => {
+    for (const forget of [true, false]) {
+      const world = createWorld();
+      const lock = await acquire(world);
+      world.cluster.change('leases', failoverNamespace, 'pool-slice-a', (draft) => {
+        draft.spec.holderIdentity = 'b/2';
+      });
+      await lock.release({ forget });
+      expect(holderOf(world)).to.equal('b/2');
+    }
+  });
+
+  it('is still possible in the last 10 s, and no longer after them', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(59_999);
+    await lock.release({ forget: false });
+    expect(holderOf(world)).to.equal(undefined);
+    const other = await acquire(world, { id: 'b' });
+    world.clock.advance(60_000);
+    await other.release({ forget: false });
+    expect(holderOf(world)).to.equal('b/1');
+  });
+});
+
+describe('readPoolMarks', () => {
+  it('reads the marks without taking the lock', async () => {
+    const world = createWorld();
+    expect(await readPoolMarks(world.kubernetes, 'slice-a')).to.deep.equal({});
+    const lock = await acquire(world);
+    await lock.update((annotations) => ({ ...annotations, mark: '1' }));
+    expect(await readPoolMarks(world.kubernetes, 'slice-a')).to.include({ mark: '1' });
+  });
+});

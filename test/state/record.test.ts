@@ -1,0 +1,259 @@
+import { expect } from 'chai';
+import type { Plan } from '../../src/plan.ts';
+import { createLease, readLease, updateAnnotations } from '../../src/state/lease.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import { createRecord, forgetRecord, readRecord, writeAnswer, writePlan } from '../../src/state/record.ts';
+import { sweepRecords } from '../../src/state/sweep.ts';
+import type { ActionRecord } from '../../src/state/record.ts';
+import { countWrites } from '../fixtures/count-writes.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
+
+const hour = 3_600_000;
+
+function createWorld(): InMemoryWorld {
+  return createInMemoryWorld({ slices: [], jobSet: null });
+}
+
+const draft = { id: 'a', type: 'cordon_nodepool', hash: 'h', nodePool: 'slice-a', attempt: 'one' };
+const plan: Plan = { attempt: 'one' };
+const answer = [{ step: 'cordon', target: 'slice-a', nodes: 4 }];
+
+async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof draft> = {}) {
+  const record = await createRecord(kubernetes, { ...draft, ...changes });
+  if (!record) throw new Error('the record exists already');
+  return record;
+}
+
+/** Writes an action down that was done. */
+async function finish(world: InMemoryWorld, id: string): Promise<ActionRecord> {
+  const record = await mustCreate(world, { id });
+  return writeAnswer(world.kubernetes, await writePlan(world.kubernetes, record, plan), answer);
+}
+
+function actionLeases({ cluster }: InMemoryWorld): string[] {
+  return cluster
+    .leases(failoverNamespace)
+    .flatMap(({ metadata }) => metadata.annotations?.['autometric-failover/id'] ?? [])
+    .sort();
+}
+
+describe('createRecord', () => {
+  it('writes down what the action is to do, for people to read too', async () => {
+    const world = createWorld();
+    const record = await mustCreate(world);
+    expect(record).to.deep.include({ id: 'a', hash: 'h', nodePool: 'slice-a' });
+    expect(record.plan).to.equal(undefined);
+    const stored = world.cluster.get('leases', failoverNamespace, record.lease.name);
+    expect(stored?.metadata.annotations).to.deep.equal({
+      'autometric-failover/id': 'a',
+      'autometric-failover/type': 'cordon_nodepool',
+      'autometric-failover/hash': 'h',
+      'autometric-failover/node-pool': 'slice-a',
+      'autometric-failover/phase': 'claimed',
+      'autometric-failover/attempt': 'one',
+    });
+    expect(stored?.metadata.labels).to.deep.equal({ 'autometric-failover/kind': 'action' });
+    expect(stored?.spec.holderIdentity).to.equal('a');
+  });
+
+  it('is for the first of two attempts', async () => {
+    const world = createWorld();
+    await mustCreate(world);
+    expect(await createRecord(world.kubernetes, { ...draft, attempt: 'two' })).to.equal(undefined);
+    expect((await readRecord(world.kubernetes, 'a'))?.lease.annotations).to.include({
+      'autometric-failover/attempt': 'one',
+    });
+  });
+
+  it('has worked although the answer was lost', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({ method: 'POST', path: /leases$/, effect: 'reset_after' });
+    expect((await mustCreate(world)).id).to.equal('a');
+  });
+
+  it('takes any id that an action may have, and tells them apart', async () => {
+    const world = createWorld();
+    const ids = ['A', 'a', '..', '-', '_', 'a'.repeat(128), 'projects.x-incident_1'];
+    for (const id of ids) await mustCreate(world, { id });
+    for (const id of ids) expect((await readRecord(world.kubernetes, id))?.id).to.equal(id);
+  });
+});
+
+describe('readRecord', () => {
+  it('finds nothing where there is nothing', async () => {
+    expect(await readRecord(createWorld().kubernetes, 'a')).to.equal(undefined);
+  });
+
+  it('has the plan and the answer as they were written', async () => {
+    const world = createWorld();
+    const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
+    expect(await readRecord(world.kubernetes, 'a')).to.deep.equal(planned);
+    expect(planned).to.deep.include({ plan, answer: undefined });
+    const done = await writeAnswer(world.kubernetes, planned, answer);
+    expect(await readRecord(world.kubernetes, 'a')).to.deep.equal(done);
+    expect(done).to.deep.include({ plan, answer });
+  });
+
+  for (const [what, key, value] of [
+    ['whose plan is broken', 'plan', '{"attempt":'],
+    ['that is done and has no answer', 'answer', ''],
+    ['in a phase that is not known', 'phase', 'half-done'],
+  ] as const) {
+    it(`does not guess at a record ${what}`, async () => {
+      const world = createWorld();
+      const { lease } = key === 'phase' ? await mustCreate(world) : await finish(world, 'a');
+      await updateAnnotations(world.kubernetes, lease.name, (annotations) => ({
+        ...annotations,
+        [`autometric-failover/${key}`]: value,
+      }));
+      const refusal = await refusalOf(readRecord(world.kubernetes, 'a'));
+      expect(refusal.status).to.equal(409);
+      expect(refusal.message).to.equal(
+        `the record of action a (Lease ${lease.name}) is broken; delete it, check the node pool, and send a new id`,
+      );
+    });
+  }
+});
+
+describe('writePlan', () => {
+  it('has worked although the answer was lost', async () => {
+    const world = createWorld();
+    const record = await mustCreate(world);
+    world.emulator.faults.add({ method: 'PUT', effect: 'reset_after' });
+    const planned = await writePlan(world.kubernetes, record, plan);
+    expect(planned.plan).to.deep.equal(plan);
+    expect((await writeAnswer(world.kubernetes, planned, answer)).answer).to.deep.equal(answer);
+  });
+
+  it('is refused when another attempt has written meanwhile, whose plan stays', async () => {
+    const world = createWorld();
+    const record = await mustCreate(world);
+    await writePlan(world.kubernetes, record, plan);
+    const refusal = await refusalOf(writePlan(world.kubernetes, record, { attempt: 'two' }));
+    expect(refusal).to.include({
+      code: 'action_in_progress',
+      message: 'action a is being carried out by another request',
+    });
+    expect((await readRecord(world.kubernetes, 'a'))?.plan).to.deep.equal(plan);
+  });
+
+  it('is refused when the record was deleted, and does not make it anew', async () => {
+    const world = createWorld();
+    const record = await mustCreate(world);
+    world.cluster.remove('leases', failoverNamespace, record.lease.name);
+    await refusalOf(writePlan(world.kubernetes, record, plan));
+    expect(actionLeases(world)).to.deep.equal([]);
+  });
+});
+
+describe('forgetRecord', () => {
+  it('deletes a record that nobody has touched since', async () => {
+    const world = createWorld();
+    await forgetRecord(world.kubernetes, await mustCreate(world));
+    expect(actionLeases(world)).to.deep.equal([]);
+  });
+
+  it('leaves one that another attempt has taken up', async () => {
+    const world = createWorld();
+    const record = await mustCreate(world);
+    await writePlan(world.kubernetes, record, plan);
+    await forgetRecord(world.kubernetes, record);
+    expect(actionLeases(world)).to.deep.equal(['a']);
+  });
+});
+
+describe('sweepRecords', () => {
+  it('deletes what was finished more than 24 h ago, not sooner', async () => {
+    const world = createWorld();
+    await finish(world, 'old');
+    world.clock.advance(1_000);
+    await finish(world, 'young');
+    world.clock.advance(24 * hour - 1_000);
+    expect(await sweepRecords(world.kubernetes)).to.equal(0);
+    expect(actionLeases(world)).to.deep.equal(['old', 'young']);
+    world.clock.advance(1_000);
+    await updateAnnotations(world.kubernetes, 'cluster', () => ({}));
+    expect(await sweepRecords(world.kubernetes)).to.equal(1);
+    expect(actionLeases(world)).to.deep.equal(['young']);
+  });
+
+  it('counts from when it was finished, not from when it began', async () => {
+    const world = createWorld();
+    const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
+    world.clock.advance(20 * hour);
+    await writeAnswer(world.kubernetes, planned, answer);
+    world.clock.advance(20 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(0);
+    world.clock.advance(5 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(1);
+  });
+
+  it('never deletes what is unfinished', async () => {
+    const world = createWorld();
+    await mustCreate(world, { id: 'claimed' });
+    await writePlan(world.kubernetes, await mustCreate(world, { id: 'planned' }), plan);
+    world.clock.advance(1000 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(0);
+    expect(actionLeases(world)).to.deep.equal(['claimed', 'planned']);
+  });
+
+  it('deletes the marks of restarts with them, and no lock', async () => {
+    const world = createWorld();
+    const renewedAt = world.clock.now();
+    for (const [name, kind] of [
+      ['jobset-1', 'jobset'],
+      ['pool-slice-a', 'pool'],
+    ] as const) {
+      const labels = { 'autometric-failover/kind': kind };
+      await createLease(world.kubernetes, { name, labels, renewedAt });
+    }
+    world.clock.advance(24 * hour + 1_000);
+    expect(await sweepRecords(world.kubernetes)).to.equal(1);
+    expect(await readLease(world.kubernetes, 'jobset-1')).to.equal(undefined);
+    expect(await readLease(world.kubernetes, 'pool-slice-a')).not.to.equal(undefined);
+  });
+
+  it('looks once an hour, whoever asks, and keeps what people have annotated', async () => {
+    const world = createWorld();
+    await updateAnnotations(world.kubernetes, 'cluster', () => ({ 'autometric-failover/paused': 'x' }));
+    await sweepRecords(world.kubernetes);
+    await finish(world, 'old');
+    world.clock.advance(hour - 1_000);
+    let before = world.emulator.requests.length;
+    await sweepRecords(world.kubernetes);
+    expect(world.emulator.requests.length).to.equal(before + 1);
+    world.clock.advance(1_000);
+    before = world.emulator.requests.length;
+    await sweepRecords(world.kubernetes);
+    expect(world.emulator.requests.length).to.be.greaterThan(before + 2);
+    expect((await readLease(world.kubernetes, 'cluster'))?.annotations).to.include({
+      'autometric-failover/paused': 'x',
+    });
+  });
+
+  it('leaves a record that was taken up between its list and its deletion', async () => {
+    const world = createWorld();
+    const { lease } = await finish(world, 'old');
+    world.clock.advance(25 * hour);
+    const kubernetes = world.connect({
+      async onRequest({ method }) {
+        if (method !== 'DELETE') return;
+        await updateAnnotations(world.kubernetes, lease.name, (annotations) => ({ ...annotations, x: '1' }));
+      },
+    });
+    await sweepRecords(kubernetes);
+    expect(actionLeases(world)).to.deep.equal(['old']);
+  });
+
+  it('deletes 200 at a time, for somebody waits for the answer', async () => {
+    const world = createWorld();
+    for (let index = 0; index < 205; index++) await finish(world, `old-${index}`);
+    world.clock.advance(25 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(200);
+    expect(countWrites(world.emulator.writes())).to.include({ 'DELETE leases': 200 });
+    world.clock.advance(hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(5);
+  });
+});
