@@ -1,8 +1,8 @@
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { describeConformance } from './conformance.ts';
-import type { ConformanceTarget } from './conformance.ts';
+import type { ConformanceTarget } from './conformance-target.ts';
 import { EXTERNAL_CLUSTER_VARIABLE, startControlPlane } from './control-plane.ts';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { connectExternalCluster } from './external-cluster.ts';
 import { createKwokMachines } from './kwok-machines.ts';
 import { createWorld } from './world.ts';

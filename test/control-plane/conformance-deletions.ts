@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { Stage } from './conformance.ts';
+import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import { expectStatus } from './expect-status.ts';
 import { PATCH } from './kubernetes-client.ts';

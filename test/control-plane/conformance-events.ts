@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { Stage } from './conformance.ts';
+import type { Stage } from './conformance-target.ts';
 import { expectStatus } from './expect-status.ts';
 import type { ExpectedStatus } from './expect-status.ts';
 import { inParallel } from './in-parallel.ts';

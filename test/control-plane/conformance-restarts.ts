@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Stage } from './conformance.ts';
+import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import {
   attemptOf,

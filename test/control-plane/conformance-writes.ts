@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Stage } from './conformance.ts';
+import type { Stage } from './conformance-target.ts';
 import { expectStatus } from './expect-status.ts';
 import type { ExpectedStatus } from './expect-status.ts';
 import { PATCH } from './kubernetes-client.ts';

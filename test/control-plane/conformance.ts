@@ -11,30 +11,7 @@ import { describeReads } from './conformance-reads.ts';
 import { describeRefusals } from './conformance-refusals.ts';
 import { describeRestarts } from './conformance-restarts.ts';
 import { describeWrites } from './conformance-writes.ts';
-import type { Capabilities } from './control-plane.ts';
-import type { KubernetesClient } from './kubernetes-client.ts';
-import type { World } from './world.ts';
-
-export interface ConformanceTarget {
-  url: string;
-  ca: string;
-  /** The administrator. */
-  client: KubernetesClient;
-  /** Builders whose work can be removed together. */
-  createWorld(): World;
-  can: Capabilities;
-  /** A bearer token of a user who may do nothing at all; only where `can.beAnyone`. */
-  strangersToken?: { user: string; token: string };
-  /** Lets time pass and controllers work where they do not by themselves. */
-  advance?: () => void;
-  stop(): Promise<void>;
-}
-
-/** The target, and the nodes of a pool `conformance` that is there all the time. */
-export interface Stage extends ConformanceTarget {
-  world: World;
-  nodes: string[];
-}
+import type { ConformanceTarget, Stage } from './conformance-target.ts';
 
 /**
  * Registers the suite. `start` is called once before it; where it answers a sentence instead of a target, that is said

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { buildPrograms, ControlPlaneUnavailable } from './build-programs.ts';
 import { EXTERNAL_CLUSTER_VARIABLE, startControlPlane } from './control-plane.ts';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesList, Node } from './kubernetes-client.ts';

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildPrograms } from './build-programs.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { connectExternalCluster, MARKER } from './external-cluster.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
@@ -16,32 +17,6 @@ import { createPrograms } from './programs.ts';
 import type { Programs } from './programs.ts';
 import { serveTokenReview } from './token-review.ts';
 import { createWorld } from './world.ts';
-
-export interface ControlPlane {
-  url: string;
-  /** PEM. */
-  ca: string;
-  /** The administrator's. It is gone after `stop`. */
-  kubeconfigPath: string;
-  /** Sends requests as the administrator. */
-  admin: KubernetesClient;
-  /**
-   * A bearer token for any user: this is how a test becomes the function's service account.
-   * @throws on a cluster that was given, where nobody can stand for anybody; `can.beAnyone` says so beforehand
-   */
-  token(user: string, groups?: string[]): string;
-  /** What this control plane can do; one that was given may lack some of it, and `skips` says so in words. */
-  can: Capabilities;
-  skips: string[];
-  stop(): Promise<void>;
-}
-
-export interface Capabilities {
-  /** Tokens for any user. */
-  beAnyone: boolean;
-  /** Nodes that come up by themselves, pods that run on them, machines that die, and JobSets that really restart. */
-  runJobSets: boolean;
-}
 
 export interface ControlPlaneOptions {
   /** Progress, a line each; standard error unless given. */

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 
 /** The ConfigMap by which a cluster says that it is one of ours: nodes come up in it, and JobSets run. */

@@ -5,7 +5,7 @@ import { Emulator } from '../emulator/emulator.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import { serveFunction } from '../fixtures/served-function.ts';
 import type { ServedFunction } from '../fixtures/served-function.ts';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { applyRights, renderRights } from './function-rights.ts';
 import type { Manifest } from './function-rights.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { createFailoverBench } from './failover-bench.ts';
 import type { FailoverBench } from './failover-bench.ts';

@@ -1,6 +1,6 @@
 /** A JobSet that runs on a slice which was cordoned just now: what is done to it, and what can be seen of it. */
 import { expect } from 'chai';
-import type { Stage } from './conformance.ts';
+import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import { PATCH } from './kubernetes-client.ts';
 import type { Answer, Condition, Job, JobSet, Pod } from './kubernetes-client.ts';

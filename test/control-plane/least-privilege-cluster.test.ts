@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createNotification } from '../fixtures/notification.ts';
 import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 import { CLUSTER, createFailoverBench, FUNCTION_UNIQUE_ID, FUNCTION_USER } from './failover-bench.ts';
 import type { FailoverBench } from './failover-bench.ts';
 import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
-import type { ControlPlane } from './control-plane.ts';
+import type { ControlPlane } from './capabilities.ts';
 
 /** Starts a control plane that runs JobSets and knows any user, or skips the suite with one line that says why. */
 export async function startOrSkip(context: Mocha.Context, suite: string): Promise<ControlPlane> {

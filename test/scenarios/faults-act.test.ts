@@ -1,5 +1,5 @@
 import { describeFaults } from '../fixtures/fault-table.ts';
-import type { FaultedCall } from '../fixtures/fault-table.ts';
+import type { FaultedCall } from '../fixtures/faulted-call.ts';
 import {
   isEvent,
   isHolders,

@@ -1,5 +1,5 @@
 import { describeFaults } from '../fixtures/fault-table.ts';
-import type { FaultedCall } from '../fixtures/fault-table.ts';
+import type { FaultedCall } from '../fixtures/faulted-call.ts';
 import { isElsewhereList, isEvent, isNewLease, isPhase, isPoolList } from '../fixtures/faulted-request.ts';
 
 /** Every call before the first cordon. While one of them fails, nothing is touched. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createCertificateAuthority } from '../control-plane/certificates.ts';
 import { describeFaults } from '../fixtures/fault-table.ts';
-import type { FaultedCall } from '../fixtures/fault-table.ts';
+import type { FaultedCall } from '../fixtures/faulted-call.ts';
 import { ServedWorlds } from '../fixtures/served-worlds.ts';
 
 /** The calls of Google's own clients, and one of ours, over sockets. */

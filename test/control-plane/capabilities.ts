@@ -1,0 +1,28 @@
+import type { KubernetesClient } from './kubernetes-client.ts';
+
+/** A Kubernetes control plane to test against: one that was started here, or one that was given. */
+export interface ControlPlane {
+  url: string;
+  /** PEM. */
+  ca: string;
+  /** The administrator's. It is gone after `stop`. */
+  kubeconfigPath: string;
+  /** Sends requests as the administrator. */
+  admin: KubernetesClient;
+  /**
+   * A bearer token for any user: this is how a test becomes the function's service account.
+   * @throws on a cluster that was given, where nobody can stand for anybody; `can.beAnyone` says so beforehand
+   */
+  token(user: string, groups?: string[]): string;
+  /** What this control plane can do; one that was given may lack some of it, and `skips` says so in words. */
+  can: Capabilities;
+  skips: string[];
+  stop(): Promise<void>;
+}
+
+export interface Capabilities {
+  /** Tokens for any user. */
+  beAnyone: boolean;
+  /** Nodes that come up by themselves, pods that run on them, machines that die, and JobSets that really restart. */
+  runJobSets: boolean;
+}

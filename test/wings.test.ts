@@ -1,0 +1,33 @@
+import { expect } from 'chai';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const source = join(import.meta.dirname, '../src');
+
+/** Which file sends which write. What a file may import, the linter holds (.oxlintrc.json). */
+const writers: Record<string, string[]> = {
+  'effects/cordon.ts': ['patchNode'],
+  'effects/dead-nodes.ts': ['deleteNamespacedPod'],
+  'effects/restart.ts': ['deleteNamespacedPod', 'patchNamespacedJob'],
+  'effects/repair.ts': ['deleteInstance'],
+  'failover/events.ts': ['createNamespacedEvent'],
+  'state/lease.ts': ['createNamespacedLease', 'deleteNamespacedLease', 'replaceNamespacedLease'],
+};
+
+describe('the wings of the source', () => {
+  it('send writes from the files that are there for it, and from no other', () => {
+    const found: Record<string, string[]> = {};
+    for (const name of readdirSync(source, { recursive: true, encoding: 'utf8' })) {
+      if (!name.endsWith('.ts')) continue;
+      const text = readFileSync(join(source, name), 'utf8');
+      const calls = text.matchAll(
+        /(?:\.|\bawait |\breturn )((?:create|replace|patch|delete)(?:Namespaced\w+|Node|Instance|Collection\w+))\(/g,
+      );
+      const names = [...new Set([...calls].map(([, call]) => call ?? ''))].toSorted();
+      if (names.length > 0) found[name] = names;
+    }
+    // The client of patches that bypasses the generated one implements patchNode itself.
+    delete found['gke/direct-patch.ts'];
+    expect(found).to.deep.equal(writers);
+  });
+});
