@@ -37,7 +37,7 @@ type Environment = Record<string, string | undefined>;
  * @throws {ConfigError} naming every setting that is missing or wrong, and how to set it
  */
 export function readConfig(environment: Environment): Config {
-  const settings = check(settingsSchema, environment);
+  const settings = checkSettings(settingsSchema, environment);
   const allowedActions = settings.ALLOWED_ACTIONS ?? [...actionTypes];
   const alertActions = settings.ALERT_ACTIONS ?? allowedActions;
   const excess = alertActions.filter((type) => !allowedActions.includes(type));
@@ -72,7 +72,7 @@ export function readConfig(environment: Environment): Config {
  * @throws {ConfigError} when one of them is missing or too short
  */
 export function readWebhookCredentials(environment: Environment): WebhookCredentials {
-  const settings = check(webhookSchema, environment);
+  const settings = checkSettings(webhookSchema, environment);
   return { username: settings.WEBHOOK_USERNAME, password: settings.WEBHOOK_PASSWORD };
 }
 
@@ -85,7 +85,7 @@ export class ConfigError extends Error {
   }
 }
 
-function check<const Schema extends v.GenericSchema>(
+function checkSettings<const Schema extends v.GenericSchema>(
   schema: Schema,
   environment: Environment,
 ): v.InferOutput<Schema> {

@@ -1,5 +1,5 @@
 /** How a restart is brought about. */
-export type Way = 'leader_pod' | 'job_deadline';
+export type RestartWay = 'leader_pod' | 'job_deadline';
 
 /** What a restart will delete, or why it need not. */
 export interface RestartPlan {
@@ -10,7 +10,7 @@ export interface RestartPlan {
   job?: { name: string; uid: string; replicatedJob: string };
   /** The Job's index-0 pod. */
   leader?: { name: string; uid: string; nodeName: string | undefined };
-  way?: Way;
+  way?: RestartWay;
   /** Uncordoned nodes outside the pool that the Job's pods could run on. */
   schedulableElsewhere?: number;
 }
@@ -32,7 +32,7 @@ export interface RepairPlan {
 /** What an action will delete, decided once and written into its record before anything is. */
 export interface Plan {
   /** The attempt that decided: only it may delete an instance by its name. */
-  attempt: string;
+  claimId: string;
   /** Which action had uncordoned the pool last. */
   lastUncordon?: string;
   restart?: RestartPlan;

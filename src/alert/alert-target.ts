@@ -2,7 +2,7 @@ import { regionOf, resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { FailoverError, invalidAction } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
-import type { Subject } from '../request/incident.ts';
+import type { AlertSubject } from '../request/incident.ts';
 import type { NotifiedIncident } from './notification.ts';
 import type { PolicyLabels } from './policy-labels.ts';
 import { quote } from './printable-text.ts';
@@ -14,11 +14,11 @@ interface Place {
   jobSetName?: string | undefined;
   nodePool?: string;
   nodeName?: string;
-  subject?: Subject;
+  subject?: AlertSubject;
 }
 
 /** A close that nothing is to be done on is no error, whatever it names. */
-export function locateFor(
+export function locateOrIgnoreClose(
   state: 'open' | 'closed',
   incident: NotifiedIncident,
   policy: PolicyLabels,
@@ -93,7 +93,7 @@ function locate(incident: NotifiedIncident, policy: PolicyLabels, clusters: Clus
   }
 }
 
-function toPod(namespace: string, podName: string): Subject {
+function toPod(namespace: string, podName: string): AlertSubject {
   if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(podName))
     throw invalidAction('resource label pod_name must be the name of one pod');
   return { kind: 'pod', namespace, podName };

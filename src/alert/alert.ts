@@ -1,6 +1,6 @@
 import { parseActionOfAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
-import { locateFor } from './alert-target.ts';
+import { locateOrIgnoreClose } from './alert-target.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { invalidAction } from '../errors.ts';
@@ -9,7 +9,7 @@ import type { Incident } from '../request/incident.ts';
 import { parseIncident } from './notification.ts';
 import type { Notification, NotifiedIncident } from './notification.ts';
 import { parsePolicyLabels } from './policy-labels.ts';
-import { quote, toProse } from './printable-text.ts';
+import { quote, toPrintableText } from './printable-text.ts';
 
 /** What an alert asks for. */
 export interface Alert {
@@ -39,12 +39,12 @@ export function toAlert(notification: Notification, config: Config, now: number)
   if (state === 'open') assertFresh(notification, incident, config, now);
   else if (policy.isDryRun) throw new Ignored('closed; a dry run has nothing to undo');
 
-  const place = locateFor(state, incident, policy, config.clusters);
+  const place = locateOrIgnoreClose(state, incident, policy, config.clusters);
   const action = parseActionOfAlert(
     {
       type: state === 'open' ? policy.action : (policy.onClose ?? policy.action),
-      requestor: toProse(incident.policyName, 256) || 'an alert policy without a name',
-      reason: toProse(incident.summary, 1024) || 'an incident without a summary',
+      requestor: toPrintableText(incident.policyName, 256) || 'an alert policy without a name',
+      reason: toPrintableText(incident.summary, 1024) || 'an incident without a summary',
       dry_run: policy.isDryRun,
       namespace: place.namespace,
       jobset_name: place.jobSetName,

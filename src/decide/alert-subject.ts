@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
-import type { Subject } from '../request/incident.ts';
+import type { AlertSubject } from '../request/incident.ts';
 import { readPods } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
@@ -21,13 +21,13 @@ type Core = Pick<Kubernetes, 'core'>;
  * @throws {FailoverError} `target_not_found`
  * @throws {Ignored} where the machine has been replaced since
  */
-export async function nameNode(kubernetes: Core, action: Action): Promise<Action> {
+export async function resolveNode(kubernetes: Core, action: Action): Promise<Action> {
   const { incident } = action;
   const subject = incident?.subject;
   if (subject?.kind === 'pod') return { ...action, nodeName: await findNodeOfPod(kubernetes, subject) };
   if (subject?.kind !== 'instance') return action;
   const found = await findNodeOfInstance(kubernetes, subject, incident?.displayName ?? '');
-  if (!found) throw noInstance(subject, action.cluster.fullName);
+  if (!found) throw instanceNotFound(subject, action.cluster.fullName);
   if (found.isReplaced) {
     throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`, {
       isOver: true,
@@ -42,7 +42,7 @@ export async function nameNode(kubernetes: Core, action: Action): Promise<Action
  *
  * @throws {FailoverError} `target_ambiguous` where there is none, or several
  */
-export async function nameJobSet(
+export async function resolveJobSet(
   kubernetes: Core,
   action: Action,
   nodePool: string,
@@ -72,7 +72,7 @@ export async function nameJobSet(
 
 async function findNodeOfPod(
   { core }: Core,
-  { namespace, podName }: Extract<Subject, { kind: 'pod' }>,
+  { namespace, podName }: Extract<AlertSubject, { kind: 'pod' }>,
 ): Promise<string> {
   const [pod] = await listAll(
     (page) => core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${podName}`, ...page }),
@@ -94,7 +94,7 @@ async function findNodeOfPod(
  */
 export async function findNodeOfInstance(
   kubernetes: Core,
-  { instanceId, zone }: Extract<Subject, { kind: 'instance' }>,
+  { instanceId, zone }: Extract<AlertSubject, { kind: 'instance' }>,
   displayName: string,
 ): Promise<{ nodeName: string; isReplaced: boolean } | undefined> {
   const isName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName);
@@ -117,8 +117,8 @@ export async function findNodeOfInstance(
 }
 
 /** No node of the clusters that were looked at has this machine. */
-export function noInstance(
-  { instanceId, zone }: Extract<Subject, { kind: 'instance' }>,
+export function instanceNotFound(
+  { instanceId, zone }: Extract<AlertSubject, { kind: 'instance' }>,
   where: string,
 ): FailoverError {
   return new FailoverError(

@@ -18,16 +18,16 @@ import type { Step } from '../step.ts';
 import { assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
-import type { World } from './snapshot.ts';
+import type { Snapshot } from './snapshot.ts';
 
-/** What deciding needs besides the action and the world. */
+/** What deciding needs besides the action and the snapshot. */
 export interface DecideTools {
   kubernetes: Kubernetes;
   config: Config;
   cluster: Pick<ClusterConnection, 'name' | 'isAutopilot'>;
-  attempt: string;
-  /** The pool's marks. */
-  marks: Readonly<Record<string, string>>;
+  claimId: string;
+  /** The pool's poolAnnotations. */
+  poolAnnotations: Readonly<Record<string, string>>;
   /** What a person has set for the cluster. */
   switches: ClusterSwitches;
 }
@@ -39,11 +39,11 @@ export interface DecideTools {
  * @throws {FailoverError} any refusal
  * @throws {Ignored} an alert that has been dealt with
  */
-export async function decide(action: Action, world: World, tools: DecideTools): Promise<Plan> {
-  const readHealth = toHealthReader(world, tools);
-  await assertStillWanted(action, world, { ...tools, readHealth });
-  assertWithinLimits(action, world.nodePool, tools);
-  return choose(action, world, { ...tools, readHealth });
+export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
+  const readHealth = toHealthReader(snapshot, tools);
+  await assertStillWanted(action, snapshot, { ...tools, readHealth });
+  assertWithinLimits(action, snapshot.nodePool, tools);
+  return choose(action, snapshot, { ...tools, readHealth });
 }
 
 /**
@@ -52,16 +52,16 @@ export async function decide(action: Action, world: World, tools: DecideTools): 
  * @throws {FailoverError} any refusal that waiting would not lift
  * @throws {Ignored} an alert that has been dealt with
  */
-export async function rehearseDecision(
+export async function decideDryRun(
   action: Action,
-  world: World,
+  snapshot: Snapshot,
   tools: DecideTools,
 ): Promise<{ plan: Plan; limits: Step[] }> {
-  const readHealth = toHealthReader(world, tools);
-  await assertStillWanted(action, world, { ...tools, readHealth });
-  const limit = findLimit(action, world.nodePool, tools);
-  const plan = await choose(action, world, { ...tools, readHealth });
-  const target = world.nodePool;
+  const readHealth = toHealthReader(snapshot, tools);
+  await assertStillWanted(action, snapshot, { ...tools, readHealth });
+  const limit = findLimit(action, snapshot.nodePool, tools);
+  const plan = await choose(action, snapshot, { ...tools, readHealth });
+  const target = snapshot.nodePool;
   return {
     plan,
     limits: limit
@@ -72,11 +72,11 @@ export async function rehearseDecision(
 
 /** The named node is read already; a whole pool's health is read once, and only if it is asked for. */
 function toHealthReader(
-  { named, nodePool }: World,
+  { namedNode, nodePool }: Snapshot,
   { kubernetes }: DecideTools,
 ): () => Promise<NodeHealth[]> {
   let health: Promise<NodeHealth[]> | undefined;
-  return () => (health ??= named ? Promise.resolve([named]) : listPoolHealth(kubernetes, nodePool));
+  return () => (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool));
 }
 
 function findLimit(action: Action, nodePool: string, tools: DecideTools): FailoverError | undefined {
@@ -93,14 +93,14 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { kubernetes, config, marks, switches }: DecideTools,
+  { kubernetes, config, poolAnnotations, switches }: DecideTools,
 ): void {
   if (effectsOf(action.type).uncordon) return;
   refusePaused(switches);
   // An alert must not be what a person's override was meant for.
   if (switches.overrideUntil !== undefined && action.incident === undefined) return;
   for (const effect of cooledEffects(action)) {
-    assertNotCoolingDown(marks, effect, {
+    assertNotCoolingDown(poolAnnotations, effect, {
       config,
       id: action.id,
       nodePool,
@@ -120,20 +120,20 @@ function cooledEffects(action: Action): Effect[] {
 
 async function choose(
   action: Action,
-  world: World,
+  snapshot: Snapshot,
   {
     kubernetes,
     config,
     cluster,
-    attempt,
-    marks,
+    claimId,
+    poolAnnotations,
     readHealth,
   }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
-  const { nodePool, nodes } = world;
+  const { nodePool, nodes } = snapshot;
   const effects = effectsOf(action.type);
-  const plan: Plan = { attempt };
-  const lastUncordon = readLastUncordon(marks);
+  const plan: Plan = { claimId };
+  const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
   if (action.expectedNodeCounts)
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);

@@ -8,8 +8,8 @@ import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
-import type { RestartPlan, Way } from '../plan.ts';
-import { countsFor, readRestartMark, toMarkName } from '../state/restart-mark.ts';
+import type { RestartPlan, RestartWay } from '../plan.ts';
+import { isStillUnderWay, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { Step } from '../step.ts';
 
@@ -61,11 +61,11 @@ export async function planRestart(
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
   if (job.isFailing) return { ...plan, job: chosen, outcome: 'already_restarting' };
-  if (mark && countsFor(mark, { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() })) {
+  if (mark && isStillUnderWay(mark, { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() })) {
     return { ...plan, job: chosen, outcome: 'already_restarted' };
   }
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
-  const way: Way = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
+  const way: RestartWay = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
   assertPolicyRestarts(jobSet, job.replicatedJob, way);
   assertNotPinned(jobs, onPool, attempt, nodePool, nodes);
   return {

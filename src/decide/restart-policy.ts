@@ -1,6 +1,6 @@
 import { FailoverError } from '../errors.ts';
 import type { FailurePolicyRule, JobSet } from '../gke/jobset.ts';
-import type { Way } from '../plan.ts';
+import type { RestartWay } from '../plan.ts';
 
 function restartRefused(jobSet: JobSet, why: string): FailoverError {
   const { namespace, name } = jobSet.metadata;
@@ -36,7 +36,7 @@ export function assertRestartable(jobSet: JobSet): void {
  *
  * @throws {FailoverError} `restart_refused` where the failure would end the run
  */
-export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: Way): void {
+export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: RestartWay): void {
   const { failurePolicy } = jobSet.spec;
   if (!failurePolicy)
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');

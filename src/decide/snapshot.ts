@@ -4,14 +4,14 @@ import { findJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readNodeHealth, readPool } from '../gke/nodes.ts';
 import type { NodeHealth, PoolNodes } from '../gke/nodes.ts';
-import { noNode, requirePoolOf } from './targets.ts';
+import { nodeNotFound, requirePoolOf } from './targets.ts';
 
 /** What every decision of an action rests on, read under its claim. */
-export interface World {
+export interface Snapshot {
   nodePool: string;
   nodes: PoolNodes;
   /** The node that the caller named. */
-  named: NodeHealth | undefined;
+  namedNode: NodeHealth | undefined;
   /** What the Events are shown on: the JobSet that was named, else the node, else the pool's first. */
   eventTarget: EventTarget | undefined;
 }
@@ -19,33 +19,33 @@ export interface World {
 /**
  * Reads the world for an action.
  *
- * @param isResuming an action whose plan is written down needs what is left to cordon only; its node, and all nodes of
+ * @param mayBeGone an action whose plan is written down needs what is left to cordon only; its node, and all nodes of
  *   its pool, may be gone by its own doing
  * @throws {FailoverError} `target_not_found`, `target_mismatch`
  */
-export async function readWorld(
+export async function readSnapshot(
   kubernetes: Kubernetes,
   action: Action,
   nodePool: string,
-  isResuming: boolean,
-): Promise<World> {
+  mayBeGone: boolean,
+): Promise<Snapshot> {
   const { nodeName, jobSetName, namespace } = action;
-  const [nodes, named, jobSet] = await Promise.all([
+  const [nodes, namedNode, jobSet] = await Promise.all([
     readPool(kubernetes, nodePool),
     nodeName === undefined ? undefined : readNodeHealth(kubernetes, nodeName),
     jobSetName === undefined ? undefined : findJobSet(kubernetes, namespace, jobSetName),
   ]);
   const all = [...nodes.schedulable, ...nodes.cordoned].sort((a, b) => (a.name < b.name ? -1 : 1));
-  if (!isResuming) {
+  if (!mayBeGone) {
     if (all.length === 0) throw new FailoverError('target_not_found', `node pool ${nodePool} has no nodes`);
-    if (nodeName !== undefined && !named) throw noNode(action);
-    if (named) requirePoolOf(named, nodePool);
+    if (nodeName !== undefined && !namedNode) throw nodeNotFound(action);
+    if (namedNode) requirePoolOf(namedNode, nodePool);
   }
-  const node = named ?? all[0];
+  const node = namedNode ?? all[0];
   return {
     nodePool,
     nodes,
-    named,
+    namedNode,
     eventTarget: jobSet
       ? {
           apiVersion: 'jobset.x-k8s.io/v1alpha2',

@@ -10,14 +10,14 @@ import { instanceIdAnnotation, isHealthy, rankByHealth, readNodeHealth } from '.
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { isMultiHost } from '../gke/slice.ts';
-import type { World } from './snapshot.ts';
+import type { Snapshot } from './snapshot.ts';
 
 /** What it takes to say whether an alert is still to be acted on. */
 export interface StillWantedTools {
   kubernetes: Kubernetes;
   config: Config;
   /** The pool's marks. */
-  marks: Readonly<Record<string, string>>;
+  poolAnnotations: Readonly<Record<string, string>>;
   /** The node that was named, or all of the pool; read when it is called. */
   readHealth: () => Promise<NodeHealth[]>;
 }
@@ -30,7 +30,7 @@ export interface StillWantedTools {
  */
 export async function assertStillWanted(
   action: Action,
-  world: World,
+  snapshot: Snapshot,
   tools: StillWantedTools,
 ): Promise<void> {
   const { incident, type } = action;
@@ -38,11 +38,12 @@ export async function assertStillWanted(
   const { restart, repair } = effectsOf(type);
   if (repair) {
     const health = await tools.readHealth();
-    assertNotHandled(world, health, tools);
+    assertNotHandled(snapshot, health, tools);
     assertNotRecovered(incident, health);
   }
   const isOfJobSet = incident.subject?.kind === 'jobset';
-  const isBackAgain = restart && world.named !== undefined && hasRecovered(world.named, incident);
+  const isBackAgain =
+    restart && snapshot.namedNode !== undefined && hasRecovered(snapshot.namedNode, incident);
   if (isOfJobSet || isBackAgain) await assertAttemptOlder(action, incident, tools.kubernetes);
 }
 
@@ -63,11 +64,11 @@ export async function assertStillBroken(
 
 /** Sixteen nodes of one slice are sixteen incidents, and one repair is for all of them. */
 function assertNotHandled(
-  { nodePool, nodes }: World,
+  { nodePool, nodes }: Snapshot,
   health: NodeHealth[],
-  { kubernetes, config, marks }: StillWantedTools,
+  { kubernetes, config, poolAnnotations }: StillWantedTools,
 ): void {
-  const mark = readMark(marks, 'repair');
+  const mark = readMark(poolAnnotations, 'repair');
   if (!mark) return;
   const windowMs = Math.max(config.cooldownSeconds, config.maxAlertAgeSeconds) * 1000;
   if (kubernetes.serverNow() - Date.parse(mark.at) > windowMs) return;

@@ -21,7 +21,7 @@ export async function resolvePool(
   const { nodePool, nodeName } = action;
   if (nodeName !== undefined) {
     const node = await readNode(kubernetes, nodeName);
-    if (!node) throw noNode(action);
+    if (!node) throw nodeNotFound(action);
     return requirePoolOf(node, nodePool);
   }
   return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action.namespace, action.jobSetName ?? ''));
@@ -91,7 +91,7 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
 }
 
 /** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
-export function noNode({ nodeName, type, incident }: Action): FailoverError | Ignored {
+export function nodeNotFound({ nodeName, type, incident }: Action): FailoverError | Ignored {
   if (incident && effectsOf(type).repair)
     return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
   return new FailoverError('target_not_found', `there is no node ${nodeName}`);

@@ -5,7 +5,7 @@ import { actionAnnotation, fieldManager } from '../names.ts';
 import { describeNames, listCordoned, listSchedulable } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import type { Step } from '../step.ts';
-import { Turns, workInTurns } from '../gke/semaphore.ts';
+import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
 
 /** A pool and its nodes. */
 interface PoolState {
@@ -37,13 +37,13 @@ export async function cordonPool(
   let left = (pool.schedulable ?? (await listSchedulable(kubernetes, nodePool))).filter(isWanted);
   for (let round = 1; left.length > 0; round++) {
     assertNotReleased(nodePool, left, actionId);
-    if (round > maxRounds) throw notCordoned(nodePool, cordoned, left, refusal);
+    if (round > maxRounds) throw cordonFailed(nodePool, cordoned, left, refusal);
     const outcomes = await cordonNodes(kubernetes, left, { actionId, concurrency });
     cordoned += outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
     const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
     if (failed.length > 0) {
       const cause = failed.find(({ error }) => error !== undefined)?.error;
-      throw notCordoned(
+      throw cordonFailed(
         nodePool,
         cordoned,
         failed.map(({ node }) => node),
@@ -72,10 +72,10 @@ export async function uncordonPool(
     applyNode(client, node, undefined),
   );
   const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
-  if (failed.length > 0) throw notUncordoned(nodePool, failed);
+  if (failed.length > 0) throw uncordonFailed(nodePool, failed);
   const left = await listCordoned(kubernetes, nodePool);
   const refused = findRefused(outcomes, left);
-  if (refused.length > 0) throw notUncordoned(nodePool, refused);
+  if (refused.length > 0) throw uncordonFailed(nodePool, refused);
   const kept = new Set(left.map((node) => node.name));
   const uncordoned = nodes.cordoned.filter((node) => isOurs(node) && !kept.has(node.name)).length;
   return {
@@ -156,18 +156,18 @@ async function forEachNode(
   concurrency: number,
   work: (client: Kubernetes, node: NodeRef) => Promise<void>,
 ): Promise<NodeResult[]> {
-  const turns = new Turns(concurrency);
+  const semaphore = new Semaphore(concurrency);
   // While one waits, as the server has asked it to, another has its turn.
   const client = kubernetes.waiting(async (wait) => {
-    turns.give();
+    semaphore.release();
     try {
       await wait();
     } finally {
-      await turns.take();
+      await semaphore.acquire();
     }
-    if (turns.isOver) throw new Error('another node could not be cordoned');
+    if (semaphore.isClosed) throw new Error('another node could not be cordoned');
   });
-  const settled = await workInTurns(turns, nodes, async (node): Promise<NodeResult> => {
+  const settled = await mapWithSemaphore(semaphore, nodes, async (node): Promise<NodeResult> => {
     try {
       await work(client, node);
       return { node, outcome: 'cordoned' };
@@ -202,7 +202,7 @@ function assertNotReleased(nodePool: string, schedulable: NodeRef[], actionId: s
   );
 }
 
-function notCordoned(nodePool: string, cordoned: number, left: NodeRef[], cause: unknown): FailoverError {
+function cordonFailed(nodePool: string, cordoned: number, left: NodeRef[], cause: unknown): FailoverError {
   const translated = cause === undefined ? undefined : toFailoverError(cause);
   const names = describeNames(left.map((node) => node.name));
   const why = translated ? `: ${translated.message}` : ', for new ones keep coming';
@@ -214,7 +214,7 @@ function notCordoned(nodePool: string, cordoned: number, left: NodeRef[], cause:
   );
 }
 
-function notUncordoned(nodePool: string, failed: NodeResult[]): FailoverError {
+function uncordonFailed(nodePool: string, failed: NodeResult[]): FailoverError {
   const cause = toFailoverError(failed.find(({ error }) => error !== undefined)?.error);
   const names = describeNames(failed.map(({ node }) => node.name));
   return new FailoverError(

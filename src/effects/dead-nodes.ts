@@ -3,7 +3,7 @@ import { findJobSet, readPods } from '../gke/jobset.ts';
 import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isDead, readNodeHealth } from '../gke/nodes.ts';
-import { Turns, workInTurns } from '../gke/semaphore.ts';
+import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
 
 /** Attempts of a JobSet that are ending. */
 export interface EndingAttempts {
@@ -27,7 +27,7 @@ export interface Freed {
  *
  * @param tools.beforeDeletion is called directly before the first deletion, if there is any
  */
-export async function freeDeadNodes(
+export async function deletePodsOnDeadNodes(
   { namespace, name, uid, lastAttempt }: EndingAttempts,
   {
     kubernetes,
@@ -68,7 +68,7 @@ async function concurrently<Item>(
   concurrency: number,
   work: (item: Item) => Promise<void>,
 ): Promise<void> {
-  const settled = await workInTurns(new Turns(concurrency), items, work);
+  const settled = await mapWithSemaphore(new Semaphore(concurrency), items, work);
   for (const each of settled) if ('error' in each) throw each.error;
 }
 

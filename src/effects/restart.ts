@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
-import { freeDeadNodes } from './dead-nodes.ts';
+import { deletePodsOnDeadNodes } from './dead-nodes.ts';
 import { withHeaders } from '../gke/direct-patch.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import { attemptOf, findJobSet, readJobs } from '../gke/jobset.ts';
@@ -12,7 +12,7 @@ import type { LeaseState } from '../state/lease.ts';
 import type { PoolLock } from '../state/lock.ts';
 import type { RestartPlan } from '../plan.ts';
 import {
-  countsFor,
+  isStillUnderWay,
   readRestartMark,
   restoreRestartMark,
   toMarkName,
@@ -45,7 +45,7 @@ export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Pro
   // Where no Job was chosen, only what is left of older attempts is ending: the current one is healthy elsewhere.
   const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
   const { cordonConcurrency: concurrency } = config;
-  const freed = await freeDeadNodes(
+  const freed = await deletePodsOnDeadNodes(
     { ...plan.jobSet, lastAttempt },
     { kubernetes, concurrency, beforeDeletion },
   );
@@ -73,7 +73,7 @@ async function failJob(
     if (!job || job.isFailing) return 'already_restarting';
     const isOwn = mark?.action === actionId && mark.attempt === plan.attempt && mark.jobSetUid === uid;
     const now = { jobSet, attempt: plan.attempt, jobs, config, serverNow: kubernetes.serverNow() };
-    if (mark && !isOwn && countsFor(mark, now)) return 'already_restarted';
+    if (mark && !isOwn && isStillUnderWay(mark, now)) return 'already_restarted';
     assertRestartable(jobSet);
     assertPolicyRestarts(jobSet, job.replicatedJob, plan.way ?? 'job_deadline');
     await tools.beforeDeletion();

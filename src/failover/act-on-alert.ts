@@ -12,8 +12,8 @@ import { Ignored } from '../ignored.ts';
 import type { Log } from '../log.ts';
 import { readRecord } from '../state/record.ts';
 import type { Services } from '../services.ts';
-import { findNodeOfInstance, noInstance } from '../decide/alert-subject.ts';
-import { findPoolWantedBy } from '../state/cordon-holds.ts';
+import { findNodeOfInstance, instanceNotFound } from '../decide/alert-subject.ts';
+import { findPoolHeldFor } from '../state/cordon-holds.ts';
 
 /**
  * Carries an alert out, like an action that somebody has sent, once it is known in which cluster; for a close, once the
@@ -45,9 +45,9 @@ async function close(
   log: Log,
 ): Promise<Outcome> {
   const { incident } = action;
-  const found = await visit(clusters, deadline, services, async ({ kubernetes }) => {
+  const found = await searchClusters(clusters, deadline, services, async ({ kubernetes }) => {
     await rememberClosed(kubernetes, incident.id);
-    return incident.uncordonsOnClose ? findPoolWantedBy(kubernetes, incident.id) : undefined;
+    return incident.uncordonsOnClose ? findPoolHeldFor(kubernetes, incident.id) : undefined;
   });
   if (!incident.uncordonsOnClose) throw new Ignored('closed, and its policy has no label failover_on_close');
   if (!found) throw new Ignored('closed, and no node pool is cordoned for it');
@@ -70,19 +70,19 @@ async function chooseCluster(
   const { id, incident } = action;
   const { subject, displayName } = incident;
   if (clusters.length === 1 || subject?.kind !== 'instance') return action.cluster;
-  const found = await visit(clusters, deadline, services, async ({ kubernetes }) => {
+  const found = await searchClusters(clusters, deadline, services, async ({ kubernetes }) => {
     const record = await readRecord(kubernetes, id);
     return record ?? (await findNodeOfInstance(kubernetes, subject, displayName));
   });
   if (found) return found.cluster;
-  throw noInstance(subject, clusters.map(({ fullName }) => fullName).join(' or '));
+  throw instanceNotFound(subject, clusters.map(({ fullName }) => fullName).join(' or '));
 }
 
 /**
  * Looks into clusters one after the other until something is found. One that cannot be reached must not hide what
  * another has, but neither may it count as one that has nothing.
  */
-async function visit<T>(
+async function searchClusters<T>(
   clusters: ClusterName[],
   deadline: Deadline,
   { connect }: Services,

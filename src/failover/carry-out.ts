@@ -15,23 +15,23 @@ import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { restartJobSet } from '../effects/restart.ts';
 import type { Step } from '../step.ts';
 import { assertNotPaused } from '../state/switches.ts';
-import type { Undertaking } from './execution.ts';
-import { forgetWishes, keepCordoned } from '../state/cordon-holds.ts';
+import type { Execution } from './execution.ts';
+import { clearHolds, addPermanentHold } from '../state/cordon-holds.ts';
 
 /**
  * Carries the plan out: uncordon or cordon, then restart, then repair. Each step is safe to repeat.
  *
  * @throws {FailoverError} when a step fails; what comes after it is not begun
  */
-export async function carryOut(undertaking: Undertaking, prepared: Prepared): Promise<Step[]> {
-  const { action, claim, log } = undertaking;
+export async function carryOut(execution: Execution, prepared: Prepared): Promise<Step[]> {
+  const { action, claim, log } = execution;
   const { uncordon, cordon } = effectsOf(action.type);
   const { restart, repair } = prepared.plan;
   const steps = noteUnfinished(claim, log);
-  if (uncordon) steps.push(await uncordonStep(undertaking, prepared));
-  if (cordon) steps.push(await cordonStep(undertaking, prepared));
-  if (restart) steps.push(await restartStep(undertaking, prepared, restart));
-  if (repair) steps.push(await repairStep(undertaking, prepared, repair));
+  if (uncordon) steps.push(await uncordonStep(execution, prepared));
+  if (cordon) steps.push(await cordonStep(execution, prepared));
+  if (restart) steps.push(await restartStep(execution, prepared, restart));
+  if (repair) steps.push(await repairStep(execution, prepared, repair));
   return steps;
 }
 
@@ -45,32 +45,32 @@ function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): Step[] {
 
 /** Releases our cordons: all of the pool's, or what the close of an incident may release. */
 async function uncordonStep(
-  { action, claim, services, log }: Undertaking,
-  { world, releasable }: Prepared,
+  { action, claim, services, log }: Execution,
+  { snapshot, nodesToUncordon }: Prepared,
 ): Promise<Step> {
-  const { kubernetes, lock, nodePool, attempt } = claim;
+  const { kubernetes, lock, nodePool, claimId } = claim;
   const { cordonConcurrency: concurrency } = services.config;
-  const nodes = releasable?.nodes ?? world.nodes;
-  await noteUncordon(lock, { id: action.id, attempt });
+  const nodes = nodesToUncordon?.nodes ?? snapshot.nodes;
+  await noteUncordon(lock, { id: action.id, claimId });
   const step = await timed(log, 'uncordon', () =>
     uncordonPool(kubernetes, { nodePool, nodes }, { concurrency }),
   );
-  if (!releasable || releasable.isAll) await forgetWishes(lock);
-  if (!releasable) return step;
-  const all = world.nodes.schedulable.length + world.nodes.cordoned.length;
+  if (!nodesToUncordon || nodesToUncordon.isAll) await clearHolds(lock);
+  if (!nodesToUncordon) return step;
+  const all = snapshot.nodes.schedulable.length + snapshot.nodes.cordoned.length;
   const why = step['why'] ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
   return { ...step, nodes: all, ...why };
 }
 
 /** All cordons land before anything is deleted: a pod must not come back on the pool that it is being moved from. */
 async function cordonStep(
-  { action, claim, services, log }: Undertaking,
-  { world: { nodes, nodePool } }: Prepared,
+  { action, claim, services, log }: Execution,
+  { snapshot: { nodes, nodePool } }: Prepared,
 ): Promise<Step> {
   const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
   const createdBefore = findDeletionTime(action, claim);
-  await keepCordoned(claim.lock, action.id);
+  await addPermanentHold(claim.lock, action.id);
   return timed(log, 'cordon', async () => {
     const cordoned = await cordonPool(
       claim.kubernetes,
@@ -94,34 +94,30 @@ async function cordonStep(
  * Restarts the JobSet. Where a newer attempt has started on this very pool since it was decided, the attempt that decided
  * looks again and writes a new plan; a resume never chooses again.
  */
-async function restartStep(
-  undertaking: Undertaking,
-  { plan }: Prepared,
-  restart: RestartPlan,
-): Promise<Step> {
-  const { action, claim, services, log } = undertaking;
-  const { kubernetes, nodePool, attempt } = claim;
+async function restartStep(execution: Execution, { plan }: Prepared, restart: RestartPlan): Promise<Step> {
+  const { action, claim, services, log } = execution;
+  const { kubernetes, nodePool, claimId } = claim;
   const { config } = services;
   const carryOutRestart = (planned: RestartPlan) =>
-    timed(log, 'restart', () => restartJobSet(planned, toTools(undertaking)));
+    timed(log, 'restart', () => restartJobSet(planned, toTools(execution)));
   const step = await carryOutRestart(restart);
-  if (step['outcome'] === 'restarted' || plan.attempt !== attempt) return step;
+  if (step['outcome'] === 'restarted' || plan.claimId !== claimId) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
-  undertaking.record = await writePlan(kubernetes, undertaking.record, { ...plan, restart: newer });
+  execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
   return carryOutRestart(newer);
 }
 
-function repairStep(undertaking: Undertaking, { plan }: Prepared, repair: RepairPlan): Promise<Step> {
-  const { claim, deadline, services, log } = undertaking;
+function repairStep(execution: Execution, { plan }: Prepared, repair: RepairPlan): Promise<Step> {
+  const { claim, deadline, services, log } = execution;
   const { deleteInstance } = services;
-  const isDecider = plan.attempt === claim.attempt;
-  const tools = { ...toTools(undertaking), deadline, deleteInstance, isDecider };
+  const isDecider = plan.claimId === claim.claimId;
+  const tools = { ...toTools(execution), deadline, deleteInstance, isDecider };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
 /** What both deletions work with. */
-function toTools({ action, claim, services: { config } }: Undertaking) {
+function toTools({ action, claim, services: { config } }: Execution) {
   const { kubernetes, lock } = claim;
   const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
   return { kubernetes, lock, config, actionId: action.id, beforeDeletion };

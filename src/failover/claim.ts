@@ -13,7 +13,7 @@ import type { Step } from '../step.ts';
 /** An action that this attempt alone may carry out: its record, and its pool's lock. */
 export interface Claim {
   /** Tells this attempt from every other one at the same action. */
-  attempt: string;
+  claimId: string;
   nodePool: string;
   lock: PoolLock;
   record: ActionRecord;
@@ -46,8 +46,8 @@ export async function claimAction(
 ): Promise<{ claim: Claim } | { answer: Step[] }> {
   const { id, type } = action;
   const hash = hashAction(action);
-  const attempt = randomUUID();
-  const giveUpAt = clock.now() + waitForOthersMs;
+  const claimId = randomUUID();
+  const stopWaitingAt = clock.now() + waitForOthersMs;
   const countConflict = limitConflicts();
   let created: ActionRecord | undefined;
   for (let round = 1; ; round++) {
@@ -56,29 +56,34 @@ export async function claimAction(
     if (known?.answer) return { answer: known.answer };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
-      created = await createRecord(kubernetes, { id, type, hash, nodePool, attempt });
+      created = await createRecord(kubernetes, { id, type, hash, nodePool, claimId });
       if (!created) {
         countConflict();
         continue;
       }
     }
-    const lock = await acquirePoolLock(kubernetes, clock, nodePool, { id, attempt });
+    const lock = await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId });
     if (!(lock instanceof PoolLock)) {
-      if (clock.now() + pollMs < giveUpAt) {
+      if (clock.now() + pollMs < stopWaitingAt) {
         await clock.sleep(pollMs * (0.5 + Math.random()));
         continue;
       }
       if (created && !known?.plan) await forgetRecord(kubernetes, created);
-      throw inProgress(id, nodePool, lock.heldBy.id);
+      throw actionInProgress(id, nodePool, lock.heldBy.id);
     }
     // A record that was created just now is fresh, unless this id has had the lock since.
     const fresh = known || lock.lastActionId === id ? undefined : created;
-    const claim = await confirmClaim(action, { hash, attempt, lock, kubernetes, nodePool, fresh }).catch(
-      async (error: unknown) => {
-        await lock.release({ forget: true }).catch(() => undefined);
-        throw error;
-      },
-    );
+    const claim = await confirmClaim(action, {
+      hash,
+      claimId,
+      lock,
+      kubernetes,
+      nodePool,
+      fresh,
+    }).catch(async (error: unknown) => {
+      await lock.release({ forget: true }).catch(() => undefined);
+      throw error;
+    });
     if (claim) return claim;
     await lock.release({ forget: true });
     countConflict();
@@ -94,14 +99,14 @@ async function confirmClaim(
   { id, type }: Action,
   held: {
     hash: string;
-    attempt: string;
+    claimId: string;
     lock: PoolLock;
     kubernetes: Kubernetes;
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
 ): Promise<{ claim: Claim } | { answer: Step[] } | undefined> {
-  const { hash, attempt, lock, nodePool, fresh } = held;
+  const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
@@ -109,10 +114,10 @@ async function confirmClaim(
     await lock.release({ forget: true });
     return { answer: current.answer };
   }
-  const record = current ?? (await createRecord(kubernetes, { id, type, hash, nodePool, attempt }));
+  const record = current ?? (await createRecord(kubernetes, { id, type, hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
   const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
-  return { claim: { attempt, nodePool, lock, record, kubernetes, unfinishedId } };
+  return { claim: { claimId, nodePool, lock, record, kubernetes, unfinishedId } };
 }
 
 async function findUnfinished(
@@ -139,7 +144,7 @@ function assertSameAction(record: ActionRecord, hash: string): void {
   );
 }
 
-function inProgress(id: string, nodePool: string, holderId: string): FailoverError {
+function actionInProgress(id: string, nodePool: string, holderId: string): FailoverError {
   const whose = holderId === id ? `action ${id}` : `action ${holderId}, on the same node pool ${nodePool},`;
   return new FailoverError(
     'action_in_progress',

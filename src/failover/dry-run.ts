@@ -3,48 +3,48 @@ import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
-import { rehearseDecision } from '../decide/decide.ts';
-import { announceTrigger } from './events.ts';
+import { decideDryRun } from '../decide/decide.ts';
+import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/lock.ts';
 import type { Log } from '../log.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
-import { nameJobSet, nameNode } from '../decide/alert-subject.ts';
+import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
-import { readWorld } from '../decide/snapshot.ts';
+import { readSnapshot } from '../decide/snapshot.ts';
 
 /** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
-export async function rehearse(
+export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
   config: Config,
   log: Log,
 ): Promise<Step[]> {
   const { kubernetes } = cluster;
-  const named = await nameNode(kubernetes, asked);
+  const named = await resolveNode(kubernetes, asked);
   const nodePool = await resolvePool(kubernetes, named);
-  const action = await nameJobSet(kubernetes, named, nodePool, config);
-  const world = await readWorld(kubernetes, action, nodePool, false);
-  const [marks, switches] = await Promise.all([
+  const action = await resolveJobSet(kubernetes, named, nodePool, config);
+  const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
+  const [poolAnnotations, switches] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
   ]);
-  const { plan, limits } = await rehearseDecision(action, world, {
+  const { plan, limits } = await decideDryRun(action, snapshot, {
     kubernetes,
     config,
     cluster,
-    attempt: '',
-    marks,
+    claimId: '',
+    poolAnnotations,
     switches,
   });
-  if (world.eventTarget) await announceTrigger(kubernetes, world.eventTarget, action, log);
+  if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   const effects = effectsOf(action.type);
   return [
     ...limits,
-    ...(effects.uncordon ? [planUncordon(world)] : []),
-    ...(effects.cordon ? [planCordon(world)] : []),
+    ...(effects.uncordon ? [planUncordon(snapshot)] : []),
+    ...(effects.cordon ? [planCordon(snapshot)] : []),
     ...(plan.restart ? [describeRestart(plan.restart)] : []),
     ...(plan.repair ? [describeRepair(plan.repair)] : []),
   ];

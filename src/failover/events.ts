@@ -8,10 +8,10 @@ import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
 
-type Phase = 'triggered' | 'succeeded' | 'failed' | 'refused';
+type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused';
 
 /** Publishes that an action is about to be carried out, or rehearsed. */
-export function announceTrigger(
+export function emitStarted(
   kubernetes: Kubernetes,
   target: EventTarget,
   action: Action,
@@ -26,7 +26,7 @@ export function announceTrigger(
 }
 
 /** Publishes what came of an action. */
-export function announceOutcome(
+export function emitFinished(
   kubernetes: Kubernetes,
   target: EventTarget,
   action: Action,
@@ -64,7 +64,7 @@ async function publish(
   target: EventTarget,
   action: Action,
   log: Log,
-  event: { phase: Phase; type: 'Normal' | 'Warning'; reason: string; message: string },
+  event: { phase: EventPhase; type: 'Normal' | 'Warning'; reason: string; message: string },
 ): Promise<void> {
   const namespace = target.namespace ?? 'default';
   const now = new Date(kubernetes.serverNow());

@@ -5,10 +5,10 @@ import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Log } from '../log.ts';
 import type { ActionRecord } from '../state/record.ts';
 import type { Services } from '../services.ts';
-import type { World } from '../decide/snapshot.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 
 /** A claimed action under way: what it works with, and how far it has come. */
-export interface Undertaking {
+export interface Execution {
   readonly claim: Claim;
   readonly cluster: ClusterConnection;
   readonly deadline: Deadline;
@@ -19,5 +19,5 @@ export interface Undertaking {
   /** As it was last written. Without a plan in it, nothing has been done yet. */
   record: ActionRecord;
   /** Undefined until it was read. */
-  world: World | undefined;
+  snapshot: Snapshot | undefined;
 }

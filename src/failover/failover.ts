@@ -4,16 +4,16 @@ import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
 import type { Deadline } from '../clock.ts';
-import { conclude, giveUp } from './finish.ts';
+import { finish, abort } from './finish.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import { prepare } from './prepare.ts';
-import { rehearse } from './dry-run.ts';
+import { dryRun } from './dry-run.ts';
 import type { Services } from '../services.ts';
 import type { Step } from '../step.ts';
-import { nameNode } from '../decide/alert-subject.ts';
+import { resolveNode } from '../decide/alert-subject.ts';
 import { resolvePool } from '../decide/targets.ts';
-import type { Undertaking } from './execution.ts';
+import type { Execution } from './execution.ts';
 
 /** What came of an action. */
 export interface Outcome {
@@ -41,18 +41,17 @@ export async function failover(
   if (effectsOf(action.type).repair && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
-    if (action.dryRun)
-      return { steps: await rehearse(action, cluster, services.config, log), isReplay: false };
+    if (action.dryRun) return { steps: await dryRun(action, cluster, services.config, log), isReplay: false };
 
     const { kubernetes } = cluster;
-    const resolve = async () => resolvePool(kubernetes, await nameNode(kubernetes, action));
+    const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     );
     if ('answer' in claimed) return { steps: claimed.answer, isReplay: true };
 
     const { claim } = claimed;
-    const steps = await undertake({
+    const steps = await execute({
       action,
       claim,
       cluster,
@@ -60,7 +59,7 @@ export async function failover(
       services,
       log: log.with({ node_pool: claim.nodePool }),
       record: claim.record,
-      world: undefined,
+      snapshot: undefined,
     });
     return { steps, isReplay: false };
   } finally {
@@ -69,14 +68,14 @@ export async function failover(
 }
 
 /** The work on a claimed action; whatever comes of it, the claim is given back. */
-async function undertake(undertaking: Undertaking): Promise<Step[]> {
+async function execute(execution: Execution): Promise<Step[]> {
   try {
-    const prepared = await prepare(undertaking);
-    const steps = await carryOut(undertaking, prepared);
-    await conclude(undertaking, prepared, steps);
+    const prepared = await prepare(execution);
+    const steps = await carryOut(execution, prepared);
+    await finish(execution, prepared, steps);
     return steps;
   } catch (error) {
-    await giveUp(undertaking, error);
+    await abort(execution, error);
     throw error;
   }
 }

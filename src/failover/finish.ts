@@ -1,6 +1,6 @@
 import { toFailoverError } from '../errors.ts';
 import type { FailoverError } from '../errors.ts';
-import { announceOutcome } from './events.ts';
+import { emitFinished } from './events.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
 import type { Log } from '../log.ts';
@@ -8,24 +8,20 @@ import type { Prepared } from './prepare.ts';
 import { forgetRecord, writeAnswer } from '../state/record.ts';
 import type { Step } from '../step.ts';
 import { sweepRecords } from '../state/sweep.ts';
-import type { Undertaking } from './execution.ts';
-import { unwantCordon } from '../state/cordon-holds.ts';
+import type { Execution } from './execution.ts';
+import { removeHold } from '../state/cordon-holds.ts';
 
 /** The caller waits meanwhile, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
 
 /** Writes the answer down and gives the claim back. */
-export async function conclude(
-  undertaking: Undertaking,
-  { clusterLease }: Prepared,
-  steps: Step[],
-): Promise<void> {
-  const { claim, cluster, log } = undertaking;
+export async function finish(execution: Execution, { clusterLease }: Prepared, steps: Step[]): Promise<void> {
+  const { claim, cluster, log } = execution;
   const { kubernetes, lock } = claim;
-  undertaking.record = await timed(log, 'record', () => writeAnswer(kubernetes, undertaking.record, steps));
+  execution.record = await timed(log, 'record', () => writeAnswer(kubernetes, execution.record, steps));
   await Promise.all([
     quietly(log, () => lock.release({ forget: false })),
-    announce(undertaking, { message: summarise(steps) }),
+    announce(execution, { message: summarise(steps) }),
     quietly(log, () => sweepRecords(cluster.kubernetes.within(sweepPatienceMs), clusterLease)),
   ]);
 }
@@ -34,8 +30,8 @@ export async function conclude(
  * Gives a claim back that came to nothing. Without a plan nothing was done: id and pool are as if the action had never
  * been sent.
  */
-export async function giveUp(undertaking: Undertaking, error: unknown): Promise<void> {
-  const { action, record, claim, cluster, deadline, log } = undertaking;
+export async function abort(execution: Execution, error: unknown): Promise<void> {
+  const { action, record, claim, cluster, deadline, log } = execution;
   const { kubernetes } = cluster;
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
@@ -43,7 +39,7 @@ export async function giveUp(undertaking: Undertaking, error: unknown): Promise<
   if (isUntouched) {
     const { incident } = action;
     if (incident && error instanceof Ignored && error.isOver)
-      await quietly(log, () => unwantCordon(lock, incident.id));
+      await quietly(log, () => removeHold(lock, incident.id));
     await quietly(log, () => forgetRecord(kubernetes, record));
   } else if (error instanceof Ignored) {
     // What is left of it is not to be done any more, so it must not count as unfinished for ever.
@@ -51,14 +47,15 @@ export async function giveUp(undertaking: Undertaking, error: unknown): Promise<
     await quietly(log, () => writeAnswer(kubernetes, record, [notice]));
   }
   await quietly(log, () => lock.release({ forget: isUntouched }));
-  if (!(error instanceof Ignored)) await announce(undertaking, { error: toFailoverError(error) });
+  if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
 }
 
 async function announce(
-  { action, world, cluster, log }: Undertaking,
+  { action, snapshot, cluster, log }: Execution,
   outcome: { message: string } | { error: FailoverError },
 ): Promise<void> {
-  if (world?.eventTarget) await announceOutcome(cluster.kubernetes, world.eventTarget, action, log, outcome);
+  if (snapshot?.eventTarget)
+    await emitFinished(cluster.kubernetes, snapshot.eventTarget, action, log, outcome);
 }
 
 /** The steps in a sentence, for the Event. */

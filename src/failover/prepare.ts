@@ -1,7 +1,7 @@
 import { effectsOf } from '../action-type.ts';
-import { admitAlert } from './check-alert.ts';
+import { checkAlert } from './check-alert.ts';
 import { decide } from '../decide/decide.ts';
-import { announceTrigger } from './events.ts';
+import { emitStarted } from './events.ts';
 import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
 import type { LeaseState } from '../state/lease.ts';
 import { chargeBudget } from '../state/budget.ts';
@@ -10,18 +10,18 @@ import type { Plan } from '../plan.ts';
 import { writePlan } from '../state/record.ts';
 import { readSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
-import type { Undertaking } from './execution.ts';
-import { chooseReleasable } from '../state/cordon-holds.ts';
-import type { Releasable } from '../state/cordon-holds.ts';
-import { readWorld } from '../decide/snapshot.ts';
-import type { World } from '../decide/snapshot.ts';
+import type { Execution } from './execution.ts';
+import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
+import type { NodesToUncordon } from '../state/cordon-holds.ts';
+import { readSnapshot } from '../decide/snapshot.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 
 /** What was read and decided before anything is touched. */
 export interface Prepared {
-  world: World;
+  snapshot: Snapshot;
   plan: Plan;
   /** What the close of an incident may release; undefined for any other action. */
-  releasable: Releasable | undefined;
+  nodesToUncordon: NodesToUncordon | undefined;
   /** The Lease `cluster` as it was last written. */
   clusterLease: LeaseState | undefined;
 }
@@ -33,41 +33,41 @@ export interface Prepared {
  * @throws {FailoverError} any refusal
  * @throws {Ignored} an alert for which nothing is to be done
  */
-export async function prepare(undertaking: Undertaking): Promise<Prepared> {
-  const { claim, cluster, services, log } = undertaking;
-  const { kubernetes, lock, nodePool, attempt } = claim;
+export async function prepare(execution: Execution): Promise<Prepared> {
+  const { claim, cluster, services, log } = execution;
+  const { kubernetes, lock, nodePool, claimId } = claim;
   const { config } = services;
-  const action = (undertaking.action = await admitAlert(undertaking.action, claim, config));
+  const action = (execution.action = await checkAlert(execution.action, claim, config));
   const isClose = action.incident?.isClosed === true;
-  const planned = undertaking.record.plan;
-  const [world, switches] = await timed(log, 'read', () =>
+  const planned = execution.record.plan;
+  const [snapshot, switches] = await timed(log, 'read', () =>
     Promise.all([
-      readWorld(kubernetes, action, nodePool, planned !== undefined || isClose),
+      readSnapshot(kubernetes, action, nodePool, planned !== undefined || isClose),
       readSwitches(kubernetes),
     ]),
   );
-  undertaking.world = world;
+  execution.snapshot = snapshot;
 
   if (planned && effectsOf(action.type).cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const tools = { kubernetes, config, cluster, attempt, marks: lock.annotations, switches };
-  const plan = planned ?? (await decide(action, world, tools));
-  const releasable =
+  const tools = { kubernetes, config, cluster, claimId, poolAnnotations: lock.annotations, switches };
+  const plan = planned ?? (await decide(action, snapshot, tools));
+  const nodesToUncordon =
     action.incident && isClose
-      ? await chooseReleasable(kubernetes, lock, action.incident.id, world)
+      ? await chooseNodesToUncordon(kubernetes, lock, action.incident.id, snapshot)
       : undefined;
-  const clusterLease = await announceAndCharge(undertaking, world, switches);
-  if (!planned) undertaking.record = await writePlan(kubernetes, undertaking.record, plan);
-  return { world, plan, releasable, clusterLease };
+  const clusterLease = await announceAndCharge(execution, snapshot, switches);
+  if (!planned) execution.record = await writePlan(kubernetes, execution.record, plan);
+  return { snapshot, plan, nodesToUncordon, clusterLease };
 }
 
 /** Both at once, for neither needs the other; it ends when both have, for no write may be under way once the lock is given back. */
 async function announceAndCharge(
-  { action, claim, services, log }: Undertaking,
-  { eventTarget }: World,
+  { action, claim, services, log }: Execution,
+  { eventTarget }: Snapshot,
   switches: ClusterSwitches,
 ): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
-  const announcing = eventTarget && announceTrigger(kubernetes, eventTarget, action, log);
+  const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
     if (effectsOf(action.type).uncordon) return switches.lease;
     const canOverride = action.incident === undefined;

@@ -6,11 +6,11 @@ import type { Clock, Deadline } from '../clock.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
-import type { Attempt } from './retry.ts';
+import type { CallOptions } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
 import type { TlsOptions } from './transport.ts';
 
@@ -91,10 +91,10 @@ function createEndpointReader(config: Config, clock: Clock) {
 
   return {
     async read(name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> {
-      const asked = callWithRetries({ clock, deadline }, (attempt) => readToken(auth, attempt));
+      const asked = callWithRetries({ clock, deadline }, (options) => readToken(auth, options));
       const [token, cluster] = await Promise.all([
         asked,
-        recall(name) ?? callWithRetries({ clock, deadline }, (attempt) => ask(name, attempt)),
+        recall(name) ?? callWithRetries({ clock, deadline }, (options) => ask(name, options)),
       ]).catch(async (error: unknown) => {
         // The Container API cannot be asked without a token: where there is none, that is what is to be told.
         await asked;
@@ -113,18 +113,18 @@ function createEndpointReader(config: Config, clock: Clock) {
     return known && clock.now() < known.until ? known.cluster : undefined;
   }
 
-  function ask(name: ClusterName, attempt: Attempt): Promise<Cluster> {
+  function ask(name: ClusterName, options: CallOptions): Promise<Cluster> {
     client ??= new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) });
-    return readCluster(client, name, attempt);
+    return readCluster(client, name, options);
   }
 }
 
-async function readToken(auth: GoogleAuth, attempt: Attempt): Promise<string> {
+async function readToken(auth: GoogleAuth, options: CallOptions): Promise<string> {
   const what = { api: 'metadata server', call: 'GET token' } as const;
   const asked = auth.getAccessToken().catch((error: unknown) => {
     throw toUpstreamError(error, what.api, what.call, 'is the function running as a service account?');
   });
-  const token = await withinAttempt(attempt, what, asked);
+  const token = await withinCall(options, what, asked);
   if (token) return token;
   throw new UpstreamError({ ...what, status: 200, reason: 'without a token' });
 }
@@ -132,14 +132,14 @@ async function readToken(auth: GoogleAuth, attempt: Attempt): Promise<string> {
 async function readCluster(
   container: ClusterManagerClient,
   name: ClusterName,
-  attempt: Attempt,
+  options: CallOptions,
 ): Promise<Cluster> {
   const what = { api: 'Container API', call: `GET ${name.fullName}` } as const;
   const asked = container
     .getCluster(
       { name: name.fullName },
       {
-        timeout: attempt.timeoutMs,
+        timeout: options.timeoutMs,
         retry: null,
         otherArgs: { headers: { 'X-Goog-FieldMask': clusterFields.join(',') } },
       },
@@ -148,7 +148,7 @@ async function readCluster(
       throw toUpstreamError(error, what.api, what.call, 'grant container.clusters.get (gcp-role.yaml)');
     });
   try {
-    const [cluster] = await withinAttempt(attempt, what, asked);
+    const [cluster] = await withinCall(options, what, asked);
     return cluster;
   } catch (error) {
     if (!isUpstreamStatus(error, 404)) throw error;
@@ -175,28 +175,28 @@ export function toEndpoint(
   if (kind === 'dns') {
     // The endpoint's name is always set, also where nothing from outside is let in.
     if (!hasDns)
-      throw noEndpoint(
+      throw endpointMissing(
         name,
         'DNS endpoint that allows external traffic (gcloud container clusters update --enable-dns-access)',
       );
     return { server: `https://${dnsEndpointConfig?.endpoint}`, tls: {} };
   }
   if (ipEndpointsConfig?.enabled === false) {
-    throw noEndpoint(
+    throw endpointMissing(
       name,
       'IP endpoint; allow external traffic to its DNS endpoint (gcloud container clusters update --enable-dns-access)',
     );
   }
   const privateEndpoint = ipEndpointsConfig?.privateEndpoint || cluster.privateClusterConfig?.privateEndpoint;
   const endpoint = kind === 'private' ? privateEndpoint : cluster.endpoint;
-  if (!endpoint) throw noEndpoint(name, `${kind} IP endpoint`);
+  if (!endpoint) throw endpointMissing(name, `${kind} IP endpoint`);
   if (endpoint.endsWith('.gke.goog')) return { server: `https://${endpoint}`, tls: {} };
   const certificate = cluster.masterAuth?.clusterCaCertificate;
-  if (!certificate) throw noEndpoint(name, 'CA certificate');
+  if (!certificate) throw endpointMissing(name, 'CA certificate');
   return { server: `https://${endpoint}`, tls: { ca: Buffer.from(certificate, 'base64').toString() } };
 }
 
-function noEndpoint(name: ClusterName, what: string): UpstreamError {
+function endpointMissing(name: ClusterName, what: string): UpstreamError {
   return new UpstreamError({
     api: 'Container API',
     call: `GET ${name.fullName}`,

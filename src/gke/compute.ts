@@ -1,7 +1,7 @@
 import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from './google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
@@ -42,8 +42,8 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
       error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
     try {
       const what = { api: 'Compute API', call: describeCall(deletion) } as const;
-      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, async (attempt) => {
-        const name = await withinAttempt(attempt, what, sendDeletion(deletion, attempt.timeoutMs));
+      const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, async (options) => {
+        const name = await withinCall(options, what, sendDeletion(deletion, options.timeoutMs));
         if (name) return name;
         // An answer must not promise a deletion that nobody has confirmed.
         throw new UpstreamError({ ...what, status: 200, reason: 'without an operation', isRetryable: true });

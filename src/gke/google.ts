@@ -3,7 +3,7 @@ import type { ClientOptions } from 'google-gax';
 import type { Config } from '../config.ts';
 import { UpstreamError } from '../errors.ts';
 import type { UpstreamApi } from '../errors.ts';
-import type { Attempt } from './retry.ts';
+import type { CallOptions } from './retry.ts';
 
 /**
  * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
@@ -116,8 +116,8 @@ function parseJson(payload: unknown): unknown {
  *
  * @throws {UpstreamError} `upstream_timeout`
  */
-export async function withinAttempt<T>(
-  { timeoutMs, signal }: Attempt,
+export async function withinCall<T>(
+  { timeoutMs, signal }: CallOptions,
   { api, call }: { api: UpstreamApi; call: string },
   work: Promise<T>,
 ): Promise<T> {

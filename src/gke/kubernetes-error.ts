@@ -107,16 +107,16 @@ export function parseObject({ status, body }: HttpResponse, describe: () => stri
   } catch {
     // Told below, like JSON of another kind.
   }
-  throw brokenBody(status, describe());
+  throw brokenAnswer(status, describe());
 }
 
 /** The same for a long list, which the generated client parses by itself: twice would take too long. */
 export function assertObject({ status, body }: HttpResponse, describe: () => string): void {
   const text = body.trim();
-  if (!text.startsWith('{') || !text.endsWith('}')) throw brokenBody(status, describe());
+  if (!text.startsWith('{') || !text.endsWith('}')) throw brokenAnswer(status, describe());
 }
 
-function brokenBody(status: number, call: string): UpstreamError {
+function brokenAnswer(status: number, call: string): UpstreamError {
   return new UpstreamError({
     api: 'Kubernetes API',
     call,

@@ -19,15 +19,15 @@ export interface CallLimits {
 export type WhileWaiting = (wait: () => Promise<void>) => Promise<void>;
 
 /** What one attempt may use. */
-export interface Attempt {
+export interface CallOptions {
   timeoutMs: number;
   signal: AbortSignal;
 }
 
 const callTimeoutMs = 10_000;
-const maxAttempts = 5;
+const maxTries = 5;
 /** A server that throttles is alive and says when to come back, so it is given more patience. */
-const maxThrottledAttempts = 40;
+const maxThrottledTries = 40;
 /** No wait outlasts what the lock has left after its gate (40 s), less what the call took, less what the next gate wants. */
 const maxWaitMs = 15_000;
 const baseWaitMs = 200;
@@ -40,12 +40,12 @@ const baseWaitMs = 200;
  */
 export async function callWithRetries<T>(
   limits: CallLimits,
-  call: (attempt: Attempt) => Promise<T>,
+  call: (options: CallOptions) => Promise<T>,
 ): Promise<T> {
   const { clock, deadline, gate, whileWaiting = (wait) => wait() } = limits;
   const { shouldRetry = (error) => error.isRetryable } = limits;
   let mayHaveWorked = false;
-  for (let attempt = 1; ; attempt++) {
+  for (let tries = 1; ; tries++) {
     deadline.assertTimeLeft();
     const allowedMs = gate ? await passGate(gate, mayHaveWorked) : callTimeoutMs;
     deadline.assertTimeLeft();
@@ -60,8 +60,8 @@ export async function callWithRetries<T>(
       error.mayHaveWorked = mayHaveWorked;
       if (!shouldRetry(error)) throw error;
       const isThrottled = error.upstreamStatus === 429 || error.retryAfterSeconds !== undefined;
-      if (attempt >= (isThrottled ? maxThrottledAttempts : maxAttempts)) throw error;
-      const waitMs = toWaitMs(attempt, error.retryAfterSeconds);
+      if (tries >= (isThrottled ? maxThrottledTries : maxTries)) throw error;
+      const waitMs = toWaitMs(tries, error.retryAfterSeconds);
       if (waitMs >= deadline.leftMs()) throw error;
       await whileWaiting(() => clock.sleep(waitMs, deadline.signal)).catch(() => {
         throw error;
@@ -80,9 +80,9 @@ async function passGate(gate: Gate, mayHaveWorked: boolean): Promise<number> {
   }
 }
 
-function toWaitMs(attempt: number, retryAfterSeconds = 0): number {
+function toWaitMs(tries: number, retryAfterSeconds = 0): number {
   const jitter = Math.random();
-  const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(attempt - 1, 5), 5_000) * (0.5 + jitter / 2);
+  const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(tries - 1, 5), 5_000) * (0.5 + jitter / 2);
   // The server knows better than any schedule; a little more keeps those that it told the same from coming at once.
   const askedMs = retryAfterSeconds * 1000 + jitter * baseWaitMs;
   return Math.min(retryAfterSeconds > 0 ? askedMs : backoffMs, maxWaitMs);

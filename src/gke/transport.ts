@@ -65,7 +65,7 @@ export function createConnectionPool(
   const connector = createConnector(tls);
   const agents: Agent[] = [];
   let current = openAgent();
-  const underWay = new Set<Exchange>();
+  const underWay = new Set<PendingRequest>();
   // One listener for all: to add one for each request takes longer than to send it.
   shutDown.addEventListener('abort', stopAll);
   return {
@@ -74,7 +74,7 @@ export function createConnectionPool(
       const { method, headers, body = null, timeoutMs } = request;
       const { origin, pathname, search } = new URL(request.url);
       const agent = current;
-      const exchange = createExchange(timeoutMs, {
+      const exchange = createPendingRequest(timeoutMs, {
         resolve(response) {
           underWay.delete(exchange);
           resolve(response);
@@ -123,16 +123,16 @@ export function createConnectionPool(
 }
 
 /** A request under way. */
-interface Exchange {
+interface PendingRequest {
   handler: Dispatcher.DispatchHandler;
   /** Gives it up. */
   stop(why: string): void;
 }
 
-function createExchange(
+function createPendingRequest(
   timeoutMs: number,
   { resolve, reject }: { resolve: (response: HttpResponse) => void; reject: (error: Error) => void },
-): Exchange {
+): PendingRequest {
   const chunks: Buffer[] = [];
   let controller: Dispatcher.DispatchController | undefined;
   let givenUp: TimeoutError | undefined;

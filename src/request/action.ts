@@ -5,7 +5,7 @@ import type { ActionType } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
-import { isPlainObject, parseFields, prose, text, truth } from './fields.ts';
+import { isPlainObject, parseFields, proseField, textField, booleanField } from './fields.ts';
 import type { Incident } from './incident.ts';
 
 /** What a caller asks for, checked; absent fields are undefined. */
@@ -113,19 +113,24 @@ const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const dnsSubdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out of logs and Events
 const actionFields = {
-  id: text(1, 128, /^[A-Za-z0-9._-]+$/, 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -'),
-  dry_run: truth(),
-  requestor: prose(256),
-  reason: prose(1024),
-  type: text(1, 128),
-  namespace: text(1, 63, dnsLabel, 'must be the name of a Kubernetes namespace'),
-  jobset_name: text(1, 63, dnsLabel, 'must be the name of a JobSet'),
-  node_pool: text(1, 63, dnsLabel, 'must be the name of one node pool'),
-  node_name: text(1, 253, dnsSubdomain, 'must be the name of one Kubernetes node'),
+  id: textField(1, 128, /^[A-Za-z0-9._-]+$/, 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -'),
+  dry_run: booleanField(),
+  requestor: proseField(256),
+  reason: proseField(1024),
+  type: textField(1, 128),
+  namespace: textField(1, 63, dnsLabel, 'must be the name of a Kubernetes namespace'),
+  jobset_name: textField(1, 63, dnsLabel, 'must be the name of a JobSet'),
+  node_pool: textField(1, 63, dnsLabel, 'must be the name of one node pool'),
+  node_name: textField(1, 253, dnsSubdomain, 'must be the name of one Kubernetes node'),
   preflight_checks: v.nullish(
     v.custom<Record<string, unknown>>((value) => isPlainObject(value), 'must be an object'),
   ),
-  cluster: text(1, 200, /^[a-z0-9.:/-]+$/, 'must be projects/P/locations/L/clusters/C, or its last part'),
+  cluster: textField(
+    1,
+    200,
+    /^[a-z0-9.:/-]+$/,
+    'must be projects/P/locations/L/clusters/C, or its last part',
+  ),
 };
 
-const preflightFields = { expected_node_counts: truth() };
+const preflightFields = { expected_node_counts: booleanField() };

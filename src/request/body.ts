@@ -109,13 +109,13 @@ function assertNothingTwice(json: string): void {
     else if (colon !== undefined) {
       const field = JSON.parse(token.slice(0, -colon.length)) as string;
       const fields = objects.at(-1);
-      if (fields?.has(field)) throw givenTwice(field);
+      if (fields?.has(field)) throw duplicateField(field);
       fields?.add(field);
     }
   }
 }
 
-function givenTwice(field: string): FailoverError {
+function duplicateField(field: string): FailoverError {
   return new FailoverError('invalid_action', `field ${JSON.stringify(field.slice(0, 64))} is given twice`);
 }
 

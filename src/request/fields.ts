@@ -62,11 +62,11 @@ function editDistance(a: string, b: string): number {
 }
 
 /** A boolean or absent. */
-export function truth() {
+export function booleanField() {
   return v.nullish(v.boolean('must be true or false, without quotes'));
 }
 
-export function text(
+export function textField(
   min: number,
   max: number,
   pattern: RegExp = /^/,
@@ -81,9 +81,9 @@ export function text(
   );
 }
 
-export function prose(max: number) {
+export function proseField(max: number) {
   return v.pipe(
-    text(1, max, /^/, `must have at most ${max} characters`),
+    textField(1, max, /^/, `must have at most ${max} characters`),
     v.check((value) => !value || !controlCharacters.test(value), 'must not have control characters'),
   );
 }

@@ -10,7 +10,7 @@ export interface Incident {
   /** The pool that is cordoned for it is to be uncordoned when it closes. */
   uncordonsOnClose: boolean;
   /** What its labels describe without naming a node or a pool; undefined where the action names one. */
-  subject: Subject | undefined;
+  subject: AlertSubject | undefined;
   /** What is shown as the resource's name: where to look first, and no more. */
   displayName: string;
   /** The namespace that policy or resource name; undefined means every allowed one where a JobSet is looked for. */
@@ -18,7 +18,7 @@ export interface Incident {
 }
 
 /** What must be looked up in the cluster to know the node or the pool. */
-export type Subject =
+export type AlertSubject =
   | { kind: 'pod'; namespace: string; podName: string }
   /** A machine, by Compute's numeric id. */
   | { kind: 'instance'; instanceId: string; zone: string }

@@ -17,7 +17,7 @@ export async function rememberClosed(kubernetes: Kubernetes, incidentId: string)
 }
 
 /** Says whether an incident is known to have closed. */
-export async function isClosed(kubernetes: Kubernetes, incidentId: string): Promise<boolean> {
+export async function hasClosed(kubernetes: Kubernetes, incidentId: string): Promise<boolean> {
   return (await readLease(kubernetes, toLeaseName(incidentId))) !== undefined;
 }
 

@@ -20,7 +20,7 @@ export interface CooldownMark {
 export type Effect = 'repair' | `restart ${string}/${string}`;
 
 const marksKey = `${prefix}effects`;
-const keepMs = 7 * 24 * 3_600_000;
+const keepMarksMs = 7 * 24 * 3_600_000;
 
 type Annotations = Readonly<Record<string, string>>;
 
@@ -36,7 +36,7 @@ export function withMark(
   mark: CooldownMark,
 ): Record<string, string> {
   const kept = Object.entries(readMarks(annotations)).filter(
-    ([, { at }]) => Date.parse(mark.at) - Date.parse(at) < keepMs,
+    ([, { at }]) => Date.parse(mark.at) - Date.parse(at) < keepMarksMs,
   );
   return { ...annotations, [marksKey]: JSON.stringify({ ...Object.fromEntries(kept), [effect]: mark }) };
 }

@@ -11,49 +11,49 @@ import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
  * Whether an incident that is to uncordon the pool when it closes is still open; `stays` is for a later action that
  * wants the pool cordoned until a person uncordons it.
  */
-type Wish = 'open' | 'closed' | 'stays';
+type Hold = 'open' | 'closed' | 'stays';
 
-const wishesKey = `${prefix}cordoned-for`;
+const holdsKey = `${prefix}cordoned-for`;
 
 type Annotations = Readonly<Record<string, string>>;
 
 /** Writes on the pool's Lease that an open incident wants the pool cordoned until it closes. */
-export async function wantCordon(lock: PoolLock, incidentId: string): Promise<void> {
-  if (wishOf(lock.annotations, incidentId) !== undefined) return;
-  await changeWishes(lock, (wishes) => ({ ...wishes, [incidentId]: 'open' }));
+export async function addHold(lock: PoolLock, incidentId: string): Promise<void> {
+  if (holdOf(lock.annotations, incidentId) !== undefined) return;
+  await changeHolds(lock, (holds) => ({ ...holds, [incidentId]: 'open' }));
 }
 
 /** Takes an incident's wish back. */
-export async function unwantCordon(lock: PoolLock, incidentId: string): Promise<void> {
-  if (wishOf(lock.annotations, incidentId) === undefined) return;
-  await changeWishes(lock, (wishes) => without(wishes, incidentId));
+export async function removeHold(lock: PoolLock, incidentId: string): Promise<void> {
+  if (holdOf(lock.annotations, incidentId) === undefined) return;
+  await changeHolds(lock, (holds) => without(holds, incidentId));
 }
 
 /** Writes down that an action wants the pool to stay cordoned, if anything could uncordon it but a person. */
-export async function keepCordoned(lock: PoolLock, actionId: string): Promise<void> {
-  const isWaitedFor = Object.keys(readWishes(lock.annotations)).length > 0;
-  if (!isWaitedFor || wishOf(lock.annotations, actionId) !== undefined) return;
-  await changeWishes(lock, (others) => ({ ...others, [actionId]: 'stays' }));
+export async function addPermanentHold(lock: PoolLock, actionId: string): Promise<void> {
+  const isWaitedFor = Object.keys(readHolds(lock.annotations)).length > 0;
+  if (!isWaitedFor || holdOf(lock.annotations, actionId) !== undefined) return;
+  await changeHolds(lock, (others) => ({ ...others, [actionId]: 'stays' }));
 }
 
 /** Forgets who wanted the pool cordoned: it is uncordoned now. */
-export async function forgetWishes(lock: PoolLock): Promise<void> {
-  if (lock.annotations[wishesKey] === undefined) return;
-  await lock.update((annotations) => without(annotations, wishesKey));
+export async function clearHolds(lock: PoolLock): Promise<void> {
+  if (lock.annotations[holdsKey] === undefined) return;
+  await lock.update((annotations) => without(annotations, holdsKey));
 }
 
 /** Finds the pool that is cordoned for an incident; undefined when none is. */
-export async function findPoolWantedBy(
+export async function findPoolHeldFor(
   kubernetes: Kubernetes,
   incidentId: string,
 ): Promise<string | undefined> {
   const leases = await listLeases(kubernetes, `${prefix}kind=pool`);
-  const found = leases.find(({ annotations }) => wishOf(annotations, incidentId) !== undefined);
+  const found = leases.find(({ annotations }) => holdOf(annotations, incidentId) !== undefined);
   return found?.name.replace(/^pool-/, '');
 }
 
 /** The nodes that a close may uncordon. */
-export interface Releasable {
+export interface NodesToUncordon {
   nodes: PoolNodes;
   /** No node that was cordoned for an incident is left out. */
   isAll: boolean;
@@ -66,19 +66,19 @@ export interface Releasable {
  *
  * @throws {Ignored} while somebody still wants the pool cordoned, or where no node may be
  */
-export async function chooseReleasable(
+export async function chooseNodesToUncordon(
   kubernetes: Kubernetes,
   lock: PoolLock,
   incidentId: string,
   { nodePool, nodes }: { nodePool: string; nodes: PoolNodes },
-): Promise<Releasable> {
-  const wish = wishOf(lock.annotations, incidentId);
-  if (wish === undefined) throw new Ignored(`closed; node pool ${nodePool} is not cordoned for it`);
-  if (wish === 'open') await changeWishes(lock, (wishes) => ({ ...wishes, [incidentId]: 'closed' }));
-  assertNobodyElseWants(readWishes(lock.annotations), nodePool);
+): Promise<NodesToUncordon> {
+  const hold = holdOf(lock.annotations, incidentId);
+  if (hold === undefined) throw new Ignored(`closed; node pool ${nodePool} is not cordoned for it`);
+  if (hold === 'open') await changeHolds(lock, (holds) => ({ ...holds, [incidentId]: 'closed' }));
+  assertNoOtherHold(readHolds(lock.annotations), nodePool);
 
   const isWanted = ({ annotations }: NodeRef) =>
-    wishOf(lock.annotations, annotations[actionAnnotation] ?? '') !== undefined;
+    holdOf(lock.annotations, annotations[actionAnnotation] ?? '') !== undefined;
   const ready = await listReady(kubernetes, nodePool);
   const isReleasable = (node: NodeRef) => isWanted(node) && ready.has(node.name);
   const cordoned = nodes.cordoned.filter((node) => isReleasable(node));
@@ -90,8 +90,8 @@ export async function chooseReleasable(
   };
 }
 
-function assertNobodyElseWants(wishes: Record<string, Wish>, nodePool: string): void {
-  const idsOf = (wish: Wish) => Object.keys(wishes).filter((id) => wishes[id] === wish);
+function assertNoOtherHold(holds: Record<string, Hold>, nodePool: string): void {
+  const idsOf = (hold: Hold) => Object.keys(holds).filter((id) => holds[id] === hold);
   const [keeper] = idsOf('stays');
   if (keeper !== undefined) {
     throw new Ignored(
@@ -123,22 +123,22 @@ async function listReady(kubernetes: Kubernetes, nodePool: string): Promise<Set<
 }
 
 /** Ids come from outside: one called `constructor` is no wish. */
-function wishOf(annotations: Annotations, id: string): Wish | undefined {
-  const wishes = readWishes(annotations);
-  return Object.hasOwn(wishes, id) ? wishes[id] : undefined;
+function holdOf(annotations: Annotations, id: string): Hold | undefined {
+  const holds = readHolds(annotations);
+  return Object.hasOwn(holds, id) ? holds[id] : undefined;
 }
 
-function readWishes(annotations: Annotations): Record<string, Wish> {
-  return (parseAnnotation(annotations, wishesKey) as Record<string, Wish> | undefined) ?? {};
+function readHolds(annotations: Annotations): Record<string, Hold> {
+  return (parseAnnotation(annotations, holdsKey) as Record<string, Hold> | undefined) ?? {};
 }
 
-function changeWishes(
+function changeHolds(
   lock: PoolLock,
-  change: (wishes: Record<string, Wish>) => Record<string, Wish>,
+  change: (holds: Record<string, Hold>) => Record<string, Hold>,
 ): Promise<void> {
   return lock.update((annotations) => ({
     ...annotations,
-    [wishesKey]: JSON.stringify(change(readWishes(annotations))),
+    [holdsKey]: JSON.stringify(change(readHolds(annotations))),
   }));
 }
 

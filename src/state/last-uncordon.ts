@@ -4,7 +4,7 @@ import { prefix } from '../names.ts';
 
 const uncordonedKey = `${prefix}uncordoned-by`;
 
-/** Tells which attempt at which action uncordoned a pool last; undefined when none ever did. */
+/** Tells which claimId at which action uncordoned a pool last; undefined when none ever did. */
 export function readLastUncordon(annotations: Readonly<Record<string, string>>): string | undefined {
   return annotations[uncordonedKey];
 }
@@ -12,9 +12,9 @@ export function readLastUncordon(annotations: Readonly<Record<string, string>>):
 /** Writes down, before the first node is released, that an action uncordons the pool. */
 export async function noteUncordon(
   lock: PoolLock,
-  { id, attempt }: { id: string; attempt: string },
+  { id, claimId }: { id: string; claimId: string },
 ): Promise<void> {
-  await lock.update((annotations) => ({ ...annotations, [uncordonedKey]: `${id}/${attempt}` }));
+  await lock.update((annotations) => ({ ...annotations, [uncordonedKey]: `${id}/${claimId}` }));
 }
 
 /**

@@ -27,10 +27,10 @@ export async function acquirePoolLock(
   kubernetes: Kubernetes,
   clock: Clock,
   nodePool: string,
-  owner: { id: string; attempt: string },
+  owner: { id: string; claimId: string },
 ): Promise<PoolLock | LockBusy> {
   const name = toLockName(nodePool);
-  const holder = `${owner.id}/${owner.attempt}`;
+  const holder = `${owner.id}/${owner.claimId}`;
   let found: LeaseState | undefined;
   const countConflict = limitConflicts(name);
   for (;;) {

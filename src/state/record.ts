@@ -44,7 +44,7 @@ export async function readRecord(kubernetes: Kubernetes, id: string): Promise<Ac
 /** Claims an id by creating its record; undefined when another attempt was first. */
 export async function createRecord(
   kubernetes: Kubernetes,
-  action: { id: string; type: string; hash: string; nodePool: string; attempt: string },
+  action: { id: string; type: string; hash: string; nodePool: string; claimId: string },
 ): Promise<ActionRecord | undefined> {
   const name = toRecordName(action.id);
   const created = await createLease(kubernetes, {
@@ -59,13 +59,13 @@ export async function createRecord(
       [keys.type]: action.type,
       [keys.nodePool]: action.nodePool,
       [keys.phase]: 'claimed' satisfies Phase,
-      [keys.attempt]: action.attempt,
+      [keys.attempt]: action.claimId,
     },
   });
   if (created) return toRecord(created);
   // A create whose answer was lost has worked after all.
   const current = await readLease(kubernetes, name);
-  return current?.annotations[keys.attempt] === action.attempt ? toRecord(current) : undefined;
+  return current?.annotations[keys.attempt] === action.claimId ? toRecord(current) : undefined;
 }
 
 /**

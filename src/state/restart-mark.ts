@@ -33,7 +33,7 @@ export function readRestartMark(lease: LeaseState | undefined): RestartMark | un
  * Says whether a mark's restart is still the one under way. One whose attempt is still current after the deadline of an
  * action, with its Job alive, came to nothing and doesn't count.
  */
-export function countsFor(
+export function isStillUnderWay(
   mark: RestartMark,
   now: { jobSet: JobSet; attempt: number; jobs: ChildJob[]; config: Config; serverNow: number },
 ): boolean {

@@ -6,7 +6,7 @@ import { keys, kindLabel } from './record.ts';
 
 const sweepIntervalMs = 3_600_000;
 
-const keepMs = 24 * 3_600_000;
+const keepRecordsMs = 24 * 3_600_000;
 
 const maxSwept = 200;
 
@@ -39,7 +39,7 @@ export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseS
   const finished = leases.filter(
     ({ labels, annotations }) => labels[kindLabel] !== 'action' || annotations[keys.phase] === 'done',
   );
-  const old = finished.filter((lease) => now - (lease.renewedAt ?? now) > keepMs).slice(0, maxSwept);
+  const old = finished.filter((lease) => now - (lease.renewedAt ?? now) > keepRecordsMs).slice(0, maxSwept);
   for (const lease of old) await deleteLease(kubernetes, lease);
   return old.length;
 }

@@ -3,10 +3,10 @@ import { parseAction } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import { withMark } from '../../src/state/cooldown.ts';
 import type { Effect } from '../../src/state/cooldown.ts';
-import { decide, rehearseDecision } from '../../src/decide/decide.ts';
+import { decide, decideDryRun } from '../../src/decide/decide.ts';
 import { updateAnnotations } from '../../src/state/lease.ts';
 import { readSwitches } from '../../src/state/switches.ts';
-import { readWorld } from '../../src/decide/snapshot.ts';
+import { readSnapshot } from '../../src/decide/snapshot.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
@@ -21,8 +21,8 @@ const config = readConfig({
 const [clusterName] = config.clusters;
 
 interface Situation {
-  /** The pool's marks. */
-  marks?: Record<string, string>;
+  /** The pool's poolAnnotations. */
+  poolAnnotations?: Record<string, string>;
   isAutopilot?: boolean;
 }
 
@@ -30,24 +30,28 @@ const restart = { type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'trai
 const repair = { type: 'cordon_and_repair_nodepool' };
 
 async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation: Situation) {
-  const { marks = {}, isAutopilot = false } = situation;
+  const { poolAnnotations = {}, isAutopilot = false } = situation;
   const body = { id: 'mine', requestor: 't', reason: 'r', node_pool: 'slice-a', ...fields };
   const action = parseAction(body, config.clusters, 'generated');
   if (!clusterName) throw new Error('no cluster is configured');
   const cluster = { name: clusterName, isAutopilot };
-  const world = await readWorld(kubernetes, action, 'slice-a', false);
+  const snapshot = await readSnapshot(kubernetes, action, 'slice-a', false);
   const switches = await readSwitches(kubernetes);
-  return { action, world, tools: { kubernetes, config, cluster, attempt: 'uuid', marks, switches } };
+  return {
+    action,
+    snapshot,
+    tools: { kubernetes, config, cluster, claimId: 'uuid', poolAnnotations, switches },
+  };
 }
 
 async function decideOn(world: InMemoryWorld, fields: object, situation: Situation = {}) {
-  const { action, world: read, tools } = await prepare(world, fields, situation);
-  return decide(action, read, tools);
+  const { action, snapshot, tools } = await prepare(world, fields, situation);
+  return decide(action, snapshot, tools);
 }
 
-async function rehearse(world: InMemoryWorld, fields: object, situation: Situation = {}) {
-  const { action, world: read, tools } = await prepare(world, fields, situation);
-  return rehearseDecision(action, read, tools);
+async function decideDry(world: InMemoryWorld, fields: object, situation: Situation = {}) {
+  const { action, snapshot, tools } = await prepare(world, fields, situation);
+  return decideDryRun(action, snapshot, tools);
 }
 
 /** The mark of an effect that another action had so many seconds ago. */
@@ -72,11 +76,11 @@ function useUpBudget(world: InMemoryWorld) {
 describe('decide', () => {
   it('plans what the type asks for, and nothing else', async () => {
     const world = createInMemoryWorld();
-    expect(await decideOn(world, { type: 'cordon_nodepool' })).to.deep.equal({ attempt: 'uuid' });
-    expect(await decideOn(world, { type: 'uncordon_nodepool' })).to.deep.equal({ attempt: 'uuid' });
-    expect(await decideOn(world, restart)).to.have.all.keys('attempt', 'restart');
+    expect(await decideOn(world, { type: 'cordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
+    expect(await decideOn(world, { type: 'uncordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
+    expect(await decideOn(world, restart)).to.have.all.keys('claimId', 'restart');
     for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool'])
-      expect(await decideOn(world, { type })).to.have.all.keys('attempt', 'repair');
+      expect(await decideOn(world, { type })).to.have.all.keys('claimId', 'repair');
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
@@ -126,7 +130,7 @@ describe('decide', () => {
     it('goes on where the slice is whole, cordoned nodes counted', async () => {
       const world = createInMemoryWorld();
       world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-a')[0] ?? '', true);
-      expect(await decideOn(world, checked)).to.deep.equal({ attempt: 'uuid' });
+      expect(await decideOn(world, checked)).to.deep.equal({ claimId: 'uuid' });
     });
 
     it('refuses where a node is missing or too many, and does not mind where it was not asked for', async () => {
@@ -161,49 +165,49 @@ describe('decide', () => {
     for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
       it(`refuses ${type} of a pool that was repaired, to the second`, async () => {
         const world = createInMemoryWorld();
-        const marks = markedBefore(world, cooldownSeconds - 1, 'repair');
-        const refusal = await refusalOf(decideOn(world, { type }, { marks }));
+        const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'repair');
+        const refusal = await refusalOf(decideOn(world, { type }, { poolAnnotations }));
         expect(refusal).to.include({ code: 'rate_limited', status: 429 });
         expect(refusal.headers).to.deep.equal({ 'Retry-After': '1' });
         expect(refusal.message).to.match(
           /^action is currently rate limited: repair of node pool slice-a was done at /,
         );
         expect(refusal.message).to.include('kubectl annotate lease cluster -n autometric-failover-system');
-        await decideOn(world, { type }, { marks: markedBefore(world, cooldownSeconds, 'repair') });
+        await decideOn(world, { type }, { poolAnnotations: markedBefore(world, cooldownSeconds, 'repair') });
       });
     }
 
     it('refuses the restart of a JobSet that was restarted from this pool, and of no other', async () => {
       const world = createInMemoryWorld();
-      const marks = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
-      expect((await refusalOf(decideOn(world, restart, { marks }))).code).to.equal('rate_limited');
+      const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
+      expect((await refusalOf(decideOn(world, restart, { poolAnnotations }))).code).to.equal('rate_limited');
       for (const other of ['restart default/other', 'restart research/train', 'repair'] as const)
-        await decideOn(world, restart, { marks: markedBefore(world, 1, other) });
+        await decideOn(world, restart, { poolAnnotations: markedBefore(world, 1, other) });
       await decideOn(world, restart, {
-        marks: markedBefore(world, cooldownSeconds, 'restart default/train'),
+        poolAnnotations: markedBefore(world, cooldownSeconds, 'restart default/train'),
       });
     });
 
     it('refuses neither a cordon nor an uncordon', async () => {
       const world = createInMemoryWorld();
-      const marks = withMark(markedBefore(world, 1, 'repair'), 'restart default/train', {
+      const poolAnnotations = withMark(markedBefore(world, 1, 'repair'), 'restart default/train', {
         action: 'x',
         at: new Date(world.clock.now()).toISOString(),
       });
-      await decideOn(world, { type: 'cordon_nodepool' }, { marks });
-      await decideOn(world, { type: 'uncordon_nodepool' }, { marks });
+      await decideOn(world, { type: 'cordon_nodepool' }, { poolAnnotations });
+      await decideOn(world, { type: 'uncordon_nodepool' }, { poolAnnotations });
     });
 
     it('does not refuse what this very action has had', async () => {
       const world = createInMemoryWorld();
-      await decideOn(world, repair, { marks: markedBefore(world, 1, 'repair', 'mine') });
+      await decideOn(world, repair, { poolAnnotations: markedBefore(world, 1, 'repair', 'mine') });
     });
 
     it('refuses where the marks cannot be read, and says how to start them anew', async () => {
       const world = createInMemoryWorld();
       for (const broken of ['{"repair":', '"x"', 'null', '[]', '{"repair":{}}', '{"repair":"x"}']) {
-        const marks = { 'autometric-failover/effects': broken };
-        const refusal = await refusalOf(decideOn(world, repair, { marks }));
+        const poolAnnotations = { 'autometric-failover/effects': broken };
+        const refusal = await refusalOf(decideOn(world, repair, { poolAnnotations }));
         expect(refusal.code, broken).to.equal('rate_limited');
         expect(refusal.message, broken).to.match(/kubectl annotate lease/);
       }
@@ -242,17 +246,17 @@ describe('decide', () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
     await useUpBudget(world);
     await annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
-    const marks = markedBefore(world, 1, 'repair');
-    await decideOn(world, repair, { marks });
-    expect((await refusalOf(decideOn(world, restart, { marks }))).code).to.equal('restart_refused');
+    const poolAnnotations = markedBefore(world, 1, 'repair');
+    await decideOn(world, repair, { poolAnnotations });
+    expect((await refusalOf(decideOn(world, restart, { poolAnnotations }))).code).to.equal('restart_refused');
   });
 });
 
-describe('rehearseDecision', () => {
+describe('decideDryRun', () => {
   // failures.md, idempotency: a dry run used up, or was refused by, the rate limit (the Go controller).
   it('reports a limit and goes on', async () => {
     const world = createInMemoryWorld();
-    const limited = await rehearse(world, repair, { marks: markedBefore(world, 60, 'repair') });
+    const limited = await decideDry(world, repair, { poolAnnotations: markedBefore(world, 60, 'repair') });
     expect(limited.plan.repair).not.to.equal(undefined);
     expect(limited.limits).to.have.length(1);
     expect(limited.limits[0]).to.include({
@@ -262,14 +266,14 @@ describe('rehearseDecision', () => {
       code: 'rate_limited',
     });
     await useUpBudget(world);
-    expect((await rehearse(world, repair)).limits[0]).to.include({ code: 'budget_exceeded' });
+    expect((await decideDry(world, repair)).limits[0]).to.include({ code: 'budget_exceeded' });
     await annotate(world, 'paused', 'x');
-    expect((await rehearse(world, repair)).limits[0]).to.include({ code: 'paused' });
-    expect((await rehearse(world, { type: 'uncordon_nodepool' })).limits).to.deep.equal([]);
+    expect((await decideDry(world, repair)).limits[0]).to.include({ code: 'paused' });
+    expect((await decideDry(world, { type: 'uncordon_nodepool' })).limits).to.deep.equal([]);
   });
 
   it('refuses what waiting would not lift', async () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
-    expect((await refusalOf(rehearse(world, restart))).code).to.equal('restart_refused');
+    expect((await refusalOf(decideDry(world, restart))).code).to.equal('restart_refused');
   });
 });

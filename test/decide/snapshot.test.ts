@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
-import { readWorld } from '../../src/decide/snapshot.ts';
+import { readSnapshot } from '../../src/decide/snapshot.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
@@ -20,7 +20,7 @@ function toAction(fields: Record<string, unknown> = {}): Action {
 }
 
 function read({ kubernetes }: Pick<InMemoryWorld, 'kubernetes'>, action = toAction(), isResuming = false) {
-  return readWorld(kubernetes, action, 'slice-a', isResuming);
+  return readSnapshot(kubernetes, action, 'slice-a', isResuming);
 }
 
 describe('readWorld', () => {
@@ -28,7 +28,7 @@ describe('readWorld', () => {
     const world = createInMemoryWorld();
     const [cordoned = '', ...schedulable] = nodeNames(world.cluster, 'slice-a');
     world.cluster.cordonAs('kubectl', cordoned, true);
-    const { nodes, nodePool, named } = await read(world);
+    const { nodes, nodePool, namedNode: named } = await read(world);
     expect(nodePool).to.equal('slice-a');
     expect(named).to.equal(undefined);
     expect(nodes.cordoned.map(({ name }) => name)).to.deep.equal([cordoned]);
@@ -64,7 +64,7 @@ describe('readWorld', () => {
     const world = createInMemoryWorld();
     const [name = ''] = nodeNames(world.cluster, 'slice-a');
     world.cluster.killNode(name);
-    const { named } = await read(world, toAction({ node_name: name }));
+    const { namedNode: named } = await read(world, toAction({ node_name: name }));
     expect(named).to.include({ name, isReady: false, readyChangedAt: world.clock.now() });
     expect(named?.problems).to.deep.equal([]);
     expect(named?.taintKeys).to.include('node.kubernetes.io/unreachable');
@@ -78,7 +78,7 @@ describe('readWorld', () => {
         if (condition.type === 'DiskPressure') condition.status = 'True';
       status.nodeInfo = { ...status.nodeInfo, systemUUID: 'the-machine' };
     });
-    const { named } = await read(world, toAction({ node_name: name }));
+    const { namedNode: named } = await read(world, toAction({ node_name: name }));
     expect(named).to.deep.include({
       isReady: true,
       problems: ['DiskPressure'],

@@ -51,7 +51,7 @@ interface Carrier {
 async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carrier = {}): Promise<Step> {
   const { id = 'a', isDecider = true, onRequest, beforeDeletion = async () => undefined } = carrier;
   const kubernetes = world.connect(onRequest ? { onRequest } : {});
-  const lock = await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id, attempt: '1' });
+  const lock = await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id, claimId: '1' });
   if (!(lock instanceof PoolLock)) throw new Error(`the lock is ${lock.heldBy.id}'s`);
   try {
     return await repairInstance(planned, {

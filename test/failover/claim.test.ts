@@ -16,7 +16,7 @@ import { refusalOf } from '../fixtures/refusal-of.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 
 const config = readConfig({ CLUSTERS: trainCluster });
-const plan: Plan = { attempt: 'one' };
+const plan: Plan = { claimId: 'one' };
 const steps = [{ step: 'cordon', target: 'slice-a', nodes: 4 }];
 
 function createWorld(): InMemoryWorld {
@@ -76,7 +76,7 @@ describe('claimAction', () => {
     const claimed = await claim(world);
     expect(claimed).to.deep.include({ nodePool: 'slice-a', unfinishedId: undefined });
     expect(claimed.record).to.deep.include({ id: 'a', nodePool: 'slice-a', plan: undefined });
-    expect(holderOf(world)).to.equal(`a/${claimed.attempt}`);
+    expect(holderOf(world)).to.equal(`a/${claimed.claimId}`);
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 2 });
   });
 
@@ -198,7 +198,7 @@ describe('claimAction', () => {
     const second = await claim(world, toAction(), { resolvePool });
     expect(second.record.plan).to.deep.equal(plan);
     expect(second.nodePool).to.equal('slice-a');
-    expect(second.attempt).not.to.equal(first.attempt);
+    expect(second.claimId).not.to.equal(first.claimId);
     expect(second.unfinishedId).to.equal(undefined);
   });
 
@@ -232,7 +232,7 @@ describe('claimAction', () => {
         if (url.includes('/leases/pool-') && ++reads === 3) await finish(first);
       },
     });
-    expect(holderOf(world)).to.equal(`second/${second.attempt}`);
+    expect(holderOf(world)).to.equal(`second/${second.claimId}`);
     expect(second.unfinishedId).to.equal(undefined);
   });
 
@@ -339,7 +339,7 @@ describe('claimAction', () => {
     });
     expect(second.nodePool).to.equal('slice-b');
     expect(holderOf(world)).to.equal(undefined);
-    expect(holderOf(world, 'slice-b')).to.equal(`a/${second.attempt}`);
+    expect(holderOf(world, 'slice-b')).to.equal(`a/${second.claimId}`);
   });
 
   it('fails when the record of the last holder cannot be had', async () => {
@@ -364,7 +364,7 @@ describe('claimAction', () => {
         await first.lock.release({ forget: true });
       },
     });
-    expect(second.record.lease.annotations).to.include({ 'autometric-failover/attempt': second.attempt });
+    expect(second.record.lease.annotations).to.include({ 'autometric-failover/attempt': second.claimId });
   });
 
   it('gives the lock back when the claim cannot be confirmed', async () => {

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { parseAction } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import { FailoverError, UpstreamError } from '../../src/errors.ts';
-import { announceOutcome, announceTrigger } from '../../src/failover/events.ts';
+import { emitFinished, emitStarted } from '../../src/failover/events.ts';
 import type { EventTarget } from '../../src/decide/snapshot.ts';
 import type { Kubernetes } from '../../src/gke/kubernetes.ts';
 import { createLog } from '../../src/log.ts';
@@ -34,7 +34,7 @@ const now = Date.parse('2026-11-23T03:00:00Z');
 describe('announceTrigger', () => {
   it('writes an Event on the JobSet, as kubectl describe shows it', async () => {
     const { kubernetes, written, log } = setUp();
-    await announceTrigger(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, action, log);
     const [{ namespace, body: event } = { namespace: '', body: undefined }] = written;
     expect(namespace).to.equal('research');
     expect(event?.metadata.name).to.match(/^llm\.[0-9a-f]{16}$/);
@@ -60,7 +60,7 @@ describe('announceTrigger', () => {
 
   it('writes an Event on a Node in default, where those of cluster-wide objects are', async () => {
     const { kubernetes, written, log } = setUp();
-    await announceTrigger(kubernetes, node, action, log);
+    await emitStarted(kubernetes, node, action, log);
     expect(written[0]).to.deep.include({ namespace: 'default' });
     expect(written[0]?.body.metadata.namespace).to.equal('default');
     expect(written[0]?.body.involvedObject).to.deep.equal(node);
@@ -68,8 +68,8 @@ describe('announceTrigger', () => {
 
   it('says of a dry run that it is one, under a name of its own', async () => {
     const { kubernetes, written, log } = setUp();
-    await announceTrigger(kubernetes, jobSet, action, log);
-    await announceTrigger(kubernetes, jobSet, rehearsal, log);
+    await emitStarted(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, rehearsal, log);
     expect(written.map(({ body: event }) => event.reason)).to.deep.equal([
       'FailoverActionTriggered',
       'DryRunFailoverActionTriggered',
@@ -79,18 +79,18 @@ describe('announceTrigger', () => {
 
   it('gives a retry the same name, and another object, action or phase another one', async () => {
     const { kubernetes, written, log } = setUp();
-    await announceTrigger(kubernetes, jobSet, action, log);
-    await announceTrigger(kubernetes, jobSet, { ...action, requestor: 'bob', reason: 'again' }, log);
+    await emitStarted(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, { ...action, requestor: 'bob', reason: 'again' }, log);
     expect(namesOf(written)).to.have.property('size', 1);
-    await announceTrigger(kubernetes, { ...jobSet, uid: '6f1d' }, action, log);
-    await announceTrigger(kubernetes, jobSet, { ...action, id: 'incident-8' }, log);
-    await announceOutcome(kubernetes, jobSet, action, log, { message: 'x' });
+    await emitStarted(kubernetes, { ...jobSet, uid: '6f1d' }, action, log);
+    await emitStarted(kubernetes, jobSet, { ...action, id: 'incident-8' }, log);
+    await emitFinished(kubernetes, jobSet, action, log, { message: 'x' });
     expect(namesOf(written)).to.have.property('size', 4);
   });
 
   it('gives an Event 5 s, for it must not hold the action up', async () => {
     const { kubernetes, patience, log } = setUp();
-    await announceTrigger(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, action, log);
     expect(patience).to.deep.equal([5000]);
   });
 
@@ -98,14 +98,14 @@ describe('announceTrigger', () => {
     const { kubernetes, lines, log } = setUp(
       new UpstreamError({ api: 'Kubernetes API', call: 'POST', status: 409 }),
     );
-    await announceTrigger(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, action, log);
     expect(lines).to.deep.equal([]);
   });
 
   it('logs an Event that cannot be written, and stops nothing', async () => {
     const failure = new UpstreamError({ api: 'Kubernetes API', call: 'POST /events', status: 403 });
     const { kubernetes, lines, log } = setUp(failure);
-    await announceTrigger(kubernetes, jobSet, action, log);
+    await emitStarted(kubernetes, jobSet, action, log);
     expect(lines).to.deep.equal([
       {
         severity: 'WARNING',
@@ -121,7 +121,7 @@ describe('announceTrigger', () => {
     for (const letter of ['x', 'ü', '切', '🔥']) {
       for (const before of ['', '1', '12', '123']) {
         const reason = before + letter.repeat(1024 - before.length).slice(0, 1024 - before.length);
-        await announceTrigger(kubernetes, jobSet, { ...action, reason }, log);
+        await emitStarted(kubernetes, jobSet, { ...action, reason }, log);
         const message = written.at(-1)?.body.message ?? '';
         expect(Buffer.byteLength(message)).to.be.within(1021, 1024);
         expect(message.isWellFormed()).to.equal(true);
@@ -139,7 +139,7 @@ describe('announceTrigger', () => {
     await fc.assert(
       fc.asyncProperty(names, async (name) => {
         const { kubernetes, written, log } = setUp();
-        await announceTrigger(kubernetes, { ...node, name }, action, log);
+        await emitStarted(kubernetes, { ...node, name }, action, log);
         expect(written[0]?.body.metadata.name)
           .to.match(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/)
           .and.to.have.lengthOf.at.most(253);
@@ -201,7 +201,7 @@ describe('announceOutcome', () => {
   ]) {
     it(`tells ${name}, whose action it was, and why`, async () => {
       const { kubernetes, written, log } = setUp();
-      await announceOutcome(kubernetes, jobSet, action, log, outcome);
+      await emitFinished(kubernetes, jobSet, action, log, outcome);
       expect(written[0]?.body).to.include(event);
       expect(written[0]?.body.metadata.annotations).to.deep.equal({
         'autometric-failover/id': 'incident-7',
@@ -212,9 +212,9 @@ describe('announceOutcome', () => {
 
   it('gives each outcome a name of its own, so that a later success shows beside an earlier failure', async () => {
     const { kubernetes, written, log } = setUp();
-    await announceOutcome(kubernetes, jobSet, action, log, { message: 'x' });
-    await announceOutcome(kubernetes, jobSet, action, log, { error: new FailoverError('paused', 'x') });
-    await announceOutcome(kubernetes, jobSet, action, log, { error: new FailoverError('internal', 'x') });
+    await emitFinished(kubernetes, jobSet, action, log, { message: 'x' });
+    await emitFinished(kubernetes, jobSet, action, log, { error: new FailoverError('paused', 'x') });
+    await emitFinished(kubernetes, jobSet, action, log, { error: new FailoverError('internal', 'x') });
     expect(namesOf(written)).to.have.property('size', 3);
   });
 });

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { GoogleAuth, OAuth2Client } from 'google-auth-library';
 import { readConfig } from '../../src/config.ts';
 import { UpstreamError } from '../../src/errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinAttempt } from '../../src/gke/google.ts';
+import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from '../../src/gke/google.ts';
 import { describeError } from '../../src/log.ts';
 
 describe('getGoogleAuth', () => {
@@ -261,15 +261,13 @@ describe('withinAttempt', () => {
   const { signal } = new AbortController();
 
   it('resolves and rejects as the work does', async () => {
-    expect(await withinAttempt({ timeoutMs: 1000, signal }, what, Promise.resolve(5))).to.equal(5);
+    expect(await withinCall({ timeoutMs: 1000, signal }, what, Promise.resolve(5))).to.equal(5);
     const bug = new TypeError('x');
-    expect(await failureOf(withinAttempt({ timeoutMs: 1000, signal }, what, Promise.reject(bug)))).to.equal(
-      bug,
-    );
+    expect(await failureOf(withinCall({ timeoutMs: 1000, signal }, what, Promise.reject(bug)))).to.equal(bug);
   });
 
   it('gives up after the time that the attempt has', async () => {
-    expect(await failureOf(withinAttempt({ timeoutMs: 5, signal }, what, never))).to.include({
+    expect(await failureOf(withinCall({ timeoutMs: 5, signal }, what, never))).to.include({
       code: 'upstream_timeout',
       message: 'the Container API did not answer in time (GET x)',
       isRetryable: true,
@@ -278,12 +276,12 @@ describe('withinAttempt', () => {
 
   it('gives up when the instance shuts down, or has shut down', async () => {
     const controller = new AbortController();
-    const failing = failureOf(withinAttempt({ timeoutMs: 60_000, signal: controller.signal }, what, never));
+    const failing = failureOf(withinCall({ timeoutMs: 60_000, signal: controller.signal }, what, never));
     controller.abort();
     expect(await failing)
       .to.be.instanceOf(UpstreamError)
       .and.to.include({ code: 'upstream_timeout' });
-    const late = withinAttempt({ timeoutMs: 60_000, signal: controller.signal }, what, never);
+    const late = withinCall({ timeoutMs: 60_000, signal: controller.signal }, what, never);
     expect(await failureOf(late)).to.include({ code: 'upstream_timeout' });
   });
 

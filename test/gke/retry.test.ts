@@ -4,7 +4,7 @@ import { Deadline } from '../../src/clock.ts';
 import type { Clock } from '../../src/clock.ts';
 import { FailoverError, UpstreamError } from '../../src/errors.ts';
 import { callWithRetries, parseRetryAfter } from '../../src/gke/retry.ts';
-import type { Attempt, CallLimits, Gate } from '../../src/gke/retry.ts';
+import type { CallOptions, CallLimits, Gate } from '../../src/gke/retry.ts';
 
 describe('callWithRetries', () => {
   afterEach(() => restore());
@@ -133,7 +133,7 @@ describe('callWithRetries', () => {
   it('gives each try 10 s, or what the deadline leaves', async () => {
     const { limits, time } = setUp({ deadlineMs: 12_000 });
     const given: number[] = [];
-    const read = async ({ timeoutMs }: Attempt) => void given.push(timeoutMs);
+    const read = async ({ timeoutMs }: CallOptions) => void given.push(timeoutMs);
     await callWithRetries(limits, read);
     time.now = 5000;
     await callWithRetries(limits, read);

@@ -23,7 +23,7 @@ interface Taker extends ConnectOptions {
 function tryAcquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock | LockBusy> {
   const { id = 'a', attempt = '1', skewMs = 0 } = taker;
   const clock = { now: () => world.clock.now() + skewMs, sleep: (ms: number) => world.clock.sleep(ms) };
-  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, attempt });
+  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId: attempt });
 }
 
 async function acquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock> {
@@ -157,7 +157,7 @@ describe('acquirePoolLock', () => {
     const kubernetes = world.connect();
     await readPoolMarks(kubernetes, 'slice-b');
     world.emulator.faults.add({ method: 'GET', path: leasePath, effect: 'none', delayMs: 300_000 });
-    await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id: 'frozen', attempt: '1' });
+    await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id: 'frozen', claimId: '1' });
     expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T03:05:00.000000Z');
     expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'frozen' } });
   });

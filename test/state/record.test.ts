@@ -16,8 +16,8 @@ function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });
 }
 
-const draft = { id: 'a', type: 'cordon_nodepool', hash: 'h', nodePool: 'slice-a', attempt: 'one' };
-const plan: Plan = { attempt: 'one' };
+const draft = { id: 'a', type: 'cordon_nodepool', hash: 'h', nodePool: 'slice-a', claimId: 'one' };
+const plan: Plan = { claimId: 'one' };
 const answer = [{ step: 'cordon', target: 'slice-a', nodes: 4 }];
 
 async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof draft> = {}) {
@@ -61,7 +61,7 @@ describe('createRecord', () => {
   it('is for the first of two attempts', async () => {
     const world = createWorld();
     await mustCreate(world);
-    expect(await createRecord(world.kubernetes, { ...draft, attempt: 'two' })).to.equal(undefined);
+    expect(await createRecord(world.kubernetes, { ...draft, claimId: 'two' })).to.equal(undefined);
     expect((await readRecord(world.kubernetes, 'a'))?.lease.annotations).to.include({
       'autometric-failover/attempt': 'one',
     });
@@ -131,7 +131,7 @@ describe('writePlan', () => {
     const world = createWorld();
     const record = await mustCreate(world);
     await writePlan(world.kubernetes, record, plan);
-    const refusal = await refusalOf(writePlan(world.kubernetes, record, { attempt: 'two' }));
+    const refusal = await refusalOf(writePlan(world.kubernetes, record, { claimId: 'two' }));
     expect(refusal).to.include({
       code: 'action_in_progress',
       message: 'action a is being carried out by another request',
