@@ -32,7 +32,7 @@ describe('FailoverError', () => {
     upstream_failed: 502,
     upstream_timeout: 504,
   };
-  // failures.md, answers: every failure was a 500, so that callers could not tell retryable from final.
+  // F-62: every failure was a 500, so that callers could not tell retryable from final.
   for (const [code, status] of Object.entries(statuses)) {
     it(`answers ${code} with ${status}`, () => {
       expect(new FailoverError(code as Code, 'why')).to.include({ code, status, message: 'why' });

@@ -82,7 +82,7 @@ describe('createHandler', () => {
       upstream_timeout: 504,
     } as const;
     for (const [code, status] of Object.entries(codes)) {
-      // failures.md, answers: every failure was a 500, so that callers could not tell retryable from final.
+      // F-62: every failure was a 500, so that callers could not tell retryable from final.
       it(`with ${status} for ${code}, the id and the reason`, async () => {
         use({
           connect: async () => {
@@ -125,7 +125,7 @@ describe('createHandler', () => {
       expect(lines.at(-1)).to.deep.include({ severity: 'INFO', outcome: 'replayed', status: 200, steps });
     });
 
-    // failures.md, idempotency: same id, different body → 409.
+    // F-8: the same id with a different body is refused.
     it('with 409 for an id that was used for something else', async () => {
       use({ connect: async () => createReplay([], async () => undefined) });
       expect(await post({ ...cordon, node_pool: 'pool-b' })).to.deep.include({
@@ -172,8 +172,7 @@ describe('createHandler', () => {
       jobset_name: 'train',
     };
 
-    // failures.md, input and authority: cordon_nodepool_and_restart_jobset without a pool cordoned nothing, restarted
-    // and answered 200.
+    // F-2: a restart without a pool cordoned nothing, restarted and answered 200.
     it('cordons the pool that the JobSet runs on where none is named, and then restarts it', async () => {
       const { status, body } = await post(restart);
       expect(status).to.equal(200);
@@ -193,8 +192,7 @@ describe('createHandler', () => {
       ]);
     });
 
-    // failures.md, input and authority: node_name from one pool with node_pool of another: pool A cordoned, VM of pool B
-    // deleted.
+    // F-3: `node_name` from one pool with `node_pool` of another: pool A was cordoned, a machine of pool B deleted.
     it('refuses a node of one pool with the name of another, and writes nothing', async () => {
       const [node] = nodeNames(world.cluster, 'slice-a');
       const repair = {
@@ -215,7 +213,7 @@ describe('createHandler', () => {
   });
 
   describe('refuses what is no action, before anything is asked of anyone', () => {
-    // failures.md, input and authority: a misspelt dryRun, or "true" as a string, ran live: → 400, no call to any API.
+    // F-1: a misspelt dry run, or `"true"` as a string, ran live.
     for (const row of [
       {
         name: 'a misspelt dry_run',
@@ -241,7 +239,7 @@ describe('createHandler', () => {
         error: 'jobset_name is required for cordon_nodepool_and_restart_jobset action',
       },
       {
-        // failures.md, input and authority: an empty, * or comma-separated pool name matched every node.
+        // F-4: an empty pool name, `*` or a list became a selector that matched every node.
         name: 'every pool',
         body: { ...cordon, node_pool: '*' },
         error: 'node_pool must be the name of one node pool',
@@ -275,7 +273,7 @@ describe('createHandler', () => {
       expect(connections).to.equal(0);
     });
 
-    // failures.md, fences: two clusters configured, the field forgotten: refused, never the first.
+    // F-33: two clusters are configured and none is named: refused, never the first.
     it('no cluster where several are configured', async () => {
       const { clusters } = readConfig({ CLUSTERS: `${fullName},${fullName}-2` });
       use({ config: { ...config, clusters } });
@@ -484,7 +482,7 @@ describe('createHandler', () => {
       { name: 'a text', thrown: 'secret-7', logged: /secret-7/ },
       { name: 'nothing', thrown: undefined, logged: /undefined/ },
       { name: 'null', thrown: null, logged: /null/ },
-      // failures.md, answers: a poison request crashed the worker.
+      // F-64: a request that could not be handled crashed the worker.
       { name: 'an object that goes round in circles', thrown: circular, logged: /\[Circular/ },
       { name: 'an object of no class', thrown: Object.create(null) as unknown, logged: /\{\}/ },
     ]) {
@@ -620,7 +618,7 @@ describe('createHandler', () => {
 
     beforeEach(() => use({ webhook }));
 
-    // failures.md, input and authority: any pod in the cluster could trigger deletions: no authentication.
+    // F-6: any pod in the cluster could trigger deletions.
     for (const path of ['/', '/actions']) {
       it(`takes no actions at ${path}, whatever the credentials`, async () => {
         expect(await post(cordon, { path, headers: right })).to.deep.include({ status: 404 });

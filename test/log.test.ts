@@ -148,7 +148,7 @@ describe('describeError', () => {
     }
   });
 
-  // failures.md, answers: a poison request crashed the worker.
+  // F-64: a request that could not be handled crashed the worker.
   it('describes a cause that cannot be written as JSON', () => {
     const circular: Record<string, unknown> = {};
     circular['self'] = circular;

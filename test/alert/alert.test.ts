@@ -249,7 +249,7 @@ describe('toAlert', () => {
       outcome: RegExp;
       clusters?: string;
     }[] = [
-      // failures.md: a misspelt `dry_run` ran live.
+      // F-1: a misspelt dry run, or `"true"` as a string, ran live.
       {
         name: 'a misspelt label',
         options: { resource: node, labels: { ...act, failover_dryrun: 'true' } },
@@ -322,7 +322,7 @@ describe('toAlert', () => {
         options: { type: 'constructor', resource: node },
         outcome: /^invalid_action: resource type "constructor" names no node/,
       },
-      // failures.md: an empty, `*` or comma-separated pool name became a selector that matched every node.
+      // F-4: an empty pool name, `*` or a list became a selector that matched every node.
       ...['*', 'slice-a,slice-b', 'slice-a,!x', 'SLICE'].map((pool) => ({
         name: `node pool ${pool}`,
         options: { type: 'k8s_node_pool', resource: { node_pool_name: pool } },
@@ -370,14 +370,14 @@ describe('toAlert', () => {
         options: { resource: node, clusterLabels: { project_id: 'P!', location: 'x y', cluster_name: '\n' } },
         outcome: /^invalid_action: resource labels project_id, location and cluster_name name no cluster/,
       },
-      // failures.md: two clusters configured, the field forgotten: refused, never the first.
+      // F-33: two clusters are configured and none is named: refused, never the first.
       {
         name: 'a node whose cluster was reduced away, with two clusters configured and with one',
         options: { resource: node, clusterLabels: { project_id: 'demo-project', location: 'us-central1' } },
         clusters: `${demo},${prod}`,
         outcome: /^invalid_action: the k8s_node has no resource label cluster_name/,
       },
-      // failures.md: a policy pasted from prod to dev, with prod's cluster in its label.
+      // F-42: a policy was pasted from prod to dev, with prod's cluster in its label.
       {
         name: "a policy pasted from prod to dev, with prod's cluster in its label",
         options: { resource: node, labels: { ...act, failover_cluster: 'prod' } },

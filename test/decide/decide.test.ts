@@ -91,7 +91,7 @@ describe('decide', () => {
     expect(plan.repair).to.deep.include({ instanceName: name, why: 'the node that was named' });
   });
 
-  // failures.md, repair: with only a pool named, the VM was whichever came first in the list (the Go controller).
+  // F-58: only a pool was named, and the machine was whichever came first in the list.
   it('repairs the least healthy node of a slice, whichever comes first', async () => {
     const world = createInMemoryWorld();
     const name = nodeNames(world.cluster, 'slice-a')[2] ?? '';
@@ -161,7 +161,7 @@ describe('decide', () => {
   });
 
   describe('within a cooldown', () => {
-    // failures.md, fences: cordon_and_repair_nodepool, then repair_nodepool a minute later: one repair.
+    // F-27: cordon_and_repair_nodepool, and repair_nodepool a minute later: one repair.
     for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
       it(`refuses ${type} of a pool that was repaired, to the second`, async () => {
         const world = createInMemoryWorld();
@@ -253,7 +253,7 @@ describe('decide', () => {
 });
 
 describe('decideDryRun', () => {
-  // failures.md, idempotency: a dry run used up, or was refused by, the rate limit (the Go controller).
+  // F-15: a dry run used up the rate limit, or the rate limit refused it.
   it('reports a limit and goes on', async () => {
     const world = createInMemoryWorld();
     const limited = await decideDry(world, repair, { poolAnnotations: markedBefore(world, 60, 'repair') });

@@ -41,7 +41,7 @@ describe('planRepair', () => {
     expect(planRepair([node], { ...target, nodeName: 'gke-a-7' }).node.name).to.equal('gke-a-7');
   });
 
-  // failures.md, repair: with only a pool named, the VM was whichever came first in the list.
+  // F-58: only a pool was named, and the machine was whichever came first in the list.
   describe('in a multi-host slice', () => {
     const healthy = ['a', 'b', 'c'].map((name) => toNode({ name, labels: sliceLabels }));
     for (const { name, worst, why } of [
@@ -164,7 +164,7 @@ describe('planRepair', () => {
     });
   });
 
-  // failures.md, input and authority: a providerID of another project, or gce:////x, was parsed and used.
+  // F-5: a `providerID` of another project, or `gce:////x`, was parsed and used.
   for (const providerId of [
     undefined,
     '',
@@ -263,7 +263,7 @@ describe('planRepair', () => {
 });
 
 describe('toRequestId', () => {
-  // failures.md, idempotency: the response was lost after Compute accepted, and the retry deleted the replacement.
+  // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
   it('is the same UUID for the same deletion, in every attempt and release', () => {
     expect(toRequestId('incident-7', '4242')).to.equal(toRequestId('incident-7', '4242'));
     expect(toRequestId('incident-7', '4242')).to.match(

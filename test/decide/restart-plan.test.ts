@@ -39,8 +39,7 @@ describe('planRestart', () => {
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
-  // failures.md, JobSet restart: two replicatedJobs with several replicas: the wrong one's index-0 pod was deleted; a
-  // finished or terminating leader was "deleted" with no effect (the Go controller; jobset#1276).
+  // F-53: with two replicatedJobs, the leader of the wrong Job was deleted.
   it('chooses the Job on the pool of several, not the first of the JobSet', async () => {
     const world = createInMemoryWorld({ slices: three, jobs: [{ name: 'a' }, { name: 'b', replicas: 2 }] });
     for (const [pool, job] of [
@@ -84,8 +83,7 @@ describe('planRestart', () => {
     expect(nodeNames(world.cluster, pool)).not.to.include(planned.leader?.nodeName);
   });
 
-  // failures.md, fences: the node dies, the JobSet restarts itself onto pool-b, the alert for pool-a arrives three minutes
-  // later: the healthy leader on pool-b must live.
+  // F-19: the JobSet restarts itself onto pool B before the alert for pool A arrives: its new leader lives.
   it('deletes nothing when the JobSet is not on the pool any more', async () => {
     const world = createInMemoryWorld();
     cordon(world, 'slice-a');
@@ -130,8 +128,7 @@ describe('planRestart', () => {
     expect(planned).not.to.have.property('job');
   });
 
-  // failures.md, fences: the leader's node is dead, and after 300 s its eviction has already begun: a terminating leader is
-  // no proof of a restart.
+  // F-34: a terminating leader on a dead node is no proof of a restart.
   it('takes a terminating leader on a dead node for what it is', async () => {
     const world = createInMemoryWorld();
     world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
@@ -207,8 +204,7 @@ describe('planRestart', () => {
         world: { jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } } },
         why: /has restartStrategy InPlaceRestart, which this function does not know how to restart$/,
       },
-      // failures.md, JobSet restart: no failurePolicy, or restarts exhausted: the "restart" ended a multi-day run
-      // (JobSet's own rules).
+      // F-52: without a failurePolicy, or with its restarts used up, the "restart" ended the run.
       {
         what: 'without a failurePolicy',
         world: { jobSet: { failurePolicy: null } },
@@ -302,8 +298,7 @@ describe('planRestart', () => {
     expect(await plan(world)).to.include({ outcome: 'restart', schedulableElsewhere: 4 });
   });
 
-  // failures.md, JobSet restart: FailJobSet in the failure policy's rules; …IgnoreMaxRestarts with restarts exhausted
-  // (that one may go on).
+  // F-55: the rules of the failure policy say FailJobSet, or …IgnoreMaxRestarts when restarts are used up.
   describe('follows the failure policy', () => {
     const leaderWay = { backoffLimit: 0 };
     const deadlineWay = { backoffLimit: 6 };

@@ -48,8 +48,7 @@ describe('resolvePool', () => {
     expect(world.emulator.requests).to.have.length(2);
   });
 
-  // failures.md, input and authority: node_name from one pool with node_pool of another: pool A cordoned, VM of pool B
-  // deleted (the Go controller).
+  // F-3: `node_name` from one pool with `node_pool` of another: pool A was cordoned, a machine of pool B deleted.
   it('refuses a node that is not in the pool that is named, and says in which it is', async () => {
     const world = createInMemoryWorld();
     const name = firstNode(world, 'slice-b');
@@ -73,7 +72,7 @@ describe('resolvePool', () => {
     }
   });
 
-  // failures.md, input and authority: an empty pool name became a selector that matched every node (planetlabs/draino#29).
+  // F-4: an empty pool name, `*` or a list became a selector that matched every node.
   it('refuses a node that is in no pool, or in one without a name', async () => {
     for (const label of [undefined, '']) {
       const world = createInMemoryWorld();

@@ -106,7 +106,7 @@ describe('cordonPool', () => {
     expect(node(world, first(world)).metadata.annotations).not.to.have.property(actionAnnotation);
   });
 
-  // failures.md, pool and scale: a node joined the pool during the action. → listed again at the end.
+  // F-51: a node joins the pool during the action: the pool is listed again.
   it('cordons a node that joins meanwhile too', async () => {
     const world = createWorld();
     const { kubernetes } = when(world, isPatch, () => world.cluster.joinNode(pool));
@@ -150,8 +150,7 @@ describe('cordonPool', () => {
     expect(node(world, name).spec.unschedulable).to.equal(true);
   });
 
-  // failures.md, fences: a person cordons between our list and our patch; a person uncordons ours and cordons again: both
-  // are theirs.
+  // F-31: a person cordons between list and patch, or uncordons ours and cordons again: both are theirs.
   it('is one of two owners of a node that a person cordons between its list and its patch', async () => {
     const world = createWorld();
     const name = first(world);
@@ -162,8 +161,7 @@ describe('cordonPool', () => {
     expect(node(world, name).spec.unschedulable).to.equal(true);
   });
 
-  // failures.md, cordon ownership: a person uncordoned while the action was in flight; it went on and deleted the VM
-  // (draino#17). → target_changed.
+  // F-45: a person uncordoned while the action was running; it went on and deleted the machine.
   it('stops where a person has released a node that this action had cordoned, and cordons nothing again', async () => {
     const world = createWorld();
     await cordon(world, 'mine');
@@ -206,8 +204,7 @@ describe('cordonPool', () => {
     }
   });
 
-  // failures.md, pool and scale: with 100+ nodes at once 3–6 % were silently left out because errors were swallowed
-  // (aws-node-termination-handler#1279, #1284).
+  // F-48: with 100 nodes and more, 3–6 % were left out in silence because errors were swallowed.
   it('cordons 1,100 nodes, in pages, while the API server refuses every tenth write', async function () {
     this.timeout(20_000);
     const world = createWorld(1_100);
@@ -234,8 +231,7 @@ describe('cordonPool', () => {
     expect((await readPool(kubernetes, pool)).schedulable).to.have.length(501);
   });
 
-  // failures.md, pool and scale: patch 137 of 256 failed with 429, 500, 409, a reset, a time-out: retry with jitter and
-  // Retry-After, then stop, say so, resume.
+  // F-49: patch 137 of 256 fails: retried, then the action stops, says so, and can be resumed.
   it('starts nothing new after a failure, waits for what is under way, and says how far it came', async () => {
     const world = createWorld(256);
     const bad = nodeNames(world.cluster, pool)[136] ?? '';
@@ -363,8 +359,7 @@ describe('uncordonPool', () => {
     expect(world.emulator.writes()).to.have.length(before);
   });
 
-  // failures.md, cordon ownership: a node already cordoned by a person was uncordoned by the undo (NVSentinel#1424;
-  // Robusta's drain; node-maintenance-operator).
+  // F-44: the undo uncordoned a node that a person had cordoned.
   it('leaves a node that a person had cordoned before, without a write', async () => {
     const world = createWorld();
     const name = first(world);
@@ -400,8 +395,7 @@ describe('uncordonPool', () => {
     expect(node(world, name).metadata.annotations).not.to.have.property(actionAnnotation);
   });
 
-  // failures.md, cordon ownership: undo of a node that had been re-created under the same name (GKE keeps names): the UID
-  // differs, leave it.
+  // F-46: the undo leaves a node that was re-created under its name: its UID differs.
   it('leaves a node that was re-created under its name meanwhile, and one that is gone', async () => {
     const world = createWorld();
     const [recreated = '', gone = ''] = nodeNames(world.cluster, pool);

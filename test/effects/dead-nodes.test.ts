@@ -18,7 +18,7 @@ import {
 } from '../fixtures/restarts.ts';
 import { nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
 
-// failures.md, fences: the leader is deleted but another pod of the attempt sits on a dead node: the restart must not hang.
+// F-32: another pod of the attempt sits on a dead node: the restart does not hang.
 describe('freeDeadNodes, as a part of restartJobSet', () => {
   /** The node of the follower dies; the JobSet has not noticed. */
   function killFollower(world: InMemoryWorld): Pod {

@@ -134,8 +134,7 @@ describe('repairInstance', () => {
     expect(deleted(world)).to.have.length(1);
   });
 
-  // failures.md, idempotency: the response was lost after Compute accepted; the retry deleted the replacement, which has the
-  // same name (NVSentinel#1809).
+  // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
   it('is one deletion when the answer was lost, at once or after the machine was replaced', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
@@ -150,8 +149,7 @@ describe('repairInstance', () => {
     expect(machine(world, planned.instanceName)).to.deep.include({ id: replacement?.id, status: 'RUNNING' });
   });
 
-  // failures.md, repair: the VM was already gone, or the group was already re-creating it: an endless 500
-  // (aws-node-termination-handler#331). → success.
+  // F-59: the machine was gone already, or its group was re-creating it: an endless 500.
   it('is done with a machine that is being re-created, or is gone', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
@@ -163,8 +161,7 @@ describe('repairInstance', () => {
     expect(deleted(world)).to.have.length(1);
   });
 
-  // failures.md, fences: the VM was re-created under its name between the read of the node and the deletion: the
-  // replacement must live (numeric id).
+  // F-21: the machine is re-created under its name before the deletion: the replacement lives.
   for (const nodeObject of ['survives', 'reregistered'] as const) {
     it(`leaves the replacement of a machine alone whose Node object is ${nodeObject}`, async () => {
       const world = createInMemoryWorld();
@@ -176,8 +173,8 @@ describe('repairInstance', () => {
     });
   }
 
-  // failures.md, repair: a permanent provider failure (403, 400) was reported as in progress for ever (NVSentinel#1808).
-  // And, fences: Compute answered 403, IAM was put right: the next try is not rate limited.
+  // F-39: Compute answered 403, and the permission was corrected: the next try is not rate limited.
+  // F-60: a permanent failure of the provider (403, 400) was reported as in progress for ever.
   for (const [what, effect, message] of [
     [
       '403',

@@ -39,10 +39,8 @@ describe('restartJobSet', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  // failures.md, JobSet restart: backoffLimit above 0, podFailurePolicy, podReplacementPolicy: Failed: the pod was
-  // replaced and the JobSet never restarted (jobset#574). → ended by its deadline, and it restarts.
-  // And: exclusive placement with a cordoned pool and backoffLimit above 0: a deleted leader's successor stays Pending for
-  // ever (measured).
+  // F-56: the pod of such a Job was replaced, and the JobSet never restarted.
+  // F-57: with exclusive placement the successor of such a Job's leader stays Pending for ever.
   for (const [what, job] of [
     ['backoffLimit 6, the default', { backoffLimit: 6 }],
     ['backoffLimit 1', { backoffLimit: 1 }],
@@ -82,6 +80,7 @@ describe('restartJobSet', () => {
     expect(effects(world)).to.deep.equal({ 'PATCH jobs': 1 });
   });
 
+  // F-54: a finished leader was "deleted", with no effect.
   it('ends a Job whose leader has succeeded by its deadline', async () => {
     const world = createInMemoryWorld();
     world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Succeeded');
@@ -124,8 +123,7 @@ describe('restartJobSet', () => {
     expect(restarts(world)).to.equal(1);
   });
 
-  // failures.md, fences: crash after the VM or the leader was deleted, before the record: the retry must not choose
-  // another node, nor the new attempt's leader.
+  // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
   it('leaves the new attempt’s leader alone when it is resumed', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
@@ -240,7 +238,7 @@ describe('restartJobSet', () => {
   });
 });
 
-// failures.md, fences: one fault alerts on four slices of one JobSet: four cordons, one restart.
+// F-25: one fault alerts on four slices of one JobSet: four cordons, one restart.
 describe('restartJobSet for one attempt', () => {
   const onBoth: TrainWorldOptions = { slices: three, jobs: [{ name: 'a' }, { name: 'b' }] };
 
@@ -273,8 +271,7 @@ describe('restartJobSet for one attempt', () => {
     expect(marks(world, 'slice-b').cooldown).to.include({ action: 'quick' });
   });
 
-  // failures.md, fences: the mark of a restart was written, then the instance died: already_restarted must not be the
-  // answer for ever.
+  // F-38: the mark of a restart was written, then the instance died: not already_restarted for ever.
   it('takes a restart that came to nothing for none after the deadline of an action, not sooner', async () => {
     const world = createInMemoryWorld(onBoth);
     const first = await plan(world);
@@ -302,8 +299,7 @@ describe('restartJobSet for one attempt', () => {
     expect((await plan(world, { nodePool: 'slice-b' })).outcome).to.equal('already_restarted');
   });
 
-  // failures.md, fences: the JobSet moved to pool-b twenty minutes ago, and now pool-b is bad: restarted again, not
-  // already_restarted, not rate limited.
+  // F-37: the JobSet moved to pool B, and now pool B is bad: restarted again, not rate limited.
   it('restarts the next attempt', async () => {
     const world = createInMemoryWorld({ slices: three });
     cordon(world, 'slice-a');
@@ -330,7 +326,7 @@ describe('restartJobSet for one attempt', () => {
 });
 
 describe('restartJobSet when it is refused', () => {
-  // failures.md, idempotency: a failed attempt burnt the hour and locked the fix out (the Go controller).
+  // F-13: a failed attempt used up the hour, and the corrected request was refused.
   for (const [what, job, resource] of [
     ['deletion of the leader', {}, { verb: 'delete', resource: 'pods' }],
     ['patch of the Job', { backoffLimit: 6 }, { verb: 'patch', resource: 'jobs' }],

@@ -124,7 +124,7 @@ describe('claimAction', () => {
     expect(world.emulator.requests.slice(before).map(({ method }) => method)).to.deep.equal(['GET']);
   });
 
-  // failures.md, idempotency: same id, different body → 409.
+  // F-8: the same id with a different body is refused.
   for (const changes of [
     { type: 'cordon_and_repair_nodepool' },
     { node_pool: 'slice-b' },
@@ -187,8 +187,7 @@ describe('claimAction', () => {
     expect(holderOf(world)).to.equal(undefined);
   });
 
-  // failures.md, idempotency: a crash after the cordon and before the deletion; the retry resumes instead of starting
-  // over (NVSentinel#1027).
+  // F-11: a crash after the cordon and before the deletion: the retry resumes.
   it('resumes with the recorded plan and pool once the lock of a dead attempt has expired', async () => {
     const world = createWorld();
     const first = await claim(world);
@@ -210,7 +209,7 @@ describe('claimAction', () => {
     expect((await claim(world)).record.plan).to.deep.equal(plan);
   });
 
-  // failures.md, idempotency: different ids, same target at once: 44 % were admitted twice (NVSentinel#1598).
+  // F-9: different ids for the same target at once were admitted twice.
   it('waits 10 s for another action on the pool, says which it is, and forgets its own id', async () => {
     const world = createWorld();
     await claim(world, toAction({ id: 'first' }));
@@ -236,7 +235,7 @@ describe('claimAction', () => {
     expect(second.unfinishedId).to.equal(undefined);
   });
 
-  // failures.md, idempotency: pool B was refused while pool A was limited (the Go controller; Karpenter#3192).
+  // F-12: pool B was refused while pool A was limited.
   it('does not wait for an action on another pool', async () => {
     const world = createWorld();
     await claim(world, toAction({ id: 'first' }));
@@ -274,8 +273,7 @@ describe('claimAction', () => {
     expect((await claim(world, toAction({ id: 'third' }))).unfinishedId).to.equal(undefined);
   });
 
-  // failures.md, fences: a restart named only the JobSet, its answer was lost; the JobSet is now on pool-b: the same id
-  // must not touch pool-b.
+  // F-35: a restart that named only the JobSet does not touch the pool that the JobSet has moved to.
   it('takes the pool of the record, whatever the names resolve to by now', async () => {
     const world = createWorld();
     const restart = toAction({

@@ -155,7 +155,7 @@ describe('announceTrigger', () => {
   });
 });
 
-// failures.md, answers: one Event before acting, none after: nobody knew who cordoned the node, why, or whether it worked.
+// F-63: one Event before acting, none after: nobody knew who acted, why, or whether it worked.
 describe('announceOutcome', () => {
   for (const { name, outcome, event } of [
     {

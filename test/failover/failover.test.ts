@@ -104,7 +104,7 @@ describe('failover', () => {
   });
 
   for (const [what, body] of Object.entries({ cordon, restart, repair, repairOnly, uncordon })) {
-    // failures.md, idempotency: the alert kept firing after success: five runs for one incident (kubernaut#280).
+    // F-14: the alert kept firing after success: five runs for one incident.
     it(`answers ${what} five times and does it once`, async () => {
       const world = new VirtualFailover();
       const first = await world.send(body);
@@ -138,8 +138,7 @@ describe('failover', () => {
       expect((await world.send(body)).isReplay).to.equal(false);
     });
 
-    // failures.md, answers and records: one Event before acting, none after: nobody knew who cordoned the node, why, or
-    // whether it worked (the Go controller).
+    // F-63: one Event before acting, none after: nobody knew who acted, why, or whether it worked.
     it(`tells of ${what} before and after`, async () => {
       const world = new VirtualFailover();
       await world.send({ ...body, requestor: 'kim', reason: 'link errors' });
@@ -170,8 +169,7 @@ describe('failover', () => {
     expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE pods': 1 });
   });
 
-  // failures.md, pool and scale: pods landed on nodes about to be cordoned (aws-node-termination-handler#537). → all cordons
-  // first.
+  // F-50: pods landed on nodes that were about to be cordoned.
   it('deletes nothing before the last cordon has landed', async () => {
     for (const body of [restart, repair]) {
       const world = new VirtualFailover();
@@ -204,7 +202,7 @@ describe('failover', () => {
     }
   });
 
-  // failures.md, pool and scale: a node joined the pool during the action. → listed again at the end.
+  // F-51: a node joins the pool during the action: the pool is listed again.
   it('cordons a node that joined during the action before it deletes', async () => {
     for (const [body, moment] of [
       [restart, /^PATCH .*\/nodes\//],
@@ -263,7 +261,7 @@ describe('failover', () => {
   });
 });
 
-// failures.md, locks: the lock was kept although a guard refused (kured#792).
+// F-17: the lock was kept although a guard refused.
 describe('failover, when it refuses', () => {
   const cases: {
     what: string;
@@ -453,7 +451,7 @@ describe('failover, where a permission is missing', () => {
     const answer = await world.send(repair);
     expect(answer).to.include({ status: 502, code: 'upstream_failed' });
     expect(answer.error).to.match(/^the Compute API answered 403 Forbidden \(DELETE /);
-    // failures.md, fences: Compute answered 403, IAM was put right: the next try is not rate limited.
+    // F-39: Compute answered 403, and the permission was corrected: the next try is not rate limited.
     expect((await world.send({ ...repair, id: 'another' })).status).to.equal(200);
     expect(world.emulator.fleet.deletions).to.have.length(1);
   });

@@ -101,7 +101,7 @@ describe('parseAction', () => {
     expect(parse({ ...cordon, preflight_checks: {} }).expectedNodeCounts).to.equal(false);
   });
 
-  // failures.md, input and authority: a misspelt dryRun/dry-run, or "true" as a string, ran live.
+  // F-1: a misspelt dry run, or `"true"` as a string, ran live.
   for (const { name, field, text } of [
     {
       name: 'a misspelt dry_run',
@@ -141,7 +141,7 @@ describe('parseAction', () => {
     });
   }
 
-  // The old controller's texts, which callers may look for.
+  // The texts of the earlier controller (docs/failures.md says which that is). Callers may look for them.
   for (const { name, body, text } of [
     { name: 'nothing', body: {}, text: 'requestor is required' },
     { name: 'an empty requestor', body: { ...cordon, requestor: '' }, text: 'requestor is required' },
@@ -173,14 +173,14 @@ describe('parseAction', () => {
           text: `node_pool or node_name is required for ${type} action`,
         },
         {
-          // failures.md, input and authority: an empty pool name became a selector that matched every node.
+          // F-4: an empty pool name, `*` or a list became a selector that matched every node.
           name: `${type} of the pool "" and the node null`,
           body: { ...cordon, type, node_pool: '', node_name: null },
           text: `node_pool or node_name is required for ${type} action`,
         },
       ]),
   ]) {
-    it(`answers ${name} with the old controller's text`, () => {
+    it(`answers ${name} with the earlier controller's text`, () => {
       expect(refusal(body)).to.deep.equal({ code: 'invalid_action', message: text });
     });
   }
@@ -206,7 +206,7 @@ describe('parseAction', () => {
     });
   }
 
-  // failures.md, input and authority: an empty, * or comma-separated pool name became a selector for every node.
+  // F-4: an empty pool name, `*` or a list became a selector that matched every node.
   for (const pool of [
     '*',
     'pool-a,pool-b',
@@ -587,7 +587,7 @@ describe('resolveCluster', () => {
     expect(resolveCluster(undefined, [train])).to.equal(train);
   });
 
-  // failures.md, fences: two clusters configured, the field forgotten: refused, never the first.
+  // F-33: two clusters are configured and none is named: refused, never the first.
   it('refuses to choose among several clusters where none is named', () => {
     const { code, message } = refusalOf(() => resolveCluster(undefined, [train, serve]));
     expect({ code, message }).to.deep.equal({

@@ -37,7 +37,7 @@ describe('authoriseAction', () => {
     expect(refusal(parse({ type: 'repair_nodepool', dry_run: true }), config).code).to.equal('forbidden');
   });
 
-  // failures.md, input and authority: any pod in the cluster could trigger deletions.
+  // F-6: any pod in the cluster could trigger deletions.
   it('refuses an alert what only a caller may ask for', () => {
     const alert = { ...parse({ type: 'uncordon_nodepool' }), incident };
     expect(refusal(alert, config)).to.deep.equal({

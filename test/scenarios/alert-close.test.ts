@@ -99,7 +99,7 @@ describe('the close of an incident', () => {
     expect(leaseNames(world)).to.include('closed');
   });
 
-  // failures.md: the close of an incident overtakes its open: nothing is uncordoned or cordoned wrongly.
+  // F-29: the close of an incident overtakes its open: the open cordons nothing.
   for (const labels of [cordon, restart, { failover_action: 'cordon_nodepool' }]) {
     it(`that overtakes its open leaves nothing to do for it (${JSON.stringify(labels)})`, async () => {
       const world = await createWorld();
@@ -152,12 +152,12 @@ describe('the close of an incident', () => {
     const { body } = await world.notify({ ...options, state: 'closed' });
     expect(body.steps?.map(({ step }) => step)).to.deep.equal(['notice', 'uncordon']);
     expect(cordoned(world)).to.equal(0);
-    // failures.md: one late retry re-cordoned after the clean-up.
+    // F-47: a late retry cordoned the pool again after the clean-up.
     expect((await world.notify(options)).body.ignored).to.equal('its incident has closed already');
     expect(cordoned(world)).to.equal(0);
   });
 
-  // failures.md: one of two incidents on a pool closes: the pool stays cordoned.
+  // F-41: one of two incidents on a pool closes: the pool stays cordoned.
   it('leaves the pool cordoned until the last incident that asked for it has closed', async () => {
     const world = await createWorld();
     const ids = ['0.a', '0.b', '0.c'];
@@ -206,7 +206,7 @@ describe('the close of an incident', () => {
     ]);
   });
 
-  // failures.md: a dead node's silent metric closes the incident: nothing is uncordoned wrongly.
+  // F-30: a dead node falls silent, and that closes the incident: nothing is uncordoned that is not Ready.
   describe('by silence', () => {
     it('leaves a slice cordoned for as long as one of its nodes is not Ready', async () => {
       const world = await createWorld();
@@ -278,7 +278,7 @@ describe('the close of an incident', () => {
   });
 
   describe('leaves alone', () => {
-    // failures.md: a node already cordoned by a person was uncordoned by the undo.
+    // F-44: the undo uncordoned a node that a person had cordoned.
     it('what a person has cordoned, before or after', async () => {
       const world = await createWorld();
       const [before = '', after = ''] = nodeNames(world.cluster, 'slice-a');

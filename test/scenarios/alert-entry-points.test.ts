@@ -187,7 +187,7 @@ describe('failover', function () {
     await onEmulatedGke(async (gke) => {
       const { cluster, deployed, emulator } = gke;
       const envelope = toPush(restartSliceA('0.pushed'), { publishedAt: Date.now() });
-      // failures.md: the same request many times at once: one cordon set, one deletion, equal answers.
+      // F-7: the same request many times at once is done once and answered equally.
       const answers = await Promise.all(
         Array.from({ length: 10 }, () => pushAsPubSub(deployed.url, envelope)),
       );

@@ -385,7 +385,7 @@ describe('an alert', () => {
         }),
       );
 
-    // failures.md: every failure was a 500, so that callers could not tell retryable from final.
+    // F-62: every failure was a 500, so that callers could not tell retryable from final.
     const refusals: {
       name: string;
       status: number;
@@ -536,7 +536,7 @@ describe('an alert', () => {
       expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
     });
 
-    // failures.md: the alert kept firing after success: five runs for one incident.
+    // F-14: the alert kept firing after success: five runs for one incident.
     it('is ignored when it is renotified, five times', async () => {
       const world = await createWorld();
       const startedAt = world.time.now;
@@ -689,7 +689,7 @@ describe('an alert', () => {
       expect(world.emulator.fleet.deletions.map(({ instance }) => instance.name)).to.deep.equal([dead]);
     });
 
-    // failures.md: the VM was replaced by GKE meanwhile; a renotification hours later must not delete the replacement.
+    // F-36: GKE replaced the machine; a redelivery or a renotification hours later leaves the replacement.
     for (const nodeObject of ['reregistered', 'survives'] as const) {
       it(`does not delete the replacement of a machine for a renotification hours later (Node ${nodeObject})`, async () => {
         const world = await createWorld();
@@ -753,7 +753,7 @@ describe('an alert', () => {
       expect(world.effects()).to.deep.equal({});
     });
 
-    // failures.md: the node dies, the JobSet restarts itself onto pool-b, the alert for pool-a arrives three minutes later.
+    // F-19: the JobSet restarts itself onto pool B before the alert for pool A arrives: its new leader lives.
     it('lets the JobSet live that has restarted itself onto another pool', async () => {
       const world = await createWorld();
       const [node = ''] = nodeNames(world.cluster, 'slice-a');
@@ -814,7 +814,7 @@ describe('an alert', () => {
   });
 
   describe('that another incident has had handled', () => {
-    // failures.md: the same machine deleted twice; design.md: sixteen nodes of one slice are sixteen incidents.
+    // F-43: sixteen nodes of one slice raise sixteen incidents: one machine is deleted.
     it('is ignored for each other node of a repaired slice, and nothing is deleted twice', async () => {
       const world = await createWorld({ slice: { topology: '8x8' }, jobs: [{ parallelism: 16 }] });
       const nodes = nodeNames(world.cluster, 'slice-a');

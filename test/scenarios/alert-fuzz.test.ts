@@ -198,7 +198,7 @@ describe('a damaged notification', () => {
     fc.assert(property, { numRuns: 1000 });
   });
 
-  // failures.md: a misspelt `dryRun` ran live.
+  // F-1: a misspelt dry run, or `"true"` as a string, ran live.
   it('never runs live where one character of a label was mistyped', () => {
     const edit = fc.record({
       name: fc.constantFrom('failover_dry_run', 'failover_expected_node_counts', 'failover_jobset'),

@@ -87,8 +87,8 @@ async function storm(world: AlertWorld, gapSeconds: number): Promise<Delivery[]>
 describe('a storm of 500 notifications for five pools that run one JobSet', function () {
   this.timeout(60_000);
 
-  // failures.md: one fault alerts on four slices of one JobSet: four cordons, one restart; the JobSet moved to pool-b
-  // twenty minutes ago, and now pool-b is bad: restarted again.
+  // F-25: one fault alerts on four slices of one JobSet: four cordons, one restart.
+  // F-37: the JobSet moved to pool B, and now pool B is bad: restarted again, not rate limited.
   for (const gapSeconds of [0, 20]) {
     const when = gapSeconds > 0 ? `one pool ${gapSeconds} s after the other` : 'all at once';
     it(`ends with five cordons, no attempt restarted twice, and the run on the sixth pool, ${when}`, async () => {
@@ -108,7 +108,7 @@ describe('a storm of 500 notifications for five pools that run one JobSet', func
     });
   }
 
-  // failures.md: every pool turns bad at once because the metric broke: the budget holds, the answer says so.
+  // F-28: every pool turns bad at once because the metric broke: the budget holds.
   it('ends with two cordons under the default budget, and errors that say why', async () => {
     const world = createStormWorld({});
     const deliveries = await storm(world, 0);

@@ -42,8 +42,8 @@ async function expectDoneOnce(world: VirtualFailover, body: { type: string }, wh
 
 describe('an action', () => {
   for (const [what, body] of Object.entries(actions)) {
-    // failures.md, idempotency: a crash after the cordon and before the deletion; the retry resumes instead of starting over
-    // (NVSentinel#1027). And, fences: crash after the VM or the leader was deleted, before the record.
+    // F-11: a crash after the cordon and before the deletion: the retry resumes.
+    // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
     it(`a ${what} that crashes at any of its writes is made up for by the same request`, async () => {
       const methods = await methodsOf(body);
       const writes = [...methods.keys()].filter((request) => methods[request] !== 'GET');
@@ -65,8 +65,7 @@ describe('an action', () => {
     }).timeout(20_000);
   }
 
-  // failures.md, fences: an instance is throttled after its 504, its lease expires, another acts, it thaws with the next
-  // request: its next write must not happen.
+  // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
   for (const [what, body] of Object.entries({ restart, repair: actions.repair })) {
     it(`a ${what} that freezes at any of its requests does nothing more once another has the pool, and is resumed`, async () => {
       const requests = (await methodsOf(body)).length;

@@ -4,7 +4,8 @@ import { deletedMachines, holderOf, leader, machineIds, podUids, restarts } from
 import { countCordoned, nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
 import { VirtualFailover } from '../fixtures/virtual-failover.ts';
 
-// The sequences of failures.md, each of which must end harmlessly: the real pipeline in several instances, in virtual time.
+// The sequences under "Fences" in docs/failures.md. Each must end without harm: the real pipeline in several instances, in
+// virtual time.
 
 const cordon = { id: 'a', type: 'cordon_nodepool', node_pool: 'slice-a' };
 const restart = { ...cordon, type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
@@ -19,8 +20,7 @@ const recordUpdate = /^PUT .*\/leases\/action-/;
 const eventCreation = /^POST .*\/events$/;
 
 describe('a crash', () => {
-  // Idempotency: a crash after the cordon and before the deletion; the retry resumes instead of starting over
-  // (NVSentinel#1027).
+  // F-11: a crash after the cordon and before the deletion: the retry resumes.
   for (const [what, body, isGone] of [
     ['restart', restart, (world: VirtualFailover) => restarts(world) === 1],
     ['repair', repair, (world: VirtualFailover) => deletedMachines(world).length === 1],
@@ -47,8 +47,7 @@ describe('a crash', () => {
     });
   }
 
-  // Fences: crash after the VM or the leader was deleted, before the record: the retry must not choose another node, nor
-  // the new attempt's leader.
+  // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
   it('after the machine was deleted has the retry choose no other machine, before and after it came back', async () => {
     for (const seconds of [75, 300, 7200]) {
       const world = new VirtualFailover();
@@ -81,8 +80,7 @@ describe('a crash', () => {
     expect(podUids(world)).to.deep.equal(before);
   });
 
-  // Fences: a restart named only the JobSet, its answer was lost; the JobSet is now on pool-b: the same id must not touch
-  // pool-b.
+  // F-35: a restart that named only the JobSet does not touch the pool that the JobSet has moved to.
   it('of a restart that named the JobSet only has the retry stay on the pool that it was for', async () => {
     for (const moment of [podDeletion, recordUpdate]) {
       const world = new VirtualFailover();
@@ -104,7 +102,7 @@ describe('a crash', () => {
     }
   });
 
-  // Fences: the mark of a restart was written, then the instance died: already_restarted must not be the answer for ever.
+  // F-38: the mark of a restart was written, then the instance died: not already_restarted for ever.
   it('between the mark of a restart and the deletion is not taken for a restart for ever', async () => {
     const world = new VirtualFailover({ slices: three, jobs: [{ name: 'x' }, { name: 'y' }] });
     const doomed = world.newInstance();
@@ -121,7 +119,7 @@ describe('a crash', () => {
     expect(third.steps.at(-1)).to.include({ outcome: 'restarted' });
   });
 
-  // Fences: an unfinished action, then another one on the pool, then the first resumes: it still has its own plan.
+  // F-40: an unfinished action that resumes after another one still has its own plan.
   it('leaves a plan that the retry carries out, whatever was done on the pool meanwhile', async () => {
     const world = new VirtualFailover();
     const doomed = world.newInstance();
@@ -181,8 +179,7 @@ describe('a JobSet that restarts between the decision and the cordon, and comes 
 });
 
 describe('a machine', () => {
-  // Fences: the VM was re-created under its name between the read of the node and the deletion: the replacement must live
-  // (numeric id).
+  // F-21: the machine is re-created under its name before the deletion: the replacement lives.
   it('that was re-created between the decision and the deletion lives', async () => {
     const world = new VirtualFailover();
     let replacement = '';
@@ -195,8 +192,7 @@ describe('a machine', () => {
     expect(machineIds(world, 'slice-a')).to.include(replacement);
   });
 
-  // Fences: the VM was replaced by GKE meanwhile; a redelivery or a renotification hours later must not delete the
-  // replacement.
+  // F-36: GKE replaced the machine; a redelivery or a renotification hours later leaves the replacement.
   it('that GKE replaced is not deleted by a redelivery hours later', async () => {
     const world = new VirtualFailover();
     world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 503 } });
@@ -211,8 +207,7 @@ describe('a machine', () => {
     expect((await world.send(repair)).isReplay).to.equal(true);
   });
 
-  // Idempotency: the response was lost after Compute accepted; the retry deleted the replacement, which has the same name
-  // (NVSentinel#1809).
+  // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
   it('is deleted once when every answer of Compute is lost', async () => {
     const world = new VirtualFailover();
     world.emulator.faults.add({ api: 'compute', times: 5, effect: 'reset_after' });
@@ -225,7 +220,7 @@ describe('a machine', () => {
     expect(machineIds(world, 'slice-a')).to.deep.equal(before);
   });
 
-  // Fences: the VM is deleted and the record's write fails; the next alert comes at once: cooldown holds.
+  // F-26: the machine is deleted and the write of the record fails: the cooldown holds.
   it('that was deleted is not repaired again at once, though the record of it could not be written', async () => {
     const world = new VirtualFailover();
     world.once(machineDeletion, () => {
@@ -246,7 +241,7 @@ describe('a machine', () => {
     expect(deletedMachines(world)).to.have.length(1);
   });
 
-  // Fences: cordon_and_repair_nodepool, then repair_nodepool a minute later: one repair.
+  // F-27: cordon_and_repair_nodepool, and repair_nodepool a minute later: one repair.
   it('is repaired once by cordon_and_repair_nodepool and a repair_nodepool a minute later', async () => {
     const world = new VirtualFailover();
     await world.send(repair);
@@ -262,8 +257,7 @@ describe('a machine', () => {
 });
 
 describe('an instance that is throttled', () => {
-  // Fences: an instance is throttled after its 504, its lease expires, another acts, it thaws with the next request: its
-  // next write must not happen.
+  // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
   for (const [what, body, moment] of [
     ['before its cordons', repair, eventCreation],
     ['among its cordons', repair, nodePatch],
@@ -321,7 +315,7 @@ describe('an instance that is throttled', () => {
 });
 
 describe('two at once', () => {
-  // Fences: a redelivery of an action that is still running: not its own holder; one of the two works.
+  // F-22: a redelivery of a running action is not the holder of its lock.
   it('are one when they are the same action', async () => {
     for (const apart of [0, 4, 20, 100]) {
       const world = new VirtualFailover();
@@ -350,7 +344,7 @@ describe('two at once', () => {
     expect(deletedMachines(world)).to.have.length(1);
   });
 
-  // Fences: Request B resolves its targets while A acts, then gets the lock: it decides on fresh reads.
+  // F-24: a request that resolved its targets while another acted decides on fresh reads.
   it('decide one after the other, the second on what the first has left', async () => {
     const world = new VirtualFailover();
     const slow = world.newInstance();
@@ -367,7 +361,7 @@ describe('two at once', () => {
     expect(countCordoned(world.cluster, 'slice-b')).to.equal(0);
   });
 
-  // Idempotency: different ids, same target at once: 44 % were admitted twice (NVSentinel#1598).
+  // F-9: different ids for the same target at once were admitted twice.
   it('with different ids repair a pool once', async () => {
     const world = new VirtualFailover();
     const sent = Array.from({ length: 10 }, (_, index) =>

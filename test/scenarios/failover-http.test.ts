@@ -48,8 +48,7 @@ afterEach(async () => {
 });
 
 describe('the function in front of a cluster', () => {
-  // failures.md, idempotency: the same request a hundred times at once, across instances: one cordon set, one VM deletion, a
-  // hundred equal answers.
+  // F-7: the same request many times at once is done once and answered equally.
   it('answers the same request a hundred times at once, across instances, and does it once', async () => {
     await begin();
     const instances = [await serve(), await serve(), await serve(), await serve()];
@@ -70,7 +69,7 @@ describe('the function in front of a cluster', () => {
     expect(emulator.fleet.deletions).to.have.length(1);
   }).timeout(60_000);
 
-  // failures.md, idempotency: different ids, same target at once: 44 % were admitted twice (NVSentinel#1598).
+  // F-9: different ids for the same target at once were admitted twice.
   it('admits one of many with different ids', async () => {
     await begin();
     const instances = [await serve(), await serve(), await serve(), await serve()];
@@ -86,7 +85,7 @@ describe('the function in front of a cluster', () => {
     expect(emulator.fleet.deletions).to.have.length(1);
   }).timeout(60_000);
 
-  // failures.md, answers: every failure was a 500, so that callers could not tell retryable from final (the Go controller).
+  // F-62: every failure was a 500, so that callers could not tell retryable from final.
   it('answers each kind of failure with its own status and code', async () => {
     await begin();
     const served = await serve({ ALLOWED_ACTIONS: 'cordon_nodepool,cordon_nodepool_and_restart_jobset' });
@@ -109,7 +108,7 @@ describe('the function in front of a cluster', () => {
     expect(countCordoned(cluster, 'slice-a')).to.equal(0);
   });
 
-  // failures.md, answers: a poison request crashed the worker for six days, 607 restarts (aws-node-termination-handler#272).
+  // F-64: a request that could not be handled crashed the worker.
   it('goes on after whatever it was sent', async () => {
     await begin();
     const served = await serve();
@@ -157,7 +156,7 @@ describe('the function in front of a cluster', () => {
 
   describe('of several', () => {
     const other = 'projects/demo-project/locations/us-central1/clusters/other';
-    // failures.md, fences: two clusters configured, the field forgotten: refused, never the first.
+    // F-33: two clusters are configured and none is named: refused, never the first.
     it('acts on the one that is named, and on none where none is', async () => {
       await begin({}, () => {
         const second = emulator.addCluster({ name: other });

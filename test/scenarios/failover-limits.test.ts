@@ -5,7 +5,7 @@ import { annotateCluster, deletedMachines, leader, podUids, restarts } from '../
 import { countCordoned, nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
 import { VirtualFailover } from '../fixtures/virtual-failover.ts';
 
-// What bounds an action over time, and whose a cordon is: the lines of failures.md, in virtual time.
+// Lines of docs/failures.md about cooldown, budget and the ownership of cordons, in virtual time.
 
 const cordon = { id: 'a', type: 'cordon_nodepool', node_pool: 'slice-a' };
 const restart = { ...cordon, type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
@@ -18,8 +18,7 @@ function outcomes(steps: { step: string; outcome?: unknown }[]): unknown[] {
 }
 
 describe('a JobSet', () => {
-  // Fences: the node dies, the JobSet restarts itself onto pool-b, the alert for pool-a arrives three minutes later: the
-  // healthy leader on pool-b must live.
+  // F-19: the JobSet restarts itself onto pool B before the alert for pool A arrives: its new leader lives.
   it('that has moved by itself is left alone', async () => {
     const world = new VirtualFailover();
     for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.cordonAs('somebody', name, true);
@@ -33,7 +32,7 @@ describe('a JobSet', () => {
     expect(podUids(world)).to.deep.equal(before);
   });
 
-  // Fences: one fault alerts on four slices of one JobSet: four cordons, one restart.
+  // F-25: one fault alerts on four slices of one JobSet: four cordons, one restart.
   it('on four slices that all turn bad is restarted once', async () => {
     const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
     const world = new VirtualFailover({
@@ -61,8 +60,7 @@ describe('a JobSet', () => {
     ]);
   });
 
-  // Fences: the JobSet moved to pool-b twenty minutes ago, and now pool-b is bad: restarted again, not already_restarted,
-  // not rate limited.
+  // F-37: the JobSet moved to pool B, and now pool B is bad: restarted again, not rate limited.
   it('whose next pool turns bad too is restarted again, and from the first pool not within the cooldown', async () => {
     const world = new VirtualFailover({ slices: three });
     await world.send(restart);
@@ -75,7 +73,7 @@ describe('a JobSet', () => {
     expect(third).to.include({ status: 429, code: 'rate_limited' });
   });
 
-  // Fences: the leader is deleted but another pod of the attempt sits on a dead node: the restart must not hang.
+  // F-32: another pod of the attempt sits on a dead node: the restart does not hang.
   it('with a follower on a dead node moves', async () => {
     const world = new VirtualFailover();
     const follower = world.cluster
@@ -89,8 +87,7 @@ describe('a JobSet', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  // Fences: the leader's node is dead, and after 300 s its eviction has already begun: a terminating leader is no proof of
-  // a restart.
+  // F-34: a terminating leader on a dead node is no proof of a restart.
   it('whose leader has been terminating on a dead node for minutes moves', async () => {
     for (const job of [{}, { podReplacementPolicy: 'Failed' as const }]) {
       const world = new VirtualFailover({ jobs: [job] });
@@ -120,7 +117,7 @@ describe('a JobSet', () => {
     expect((await world.send(restart)).isReplay).to.equal(true);
   });
 
-  // Idempotency: a failed attempt burnt the hour and locked the fix out (the Go controller).
+  // F-13: a failed attempt used up the hour, and the corrected request was refused.
   it('whose restart was refused is restarted as soon as it may be', async () => {
     const world = new VirtualFailover({ jobSet: { failurePolicy: { maxRestarts: 0 } } });
     expect((await world.send(restart)).code).to.equal('restart_refused');
@@ -168,7 +165,7 @@ describe('a JobSet', () => {
 });
 
 describe('limits', () => {
-  // Idempotency: pool B was refused while pool A was limited (the Go controller; Karpenter#3192).
+  // F-12: pool B was refused while pool A was limited.
   it('of one pool are not those of another', async () => {
     const world = new VirtualFailover();
     await world.send(repair);
@@ -177,7 +174,7 @@ describe('limits', () => {
     expect(deletedMachines(world)).to.have.length(2);
   });
 
-  // Fences: every pool turns NotReady at once because the metric broke: the budget holds, the answer says so.
+  // F-28: every pool turns bad at once because the metric broke: the budget holds.
   it('stop what would finish the cluster off', async () => {
     const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d', 'slice-e'];
     const world = new VirtualFailover({ slices: pools });
@@ -198,7 +195,7 @@ describe('limits', () => {
     expect((await world.send({ ...repair, id: 'later', node_pool: 'slice-e' })).status).to.equal(200);
   });
 
-  // Idempotency: a dry run used up, or was refused by, the rate limit (the Go controller).
+  // F-15: a dry run used up the rate limit, or the rate limit refused it.
   it('neither count a dry run nor refuse one', async () => {
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
     for (const pool of ['slice-a', 'slice-b'])
@@ -250,8 +247,7 @@ describe('limits', () => {
 });
 
 describe('a cordon', () => {
-  // Cordon ownership: a person uncordoned while the action was in flight; it went on and deleted the VM (draino#17). →
-  // target_changed.
+  // F-45: a person uncordoned while the action was running; it went on and deleted the machine.
   it('that a person lifts while the action is in flight stops it, and it stays lifted', async () => {
     for (const body of [restart, repair]) {
       const world = new VirtualFailover();
@@ -275,7 +271,7 @@ describe('a cordon', () => {
     }
   });
 
-  // Cordon ownership: one late retry re-cordoned after the clean-up (node-maintenance-operator#163).
+  // F-47: a late retry cordoned the pool again after the clean-up.
   it('that was undone is not set again by a late retry of what is done', async () => {
     const world = new VirtualFailover();
     await world.send(repair);
@@ -312,7 +308,7 @@ describe('a cordon', () => {
     }
   });
 
-  // Fences: a person cordons between our list and our patch; a person uncordons ours and cordons again: both are theirs.
+  // F-31: a person cordons between list and patch, or uncordons ours and cordons again: both are theirs.
   it('of a person survives the undo, whichever came first', async () => {
     const world = new VirtualFailover();
     const [before = '', between = '', again = ''] = nodeNames(world.cluster, 'slice-a');

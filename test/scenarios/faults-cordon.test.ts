@@ -17,8 +17,7 @@ const befalling: { name: string; effect: FaultEffect; waitMs?: number }[] = [
   { name: 'a time-out', effect: 'hang', waitMs: 10_000 },
 ];
 
-// failures.md, pool and scale: "Patch 137 of 256 failed with 429, 500, 409, a reset, a time-out: retry with jitter and
-// Retry-After, then stop, say so, resume."
+// F-49: patch 137 of 256 fails: retried, then the action stops, says so, and can be resumed.
 describe('patch 137 of 256', () => {
   for (const { name, effect, waitMs = 0 } of befalling) {
     it(`is tried again after ${name}, and the other 255 are not`, async () => {
@@ -63,7 +62,7 @@ describe('patch 137 of 256', () => {
   }
 });
 
-// failures.md, pool and scale: "With 100+ nodes at once 3–6 % were silently left out because errors were swallowed."
+// F-48: with 100 nodes and more, 3–6 % were left out in silence because errors were swallowed.
 describe('a cordon of 256 nodes of which 6 % fail', () => {
   it('leaves none out', async () => {
     const world = await createVirtualWorld(large);

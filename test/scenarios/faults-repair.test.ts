@@ -10,7 +10,7 @@ const lastRecord = { api: 'kubernetes', method: 'PUT', path: /\/action-/, match:
 const instanceId = 'container.googleapis.com/instance_id';
 
 describe('a repair while Compute refuses', () => {
-  // failures.md, fences: "Compute answered 403, IAM was put right: the next try is not rate limited."
+  // F-39: Compute answered 403, and the permission was corrected: the next try is not rate limited.
   it('does not rate limit the next try, whatever its id', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const grant = world.emulator.faults.add({ ...deletion, times: Infinity, effect: toAnswer(403) });
@@ -22,7 +22,7 @@ describe('a repair while Compute refuses', () => {
     expect(world.emulator.fleet.deletions).to.have.length(1);
   });
 
-  // failures.md, repair: "A permanent provider failure (403, 400) was reported as in progress for ever."
+  // F-60: a permanent failure of the provider (403, 400) was reported as in progress for ever.
   for (const [what, effect] of Object.entries({
     'a 403': toAnswer(403),
     'a 400 for a machine that is protected': toReason(400, 'invalidResourceUsage'),
@@ -42,7 +42,7 @@ describe('a repair while Compute refuses', () => {
     });
   }
 
-  // failures.md, repair: "The VM was already gone, or the group was already re-creating it: an endless 500."
+  // F-59: the machine was gone already, or its group was re-creating it: an endless 500.
   it('is done where the machine was replaced just before', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const [node = ''] = world.nodes;
@@ -66,8 +66,7 @@ describe('a repair while Compute refuses', () => {
 const lost: Record<string, FaultEffect> = { 'a reset': 'reset_after', 'no answer': 'hang_after' };
 
 describe('a repair whose answers are lost', () => {
-  // failures.md, idempotency: "The response was lost after Compute accepted; the retry deleted the replacement, which
-  // has the same name."
+  // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
   for (const [what, effect] of Object.entries(lost)) {
     it(`lets the replacement live when it is sent again after ${what}`, async () => {
       const world = await createVirtualWorld({ action: 'repair' });
@@ -104,7 +103,7 @@ describe('a repair whose answers are lost', () => {
     });
   }
 
-  // failures.md, fences: "Crash after the VM or the leader was deleted, before the record."
+  // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
   it('leaves the replacements as they are, however often its record could not be written', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const lift = world.emulator.faults.add({ ...lastRecord, times: Infinity, effect: toAnswer(500) });
@@ -119,7 +118,7 @@ describe('a repair whose answers are lost', () => {
     expect(world.deletedReplacements()).to.deep.equal([]);
   });
 
-  // failures.md, fences: "The VM is deleted and the record's write fails; the next alert comes at once: cooldown holds."
+  // F-26: the machine is deleted and the write of the record fails: the cooldown holds.
   it('holds the cooldown although its record could not be written', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const lift = world.emulator.faults.add({ ...lastRecord, times: Infinity, effect: toAnswer(500) });
@@ -134,7 +133,7 @@ describe('a repair whose answers are lost', () => {
 });
 
 describe('a restart that was refused', () => {
-  // failures.md, idempotency: "A failed attempt burnt the hour and locked the fix out."
+  // F-13: a failed attempt used up the hour, and the corrected request was refused.
   it('does not rate limit the next try, whatever its id', async () => {
     const world = await createVirtualWorld({ action: 'restart' });
     const allow = world.cluster.deny({ verb: 'delete', resource: 'pods' });

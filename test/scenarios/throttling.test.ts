@@ -14,7 +14,7 @@ const jitterMs = 200;
 const concurrency = 16;
 
 describe('cordonPool, throttled by the API server', () => {
-  // failures.md, pool and scale: patch 137 of 256 failed with 429: retry with jitter and Retry-After.
+  // F-49: patch 137 of 256 fails: retried, then the action stops, says so, and can be resumed.
   it('cordons all nodes, and takes longer only by what the server asked to wait', async () => {
     const plain = await cordon(0);
     const throttled = await cordon(0.5);

@@ -124,7 +124,7 @@ describe('chargeBudget', () => {
     expect(clusterAnnotations(world)['autometric-failover/swept']).to.equal(begun);
   });
 
-  // failures.md, fences: every pool turns NotReady at once because the metric broke: the budget holds, the answer says so.
+  // F-28: every pool turns bad at once because the metric broke: the budget holds.
   it('refuses one pool too many, says which they were, when it goes on, and what lifts it', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');

@@ -67,7 +67,7 @@ describe('withoutMark', () => {
     expect(back['note']).to.equal('x');
   });
 
-  // failures.md, fences: Compute answered 403, IAM was put right: the next try is not rate limited.
+  // F-39: Compute answered 403, and the permission was corrected: the next try is not rate limited.
   it('puts back what was there before', () => {
     const marked = withMark({}, 'repair', mark);
     expect(readMark(withoutMark(marked, 'repair', other), 'repair')).to.deep.equal(other);
@@ -79,7 +79,7 @@ describe('assertNotCoolingDown', () => {
 
   it('lets through what a pool has not had', () => {
     expect(() => check({}, 'repair', start)).not.to.throw();
-    // failures.md, idempotency: pool B was refused while pool A was limited; each pool has its own marks.
+    // F-12: pool B was refused while pool A was limited.
     expect(() => check(marked, 'restart default/llm', start)).not.to.throw();
   });
 

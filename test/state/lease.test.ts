@@ -68,7 +68,7 @@ describe('readLease', () => {
     expect(await readLease(createWorld().kubernetes, 'pool-x')).to.equal(undefined);
   });
 
-  // failures.md, locks: a cached read said free (NVSentinel#266).
+  // F-18: a cached read said that the lock was free.
   it('asks for what is stored, never for what a cache remembers', async () => {
     const world = createWorld();
     await readLease(world.kubernetes, 'pool-x');

@@ -66,14 +66,14 @@ describe('acquirePoolLock', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
   });
 
-  // failures.md, fences: a redelivery of an action that is still running: not its own holder; one of the two works.
+  // F-22: a redelivery of a running action is not the holder of its lock.
   it('is not had by a second delivery of the action that holds it', async () => {
     const world = createWorld();
     await acquire(world, { id: 'a', attempt: '1' });
     expect(await tryAcquire(world, { id: 'a', attempt: '2' })).to.deep.equal({ heldBy: { id: 'a' } });
   });
 
-  // failures.md, locks: the holder was deleted and the lock stayed for ever (kured#137, #847).
+  // F-16: the holder was deleted and its lock stayed for ever.
   it('takes a lock whose holder died, 10 s after its 60 s and not before', async () => {
     const world = createWorld();
     await acquire(world, { id: 'a' });
@@ -97,7 +97,7 @@ describe('acquirePoolLock', () => {
     });
   }
 
-  // failures.md, locks: a cached read said free (NVSentinel#266). → resourceVersion decides.
+  // F-18: a cached read said that the lock was free.
   it('is had by one of two that read it free at once, when it is new', async () => {
     const world = createWorld();
     const slow = await tryAcquire(world, {
@@ -208,8 +208,7 @@ describe('PoolLock.gate', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
   });
 
-  // failures.md, fences: an instance is throttled after its 504, its lease expires, another acts, it thaws with the
-  // next request: its next write must not happen.
+  // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
   it('stops the action when an instance thaws after its lock was taken', async () => {
     const world = createWorld();
     const frozen = await acquire(world, { id: 'frozen' });
@@ -391,7 +390,7 @@ describe('PoolLock.release', () => {
     await acquire(world, { id: 'b' });
   });
 
-  // failures.md, locks: the lock was kept although a guard refused (kured#792).
+  // F-17: the lock was kept although a guard refused.
   it('forgets a pool that nothing was done to, for its name may have been a typo', async () => {
     const world = createWorld();
     await (await acquire(world)).release({ forget: true });
