@@ -15,8 +15,8 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
 
   --name NAME          of the function, and the beginning of all other names (default: autometric-failover)
   --namespaces NAMES   of the JobSets it may restart (default: default)
-  --actions TYPES      it carries out (default: all)
-  --alerts TYPES       also take Cloud Monitoring's alerts, which may ask for these actions
+  --actions TYPES      allowed, separated by commas (default: all five; docs/api.md)
+  --alerts TYPES       also take Cloud Monitoring's alerts, which may trigger these actions
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
   --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
@@ -221,10 +221,10 @@ Deployed. Give it its rights inside each cluster, once:
 
   deploy/rbac.sh --email $runtime --unique-id $unique_id --namespaces $namespaces | kubectl --context CONTEXT apply -f -
 
-Then rehearse an action:
+Then try a dry run:
 
   gcloud functions call $name --gen2 --project $project --region $region \\
-    --data '{"type": "cordon_nodepool", "node_pool": "POOL", "requestor": "${USER:-me}", "reason": "rehearsal", "dry_run": true}'
+    --data '{"type": "cordon_nodepool", "node_pool": "POOL", "requestor": "${USER:-me}", "reason": "first try", "dry_run": true}'
 EOF
   [[ -z $alerts ]] || cat <<EOF
 

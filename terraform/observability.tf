@@ -1,5 +1,5 @@
 # What an operator sees of the function: metrics out of its log lines, and the alerts about the function itself. The last
-# line of a request has `outcome`; its fields are listed in deploy/troubleshooting.md.
+# line of a request has `outcome`; its fields are listed in docs/runbook.md.
 
 locals {
   service_names = [for f in local.functions : f.name]
@@ -132,7 +132,7 @@ resource "google_monitoring_alert_policy" "failed" {
 
           ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
 
-      The last line says why and what next. What each code means: deploy/troubleshooting.md. Sending the same action with the same id resumes it.
+      The last line says why and what next. What each code means: docs/runbook.md. Sending the same action with the same id resumes it.
     EOT
   }
 
@@ -209,7 +209,7 @@ resource "google_monitoring_alert_policy" "server_errors" {
 
           ${local.services_of_log} AND (severity>=ERROR OR jsonPayload.event="received" OR jsonPayload.outcome:*)
 
-      An unfinished action keeps its plan in the cluster: the same action with the same id resumes it. See deploy/troubleshooting.md.
+      An unfinished action keeps its plan in the cluster: the same action with the same id resumes it. See docs/runbook.md.
     EOT
   }
 
@@ -252,7 +252,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
           gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letters[0].name} --project ${var.project_id} --limit 10
           gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letters[0].name} --project ${var.project_id} --limit 10 --auto-ack
 
-      Whether they reached the function at all, and with what answer, is in its log: deploy/troubleshooting.md.
+      Whether they reached the function at all, and with what answer, is in its log: docs/runbook.md.
     EOT
   }
 }

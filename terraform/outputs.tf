@@ -44,7 +44,7 @@ output "service_account_unique_id" {
 }
 
 output "topic" {
-  description = "The topic of the notifications, projects/P/topics/T; null without Pub/Sub. Whoever may publish there may have alert_actions done."
+  description = "The topic of the notifications, projects/P/topics/T; null without Pub/Sub. Anyone who can publish there can trigger every action in alert_actions."
   value       = one(google_pubsub_topic.alerts[*].id)
 }
 

@@ -199,7 +199,7 @@ variable "webhook_password" {
 }
 
 variable "webhook_password_version" {
-  description = "Count up to hand over another webhook_password; Terraform can not see that it changed."
+  description = "Increase it by one to hand over another webhook_password; Terraform cannot see that it changed."
   type        = number
   default     = 1
   nullable    = false

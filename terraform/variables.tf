@@ -27,7 +27,7 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "The function's region; near the clusters, for every cordoned node is a call."
+  description = "The function's region; near the clusters, because every cordoned node is a call."
   type        = string
   nullable    = false
 
@@ -50,7 +50,7 @@ variable "action_deadline_seconds" {
 }
 
 variable "allowed_actions" {
-  description = "The types of action it carries out, whoever asks (ALLOWED_ACTIONS)."
+  description = "The types of action that it may carry out, from any caller (ALLOWED_ACTIONS)."
   type        = set(string)
   default     = ["cordon_and_repair_nodepool", "cordon_nodepool", "cordon_nodepool_and_restart_jobset", "repair_nodepool", "uncordon_nodepool"]
   nullable    = false
@@ -185,7 +185,7 @@ variable "ingress_settings" {
 }
 
 variable "invokers" {
-  description = "Who may call failover, as IAM members (user:…, group:…, serviceAccount:…). Whoever is here may act on every cluster listed."
+  description = "Who may call failover, as IAM members (user:…, group:…, serviceAccount:…). Each of them can act on every cluster listed."
   type        = set(string)
   default     = []
   nullable    = false

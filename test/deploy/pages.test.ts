@@ -1,24 +1,52 @@
 import { expect } from 'chai';
 import { access, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseLoggingQuery } from './logging-query.ts';
 import { needs, root, run } from './run.ts';
 
-const pages = ['deploy/troubleshooting.md', 'deploy/examples/kind/README.md', 'terraform/README.md'];
+const pages = [
+  'README.md',
+  'docs/alerts.md',
+  'docs/api.md',
+  'docs/configuration.md',
+  'docs/runbook.md',
+  'deploy/examples/kind/README.md',
+  'terraform/README.md',
+];
 const read = (path: string) => readFile(join(root, path), 'utf8');
 
-describe('the troubleshooting page', () => {
-  it('explains every code that the function answers', async () => {
-    const page = await read('deploy/troubleshooting.md');
-    const [, statuses = ''] = /const statusOfCode = \{(.+?)\}/s.exec(await read('src/errors.ts')) ?? [];
-    const codes = [...statuses.matchAll(/^ {2}(\w+):/gm)].map(([, code]) => code ?? '');
-    expect(codes).to.have.lengthOf.at.least(20);
-    expect(codes.filter((code) => !page.includes(`\`${code}\``))).to.deep.equal([]);
-  });
+/** Every source of the function, whichever folder it is in. */
+async function readSources(): Promise<string> {
+  const names = await readdir(join(root, 'src'), { recursive: true });
+  const texts = names.filter((name) => name.endsWith('.ts')).map((name) => read(`src/${name}`));
+  return (await Promise.all(texts)).join('\n');
+}
 
+for (const name of ['runbook', 'api']) {
+  describe(`the page docs/${name}.md`, () => {
+    it('explains every code that the function answers', async () => {
+      const page = await read(`docs/${name}.md`);
+      const [, statuses = ''] = /const statusOfCode = \{(.+?)\}/s.exec(await readSources()) ?? [];
+      const codes = [...statuses.matchAll(/^ {2}(\w+): (\d+)/gm)];
+      expect(codes).to.have.lengthOf.at.least(20);
+      expect(codes.filter(([, code]) => !page.includes(`\`${code}\``))).to.deep.equal([]);
+    });
+  });
+}
+
+describe('the page docs/api.md', () => {
+  it('gives each code the status that it has', async () => {
+    const page = await read('docs/api.md');
+    const [, statuses = ''] = /const statusOfCode = \{(.+?)\}/s.exec(await readSources()) ?? [];
+    for (const [, code = '', status = ''] of statuses.matchAll(/^ {2}(\w+): (\d+)/gm))
+      expect(page, code).to.match(new RegExp(`^\\| ${status} \\|[^|]*\`${code}\``, 'm'));
+  });
+});
+
+describe('the runbook', () => {
   it('has queries that Logs Explorer can read', async () => {
-    const page = await read('deploy/troubleshooting.md');
+    const page = await read('docs/runbook.md');
     const blocks = page.matchAll(/^( *)```(\w*)\n(.*?)\n\1```$/gms);
     const queries = [...blocks].flatMap(([, , language, text = '']) => (language === '' ? [text] : []));
     expect(queries).to.have.lengthOf.at.least(10);
@@ -26,24 +54,21 @@ describe('the troubleshooting page', () => {
   });
 
   it('names fields that the function writes', async () => {
-    const page = await read('deploy/troubleshooting.md');
-    const sources = await readdir(join(root, 'src'), { recursive: true });
-    const files = sources.filter((name) => name.endsWith('.ts'));
-    const source = (await Promise.all(files.map((name) => read(`src/${name}`)))).join('\n');
+    const page = await read('docs/runbook.md');
+    const source = await readSources();
     const fields = new Set([...page.matchAll(/jsonPayload\.([a-z_]+)/g)].map(([, field]) => field ?? ''));
     expect(fields.size).to.be.at.least(8);
     for (const field of fields) expect(source, field).to.match(new RegExp(`\\b${field}\\b`));
   });
 
-  it('names the annotations that the function reads', async () => {
-    const page = await read('deploy/troubleshooting.md');
+  it('names annotations and labels that the function reads and writes', async () => {
+    const page = await read('docs/runbook.md');
     const used = new Set(
       [...page.matchAll(/autometric-failover\/([a-z-]+[a-z])/g)].map(([, key]) => key ?? ''),
     );
-    used.delete('issues');
-    const source = await read('src/state/switches.ts');
-    expect([...used].toSorted()).to.deep.equal(['override-until', 'paused']);
-    for (const key of used) expect(source).to.include(`\${prefix}${key}`);
+    expect([...used]).to.include.members(['override-until', 'paused', 'kind', 'phase', 'cordoned-for']);
+    const source = await readSources();
+    for (const key of used) expect(source, key).to.include(`\${prefix}${key}\``);
   });
 });
 
@@ -54,13 +79,13 @@ describe('the pages', function () {
     const missing: string[] = [];
     for (const page of pages) {
       const text = await read(page);
-      const links = [...text.matchAll(/\]\(([\w./-]+)\)/g)].map(([, link]) =>
-        join(dirname(page), link ?? ''),
-      );
-      const named = [...text.matchAll(/\b((?:deploy|terraform|test)\/[\w./-]+\.\w+)/g)].map(
-        ([, path]) => path ?? '',
-      );
-      for (const path of [...links, ...named]) {
+      // What a link leads to is looked at in test/documentation.test.ts.
+      const named = [
+        ...text
+          .replaceAll(/\]\([^)]*\)/g, ']')
+          .matchAll(/\b((?:deploy|docs|terraform|test)\/[\w./-]+\.\w+)/g),
+      ];
+      for (const [, path = ''] of named) {
         await access(join(root, path)).catch(() => missing.push(`${page}: ${path}`));
       }
     }
@@ -71,17 +96,15 @@ describe('the pages', function () {
     needs(this, 'gcloud');
     const commands: string[] = [];
     for (const page of pages) {
-      const text = await read(page);
-      commands.push(
-        ...[...text.matchAll(/^ *(gcloud .+)$|`(gcloud [^`]+)`/gm)].map(
-          ([, line, inline]) => line ?? inline ?? '',
-        ),
-      );
+      // A line that ends with a backslash goes on.
+      const text = (await read(page)).replaceAll(/ *\\\n */g, ' ');
+      const found = text.matchAll(/^ *(?:\w+=\$\((gcloud .+)\)|(gcloud .+?))(?: +#.*)?$|`(gcloud [^`]+)`/gm);
+      commands.push(...[...found].map(([, assigned, line, inline]) => assigned ?? line ?? inline ?? ''));
     }
-    const complete = commands
+    const complete = [...new Set(commands)]
       .filter((command) => command.includes(' --'))
       .map((command) => command.replace("'QUERY'", '"severity=ERROR"').replaceAll('PROJECT', 'my-project'));
-    expect(complete).to.have.lengthOf.at.least(4);
+    expect(complete).to.have.lengthOf.at.least(12);
     const directory = await mkdtemp(join(tmpdir(), 'lint-'));
     try {
       const file = join(directory, 'commands.json');

@@ -68,7 +68,7 @@ const scenes: Scene[] = [
     until: (cluster) => countPods(cluster, 'slice-b') === 16,
   },
   {
-    title: 'Have the slice repaired: one machine is deleted, GKE makes all of them anew',
+    title: 'Repair the slice: deleting one machine makes GKE re-create all of them',
     action: repair,
     expected: 200,
     until: (cluster) => cluster.nodes('slice-a').filter(isReady).length < 16,

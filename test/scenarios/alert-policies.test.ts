@@ -1,9 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import { toAlert } from '../../src/alert/alert.ts';
@@ -22,12 +23,17 @@ interface Policy {
   }[];
 }
 
-/** The alert policies that the README has people paste. */
-function readPolicies(): { text: string; policy: Policy }[] {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  return [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)]
-    .map(([, text = '']) => ({ text, policy: parse(text) as Policy }))
-    .filter(({ policy }) => policy?.userLabels?.['failover_action'] !== undefined);
+const folder = new URL('../../deploy/examples/policies/', import.meta.url);
+
+/** The alert policies that people pass to gcloud, each with the path of its file. */
+function readPolicies(): { path: string; text: string; policy: Policy }[] {
+  return readdirSync(folder)
+    .toSorted()
+    .map((name) => {
+      const path = fileURLToPath(new URL(name, folder));
+      const text = readFileSync(path, 'utf8');
+      return { path, text, policy: parse(text) as Policy };
+    });
 }
 
 const now = Date.parse('2026-11-23T03:00:00Z');
@@ -51,18 +57,12 @@ function keptLabels({ conditions: [condition] }: Policy): { type: string; labels
   return { type, labels: Object.fromEntries(kept.map((name) => [name, values[name] ?? 'unknown'])) };
 }
 
-describe('the alert policies of the README', () => {
-  let policies: ReturnType<typeof readPolicies>;
-
-  before(function () {
-    policies = readPolicies();
-    if (policies.length > 0) return;
-    console.log('      not run: README.md has no alert policies yet');
-    this.skip();
-  });
+describe('the example alert policies', () => {
+  const policies = readPolicies();
 
   it('are of four kinds: a node that is not ready, a slice that is not available, an interruption, a log match', () => {
     const texts = policies.map(({ text }) => text);
+    expect(texts).to.have.length(4);
     for (const kind of [
       'status_condition',
       'multi_host/available',
@@ -110,12 +110,10 @@ describe('the alert policies of the README', () => {
     const directory = await mkdtemp(join(tmpdir(), 'policies-'));
     try {
       await writeFile(join(directory, 'token'), 'a token of nobody');
-      for (const [index, { text, policy }] of policies.entries()) {
-        const file = join(directory, `${index}.yaml`);
-        await writeFile(file, text);
+      for (const { path, policy } of policies) {
         const { code, stderr } = await run(
           'gcloud',
-          ['alpha', 'monitoring', 'policies', 'create', `--policy-from-file=${file}`],
+          ['alpha', 'monitoring', 'policies', 'create', `--policy-from-file=${path}`],
           {
             env: {
               CLOUDSDK_CONFIG: directory,

@@ -68,7 +68,7 @@ module "autometric_failover" {
       }]
     }
 
-    # The hardware failed under a node. GKE repairs that by itself; the run moves on at once. Rehearsed only: dry_run logs
+    # The hardware failed under a node. GKE repairs that by itself; the run moves on at once. A dry run: it logs
     # what would be done and changes nothing.
     host-error = {
       action  = "cordon_nodepool_and_restart_jobset"
@@ -85,7 +85,7 @@ module "autometric_failover" {
     # The GPU driver reported a fault of the device (Xid 79: it fell off the bus). A log match has no close.
     gpu-fell-off-the-bus = {
       action        = "cordon_and_repair_nodepool"
-      documentation = "The node is cordoned with its pool and its machine is repaired. See deploy/troubleshooting.md."
+      documentation = "The node is cordoned with its pool and its machine is repaired. See docs/runbook.md."
       conditions = [{
         display_name = "Xid 79"
         matched_log  = { filter = "resource.type=\"k8s_node\" AND jsonPayload.MESSAGE=~\"NVRM: Xid .*: 79,\"" }

@@ -17,7 +17,7 @@ output "function_uri" {
   value = module.autometric_failover.function_uri
 }
 
-# Run what it prints once, or the function may do nothing inside the cluster.
+# Run what it prints once for each cluster. Until then every action fails with 502.
 output "rbac_command" {
   value = module.autometric_failover.rbac_command
 }
