@@ -54,8 +54,9 @@ emulator.stop();
 
 const before = existsSync(resultsPath) ? (JSON.parse(readFileSync(resultsPath, 'utf8')) as Result[]) : [];
 const names = new Set(measured.map(({ name }) => name));
-const results = asked.length > 0 ? [...before.filter(({ name }) => !names.has(name)), ...measured] : measured;
-writeFileSync(resultsPath, `${JSON.stringify(results.map(rounded), undefined, 2)}\n`);
+const kept = asked.length > 0 ? before.filter(({ name }) => !names.has(name)) : [];
+const results = [...kept, ...measured].map(rounded);
+writeFileSync(resultsPath, `${JSON.stringify(results, undefined, 2)}\n`);
 writeFileSync(chartPath, drawChart(results));
 console.log(toTable(measured));
 const missed = measured.filter((result) => !meetsGoal(result));
