@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { drawChart } from './bench/chart.ts';
-import type { Result } from './bench/result.ts';
+import { drawChart } from './chart.ts';
+import type { Result } from './result.ts';
 
-const bench = join(import.meta.dirname, 'bench');
+const bench = import.meta.dirname;
 
 describe('drawChart', () => {
   it('has drawn results.svg from results.json: otherwise `node test/bench/draw.ts`', () => {
