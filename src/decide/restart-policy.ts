@@ -2,14 +2,9 @@ import { FailoverError } from '../errors.ts';
 import type { FailurePolicyRule, JobSet } from '../gke/jobset.ts';
 import type { RestartWay } from '../plan.ts';
 
-function restartRefused(jobSet: JobSet, why: string): FailoverError {
-  const { namespace, name } = jobSet.metadata;
-  return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
-}
-
 const ownController = 'jobset.sigs.k8s.io/jobset-controller';
 
-/** @throws {FailoverError} `restart_refused` where no restart can come of it, whichever Job fails */
+/** @throws {FailoverError} `restart_refused` where no failed Job, whichever it is, would restart the JobSet */
 export function assertRestartable(jobSet: JobSet): void {
   const { metadata, spec, status } = jobSet;
   const finished =
@@ -32,7 +27,8 @@ export function assertRestartable(jobSet: JobSet): void {
 }
 
 /**
- * Follows the JobSet controller: the first rule that matches the Job's failure decides, without one RestartJobSet does.
+ * Asks what the JobSet controller will ask once the Job has failed: the first rule that matches the failure decides. Where
+ * no rule matches, the controller restarts the JobSet.
  *
  * @throws {FailoverError} `restart_refused` where the failure would end the run
  */
@@ -42,18 +38,27 @@ export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way:
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
-  const action =
-    rule === undefined
-      ? 'RestartJobSet'
-      : isUnderstood(rule)
-        ? (rule.action ?? '')
-        : 'a condition that is not known here';
-  const which = rule ? ` (rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})` : '';
-  if (action === 'RestartJobSetAndIgnoreMaxRestarts') return;
-  if (action === 'FailJobSet') throw restartRefused(jobSet, `would fail for good${which}`);
-  if (action !== 'RestartJobSet')
-    throw restartRefused(jobSet, `would not be restarted as a whole: ${action}${which}`);
-  const maxRestarts = failurePolicy.maxRestarts ?? 0;
+  if (!rule) return assertRestartsLeft(jobSet);
+  const which = `(rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})`;
+  if (!isUnderstood(rule)) {
+    const unknown = 'a condition that this function does not know';
+    throw restartRefused(jobSet, `would not be restarted as a whole: ${unknown} ${which}`);
+  }
+  switch (rule.action) {
+    case 'RestartJobSetAndIgnoreMaxRestarts':
+      return;
+    case 'RestartJobSet':
+      return assertRestartsLeft(jobSet);
+    case 'FailJobSet':
+      throw restartRefused(jobSet, `would fail for good ${which}`);
+    case undefined:
+    default:
+      throw restartRefused(jobSet, `would not be restarted as a whole: ${rule.action ?? ''} ${which}`);
+  }
+}
+
+function assertRestartsLeft(jobSet: JobSet): void {
+  const maxRestarts = jobSet.spec.failurePolicy?.maxRestarts ?? 0;
   const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
   if (counted >= maxRestarts) {
     throw restartRefused(
@@ -74,4 +79,9 @@ function couldMatch(rule: FailurePolicyRule, reason: string, replicatedJob: stri
   return (
     includesOrAny(rule.onJobFailureReasons, reason) && includesOrAny(rule.targetReplicatedJobs, replicatedJob)
   );
+}
+
+function restartRefused(jobSet: JobSet, why: string): FailoverError {
+  const { namespace, name } = jobSet.metadata;
+  return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
 }

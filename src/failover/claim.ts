@@ -8,18 +8,18 @@ import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record.ts';
-import type { Step } from '../step.ts';
+import type { RecordedStep } from '../step.ts';
 
-/** An action that this attempt alone may carry out: its record, and its pool's lock. */
+/** The exclusive right to carry an action out: its record, and its pool's lock. */
 export interface Claim {
-  /** Tells this attempt from every other one at the same action. */
+  /** Tells this claim from every other claim of the same action. */
   claimId: string;
   nodePool: string;
   lock: PoolLock;
   record: ActionRecord;
-  /** The cluster's client with every write behind the lock's gate. */
+  /** The cluster's client; every write first passes the lock's gate. */
   kubernetes: Kubernetes;
-  /** An action that this pool's last holder left unfinished, unless it is this one. */
+  /** Another action that the last holder of this pool's lock left unfinished. */
   unfinishedId: string | undefined;
 }
 
@@ -29,12 +29,12 @@ const pollMs = 500;
 /**
  * Claims an action: its id, by creating its record, and its node pool, by taking the lock.
  *
- * An action that was done before is answered from its record; one that stopped half-way is resumed; for one that is
- * being carried out, it waits up to 10 s. The record is looked up before names are resolved, for the action itself
- * changes what they resolve to.
+ * An action that was done before is answered from its record, and an action that stopped half-way is resumed. While another
+ * request carries the same action out, it waits for up to 10 s. The record is looked up before names are resolved, because
+ * the action itself changes what they resolve to.
  *
  * @param resolvePool is called for a new id only
- * @throws {FailoverError} `id_reused`, `action_in_progress`, and what `resolvePool` throws
+ * @throws {FailoverError} `id_reused`, `action_in_progress`, and whatever `resolvePool` throws
  */
 export async function claimAction(
   action: Action,
@@ -43,7 +43,7 @@ export async function claimAction(
     clock,
     resolvePool,
   }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
-): Promise<{ claim: Claim } | { answer: Step[] }> {
+): Promise<{ claim: Claim } | { answer: RecordedStep[] }> {
   const { id, type } = action;
   const hash = hashAction(action);
   const claimId = randomUUID();
@@ -71,7 +71,7 @@ export async function claimAction(
       if (created && !known?.plan) await forgetRecord(kubernetes, created);
       throw actionInProgress(id, nodePool, lock.heldBy.id);
     }
-    // A record that was created just now is fresh, unless this id has had the lock since.
+    // A record that was created just now is current, unless this id has held the lock since.
     const fresh = known || lock.lastActionId === id ? undefined : created;
     const claim = await confirmClaim(action, {
       hash,
@@ -91,9 +91,9 @@ export async function claimAction(
 }
 
 /**
- * Under the lock, what the record says now decides: another attempt may have finished, or given up, since it was read.
+ * Under the lock, the record as it is now decides: another claim may have finished or aborted since it was read.
  *
- * @returns undefined when the pool that was locked is not the record's
+ * @returns undefined when the locked pool is not the record's pool
  */
 async function confirmClaim(
   { id, type }: Action,
@@ -105,7 +105,7 @@ async function confirmClaim(
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
-): Promise<{ claim: Claim } | { answer: Step[] } | undefined> {
+): Promise<{ claim: Claim } | { answer: RecordedStep[] } | undefined> {
   const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
@@ -130,7 +130,7 @@ async function findUnfinished(
     const last = await readRecord(kubernetes, lastId);
     return last?.plan && !last.answer ? lastId : undefined;
   } catch (error) {
-    // A record that is broken stops its own action, not the pool's next one.
+    // A broken record stops its own action, but not the next action on the pool.
     if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;
     throw error;
   }

@@ -154,7 +154,7 @@ function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
 export function describeHealth(node: NodeHealth): string {
   if (!node.isReady) return 'not Ready';
   if (isLeaving(node)) return 'about to be terminated or maintained';
-  return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
+  return node.problems.length > 0 ? node.problems.join(', ') : 'all look healthy; first by name';
 }
 
 /** A pool's nodes as they were read under the claim. */

@@ -21,8 +21,8 @@ export function toExpectedNodes({ labels }: NodeRef): number | string {
   if (topology === undefined) return `its nodes have no label ${topologyLabel}`;
   if (count === undefined) return `its nodes have no label ${countLabel}`;
   if (!/^[1-9]\d*(x[1-9]\d*){1,2}$/.test(topology))
-    return `its TPU topology ${topology} is none that is known`;
-  if (!/^[1-9]\d{0,3}$/.test(count)) return `its label ${countLabel}=${count} is no number of chips`;
+    return `its TPU topology ${topology} is not a known topology`;
+  if (!/^[1-9]\d{0,3}$/.test(count)) return `its label ${countLabel}=${count} is not a number of chips`;
   const chips = topology.split('x').reduce((product, side) => product * Number(side), 1);
   const perNode = Number(count);
   if (chips <= perNode) return `its TPU topology ${topology} fits on one node, so it has independent nodes`;

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
-import { actionTypes } from '../action-type.ts';
-import type { ActionType } from '../action-type.ts';
+import { actionTypes, effectsOf } from '../action-type.ts';
+import type { ActionType, Effects } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
@@ -17,6 +17,8 @@ export interface Action {
   requestor: string;
   reason: string;
   type: ActionType;
+  /** What the type does. */
+  effects: Effects;
   namespace: string;
   jobSetName: string | undefined;
   nodePool: string | undefined;
@@ -79,6 +81,7 @@ function toAction(
     requestor: fields.requestor,
     reason: fields.reason,
     type: fields.type,
+    effects: effectsOf[fields.type],
     namespace: fields.namespace ?? 'default',
     jobSetName: fields.jobset_name,
     nodePool: fields.node_pool,

@@ -1,19 +1,23 @@
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { parseAnnotation, updateAnnotations } from './lease.ts';
+import { updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { beginSweeping } from './sweep.ts';
+import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { clusterLease, describeOverride, hourMs, refusePaused, toSwitches } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
 
 const poolsKey = `${prefix}pools`;
 
+/** When each pool was acted on last. */
+const poolsSchema = mapOf(timeSchema);
+
 /**
- * Counts a pool among those acted on within the hour.
+ * Counts a pool among those that were acted on within the hour.
  *
- * @param known is what was read to decide
+ * @param known are the switches as they were read for the decision
  * @returns the Lease `cluster` as it is afterwards
  * @throws {FailoverError} `budget_exceeded` when that would be one too many, `paused`
  */
@@ -37,7 +41,7 @@ export async function chargeBudget(
 }
 
 /**
- * Refuses when a pool would be one too many within the hour. It is asked again, and for good, when it is charged.
+ * Refuses when a pool would be one too many within the hour. {@link chargeBudget} asks again, and its answer counts.
  *
  * @throws {FailoverError} `budget_exceeded`
  */
@@ -61,18 +65,14 @@ function assertBudget(pools: Record<string, string>, config: Config, now: number
 }
 
 function recentPools(annotations: Record<string, string>, now: number): Record<string, string> {
-  if (annotations[poolsKey] === undefined) return {};
-  const pools = parseAnnotation(annotations, poolsKey) as Record<string, string> | undefined;
-  if (
-    !pools ||
-    typeof pools !== 'object' ||
-    Object.values(pools).some((time) => !Number.isFinite(Date.parse(time)))
-  ) {
+  const stored = parseStored(poolsSchema, annotations, poolsKey);
+  if (stored === 'broken') {
     throw new FailoverError(
       'budget_exceeded',
-      `the budget in annotation ${poolsKey} of Lease ${clusterLease} is broken; to start it anew: ` +
+      `the budget in annotation ${poolsKey} of Lease ${clusterLease} is broken; to reset it: ` +
         `kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ${poolsKey}-`,
     );
   }
+  const pools = stored?.value ?? {};
   return Object.fromEntries(Object.entries(pools).filter(([, time]) => now - Date.parse(time) < hourMs));
 }

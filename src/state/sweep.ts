@@ -12,7 +12,7 @@ const maxSwept = 200;
 
 const sweptKey = `${prefix}swept`;
 
-/** Marks annotations of the Lease `cluster` with when was swept: until the first action there is nothing to sweep. */
+/** Starts the sweep interval in the annotations of the Lease `cluster`: before the first action there is nothing to sweep. */
 export function beginSweeping(
   annotations: Record<string, string>,
   serverNow: number,
@@ -21,9 +21,9 @@ export function beginSweeping(
 }
 
 /**
- * Deletes what was finished more than 24 h ago, at most once an hour; unfinished actions are never swept.
+ * Deletes records that were done more than 24 h ago, at most once an hour. Unfinished actions are never swept.
  *
- * @param clusterLease as it was last written, which saves a call
+ * @param clusterLease as it was last written; it saves a call
  * @returns how many Leases it deleted
  */
 export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseState): Promise<number> {

@@ -6,7 +6,7 @@ import { failoverNamespace, prefix } from '../names.ts';
 
 export const hourMs = 3_600_000;
 
-/** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */
+/** The Lease that holds the cluster's budget, and the switches that a person sets with `kubectl annotate`. */
 export const clusterLease = 'cluster';
 
 const pausedKey = `${prefix}paused`;
@@ -17,9 +17,9 @@ const overrideKey = `${prefix}override-until`;
 export interface ClusterSwitches {
   /** Why everything is paused; undefined when it is not. */
   pausedFor: string | undefined;
-  /** Until when cooldown and budget are lifted, in ms since the epoch; undefined when they are not. */
+  /** Until when cooldown and budget are lifted, in ms since the epoch. Undefined when they are not. */
   overrideUntil: number | undefined;
-  /** As it was read; undefined when there is none yet. */
+  /** The Lease as it was read. Undefined when there is none yet. */
   lease: LeaseState | undefined;
   /** When it was read, by the API server's clock. */
   serverNow: number;
@@ -50,7 +50,7 @@ export function refusePaused({ pausedFor }: Pick<ClusterSwitches, 'pausedFor'>):
   );
 }
 
-/** The line that lifts cooldown and budget. */
+/** The command that lifts cooldown and budget. */
 export function describeOverride(serverNow: number): string {
   const until = new Date(serverNow + 30 * 60_000).toISOString().replace(/\.\d+Z$/, 'Z');
   return (
@@ -65,7 +65,7 @@ export function toSwitches(
 ): Omit<ClusterSwitches, 'lease'> {
   const annotations = lease?.annotations ?? {};
   const until = Date.parse(annotations[overrideKey] ?? '');
-  // One that reaches further is a typo or was forgotten there, and lifts nothing.
+  // A time that is more than an hour ahead is a typo or was forgotten, so it lifts nothing.
   const isLifted = until > now && until <= now + hourMs;
   return {
     pausedFor: annotations[pausedKey],

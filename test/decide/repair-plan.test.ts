@@ -103,7 +103,7 @@ describe('planRepair', () => {
     it('chooses the first by name where all are healthy, and says so', () => {
       expect(planRepair(healthy.toReversed(), target)).to.include({
         instanceName: 'a',
-        why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+        why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       });
     });
   });
@@ -123,7 +123,7 @@ describe('planRepair', () => {
       expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
         message:
-          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'node pool pool-a is not a multi-host slice, so only the bad machine may be deleted, ' +
           'and all of them are Ready; name the node_name',
       });
     });
@@ -133,7 +133,7 @@ describe('planRepair', () => {
       expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
         message:
-          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'node pool pool-a is not a multi-host slice, so only the bad machine may be deleted, ' +
           'and several are not Ready: a, b; name the node_name',
       });
     });
@@ -256,7 +256,7 @@ describe('planRepair', () => {
       const node = toNode({ name: 'a', instanceId });
       expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
         code: 'repair_refused',
-        message: 'annotation container.googleapis.com/instance_id of node a is no instance id',
+        message: 'annotation container.googleapis.com/instance_id of node a is not an instance id',
       });
     });
   }

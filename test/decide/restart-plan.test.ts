@@ -377,12 +377,12 @@ describe('planRestart', () => {
         why: /would not be restarted as a whole: Shrug \(rule r/,
       },
       {
-        what: 'a condition that is not known here',
+        what: 'a condition that this function does not know',
         rules: [{ name: 'r', action: 'RestartJobSet', onJobFailureMessagePatterns: ['x'] }],
-        why: /would not be restarted as a whole: a condition that is not known here \(rule r/,
+        why: /would not be restarted as a whole: a condition that this function does not know \(rule r/,
       },
       {
-        what: 'a condition that is not known here, of a rule for another replicatedJob',
+        what: 'a condition that this function does not know, of a rule for another replicatedJob',
         rules: [
           {
             name: 'r',

@@ -126,7 +126,7 @@ describe('cordonPool', () => {
     const refusal = await refusalOf(cordon({ kubernetes }));
     expect(refusal.code).to.equal('upstream_failed');
     expect(refusal.message).to.match(
-      /^node pool slice-a is not cordoned: 8 nodes were cordoned, 1 were not \(gke-tpu-.*\), for new ones keep coming; nothing was deleted, send the same id again to resume$/,
+      /^node pool slice-a is not cordoned: 8 nodes were cordoned, 1 were not \(gke-tpu-.*\): new nodes keep joining; nothing was deleted, send the same id again to resume$/,
     );
   });
 
@@ -173,7 +173,7 @@ describe('cordonPool', () => {
     expect(refusal).to.include({ code: 'target_changed', status: 409 });
     expect(refusal.message).to.equal(
       `somebody uncordoned 1 nodes of node pool slice-a (${names[0]}) after this action had cordoned them; ` +
-        'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+        'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
     );
     expect(world.emulator.writes()).to.have.length(before);
   });

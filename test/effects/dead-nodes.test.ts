@@ -123,7 +123,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     for (const pod of world.cluster.nodes()) world.cluster.killNode(pod.metadata.name);
     world.clock.advance(120_000);
     const step = await restart(world);
-    const deleted = step['deleted_on_dead_nodes'] as string[];
+    const deleted = step.deleted_on_dead_nodes ?? [];
     // The leader, whose finalizer keeps it until its Job has counted it, and the last follower.
     expect(deleted.map((name) => name.slice(0, 'train-workers-0-0'.length))).to.deep.equal([
       'train-workers-0-0',
@@ -221,7 +221,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
       world.cluster.change('nodes', undefined, spec.nodeName ?? '', ({ status }) => (status.conditions = []));
       world.clock.advance(seconds * 1000);
       const step = await restart(world);
-      expect(step['deleted_on_dead_nodes']).to.deep.equal(isDead ? [metadata.name] : undefined);
+      expect(step.deleted_on_dead_nodes).to.deep.equal(isDead ? [metadata.name] : undefined);
     }
   });
 
@@ -259,7 +259,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(most).to.equal(64);
     // The leader is still there when the dead nodes' pods are listed: its finalizer keeps it until its Job has counted it.
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 101 });
-    const named = step['deleted_on_dead_nodes'] as string[];
+    const named = step.deleted_on_dead_nodes ?? [];
     expect(named).to.have.length(21);
     expect(named[20]).to.equal('and 80 more');
   });

@@ -42,14 +42,14 @@ async function planByName(world: InMemoryWorld): Promise<RepairPlan> {
 
 interface Carrier {
   id?: string;
-  isDecider?: boolean;
+  isResume?: boolean;
   onRequest?: (request: HttpRequest) => void;
   beforeDeletion?: () => Promise<void>;
 }
 
 /** Carries a plan out as one action that holds the pool's lock, and gives that back. */
 async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carrier = {}): Promise<Step> {
-  const { id = 'a', isDecider = true, onRequest, beforeDeletion = async () => undefined } = carrier;
+  const { id = 'a', isResume = false, onRequest, beforeDeletion = async () => undefined } = carrier;
   const kubernetes = world.connect(onRequest ? { onRequest } : {});
   const lock = await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id, claimId: '1' });
   if (!(lock instanceof PoolLock)) throw new Error(`the lock is ${lock.heldBy.id}'s`);
@@ -60,7 +60,7 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
       deadline: new Deadline(world.clock, 240_000),
       deleteInstance: createInMemoryDeletion(world.emulator, world.clock),
       actionId: id,
-      isDecider,
+      isResume,
       beforeDeletion,
     });
   } finally {
@@ -101,10 +101,10 @@ describe('repairInstance', () => {
       operation: world.emulator.fleet.operations[0]?.name,
       instance: `projects/demo-project/zones/us-central1-a/instances/${planned.instanceName}`,
       instance_id: id,
-      why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+      why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       replaces: 'all machines of the slice',
       cordon:
-        'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+        're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
     });
     expect(sentDeletions(world)).to.deep.equal([id]);
     const [request] = world.emulator.writes().filter(({ api }) => api === 'compute');
@@ -129,7 +129,7 @@ describe('repairInstance', () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     const first = await carryOut(world, planned);
-    const second = await carryOut(world, planned, { isDecider: false });
+    const second = await carryOut(world, planned, { isResume: true });
     expect(second).to.deep.equal(first);
     expect(deleted(world)).to.have.length(1);
   });
@@ -144,7 +144,7 @@ describe('repairInstance', () => {
     world.emulator.settle();
     const replacement = machine(world, planned.instanceName);
     expect(replacement?.id).not.to.equal(planned.instanceId);
-    await carryOut(world, planned, { isDecider: false });
+    await carryOut(world, planned, { isResume: true });
     expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
     expect(machine(world, planned.instanceName)).to.deep.include({ id: replacement?.id, status: 'RUNNING' });
   });
@@ -192,7 +192,7 @@ describe('repairInstance', () => {
       const world = createInMemoryWorld();
       const planned = await plan(world);
       world.emulator.faults.add({ api: 'compute', times: Infinity, effect });
-      const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+      const refusal = await refusalOf(carryOut(world, planned, { isResume: true }));
       expect(refusal).to.include({ code: 'upstream_failed', status: 502 });
       expect(refusal.message).to.match(message);
       expect(sentDeletions(world)).to.have.length(1);
@@ -209,7 +209,7 @@ describe('repairInstance', () => {
     world.clock.advance(200_000);
     world.emulator.settle();
     world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 403 } });
-    await refusalOf(carryOut(world, await plan(world), { id: 'b', isDecider: false }));
+    await refusalOf(carryOut(world, await plan(world), { id: 'b', isResume: true }));
     expect(cooldown(world)).to.deep.equal(before);
   });
 
@@ -289,11 +289,11 @@ describe('repairInstance by the name of the machine', () => {
   it('never does so when it is resumed, and says what to type', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
-    const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    const refusal = await refusalOf(carryOut(world, planned, { isResume: true }));
     expect(refusal).to.include({ code: 'repair_refused', status: 409 });
     expect(refusal.message).to.equal(
-      `the machine of node ${planned.node.name} is known by its name only, and an earlier attempt may have deleted it ` +
-        'already, so its replacement could be hit; look, then: ' +
+      `the machine of node ${planned.node.name} is known by its name only, and an earlier request may have deleted it ` +
+        'already, so a second deletion could hit its replacement; check the machine, then: ' +
         `gcloud compute instances delete ${planned.instanceName} --zone us-central1-a --project demo-project`,
     );
     expect(sentDeletions(world)).to.deep.equal([]);
@@ -327,7 +327,7 @@ describe('repairInstance by the name of the machine', () => {
       const work = carryOut(world, planned, { beforeDeletion: async () => change(world, planned.node.name) });
       expect(await refusalOf(work)).to.include({
         code: 'target_changed',
-        message: `the machine of node ${planned.node.name} was replaced meanwhile; nothing was deleted`,
+        message: `the machine of node ${planned.node.name} was replaced in the meantime; nothing was deleted`,
       });
       expect(sentDeletions(world)).to.deep.equal([]);
       expect(cooldown(world)).to.equal(undefined);
@@ -364,7 +364,7 @@ describe('repairInstance by the name of the machine', () => {
     expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
     expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceName]);
     expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
-    const again = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    const again = await refusalOf(carryOut(world, planned, { isResume: true }));
     expect(again).to.include({ code: 'upstream_failed' });
     expect(deleted(world)).to.have.length(1);
   });

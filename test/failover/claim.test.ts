@@ -17,7 +17,7 @@ import { trainCluster } from '../fixtures/train-world.ts';
 
 const config = readConfig({ CLUSTERS: trainCluster });
 const plan: Plan = { claimId: 'one' };
-const steps = [{ step: 'cordon', target: 'slice-a', nodes: 4 }];
+const steps = [{ step: 'cordon' as const, target: 'slice-a', nodes: 4, cordoned: 4, already_cordoned: 0 }];
 
 function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });

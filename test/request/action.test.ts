@@ -47,6 +47,7 @@ describe('parseAction', () => {
       requestor: 'alice@example.com',
       reason: 'HBM errors',
       type: 'cordon_nodepool_and_restart_jobset',
+      effects: { cordon: true, restart: true, repair: false, uncordon: false },
       namespace: 'research',
       jobSetName: 'llm',
       nodePool: 'pool-a',
@@ -64,6 +65,7 @@ describe('parseAction', () => {
       requestor: 'alice@example.com',
       reason: 'HBM errors',
       type: 'cordon_nodepool',
+      effects: { cordon: true, restart: false, repair: false, uncordon: false },
       namespace: 'default',
       jobSetName: undefined,
       nodePool: 'pool-a',
@@ -662,7 +664,7 @@ describe('effectsOf', () => {
     ['uncordon_nodepool', 'uncordon'],
   ] as const) {
     it(`of ${type} are ${effects}`, () => {
-      const had = Object.entries(effectsOf(type)).flatMap(([effect, has]) => (has ? effect : []));
+      const had = Object.entries(effectsOf[type]).flatMap(([effect, has]) => (has ? effect : []));
       expect(had.join(' ')).to.equal(effects);
     });
   }

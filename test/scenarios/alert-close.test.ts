@@ -164,10 +164,10 @@ describe('the close of an incident', () => {
     for (const id of ids) await world.notify({ ...pool, id, labels: cordon });
     const close = (id: string) => world.notify({ ...pool, id, labels: cordon, state: 'closed' });
     expect((await close('0.b')).body.ignored).to.equal(
-      'closed; node pool slice-a stays cordoned, for incident 0.a and 1 more are still open',
+      'closed; node pool slice-a stays cordoned because incident 0.a and 1 more are still open',
     );
     expect((await close('0.a')).body.ignored).to.equal(
-      'closed; node pool slice-a stays cordoned, for incident 0.c is still open',
+      'closed; node pool slice-a stays cordoned because incident 0.c is still open',
     );
     expect(cordoned(world)).to.equal(4);
     expect(steps(await close('0.c'))).to.deep.equal([{ step: 'uncordon', uncordoned: 4, kept: 0 }]);
@@ -180,7 +180,9 @@ describe('the close of an incident', () => {
       world.notify({ id, resource: { node_name: node }, labels: repair, state, startedAt: world.time.now });
     await alert('0.a', first, 'open');
     expect((await alert('0.b', second, 'open')).body.ignored).to.match(/^handled/);
-    expect((await alert('0.a', first, 'closed')).body.ignored).to.match(/for incident 0\.b is still open$/);
+    expect((await alert('0.a', first, 'closed')).body.ignored).to.match(
+      /because incident 0\.b is still open$/,
+    );
     expect(cordoned(world)).to.equal(4);
   });
 
@@ -216,8 +218,8 @@ describe('the close of an incident', () => {
       await world.pass(60);
       const close = () => world.notify({ ...pool, labels: cordon, state: 'closed' });
       expect((await close()).body.ignored).to.equal(
-        "closed; node pool slice-a stays cordoned, for only 3 of the slice's 4 nodes are Ready; " +
-          'uncordon_nodepool lifts it once it is whole',
+        "closed; node pool slice-a stays cordoned because only 3 of the slice's 4 nodes are Ready; " +
+          'send uncordon_nodepool once it is whole',
       );
       expect(cordoned(world)).to.equal(4);
       // Delivered again when it is whole, it is done.
@@ -308,7 +310,7 @@ describe('the close of an incident', () => {
       await world.notify({ ...pool, id: '0.keeper', labels: { failover_action: 'cordon_nodepool' } });
       const { body } = await world.notify({ ...pool, id: '0.a', labels: cordon, state: 'closed' });
       expect(body.ignored).to.equal(
-        'closed; node pool slice-a stays cordoned, for action 0.keeper has cordoned it too; uncordon_nodepool lifts it',
+        'closed; node pool slice-a stays cordoned because action 0.keeper cordoned it too; send uncordon_nodepool to release it',
       );
       expect(cordoned(world)).to.equal(4);
     });

@@ -299,8 +299,8 @@ describe('a cordon', () => {
       const late = await world.send(body);
       expect(late).to.include({ status: 409, code: 'target_changed' });
       expect(late.error).to.equal(
-        'node pool slice-a was uncordoned by action undo after this action had begun; ' +
-          'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+        'node pool slice-a was uncordoned by action undo after this action began; ' +
+          'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
       );
       expect(countEffects(world.newWrites())).to.deep.equal({});
       expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);

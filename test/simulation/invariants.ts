@@ -139,7 +139,7 @@ export class Invariants {
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
     const pool = this.#holders.get(call.invocation)?.nodePool;
-    if (!action || pool === undefined || !effectsOf(action.type).cordon || this.#unsteadyPools.has(pool))
+    if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool))
       return;
     const open = this.#cluster
       .nodes(pool)

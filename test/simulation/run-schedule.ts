@@ -182,7 +182,7 @@ class Run {
     const { schedule, config, cluster } = this.#options;
     const number = index % schedule.actions.length;
     const scheduled = schedule.actions[number] as ScheduledAction;
-    const isRestart = effectsOf(scheduled.type).restart;
+    const isRestart = effectsOf[scheduled.type].restart;
     const pool = scheduled.pool ?? (isRestart ? undefined : 'slice-a');
     const node =
       scheduled.node === undefined || pool === undefined

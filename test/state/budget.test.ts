@@ -186,9 +186,7 @@ describe('chargeBudget', () => {
       annotate(world, 'pools', value);
       const refusal = await refusalOf(charge(world, 'slice-b'));
       expect(refusal.code).to.equal('budget_exceeded');
-      expect(refusal.message).to.match(
-        /is broken; to start it anew: kubectl annotate lease cluster .*pools-$/,
-      );
+      expect(refusal.message).to.match(/is broken; to reset it: kubectl annotate lease cluster .*pools-$/);
     }
   });
 

@@ -129,7 +129,7 @@ describe('assertNotCoolingDown', () => {
         code: 'rate_limited',
         message:
           'action is currently rate limited: annotation autometric-failover/effects of Lease pool-pool-a is broken, so ' +
-          'nobody knows what the pool has had; look, then: kubectl annotate lease pool-pool-a ' +
+          'it is unknown what was done to the pool; check the pool, then: kubectl annotate lease pool-pool-a ' +
           '-n autometric-failover-system autometric-failover/effects-',
       });
       expect(error.headers).to.deep.equal({ 'Retry-After': '3600' });

@@ -4,7 +4,6 @@ import {
   createLease,
   deleteLease,
   listLeases,
-  parseAnnotation,
   readLease,
   replaceLease,
   updateAnnotations,
@@ -237,13 +236,5 @@ describe('updateAnnotations', () => {
     }).catch((error: unknown) => error);
     expect(thrown).to.equal(refusal);
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
-  });
-});
-
-describe('parseAnnotation', () => {
-  it('reads JSON, and takes what is absent or broken for absent', () => {
-    expect(parseAnnotation({ a: '{"b":1}' }, 'a')).to.deep.equal({ b: 1 });
-    expect(parseAnnotation({ a: '{"b":' }, 'a')).to.equal(undefined);
-    expect(parseAnnotation({}, 'a')).to.equal(undefined);
   });
 });

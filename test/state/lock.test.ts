@@ -55,7 +55,7 @@ describe('acquirePoolLock', () => {
     });
     expect(storedLease(world)?.metadata).to.deep.include({
       labels: { 'autometric-failover/kind': 'pool' },
-      annotations: { 'autometric-failover/last-action': 'a' },
+      annotations: { 'autometric-failover/last-action': 'a', 'autometric-failover/version': '2' },
     });
   });
 

@@ -18,7 +18,7 @@ function createWorld(): InMemoryWorld {
 
 const draft = { id: 'a', type: 'cordon_nodepool', hash: 'h', nodePool: 'slice-a', claimId: 'one' };
 const plan: Plan = { claimId: 'one' };
-const answer = [{ step: 'cordon', target: 'slice-a', nodes: 4 }];
+const answer = [{ step: 'cordon' as const, target: 'slice-a', nodes: 4, cordoned: 4, already_cordoned: 0 }];
 
 async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof draft> = {}) {
   const record = await createRecord(kubernetes, { ...draft, ...changes });
@@ -53,6 +53,7 @@ describe('createRecord', () => {
       'autometric-failover/node-pool': 'slice-a',
       'autometric-failover/phase': 'claimed',
       'autometric-failover/attempt': 'one',
+      'autometric-failover/version': '2',
     });
     expect(stored?.metadata.labels).to.deep.equal({ 'autometric-failover/kind': 'action' });
     expect(stored?.spec.holderIdentity).to.equal('a');
