@@ -92,21 +92,23 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { kubernetes, config, poolAnnotations, switches }: DecideTools,
+  { config, poolAnnotations, switches }: DecideTools,
 ): void {
   if (action.effects.uncordon) return;
   refusePaused(switches);
   // A person's override is not meant for alerts.
-  if (switches.overrideUntil !== undefined && action.incident === undefined) return;
+  const isAlert = action.incident !== undefined;
+  if (switches.overrideUntil !== undefined && !isAlert) return;
   for (const effect of cooledEffects(action)) {
     assertNotCoolingDown(poolAnnotations, effect, {
       config,
       id: action.id,
       nodePool,
-      serverNow: kubernetes.serverNow(),
+      switches,
+      isAlert,
     });
   }
-  assertBudgetLeft(switches, config, nodePool);
+  assertBudgetLeft(switches, config, nodePool, { isAlert });
 }
 
 function cooledEffects(action: Action): Effect[] {

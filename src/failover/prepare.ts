@@ -77,8 +77,8 @@ async function announceAndCharge(
   const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
     if (action.effects.uncordon) return switches.lease;
-    const canOverride = action.incident === undefined;
-    return await chargeBudget(kubernetes, services.config, nodePool, { canOverride, known: switches });
+    const isAlert = action.incident !== undefined;
+    return await chargeBudget(kubernetes, services.config, nodePool, { isAlert, known: switches });
   } finally {
     await announcing;
   }

@@ -3,13 +3,11 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import { failoverNamespace, prefix } from '../names.ts';
+import { failoverNamespace, poolsKey } from '../names.ts';
 import { beginSweeping } from './sweep.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { clusterLease, describeOverride, hourMs, refusePaused, toSwitches } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
-
-const poolsKey = `${prefix}pools`;
 
 /** When each pool was acted on last. */
 const poolsSchema = mapOf(timeSchema);
@@ -25,7 +23,7 @@ export async function chargeBudget(
   kubernetes: Kubernetes,
   config: Config,
   nodePool: string,
-  { canOverride, known }: { canOverride: boolean; known: ClusterSwitches },
+  { isAlert, known }: { isAlert: boolean; known: ClusterSwitches },
 ): Promise<LeaseState | undefined> {
   const charge = (annotations: Record<string, string>) => {
     const now = kubernetes.serverNow();
@@ -33,7 +31,9 @@ export async function chargeBudget(
     refusePaused(switches);
     const pools = recentPools(annotations, now);
     if (Object.hasOwn(pools, nodePool)) return undefined;
-    assertBudget(pools, config, now, canOverride && switches.overrideUntil !== undefined);
+    // A person's override is not meant for alerts.
+    const isLifted = !isAlert && switches.overrideUntil !== undefined;
+    if (!isLifted) assertBudget(pools, config, switches, isAlert);
     const charged = JSON.stringify({ ...pools, [nodePool]: new Date(now).toISOString() });
     return { ...beginSweeping(annotations, now), [poolsKey]: charged };
   };
@@ -45,21 +45,31 @@ export async function chargeBudget(
  *
  * @throws {FailoverError} `budget_exceeded`
  */
-export function assertBudgetLeft(switches: ClusterSwitches, config: Config, nodePool: string): void {
+export function assertBudgetLeft(
+  switches: ClusterSwitches,
+  config: Config,
+  nodePool: string,
+  { isAlert }: { isAlert: boolean },
+): void {
   const { lease, serverNow } = switches;
   const pools = recentPools(lease?.annotations ?? {}, serverNow);
-  if (!Object.hasOwn(pools, nodePool)) assertBudget(pools, config, serverNow, false);
+  if (!Object.hasOwn(pools, nodePool)) assertBudget(pools, config, switches, isAlert);
 }
 
-function assertBudget(pools: Record<string, string>, config: Config, now: number, isLifted: boolean): void {
+function assertBudget(
+  pools: Record<string, string>,
+  config: Config,
+  switches: Omit<ClusterSwitches, 'lease'>,
+  isAlert: boolean,
+): void {
   const names = Object.keys(pools).sort();
-  if (isLifted || names.length < config.maxPoolsPerHour) return;
+  if (names.length < config.maxPoolsPerHour) return;
   const oldest = Math.min(...Object.values(pools).map((time) => Date.parse(time)));
-  const retryAfterSeconds = Math.max(1, Math.ceil((oldest + hourMs - now) / 1000));
+  const retryAfterSeconds = Math.max(1, Math.ceil((oldest + hourMs - switches.serverNow) / 1000));
   throw new FailoverError(
     'budget_exceeded',
     `action is currently rate limited: ${names.length} node pools were acted on within the hour (${names.join(', ')}), ` +
-      `which is MAX_POOLS_PER_HOUR; is it the metric that is broken? ${describeOverride(now)}`,
+      `which is MAX_POOLS_PER_HOUR; is it the metric that is broken?${describeOverride(switches, { isAlert })}`,
     { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
 }

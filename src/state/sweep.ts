@@ -1,7 +1,7 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { deleteLease, listLeases, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import { prefix } from '../names.ts';
+import { sweptKey } from '../names.ts';
 import { keys, kindLabel } from './record.ts';
 
 const sweepIntervalMs = 3_600_000;
@@ -9,8 +9,6 @@ const sweepIntervalMs = 3_600_000;
 const keepRecordsMs = 24 * 3_600_000;
 
 const maxSwept = 200;
-
-const sweptKey = `${prefix}swept`;
 
 /** Starts the sweep interval in the annotations of the Lease `cluster`: before the first action there is nothing to sweep. */
 export function beginSweeping(

@@ -28,9 +28,9 @@ function clusterAnnotations({ cluster }: InMemoryWorld): Record<string, string> 
   return cluster.get('leases', failoverNamespace, 'cluster')?.metadata.annotations ?? {};
 }
 
-async function charge(world: InMemoryWorld, nodePool: string, canOverride = true): Promise<void> {
+async function charge(world: InMemoryWorld, nodePool: string, { isAlert = false } = {}): Promise<void> {
   const known = await readSwitches(world.kubernetes);
-  await chargeBudget(world.kubernetes, config, nodePool, { canOverride, known });
+  await chargeBudget(world.kubernetes, config, nodePool, { isAlert, known });
 }
 
 function at({ clock }: InMemoryWorld, seconds: number): string {
@@ -97,8 +97,34 @@ describe('assertNotPaused', () => {
     const world = createWorld();
     annotate(world, 'paused', '');
     expect((await refusalOf(assertNotPaused(world.kubernetes))).message).to.include('no reason given');
-    expect(() => refusePaused({ pausedFor: undefined })).not.to.throw();
+    expect(() => refusePaused({ pausedFor: undefined, unknownKey: undefined })).not.to.throw();
   });
+});
+
+// F-142: a misspelt pause did not pause.
+describe('an annotation of ours that is no switch', () => {
+  for (const [key, hint] of [
+    ['pause', 'did you mean autometric-failover/paused?'],
+    ['Paused', 'did you mean autometric-failover/paused?'],
+    ['override_until', 'did you mean autometric-failover/override-until?'],
+    ['stop-everything', 'the switches are autometric-failover/paused and autometric-failover/override-until'],
+  ] as const) {
+    it(`refuses everything until it is gone: ${key}`, async () => {
+      const world = createWorld();
+      annotate(world, key, 'x');
+      for (const work of [assertNotPaused(world.kubernetes), charge(world, 'slice-a')]) {
+        const refusal = await refusalOf(work);
+        expect(refusal.code).to.equal('paused');
+        expect(refusal.message).to.include(hint);
+        expect(refusal.message).to.match(
+          new RegExp(`annotate lease cluster .* autometric-failover/${key}-$`),
+        );
+      }
+      expect(countWrites(world.emulator.writes())).to.deep.equal({});
+      annotate(world, key, null);
+      await assertNotPaused(world.kubernetes);
+    });
+  }
 });
 
 describe('chargeBudget', () => {
@@ -167,7 +193,7 @@ describe('chargeBudget', () => {
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
     annotate(world, 'override-until', at(world, 60));
-    expect((await refusalOf(charge(world, 'slice-c', false))).code).to.equal('budget_exceeded');
+    expect((await refusalOf(charge(world, 'slice-c', { isAlert: true }))).code).to.equal('budget_exceeded');
     await charge(world, 'slice-c');
   });
 
@@ -175,7 +201,7 @@ describe('chargeBudget', () => {
     const world = createWorld();
     const known = await readSwitches(world.kubernetes);
     annotate(world, 'paused', 'stop');
-    const work = chargeBudget(world.kubernetes, config, 'slice-a', { canOverride: true, known });
+    const work = chargeBudget(world.kubernetes, config, 'slice-a', { isAlert: false, known });
     expect((await refusalOf(work)).code).to.equal('paused');
     expect(clusterAnnotations(world)).to.deep.equal({ 'autometric-failover/paused': 'stop' });
   });
@@ -195,13 +221,13 @@ describe('chargeBudget', () => {
     let isFirst = true;
     const kubernetes = world.connect({
       onRequest({ method }) {
-        if (method === 'PUT' && isFirst) annotate(world, 'note', 'by a person');
+        if (method === 'PUT' && isFirst) annotate(world, 'override-until', 'by a person');
         if (method === 'PUT') isFirst = false;
       },
     });
     const known = await readSwitches(kubernetes);
-    await chargeBudget(kubernetes, config, 'slice-a', { canOverride: true, known });
-    expect(clusterAnnotations(world)).to.include({ 'autometric-failover/note': 'by a person' });
+    await chargeBudget(kubernetes, config, 'slice-a', { isAlert: false, known });
+    expect(clusterAnnotations(world)).to.include({ 'autometric-failover/override-until': 'by a person' });
     expect(clusterAnnotations(world)).to.have.property('autometric-failover/pools');
   });
 
@@ -218,8 +244,11 @@ describe('assertBudgetLeft', () => {
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
     const switches = await readSwitches(world.kubernetes);
-    expect(() => assertBudgetLeft(switches, config, 'slice-a')).not.to.throw();
-    expect(() => assertBudgetLeft(switches, config, 'slice-c')).to.throw(FailoverError, /slice-a, slice-b/);
+    expect(() => assertBudgetLeft(switches, config, 'slice-a', { isAlert: false })).not.to.throw();
+    expect(() => assertBudgetLeft(switches, config, 'slice-c', { isAlert: false })).to.throw(
+      FailoverError,
+      /slice-a, slice-b/,
+    );
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
   });
 });
@@ -227,10 +256,37 @@ describe('assertBudgetLeft', () => {
 describe('describeOverride', () => {
   it('is a line to paste that does what it says', async () => {
     const world = createWorld();
-    const line = describeOverride(world.clock.now());
+    const line = describeOverride(await readSwitches(world.kubernetes), { isAlert: false });
     const [, key = '', value = ''] = /--overwrite autometric-failover\/([^=]+)=(\S+)$/.exec(line) ?? [];
     annotate(world, key, value);
     const { overrideUntil } = await readSwitches(world.kubernetes);
     expect(overrideUntil).to.equal(world.clock.now() + 30 * 60_000);
+  });
+
+  // F-143: an override that did not count was ignored without a word.
+  for (const [what, value] of [
+    ['two hours ahead', (now: number) => new Date(now + 7_200_000).toISOString()],
+    ['past', (now: number) => new Date(now - 1).toISOString()],
+    ['empty, as the date command of another system leaves it', () => ''],
+    ['no time', () => 'true'],
+  ] as const) {
+    it(`says that an override is ignored that is ${what}`, async () => {
+      const world = createWorld();
+      annotate(world, 'override-until', value(world.clock.now()));
+      const switches = await readSwitches(world.kubernetes);
+      expect(switches.overrideUntil).to.equal(undefined);
+      expect(describeOverride(switches, { isAlert: false })).to.include(
+        `Its present value (${value(world.clock.now())}) is ignored because it is not a time within the next hour`,
+      );
+    });
+  }
+
+  it('says nothing of an override that counts, and nothing at all to an alert', async () => {
+    const world = createWorld();
+    annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
+    const switches = await readSwitches(world.kubernetes);
+    expect(describeOverride(switches, { isAlert: false })).not.to.include('ignored');
+    // F-144: a refused alert was shown the override, which never counts for alerts.
+    expect(describeOverride(switches, { isAlert: true })).to.equal('');
   });
 });

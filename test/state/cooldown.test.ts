@@ -137,13 +137,27 @@ describe('assertNotCoolingDown', () => {
   }
 });
 
+const noSwitches = {
+  pausedFor: undefined,
+  unknownKey: undefined,
+  ignoredOverride: undefined,
+  overrideUntil: undefined,
+  lease: undefined,
+};
+
 function check(
   annotations: Record<string, string>,
   effect: Effect,
   serverNow: number,
   { id = 'incident-8', config: settings = config } = {},
 ): void {
-  assertNotCoolingDown(annotations, effect, { config: settings, id, nodePool: 'pool-a', serverNow });
+  assertNotCoolingDown(annotations, effect, {
+    config: settings,
+    id,
+    nodePool: 'pool-a',
+    switches: { ...noSwitches, serverNow },
+    isAlert: false,
+  });
 }
 
 function refusalOf(work: () => unknown): FailoverError {
