@@ -278,7 +278,7 @@ describe('createHandler', () => {
       const { clusters } = readConfig({ CLUSTERS: `${fullName},${fullName}-2` });
       use({ config: { ...config, clusters } });
       expect((await post(cordon)).body.error).to.equal(
-        `cluster is required, for several are configured: ${fullName}, ${fullName}-2`,
+        `cluster is required because several are configured: ${fullName}, ${fullName}-2`,
       );
       expect(connections).to.equal(0);
     });

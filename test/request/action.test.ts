@@ -592,7 +592,7 @@ describe('resolveCluster', () => {
     const { code, message } = refusalOf(() => resolveCluster(undefined, [train, serve]));
     expect({ code, message }).to.deep.equal({
       code: 'invalid_action',
-      message: `cluster is required, for several are configured: ${train.fullName}, ${serve.fullName}`,
+      message: `cluster is required because several are configured: ${train.fullName}, ${serve.fullName}`,
     });
   });
 

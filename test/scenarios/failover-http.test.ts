@@ -166,7 +166,7 @@ describe('the function in front of a cluster', () => {
       const forgotten = await served.send(cordon);
       expect(forgotten.status).to.equal(400);
       expect(forgotten.body.error).to.equal(
-        `cluster is required, for several are configured: ${trainCluster}, ${other}`,
+        `cluster is required because several are configured: ${trainCluster}, ${other}`,
       );
       expect(emulator.requests).to.deep.equal([]);
       for (const name of ['demo', trainCluster]) {
