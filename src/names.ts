@@ -15,3 +15,6 @@ export const actionAnnotation = `${prefix}action`;
 
 /** A DNS label (RFC 1123), which Kubernetes demands of namespaces and JobSets, and GKE of node pools. */
 export const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** Finished records are deleted this long after the action was done (src/state/sweep.ts), not sooner. */
+export const recordRetentionMs = 24 * 3_600_000;

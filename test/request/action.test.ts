@@ -379,7 +379,7 @@ describe('parseAction', () => {
     {
       name: 'an unknown preflight check',
       field: { preflight_checks: { disk: true } },
-      text: 'unknown field "preflight_checks.disk", known are preflight_checks.expected_node_counts',
+      text: 'unknown field "preflight_checks.disk"; known fields: preflight_checks.expected_node_counts',
     },
     {
       name: 'a quoted preflight check',
@@ -406,7 +406,7 @@ describe('parseAction', () => {
       name: 'a field like no other',
       field: { 'a long and winding field': 1 },
       text:
-        'unknown field "a long and winding field", known are id, dry_run, requestor, reason, type, namespace, ' +
+        'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
         'jobset_name, node_pool, node_name, preflight_checks, cluster',
     },
     {
