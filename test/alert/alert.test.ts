@@ -368,7 +368,8 @@ describe('toAlert', () => {
       {
         name: 'cluster labels that name none',
         options: { resource: node, clusterLabels: { project_id: 'P!', location: 'x y', cluster_name: '\n' } },
-        outcome: /^invalid_action: resource labels project_id, location and cluster_name do not name a cluster/,
+        outcome:
+          /^invalid_action: resource labels project_id, location and cluster_name do not name a cluster/,
       },
       // F-33: two clusters are configured and none is named: refused, never the first.
       {

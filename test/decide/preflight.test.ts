@@ -62,12 +62,12 @@ describe('toExpectedNodes', () => {
     ...['8', '8x', 'x8', '8X8', '8x8x8x8', '0x8', '-8x8', '8 x 8', '8x8\n', '1e3x2'].map((topology) => ({
       name: `the topology ${JSON.stringify(topology)}`,
       labels: { topology, count: '4' },
-      why: `its TPU topology ${topology} is none that is known`,
+      why: `its TPU topology ${topology} is not a known topology`,
     })),
     ...['0', '-4', '4.0', 'four', '99999', ' 4'].map((count) => ({
       name: `the count ${JSON.stringify(count)}`,
       labels: { topology: '8x8', count },
-      why: `its label ${countLabel}=${count} is no number of chips`,
+      why: `its label ${countLabel}=${count} is not a number of chips`,
     })),
   ]) {
     it(`are not to be told of ${name}`, () => {

@@ -103,7 +103,7 @@ describe('planRepair', () => {
     it('chooses the first by name where all are healthy, and says so', () => {
       expect(planRepair(healthy.toReversed(), target)).to.include({
         instanceName: 'a',
-        why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+        why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       });
     });
   });

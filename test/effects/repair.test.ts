@@ -101,7 +101,7 @@ describe('repairInstance', () => {
       operation: world.emulator.fleet.operations[0]?.name,
       instance: `projects/demo-project/zones/us-central1-a/instances/${planned.instanceName}`,
       instance_id: id,
-      why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+      why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       replaces: 'all machines of the slice',
       cordon:
         'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
