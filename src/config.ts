@@ -47,7 +47,7 @@ export function readConfig(environment: Environment): Config {
   }
   if (settings.KUBECONFIG_CONTEXT !== undefined && settings.CLUSTERS.length !== 1) {
     throw new ConfigError([
-      'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+      'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS: the cluster of that context',
     ]);
   }
   return {

@@ -168,8 +168,7 @@ describe('readConfig', () => {
     {
       name: 'a context for two clusters',
       environment: { CLUSTERS: `${train},${serve}`, KUBECONFIG_CONTEXT: 'kind-kind' },
-      problem:
-        'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+      problem: 'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS: the cluster of that context',
     },
     {
       name: 'an endpoint that is no URL',

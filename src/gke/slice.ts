@@ -23,8 +23,9 @@ export function toExpectedNodes({ labels }: NodeRef): number | string {
   const count = labels[countLabel];
   if (topology === undefined) return `its nodes have no label ${topologyLabel}`;
   if (count === undefined) return `its nodes have no label ${countLabel}`;
-  if (!/^[1-9]\d*(x[1-9]\d*){1,2}$/.test(topology))
+  if (!/^[1-9]\d*(x[1-9]\d*){1,2}$/.test(topology)) {
     return `its TPU topology ${topology} is not a known topology`;
+  }
   if (!/^[1-9]\d{0,3}$/.test(count)) return `its label ${countLabel}=${count} is not a number of chips`;
   const chips = topology.split('x').reduce((product, side) => product * Number(side), 1);
   const perNode = Number(count);

@@ -504,9 +504,9 @@ describe('parseAction', () => {
             expect(action.reason).to.match(/^[^\n\0]{1,1024}$/u);
             expect(Object.keys(body as object).filter((key) => !known.includes(key))).to.deep.equal([]);
             expect(action.dryRun).to.equal((body as { dry_run?: unknown }).dry_run === true);
-            if (action.type === 'cordon_nodepool_and_restart_jobset')
+            if (action.type === 'cordon_nodepool_and_restart_jobset') {
               expect(action.jobSetName).to.be.a('string');
-            else expect(action.nodePool ?? action.nodeName).to.be.a('string');
+            } else expect(action.nodePool ?? action.nodeName).to.be.a('string');
           },
         ),
         { numRuns: 1500 },
@@ -523,8 +523,9 @@ describe('parseAction', () => {
             const body = Object.defineProperty({ ...cordon }, key, { value, enumerable: true });
             expect(refusal(body).code).to.equal('invalid_action');
             const checks = Object.defineProperty({}, key, { value, enumerable: true });
-            if (key !== 'expected_node_counts')
+            if (key !== 'expected_node_counts') {
               expect(refusal({ ...cordon, preflight_checks: checks }).code).to.equal('invalid_action');
+            }
           },
         ),
         { numRuns: 300 },
