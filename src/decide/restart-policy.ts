@@ -20,8 +20,9 @@ export function assertRestartable(jobSet: JobSet): void {
   if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
   if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
   if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
-  if (spec.managedBy && spec.managedBy !== ownController)
+  if (spec.managedBy && spec.managedBy !== ownController) {
     throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
+  }
   const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
   if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
     throw restartRefused(
@@ -38,8 +39,9 @@ export function assertRestartable(jobSet: JobSet): void {
  */
 export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: RestartWay): void {
   const { failurePolicy } = jobSet.spec;
-  if (!failurePolicy)
+  if (!failurePolicy) {
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+  }
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
   const action =
@@ -51,8 +53,9 @@ export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way:
   const which = rule ? ` (rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})` : '';
   if (action === 'RestartJobSetAndIgnoreMaxRestarts') return;
   if (action === 'FailJobSet') throw restartRefused(jobSet, `would fail for good${which}`);
-  if (action !== 'RestartJobSet')
+  if (action !== 'RestartJobSet') {
     throw restartRefused(jobSet, `would not be restarted as a whole: ${action}${which}`);
+  }
   const maxRestarts = failurePolicy.maxRestarts ?? 0;
   const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
   if (counted >= maxRestarts) {

@@ -92,7 +92,8 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
 
 /** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
 export function nodeNotFound({ nodeName, type, incident }: Action): FailoverError | Ignored {
-  if (incident && effectsOf(type).repair)
+  if (incident && effectsOf(type).repair) {
     return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
+  }
   return new FailoverError('target_not_found', `there is no node ${nodeName}`);
 }

@@ -38,8 +38,9 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   const isUntouched = record.plan === undefined;
   if (isUntouched) {
     const { incident } = action;
-    if (incident && error instanceof Ignored && error.isOver)
+    if (incident && error instanceof Ignored && error.isOver) {
       await quietly(log, () => removeHold(lock, incident.id));
+    }
     await quietly(log, () => forgetRecord(kubernetes, record));
   } else if (error instanceof Ignored) {
     // What is left of it is not to be done any more, so it must not count as unfinished for ever.
@@ -54,8 +55,9 @@ async function announce(
   { action, snapshot, cluster, log }: Execution,
   outcome: { message: string } | { error: FailoverError },
 ): Promise<void> {
-  if (snapshot?.eventTarget)
+  if (snapshot?.eventTarget) {
     await emitFinished(cluster.kubernetes, snapshot.eventTarget, action, log, outcome);
+  }
 }
 
 /** The steps in a sentence, for the Event. */
