@@ -23,8 +23,9 @@ export async function checkAlert(action: Action, claim: Claim, config: Config): 
   if (incident.uncordonsOnClose && effects.cordon) {
     await addHold(lock, incident.id, kubernetes.serverNow());
   }
-  if (await hasClosed(kubernetes, incident.id))
+  if (await hasClosed(kubernetes, incident.id)) {
     throw new Ignored('its incident has closed already', { isOver: true });
+  }
   const { plan } = record;
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
   // A resume carries out the plan, whatever the names resolve to now.

@@ -20,7 +20,7 @@ describe('parseStored', () => {
     const stored = (written?: string) =>
       parseStored(schema, { a: '{"count":1}', ...(written ? { [versionKey]: written } : {}) }, 'a');
     for (const written of [undefined, '1', version])
-      expect(stored(written), written).to.deep.equal({ value: { count: 1 } });
+      {expect(stored(written), written).to.deep.equal({ value: { count: 1 } });}
     expect(stored(String(Number(version) + 1))).to.equal('broken');
   });
 });
