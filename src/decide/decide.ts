@@ -1,7 +1,7 @@
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotCoolingDown } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -10,6 +10,7 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
+import { assertSameAsBegun, findBegunNode } from './begun-marks.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
@@ -42,7 +43,9 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
   const readHealth = toHealthReader(snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, readHealth });
   assertWithinLimits(action, snapshot.nodePool, tools);
-  return choose(action, snapshot, { ...tools, readHealth });
+  const plan = await choose(action, snapshot, { ...tools, readHealth });
+  assertSameAsBegun(action, snapshot, plan, tools);
+  return plan;
 }
 
 /**
@@ -58,8 +61,9 @@ export async function decideDryRun(
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const readHealth = toHealthReader(snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, readHealth });
-  const limit = findLimit(action, snapshot.nodePool, tools);
+  const early = findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
   const plan = await choose(action, snapshot, { ...tools, readHealth });
+  const limit = early ?? findLimit(() => assertSameAsBegun(action, snapshot, plan, tools));
   const target = snapshot.nodePool;
   return {
     plan,
@@ -78,9 +82,9 @@ function toHealthReader(
   return () => (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool));
 }
 
-function findLimit(action: Action, nodePool: string, tools: DecideTools): FailoverError | undefined {
+function findLimit(assertLimit: () => void): FailoverError | undefined {
   try {
-    assertWithinLimits(action, nodePool, tools);
+    assertLimit();
     return undefined;
   } catch (error) {
     if (error instanceof FailoverError) return error;
@@ -88,7 +92,7 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
   }
 }
 
-/** @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded` */
+/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded` */
 function assertWithinLimits(
   action: Action,
   nodePool: string,
@@ -96,6 +100,10 @@ function assertWithinLimits(
 ): void {
   if (action.effects.uncordon) return;
   refusePaused(switches);
+  for (const effect of cooledEffects(action)) {
+    const { id } = action;
+    assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
+  }
   // A person's override is not meant for alerts.
   const isAlert = action.incident !== undefined;
   if (switches.overrideUntil !== undefined && !isAlert) return;
@@ -128,6 +136,7 @@ async function choose(
     cluster,
     claimId,
     poolAnnotations,
+    switches,
     readHealth,
   }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
@@ -148,7 +157,10 @@ async function choose(
       cluster: cluster.name,
       isAutopilot: cluster.isAutopilot,
     };
-    plan.repair = planRepair(await readHealth(), target);
+    const begun = await findBegunNode(action, snapshot, { kubernetes, config, poolAnnotations, switches });
+    plan.repair = begun
+      ? { ...planRepair([begun.node], { ...target, nodeName: begun.node.name }), why: begun.why }
+      : planRepair(await readHealth(), target);
   }
   return plan;
 }

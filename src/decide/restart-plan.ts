@@ -9,7 +9,7 @@ import { listPool } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
-import { isStillUnderWay, readRestartMark, toMarkName } from '../state/restart-mark.ts';
+import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { RestartStep } from '../step.ts';
 
@@ -61,9 +61,10 @@ export async function planRestart(
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
   if (job.isFailing) return { ...plan, job: chosen, outcome: 'already_restarting' };
-  if (mark && isStillUnderWay(mark, { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() })) {
-    return { ...plan, job: chosen, outcome: 'already_restarted' };
-  }
+  const now = { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() };
+  const outcome = mark && judgeRestartMark(mark, now);
+  // What is only begun is decided after the cordon, when the answer to its deletion has come.
+  if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const way: RestartWay = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
   assertPolicyRestarts(jobSet, job.replicatedJob, way);

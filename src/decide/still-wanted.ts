@@ -1,6 +1,7 @@
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { readMark } from '../state/cooldown.ts';
+import { isAccepted } from '../state/deed.ts';
 import { Ignored } from '../ignored.ts';
 import type { Incident } from '../request/incident.ts';
 import { attemptOf, readJobs, readJobSet } from '../gke/jobset.ts';
@@ -67,7 +68,8 @@ function assertNotHandled(
   { kubernetes, config, poolAnnotations }: StillWantedTools,
 ): void {
   const mark = readMark(poolAnnotations, 'repair');
-  if (!mark) return;
+  // A repair that has only begun handles nothing.
+  if (!mark || !isAccepted(mark)) return;
   const windowMs = Math.max(config.cooldownSeconds, config.maxAlertAgeSeconds) * 1000;
   if (kubernetes.serverNow() - Date.parse(mark.at) > windowMs) return;
   const all = [...nodes.schedulable, ...nodes.cordoned];

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Deadline } from '../clock.ts';
 import type { DeleteInstance, DeletionOutcome } from '../gke/compute.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
+import { isAccepted } from '../state/deed.ts';
 import { FailoverError, isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { PoolLock } from '../state/lock.ts';
@@ -9,6 +10,7 @@ import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import type { RepairStep } from '../step.ts';
+import { watchGate } from './watch-gate.ts';
 
 /** What a repair works with. */
 export interface RepairTools {
@@ -38,21 +40,44 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
-  // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
-  await lock.update((annotations) =>
-    withMark(annotations, 'repair', { action: actionId, at, firstAt, instanceId: plan.instanceId }),
-  );
+  // A repetition is no reason to doubt what was accepted before.
+  const wasAccepted = before?.action === actionId && isAccepted(before);
+  const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId };
+  const writeMark = (state: 'begun' | 'accepted') =>
+    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
+  const { deleteInstance, fate } = watchFate(tools.deleteInstance);
+  let deletion: DeletionOutcome;
   try {
-    const deletion = await deletePlanned(plan, tools);
-    return { ...describeRepair(plan), ...deletion };
+    // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
+    await writeMark(wasAccepted ? 'accepted' : 'begun');
+    deletion = await deletePlanned(plan, { ...tools, deleteInstance });
   } catch (error) {
-    const isChanged = error instanceof FailoverError && error.code === 'target_changed';
     // Nothing was deleted, so the next try must not be held back.
-    if (isChanged || isDefiniteRefusal(error)) {
-      await lock.update((annotations) => withoutMark(annotations, 'repair', before)).catch(() => undefined);
-    }
+    if (!fate.isOpen) lock.updateLater((annotations) => withoutMark(annotations, 'repair', before));
     throw error;
   }
+  if (!wasAccepted) await writeMark('accepted');
+  return { ...describeRepair(plan), ...deletion };
+}
+
+/** Watches deletions: their fate is open once one was sent and not definitely refused. */
+function watchFate(deleteInstance: DeleteInstance): {
+  deleteInstance: DeleteInstance;
+  fate: { isOpen: boolean };
+} {
+  const fate = { isOpen: false };
+  return {
+    fate,
+    async deleteInstance(deletion, limits) {
+      const sending = watchGate(limits.gate, limits.deadline);
+      try {
+        return await deleteInstance(deletion, { ...limits, gate: sending.gate });
+      } catch (error) {
+        fate.isOpen ||= sending.isPassed() && !isDefiniteRefusal(error);
+        throw error;
+      }
+    },
+  };
 }
 
 async function deletePlanned(plan: RepairPlan, tools: RepairTools): Promise<DeletionOutcome> {

@@ -1,26 +1,23 @@
+import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import { assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import { withHeaders } from '../gke/direct-patch.ts';
-import { attemptOf, findJobSet, readJobs } from '../gke/jobset.ts';
+import { attemptOf, findJobSet, findPod, readJobs } from '../gke/jobset.ts';
 import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import type { RestartPlan } from '../plan.ts';
-import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
-import type { Effect } from '../state/cooldown.ts';
+import type { RestartPlan, RestartWay } from '../plan.ts';
+import { refuseBegun } from '../state/deed.ts';
 import { limitConflicts, readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { PoolLock } from '../state/lock.ts';
-import {
-  isStillUnderWay,
-  readRestartMark,
-  restoreRestartMark,
-  toMarkName,
-  writeRestartMark,
-} from '../state/restart-mark.ts';
+import { judgeRestartMark, readRestartMark, restartMarkEndsAt, toMarkName } from '../state/restart-mark.ts';
+import type { RestartMark } from '../state/restart-mark.ts';
+import { RestartMarks } from '../state/restart-marks.ts';
 import type { RestartStep } from '../step.ts';
 import { deletePodsOnDeadNodes } from './dead-nodes.ts';
+import { watchGate } from './watch-gate.ts';
 
 /** What a restart works with. */
 export interface RestartTools {
@@ -28,6 +25,8 @@ export interface RestartTools {
   lock: PoolLock;
   config: Config;
   actionId: string;
+  clock: Clock;
+  deadline: Deadline;
   /** Called directly before each deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
 }
@@ -39,8 +38,10 @@ export interface RestartTools {
  * @throws {FailoverError} `restart_refused` when the JobSet has changed so that a failed Job would end the run
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<RestartStep> {
-  const outcome = plan.outcome === 'restart' ? await failJob(plan, tools) : plan.outcome;
-  if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...describeRestart(plan), outcome };
+  const { outcome, way = plan.way } =
+    plan.outcome === 'restart' ? await failJob(plan, tools) : { outcome: plan.outcome };
+  const step = describeRestart({ ...plan, ...(way ? { way } : {}) });
+  if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...step, outcome };
   const { kubernetes, config, beforeDeletion } = tools;
   // Where no Job was chosen, only older attempts are ending: the current attempt is healthy elsewhere.
   const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
@@ -48,97 +49,141 @@ export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Pro
     { ...plan.jobSet, lastAttempt },
     { kubernetes, concurrency: config.cordonConcurrency, beforeDeletion },
   );
-  return { ...describeRestart(plan), outcome, ...pods };
+  return { ...step, outcome, ...pods };
 }
 
-type FailOutcome = 'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone';
+/** What came of making a Job fail, and the way that was taken. */
+interface Ended {
+  outcome: 'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone';
+  way?: RestartWay;
+}
+
+const waitForOthersMs = 10_000;
+const pollMs = 500;
 
 /** Makes the planned Job fail, at most once for each attempt of the JobSet, whichever action asks. */
-async function failJob(plan: RestartPlan, tools: RestartTools): Promise<FailOutcome> {
-  const { namespace, name } = plan.jobSet;
-  const countConflict = limitConflicts(toMarkName(namespace, name));
-  for (;;) {
-    const found = await lookAgain(plan, tools);
-    if (typeof found === 'string') return found;
-    await tools.beforeDeletion();
-    const marks = await writeMarks(plan, found.lease, tools);
-    if (!marks) {
-      // An action for another pool was first. What it did decides.
-      countConflict();
-      continue;
-    }
-    try {
-      await endJob(tools.kubernetes, plan, found.jobSet);
-      return 'restarted';
-    } catch (error) {
-      // Nothing was deleted, so the next try must not be held back.
-      if (isDefiniteRefusal(error, 409, 422)) await marks.takeBack().catch(() => undefined);
-      throw error;
-    }
+async function failJob(plan: RestartPlan, tools: RestartTools): Promise<Ended> {
+  const marks = new RestartMarks(plan, tools);
+  const fate = { isOpen: false };
+  try {
+    return await failJobOnce(plan, tools, marks, fate);
+  } catch (error) {
+    // Nothing was deleted, so the next try must not be held back.
+    if (!fate.isOpen) await marks.takeBack();
+    throw error;
   }
 }
 
 /**
- * Reads the JobSet and its restart mark again.
+ * Looks again until there is nothing to do, or the Job's end was sent and accepted.
  *
- * @returns an outcome where there is nothing to do; else the JobSet, and the mark's Lease, which was read before it
+ * @param fate.isOpen is set while a deletion may have been carried out
+ * @throws {FailoverError} `action_in_progress` while nobody knows what came of the restart that another action has begun
+ */
+async function failJobOnce(
+  plan: RestartPlan,
+  tools: RestartTools,
+  marks: RestartMarks,
+  fate: { isOpen: boolean },
+): Promise<Ended> {
+  const { namespace, name } = plan.jobSet;
+  const { clock, kubernetes } = tools;
+  const countConflict = limitConflicts(toMarkName(namespace, name));
+  const stopWaitingAt = clock.now() + waitForOthersMs;
+  let { way } = plan;
+  for (;;) {
+    const found = await lookAgain(plan, way, tools);
+    if ('outcome' in found) {
+      // Marks of this claim stand for a deletion that found nothing; those of an earlier claim, for what has ended now.
+      if (marks.isBegun) await marks.takeBack();
+      else if (found.outcome === 'already_restarting') await marks.accept();
+      return found;
+    }
+    if ('begun' in found) {
+      // Another action is between its mark and the answer to its deletion, which is soon known, unless it has died.
+      const leftMs = restartMarkEndsAt(found.begun, tools.config) - kubernetes.serverNow();
+      if (clock.now() + pollMs >= stopWaitingAt) {
+        throw refuseBegun(`the restart of JobSet ${namespace}/${name}`, found.begun, leftMs);
+      }
+      await clock.sleep(pollMs);
+      continue;
+    }
+    await tools.beforeDeletion();
+    if (!(await marks.begin(found.lease))) {
+      // An action for another pool was first. What it did decides.
+      countConflict();
+      continue;
+    }
+    const isEnded = await endJob(plan, found, tools, fate);
+    if (isEnded) {
+      await marks.accept();
+      return { outcome: 'restarted', way: found.way };
+    }
+    way = 'job_deadline';
+  }
+}
+
+/** What a restart ends, as it is directly before. */
+interface Endable {
+  jobSet: JobSet;
+  /** The restart mark's Lease, which was read before the JobSet. */
+  lease: LeaseState | undefined;
+  way: RestartWay;
+}
+
+/**
+ * Reads the JobSet, its restart mark and the planned leader again. Of a leader that has finished, the deletion would
+ * change nothing, so its Job is ended by its deadline instead.
+ *
+ * @returns an outcome where there is nothing to do; the mark of another action while it is only begun
  */
 async function lookAgain(
   plan: RestartPlan,
+  wantedWay: RestartWay | undefined,
   { kubernetes, config, actionId }: RestartTools,
-): Promise<FailOutcome | { jobSet: JobSet; lease: LeaseState | undefined }> {
+): Promise<Ended | { begun: RestartMark } | Endable> {
   const { namespace, name, uid } = plan.jobSet;
   const lease = await readLease(kubernetes, toMarkName(namespace, name));
   const mark = readRestartMark(lease);
   const jobSet = await findJobSet(kubernetes, namespace, name);
   // A JobSet that was re-created under the same name is a different run.
-  if (jobSet?.metadata.uid !== uid) return 'jobset_gone';
-  if (attemptOf(jobSet) !== plan.attempt) return 'already_restarting';
-  const jobs = await readJobs(kubernetes, jobSet);
+  if (jobSet?.metadata.uid !== uid) return { outcome: 'jobset_gone' };
+  if (attemptOf(jobSet) !== plan.attempt) return { outcome: 'already_restarting' };
+  const planned = wantedWay === 'leader_pod' ? plan.leader : undefined;
+  const [jobs, leader] = await Promise.all([
+    readJobs(kubernetes, jobSet),
+    planned && findPod(kubernetes, namespace, planned.name),
+  ]);
   const job = jobs.find((candidate) => candidate.uid === plan.job?.uid);
-  if (!job || job.isFailing) return 'already_restarting';
+  if (!job || job.isFailing) return { outcome: 'already_restarting' };
   const isOwn = mark?.action === actionId && mark.attempt === plan.attempt && mark.jobSetUid === uid;
   const now = { jobSet, attempt: plan.attempt, jobs, config, serverNow: kubernetes.serverNow() };
-  if (mark && !isOwn && isStillUnderWay(mark, now)) return 'already_restarted';
+  const judged = mark && !isOwn ? judgeRestartMark(mark, now) : undefined;
+  if (mark && judged === 'begun') return { begun: mark };
+  if (judged === 'already_restarted' || judged === 'already_restarting') return { outcome: judged };
+  const isLeaderLive = leader !== undefined && leader.uid === planned?.uid && leader.isLive;
+  const way = isLeaderLive ? 'leader_pod' : 'job_deadline';
   assertRestartable(jobSet);
-  assertPolicyRestarts(jobSet, job.replicatedJob, plan.way ?? 'job_deadline');
-  return { jobSet, lease };
+  assertPolicyRestarts(jobSet, job.replicatedJob, way);
+  return { jobSet, lease, way };
 }
 
 /**
- * Writes the pool's cooldown mark and the JobSet's restart mark, before anything is deleted.
+ * Deletes the leader, or sets the Job's deadline. A Job that is gone or replaced means that the attempt has ended.
  *
- * @param lease is the restart mark's Lease as it was read before the JobSet
- * @returns undefined where another action has written the restart mark since; then no mark is left
+ * @returns false where the leader was gone or replaced, and not by this call: then nothing was deleted
  */
-async function writeMarks(
+async function endJob(
   plan: RestartPlan,
-  lease: LeaseState | undefined,
-  { kubernetes, lock, actionId }: RestartTools,
-): Promise<{ takeBack: () => Promise<void> } | undefined> {
-  const { namespace, name, uid } = plan.jobSet;
-  const effect: Effect = `restart ${namespace}/${name}`;
-  const at = new Date(kubernetes.serverNow()).toISOString();
-  const before = readMark(lock.annotations, effect);
-  await lock.update((annotations) => withMark(annotations, effect, { action: actionId, at }));
-  const uids = { jobSetUid: uid, jobUid: plan.job?.uid ?? '', leaderUid: plan.leader?.uid };
-  const mark = { action: actionId, attempt: plan.attempt, at, ...uids };
-  const written = await writeRestartMark(kubernetes, plan.jobSet, mark, lease);
-  const takeBack = async () => {
-    await lock.update((annotations) => withoutMark(annotations, effect, before));
-    if (written) await restoreRestartMark(kubernetes, written, lease);
-  };
-  if (written) return { takeBack };
-  await takeBack();
-  return undefined;
-}
-
-/** Deletes the leader, or sets the Job's deadline. A pod or Job that is gone or replaced means that the attempt has ended. */
-async function endJob(kubernetes: Kubernetes, plan: RestartPlan, jobSet: JobSet): Promise<void> {
-  const { core, batch } = kubernetes;
+  { jobSet, way }: Endable,
+  { kubernetes, lock, deadline }: RestartTools,
+  fate: { isOpen: boolean },
+): Promise<boolean> {
   const { namespace } = plan.jobSet;
+  const sending = watchGate(lock.gate, deadline);
+  const { core, batch } = kubernetes.throughGate(sending.gate);
   try {
-    if (plan.way === 'leader_pod' && plan.leader) {
+    if (way === 'leader_pod' && plan.leader) {
       const { name, uid } = plan.leader;
       await core.deleteNamespacedPod({
         namespace,
@@ -153,9 +198,14 @@ async function endJob(kubernetes: Kubernetes, plan: RestartPlan, jobSet: JobSet)
       );
     }
   } catch (error) {
+    fate.isOpen ||= sending.isPassed() && !isDefiniteRefusal(error, 404, 409, 422);
     if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
+    // An earlier try may have deleted the leader although its answer was lost.
+    if (way === 'leader_pod') return error.mayHaveWorked;
     // The API server may refuse the patch of a Job for another reason than a changed uid.
-    const jobs = plan.way === 'job_deadline' ? await readJobs(kubernetes, jobSet) : [];
+    const jobs = await readJobs(kubernetes, jobSet);
     if (jobs.some(({ uid, isFailing }) => uid === plan.job?.uid && !isFailing)) throw error;
   }
+  fate.isOpen = true;
+  return true;
 }

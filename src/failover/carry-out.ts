@@ -112,16 +112,16 @@ async function restartStep(
 }
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
-  const { deadline, services, log } = execution;
-  const tools = { ...toTools(execution), deadline, deleteInstance: services.deleteInstance, isResume };
+  const { services, log } = execution;
+  const tools = { ...toTools(execution), deleteInstance: services.deleteInstance, isResume };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
 /** The tools of both deletions. */
-function toTools({ action, claim, services: { config } }: Execution) {
+function toTools({ action, claim, deadline, services: { clock, config } }: Execution) {
   const { kubernetes, lock } = claim;
   const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
-  return { kubernetes, lock, config, actionId: action.id, beforeDeletion };
+  return { kubernetes, lock, clock, deadline, config, actionId: action.id, beforeDeletion };
 }
 
 /**

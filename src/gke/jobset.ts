@@ -152,6 +152,16 @@ export function readPods(
   );
 }
 
+/** Reads one pod, through a list, which needs no further right; undefined when there is none of that name. */
+export async function findPod(
+  { core }: Pick<Kubernetes, 'core'>,
+  namespace: string,
+  name: string,
+): Promise<JobPod | undefined> {
+  const { items } = await core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${name}` });
+  return items[0] && toJobPod(items[0]);
+}
+
 function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
   const labels = metadata?.labels ?? {};
   return {

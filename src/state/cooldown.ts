@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import { failoverNamespace, prefix } from '../names.ts';
+import { deedSchema, isAccepted, refuseBegun } from './deed.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { describeOverride } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
@@ -18,6 +19,10 @@ const markSchema = v.object({
   firstAt: v.optional(v.string()),
   /** The machine that was repaired. */
   instanceId: v.optional(v.string()),
+  /** The run that was restarted, and its restart attempt that was to end. */
+  jobSetUid: v.optional(v.string()),
+  attempt: v.optional(v.number()),
+  state: v.optional(deedSchema),
 });
 
 const marksSchema = mapOf(markSchema);
@@ -75,16 +80,44 @@ export function assertNotCoolingDown(
 ): void {
   assertReadable(annotations, nodePool, config);
   const mark = readMark(annotations, effect);
-  if (!mark || mark.action === id) return;
+  // What was only begun is judged once it is known what this action would delete.
+  if (!mark || mark.action === id || !isAccepted(mark)) return;
   const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - switches.serverNow;
   if (leftMs <= 0) return;
+  const what = `${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}`;
+  throw refuseCoolingDown(what, leftMs, { switches, isAlert });
+}
+
+/** Refuses what was done within the cooldown. */
+export function refuseCoolingDown(
+  what: string,
+  leftMs: number,
+  { switches, isAlert }: { switches: ClusterSwitches; isAlert: boolean },
+): FailoverError {
   const retryAfterSeconds = Math.ceil(leftMs / 1000);
-  throw new FailoverError(
+  return new FailoverError(
     'rate_limited',
-    `action is currently rate limited: ${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}, ` +
+    `action is currently rate limited: ${what}, ` +
       `again possible in ${retryAfterSeconds} s.${describeOverride(switches, { isAlert })}`,
     { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
+}
+
+/**
+ * Refuses an effect that another action has begun, for as long as that action may take. A person's override does not lift
+ * this.
+ *
+ * @throws {FailoverError} `action_in_progress`
+ */
+export function assertNotBegun(
+  annotations: Annotations,
+  effect: Effect,
+  { config, id, nodePool, serverNow }: { config: Config; id: string; nodePool: string; serverNow: number },
+): void {
+  const mark = readMark(annotations, effect);
+  if (!mark || mark.action === id || isAccepted(mark)) return;
+  const leftMs = Date.parse(mark.at) + config.actionDeadlineSeconds * 1000 - serverNow;
+  if (leftMs >= 0) throw refuseBegun(`${effect} of node pool ${nodePool}`, mark, leftMs);
 }
 
 /** Marks that cannot be read count as recent ones, because a second deletion costs more than a person's look. */

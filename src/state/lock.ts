@@ -89,6 +89,9 @@ function toLockName(nodePool: string): string {
   return `pool-${nodePool}`;
 }
 
+/** A change of annotations. It may be applied more than once. */
+type Change = (annotations: Record<string, string>) => Record<string, string>;
+
 /** A node pool's lock while this claim holds it: the gate before each write, and what is stored about the pool. */
 export class PoolLock {
   readonly nodePool: string;
@@ -101,6 +104,8 @@ export class PoolLock {
   /** By this instance's clock. Counts from when the last successful renewal was *sent*. */
   #expiresAt: number;
   #renewal: Promise<void> | undefined;
+  /** A change that the next write of the Lease carries. */
+  #pending: Change = (annotations) => annotations;
   #isLost = false;
 
   constructor(held: {
@@ -143,11 +148,18 @@ export class PoolLock {
   };
 
   /** Changes the annotations of the pool's Lease. The same write renews the lock. */
-  async update(change: (annotations: Record<string, string>) => Record<string, string>): Promise<void> {
+  async update(change: Change): Promise<void> {
     while (this.#renewal) await this.#renewal;
     this.#assertHeld();
     this.#renewal = this.#write(change).finally(() => (this.#renewal = undefined));
     await this.#renewal;
+  }
+
+  /** Changes the annotations with the next write of the Lease, at the latest with the release: it costs no write. */
+  updateLater(change: Change): void {
+    const earlier = this.#pending;
+    this.#pending = (annotations) => change(earlier(annotations));
+    this.#lease = { ...this.#lease, annotations: change({ ...this.#lease.annotations }) };
   }
 
   /**
@@ -169,7 +181,7 @@ export class PoolLock {
 
   async #free(kubernetes: Kubernetes, lease: LeaseState, forget: boolean): Promise<boolean> {
     if (forget && this.#isNew) return deleteLease(kubernetes, lease);
-    const annotations = { ...lease.annotations };
+    const annotations = this.#pending({ ...lease.annotations });
     // A refused action leaves the pool as it found it, so that an unfinished action before it is still remembered.
     if (forget && this.lastActionId !== undefined) annotations[lastActionKey] = this.lastActionId;
     const times = { renewedAt: undefined, acquiredAt: undefined, durationSeconds: undefined };
@@ -177,18 +189,20 @@ export class PoolLock {
     return (await replaceLease(kubernetes, freed)) !== undefined;
   }
 
-  async #write(change: (annotations: Record<string, string>) => Record<string, string>): Promise<void> {
+  async #write(change: Change): Promise<void> {
     const countConflict = limitConflicts(this.#lease.name);
     for (;;) {
       this.#assertHeld();
       const sentAt = this.#clock.now();
+      const pending = this.#pending;
       const written = await replaceLease(this.#kubernetes, {
         ...this.#lease,
         renewedAt: this.#kubernetes.serverNow(),
-        annotations: change({ ...this.#lease.annotations }),
+        annotations: change(pending({ ...this.#lease.annotations })),
       });
       if (written) {
         this.#lease = written;
+        if (this.#pending === pending) this.#pending = (annotations) => annotations;
         this.#expiresAt = sentAt + durationSeconds * 1000;
         return;
       }

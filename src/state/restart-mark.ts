@@ -3,7 +3,8 @@ import type { Config } from '../config.ts';
 import type { ChildJob, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { prefix } from '../names.ts';
-import { createLease, deleteLease, replaceLease, toLeaseName } from './lease.ts';
+import { deedSchema, isAccepted } from './deed.ts';
+import { createLease, deleteLease, replaceLease, toLeaseName, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { parseStored, timeSchema } from './stored.ts';
 
@@ -20,6 +21,7 @@ const restartMarkSchema = v.object({
   leaderUid: v.optional(v.string()),
   /** By the API server's clock. */
   at: timeSchema,
+  state: v.optional(deedSchema),
 });
 
 const markKey = `${prefix}restart`;
@@ -31,21 +33,34 @@ export function toMarkName(namespace: string, name: string): string {
 
 /** Reads the mark that a Lease holds; undefined where it holds none that can be read. */
 export function readRestartMark(lease: LeaseState | undefined): RestartMark | undefined {
-  const stored = lease && parseStored(restartMarkSchema, lease.annotations, markKey);
+  return lease && parseRestartMark(lease.annotations);
+}
+
+function parseRestartMark(annotations: Readonly<Record<string, string>>): RestartMark | undefined {
+  const stored = parseStored(restartMarkSchema, annotations, markKey);
   return stored === 'broken' ? undefined : stored?.value;
 }
 
 /**
- * Says whether a mark's restart is still the one under way. A mark does not count once its attempt is still current after
- * the deadline of an action and its Job is not failing, because then its restart came to nothing.
+ * Says what a mark of another action means for the attempt that is current now. A mark does not count once its attempt is
+ * still current after the deadline of an action and its Job is not failing, because then its restart came to nothing.
+ *
+ * @returns undefined where the mark does not count; `begun` where it is not known yet whether the deletion was accepted
  */
-export function isStillUnderWay(
+export function judgeRestartMark(
   mark: RestartMark,
   now: { jobSet: JobSet; attempt: number; jobs: ChildJob[]; config: Config; serverNow: number },
-): boolean {
-  if (mark.jobSetUid !== now.jobSet.metadata.uid || mark.attempt !== now.attempt) return false;
-  if (now.jobs.some((job) => job.uid === mark.jobUid && job.isFailing)) return true;
-  return now.serverNow - Date.parse(mark.at) <= now.config.actionDeadlineSeconds * 1000;
+): 'already_restarted' | 'already_restarting' | 'begun' | undefined {
+  if (mark.jobSetUid !== now.jobSet.metadata.uid || mark.attempt !== now.attempt) return undefined;
+  const isFailing = now.jobs.some((job) => job.uid === mark.jobUid && job.isFailing);
+  if (isFailing) return isAccepted(mark) ? 'already_restarted' : 'already_restarting';
+  if (now.serverNow > restartMarkEndsAt(mark, now.config)) return undefined;
+  return isAccepted(mark) ? 'already_restarted' : 'begun';
+}
+
+/** Until when a mark counts whose Job is not failing, by the API server's clock. */
+export function restartMarkEndsAt(mark: RestartMark, config: Config): number {
+  return Date.parse(mark.at) + config.actionDeadlineSeconds * 1000;
 }
 
 /**
@@ -73,6 +88,25 @@ export async function writeRestartMark(
         labels: { [`${prefix}kind`]: 'jobset' },
         ...changed,
       });
+}
+
+/** Marks the deletion of an action's mark as accepted, unless another action has written the mark since. */
+export async function acceptRestartMark(
+  kubernetes: Kubernetes,
+  { namespace, name }: { namespace: string; name: string },
+  actionId: string,
+  known: LeaseState | undefined,
+): Promise<void> {
+  await updateAnnotations(
+    kubernetes,
+    toMarkName(namespace, name),
+    (annotations) => {
+      const mark = parseRestartMark(annotations);
+      if (mark?.action !== actionId || isAccepted(mark)) return undefined;
+      return { ...annotations, [markKey]: JSON.stringify({ ...mark, state: 'accepted' }) };
+    },
+    known,
+  );
 }
 
 /** Restores what was there before a mark was written. */

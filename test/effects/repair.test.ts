@@ -122,6 +122,7 @@ describe('repairInstance', () => {
       action: 'a',
       at: '2026-11-23T03:00:00.000Z',
       instanceId: planned.instanceId,
+      state: 'begun',
     });
   });
 

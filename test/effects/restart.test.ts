@@ -108,7 +108,8 @@ describe('restartJobSet', () => {
       },
     });
     expect(seen?.jobSet).to.deep.include({ action: 'a', attempt: 0, leaderUid: leader.metadata.uid });
-    expect(seen?.cooldown).to.deep.equal({ action: 'a', at: '2026-11-23T03:00:00.000Z' });
+    expect(seen?.jobSet).to.include({ state: 'begun' });
+    expect(seen?.cooldown).to.deep.include({ action: 'a', at: '2026-11-23T03:00:00.000Z', state: 'begun' });
   });
 
   it('does nothing the second time, by whatever action', async () => {
@@ -284,10 +285,13 @@ describe('restartJobSet for one attempt', () => {
     }).catch(() => undefined);
     expect(marks(world).jobSet).to.include({ action: 'a' });
     world.clock.ms = Date.parse(String(marks(world).jobSet?.['at'])) + 240_000;
-    expect((await plan(world, { nodePool: 'slice-b' })).outcome).to.equal('already_restarted');
-    world.clock.advance(1_000);
     const second = await plan(world, { nodePool: 'slice-b' });
     expect(second.outcome).to.equal('restart');
+    const atOnce = world.clock.ms;
+    world.clock.ms -= 10_000;
+    const refusal = await refusalOf(carryOut(world, second, { id: 'b', nodePool: 'slice-b' }));
+    expect(refusal).to.include({ code: 'action_in_progress' });
+    world.clock.ms = atOnce + 1_000;
     expect((await carryOut(world, second, { id: 'b', nodePool: 'slice-b' })).outcome).to.equal('restarted');
   });
 

@@ -113,7 +113,7 @@ describe('a crash', () => {
     await world.pass(100);
     expect(restarts(world)).to.equal(0);
     const second = await world.send({ ...restart, id: 'b', node_pool: 'slice-b' });
-    expect(second.steps.at(-1)).to.include({ outcome: 'already_restarted' });
+    expect(second).to.include({ status: 409, code: 'action_in_progress' });
     await world.pass(240);
     const third = await world.send({ ...restart, id: 'c', node_pool: 'slice-b' });
     expect(third.steps.at(-1)).to.include({ outcome: 'restarted' });

@@ -71,6 +71,12 @@ const rows: FaultedCall[] = [
     before: afterCordons,
   },
   {
+    title: 'restart: read the leader again',
+    action: 'restart',
+    request: { method: 'GET', path: /\/pods\?/, skip: 2 },
+    before: afterCordons,
+  },
+  {
     title: 'restart: see whether a person has paused the cluster',
     action: 'restart',
     request: { method: 'GET', path: /\/leases\/cluster/, skip: 1 },
@@ -103,7 +109,8 @@ const rows: FaultedCall[] = [
     request: { method: 'DELETE', path: /\/pods\// },
     before: afterCordons,
     effect: 'restarts',
-    outcomes: { 'status 404': 'believed', 'status 409': 'believed' },
+    // The leader is gone, but its Job is not failing: it is ended by its deadline.
+    outcomes: { 'status 404': 'harmless', 'status 409': 'harmless' },
   },
   {
     title: 'restart: end the Job by its deadline',
@@ -114,10 +121,24 @@ const rows: FaultedCall[] = [
     effect: 'restarts',
   },
   {
+    title: 'restart: mark it as accepted on the pool',
+    action: 'restart',
+    request: { method: 'PUT', path: /\/leases\/pool-/, match: isMark, skip: 1 },
+    before: afterRestart,
+    outcomes: { 'status 404': 'conflict', 'status 409': 'conflict' },
+  },
+  {
+    title: 'restart: mark it as accepted on the JobSet',
+    action: 'restart',
+    request: { method: 'PUT', path: /\/leases\/jobset-/ },
+    before: afterRestart,
+    outcomes: { 'status 404': 'conflict', 'status 409': 'conflict' },
+  },
+  {
     title: 'restart: list the pods that may hold it up',
     action: 'restart',
     hasDeadNode: true,
-    request: { method: 'GET', path: /\/pods\?/, skip: 2 },
+    request: { method: 'GET', path: /\/pods\?/, skip: 3 },
     before: afterRestart,
   },
   {
@@ -156,6 +177,13 @@ const rows: FaultedCall[] = [
       'status 403': { lasting: 'upstream_failed' },
       'status 404': 'believed',
     },
+  },
+  {
+    title: 'repair: mark it as accepted',
+    action: 'repair',
+    request: { method: 'PUT', path: /\/leases\/pool-/, match: isMark, skip: 1 },
+    before: afterRepair,
+    outcomes: { 'status 404': 'conflict', 'status 409': 'conflict' },
   },
   {
     title: 'record: write down that the JobSet was restarted',
