@@ -3,7 +3,7 @@ import { useFakeTimers } from 'sinon';
 import type { SinonFakeTimers } from 'sinon';
 import { createSystemClock, Deadline } from '../src/clock.ts';
 import type { Clock } from '../src/clock.ts';
-import { FailoverError } from '../src/errors.ts';
+import { refusal } from './fixtures/refusal-of.ts';
 
 describe('createSystemClock', () => {
   let wall: SinonFakeTimers;
@@ -79,7 +79,7 @@ describe('Deadline', () => {
   it('stops the action from the very millisecond on, saying how to go on', () => {
     const deadline = new Deadline(clock, 240_000);
     now += 240_000;
-    expect(refusalOf(() => deadline.assertTimeLeft())).to.include({
+    expect(refusal(() => deadline.assertTimeLeft())).to.include({
       code: 'upstream_timeout',
       status: 504,
       message: 'the action ran out of time and was stopped; send it again with the same id to resume it',
@@ -149,13 +149,3 @@ describe('Deadline', () => {
     expect(deadline.leftMs()).to.equal(0);
   });
 });
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
-}

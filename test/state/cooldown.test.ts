@@ -3,6 +3,7 @@ import { readConfig } from '../../src/config.ts';
 import { assertNotCoolingDown, readMark, withMark, withoutMark } from '../../src/state/cooldown.ts';
 import type { CooldownMark, Effect } from '../../src/state/cooldown.ts';
 import { FailoverError } from '../../src/errors.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const config = readConfig({ CLUSTERS: 'projects/ml-prod/locations/us-central1/clusters/train' });
 const key = 'autometric-failover/effects';
@@ -84,7 +85,7 @@ describe('assertNotCoolingDown', () => {
   });
 
   it('refuses with the old text until the very end of the cooldown, saying what lifts it', () => {
-    const error = refusalOf(() => check(marked, 'repair', start + 3_599_001));
+    const error = refusal(() => check(marked, 'repair', start + 3_599_001));
     expect(error).to.include({ code: 'rate_limited', status: 429 });
     expect(error.headers).to.deep.equal({ 'Retry-After': '1' });
     expect(error.message).to.equal(
@@ -97,7 +98,7 @@ describe('assertNotCoolingDown', () => {
   });
 
   it('says how long it lasts from its first second on', () => {
-    expect(refusalOf(() => check(marked, 'repair', start)).headers).to.deep.equal({ 'Retry-After': '3600' });
+    expect(refusal(() => check(marked, 'repair', start)).headers).to.deep.equal({ 'Retry-After': '3600' });
   });
 
   it('never blocks the action whose mark it is, so that it can be resumed', () => {
@@ -124,7 +125,7 @@ describe('assertNotCoolingDown', () => {
     '{"restart default/llm":{"action":"incident-6","at":"2026-11-23T02:00:00.000Z"},"repair":null}',
   ]) {
     it(`refuses while ${JSON.stringify(broken)} is what was written, saying how to start anew`, () => {
-      const error = refusalOf(() => check({ [key]: broken }, 'repair', start));
+      const error = refusal(() => check({ [key]: broken }, 'repair', start));
       expect(error).to.include({
         code: 'rate_limited',
         message:
@@ -144,14 +145,4 @@ function check(
   { id = 'incident-8', config: settings = config } = {},
 ): void {
   assertNotCoolingDown(annotations, effect, { config: settings, id, nodePool: 'pool-a', serverNow });
-}
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
 }
