@@ -132,12 +132,11 @@ class Run {
   }
 
   #createInstance(skewMs: number): FunctionInstance {
-    const { time, random, emulator, cluster, schedule } = this.#options;
+    const { time, random, emulator, schedule } = this.#options;
     const perMille = (share: number) => !this.#isFair && random() * 1000 < share;
     return new FunctionInstance({
       time,
       emulator,
-      cluster,
       token: emulator.tokens.tokenFor('failover@demo-project.iam.gserviceaccount.com'),
       skewMs,
       onSend: (call) => this.invariants.onSend(call),
