@@ -6,6 +6,7 @@ import type { ClusterConnection } from '../src/gke/cluster.ts';
 import { hashAction, parseAction } from '../src/request/action.ts';
 import type { EmulatedCluster } from './emulator/cluster.ts';
 import { Emulator } from './emulator/emulator.ts';
+import { expectInternalError } from './fixtures/internal-errors.ts';
 import { cordon, handlerConfig, ServedHandler } from './fixtures/served-handler.ts';
 import {
   countCordoned,
@@ -227,6 +228,7 @@ describe('createHandler', () => {
       { name: 'an object of no class', thrown: Object.create(null) as unknown, logged: /\{\}/ },
     ]) {
       it(name, async () => {
+        expectInternalError();
         served.use({
           connect: async () => {
             throw thrown;
@@ -253,6 +255,7 @@ describe('createHandler', () => {
     }
 
     it('goes on serving after it', async () => {
+      expectInternalError();
       served.use({
         connect: async () => {
           throw new Error('x');
