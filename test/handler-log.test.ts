@@ -20,7 +20,7 @@ describe('createHandler', () => {
       }),
     );
 
-    it('a line for each event, with the id, the trace and what is asked for in every one of them', async () => {
+    it('one line for each event, each with the id, the trace and the fields of the action', async () => {
       const headers = { ...json, 'X-Cloud-Trace-Context': '105445aa7843bc8bf206b12000100000/74;o=1' };
       await served.post({ ...cordon, dry_run: true, jobset_name: 'llm', node_name: 'gke-a-7' }, { headers });
       expect(served.lines.map(({ event, severity }) => [event, severity])).to.deep.equal([
@@ -56,7 +56,7 @@ describe('createHandler', () => {
         .map((part) => Buffer.from(part).toString('base64url'))
         .join('.')}`;
 
-    it('the caller that IAM has let in beside what the caller says', async () => {
+    it('the caller that IAM authenticated, besides the requestor that the body names', async () => {
       await served.post(cordon, {
         headers: { ...json, Authorization: toToken('bot@ml-prod.iam.gserviceaccount.com') },
       });
@@ -68,7 +68,7 @@ describe('createHandler', () => {
     });
 
     // Where both are sent, IAM looks at X-Serverless-Authorization only, and lets anything through in the other one.
-    it('the caller of X-Serverless-Authorization where that is what IAM looked at', async () => {
+    it('the caller of X-Serverless-Authorization when both headers are sent, because IAM checks that one', async () => {
       const headers = {
         ...json,
         Authorization: toToken('somebody-else@example.com'),
@@ -80,7 +80,7 @@ describe('createHandler', () => {
       expect(served.lines.at(-1)).not.to.have.property('caller');
     });
 
-    it('what cannot be parsed as refused, with its code', async () => {
+    it('a body that cannot be parsed as refused, with its code', async () => {
       await served.post('{', { headers: json });
       expect(served.lines).to.have.lengthOf(1);
       expect(served.lines[0]).to.include({

@@ -7,7 +7,7 @@ import { cordon, fullName, handlerConfig, json, ServedHandler, uuid } from './fi
 describe('createHandler', () => {
   const served = ServedHandler.forSuite();
 
-  describe('refuses what is no action, before anything is asked of anyone', () => {
+  describe('refuses an invalid action before it calls any API', () => {
     // F-1: a misspelt dry run, or `"true"` as a string, ran live.
     for (const row of [
       {
@@ -69,7 +69,7 @@ describe('createHandler', () => {
     });
 
     // F-33: two clusters are configured and none is named: refused, never the first.
-    it('no cluster where several are configured', async () => {
+    it('no cluster when several are configured', async () => {
       const { clusters } = readConfig({ CLUSTERS: `${fullName},${fullName}-2` });
       served.use({ config: { ...handlerConfig, clusters } });
       expect((await served.post(cordon)).body.error).to.equal(
@@ -186,7 +186,7 @@ describe('createHandler', () => {
     ];
     for (const row of bodies) {
       const { name, body, headers = json, status, error } = row;
-      it(`${name}, with JSON and not the framework's page`, async () => {
+      it(`${name}, and answers JSON instead of the framework's page`, async () => {
         const answer = await served.post(body, { headers });
         expect(answer.status).to.equal(status);
         expect(answer.headers.get('content-type')).to.equal('application/json; charset=utf-8');
@@ -198,7 +198,7 @@ describe('createHandler', () => {
       });
     }
 
-    it('makes one id for an action without one, and says the same in the answer and in every line', async () => {
+    it('makes one id for an action without one, and uses it in the answer and in every log line', async () => {
       const { id: _, ...anonymous } = cordon;
       const answer = await served.post({ ...anonymous, dryRun: true });
       expect(answer.body.id).to.match(uuid);

@@ -8,7 +8,7 @@ describe('createHandler', () => {
   const served = ServedHandler.forSuite();
 
   describe('at shutdown', () => {
-    it('brings the deadlines of what is under way forward, and waits for the answers', async () => {
+    it('shortens the deadlines of running requests, and waits for their answers', async () => {
       const deadlines: Deadline[] = [];
       const arrived = Promise.withResolvers<void>();
       const finish = Promise.withResolvers<never>();
@@ -32,7 +32,7 @@ describe('createHandler', () => {
       await down;
     });
 
-    it('waits for a request that comes after it, too, which has what is left of the same few seconds', async () => {
+    it('also waits for a request that arrives after the shutdown began, and gives it the rest of the same seconds', async () => {
       const time = useFakeTimers({ toFake: ['Date', 'performance'], now: 1000 });
       try {
         const deadlines: Deadline[] = [];
@@ -65,7 +65,7 @@ describe('createHandler', () => {
       }
     });
 
-    it('is over at once where nothing is under way', async () => {
+    it('ends at once when no request is running', async () => {
       await served.handler.shutDown();
     });
   });

@@ -15,13 +15,13 @@ describe('createHandler', () => {
 
     // F-6: any pod in the cluster could trigger deletions.
     for (const path of ['/', '/actions']) {
-      it(`takes no actions at ${path}, whatever the credentials`, async () => {
+      it(`accepts no action at ${path}, whatever the credentials`, async () => {
         expect(await served.post(cordon, { path, headers: right })).to.deep.include({ status: 404 });
         expect(served.connections).to.equal(0);
       });
     }
 
-    it('challenges whoever has no credentials, and reads nothing of the body', async () => {
+    it('challenges a request without credentials, and reads nothing of the body', async () => {
       for (const body of [cordon, '{"x', undefined]) {
         const answer = await served.post(body, { path: '/alerts' });
         expect(answer.status).to.equal(401);
@@ -33,7 +33,7 @@ describe('createHandler', () => {
       expect(served.lines.every(({ severity }) => severity === 'INFO')).to.equal(true);
     });
 
-    it('refuses wrong credentials, which is worth a warning', async () => {
+    it('refuses wrong credentials with a warning', async () => {
       const wrong = `Basic ${Buffer.from('monitoring:guess').toString('base64')}`;
       const answer = await served.post(cordon, {
         path: '/alerts',
@@ -44,7 +44,7 @@ describe('createHandler', () => {
       expect(JSON.stringify(served.lines)).not.to.contain(wrong.slice(6));
     });
 
-    it('reads the body of whoever has the right ones', async () => {
+    it('reads the body of a request with the right credentials', async () => {
       const answer = await served.post('{"x', { path: '/alerts', headers: right });
       expect(answer).to.deep.include({ status: 400 });
       expect(answer.body.code).to.equal('invalid_action');

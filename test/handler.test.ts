@@ -21,7 +21,7 @@ import type { Travel } from './fixtures/virtual-services.ts';
 describe('createHandler', () => {
   const served = ServedHandler.forSuite();
 
-  describe('answers what came of an action', () => {
+  describe('answers an action', () => {
     const codes = {
       forbidden: 403,
       target_not_found: 404,
@@ -69,7 +69,7 @@ describe('createHandler', () => {
       });
     }
 
-    it('with 200 and the recorded steps for an id that was done before', async () => {
+    it('with 200 and the recorded steps for an id that is done', async () => {
       const steps = [{ step: 'cordon', target: 'pool-a', nodes: 16, cordoned: 14, already_cordoned: 2 }];
       let closed = 0;
       served.use({ connect: async () => createReplay(steps, async () => void closed++) });
@@ -102,7 +102,7 @@ describe('createHandler', () => {
     });
   });
 
-  describe('does what was asked, to a world that is emulated', () => {
+  describe('carries out an action on the emulator', () => {
     let world: { emulator: Emulator; cluster: EmulatedCluster };
 
     beforeEach(() => {
@@ -123,7 +123,7 @@ describe('createHandler', () => {
     };
 
     // F-2: a restart without a pool cordoned nothing, restarted and answered 200.
-    it('cordons the pool that the JobSet runs on where none is named, and then restarts it', async () => {
+    it('cordons the pool that the JobSet runs on when no pool is named, and then restarts the JobSet', async () => {
       const { status, body } = await served.post(restart);
       expect(status).to.equal(200);
       expect(body.steps).to.have.lengthOf(2);
@@ -134,7 +134,7 @@ describe('createHandler', () => {
       expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
     });
 
-    it('rehearses it without a write but for the Event', async () => {
+    it('makes a dry run without a write but for the Event', async () => {
       const { body } = await served.post({ ...restart, dry_run: true });
       expect(body.steps?.map(({ outcome }) => outcome)).to.deep.equal(['would_cordon', 'would_restart']);
       expect(world.emulator.writes().map(({ method, path }) => `${method} ${path}`)).to.deep.equal([
@@ -143,7 +143,7 @@ describe('createHandler', () => {
     });
 
     // F-3: `node_name` from one pool with `node_pool` of another: pool A was cordoned, a machine of pool B deleted.
-    it('refuses a node of one pool with the name of another, and writes nothing', async () => {
+    it('refuses a node of one pool together with the name of another pool, and writes nothing', async () => {
       const [node] = nodeNames(world.cluster, 'slice-a');
       const repair = {
         ...restart,
@@ -197,7 +197,7 @@ describe('createHandler', () => {
       });
     }
 
-    it('a path that cannot be decoded with 404, not with a page and a stack', async () => {
+    it('a path that cannot be decoded with 404, without a page or a stack', async () => {
       const answer = await served.sendRaw('POST /%E0%A4%A HTTP/1.1');
       expect(answer).to.deep.include({ status: 404 });
       expect(answer.body.code).to.equal('target_not_found');
@@ -210,7 +210,7 @@ describe('createHandler', () => {
     });
   });
 
-  describe('answers an error that nobody chose with 500 and nothing else', () => {
+  describe('answers an unexpected error with 500 and no details', () => {
     const jwt = 'eyJhbGciOiJSUzI1NiJ9.eyJlbWFpbCI6ImEifQ.c2ln';
     const circular: Record<string, unknown> = { token: 'secret-7' };
     circular['self'] = circular;
@@ -224,7 +224,7 @@ describe('createHandler', () => {
       { name: 'nothing', thrown: undefined, logged: /undefined/ },
       { name: 'null', thrown: null, logged: /null/ },
       // F-64: a request that could not be handled crashed the worker.
-      { name: 'an object that goes round in circles', thrown: circular, logged: /\[Circular/ },
+      { name: 'an object that refers to itself', thrown: circular, logged: /\[Circular/ },
       { name: 'an object of no class', thrown: Object.create(null) as unknown, logged: /\{\}/ },
     ]) {
       it(name, async () => {
@@ -254,7 +254,7 @@ describe('createHandler', () => {
       });
     }
 
-    it('goes on serving after it', async () => {
+    it('serves the next request after an error', async () => {
       expectInternalError();
       served.use({
         connect: async () => {

@@ -49,7 +49,7 @@ describe('the function as functions-framework runs it', () => {
     await new Promise((resolve) => upstream.close(resolve));
   });
 
-  it('answers what is under way when SIGTERM comes, and what still comes, then exits with 0', async () => {
+  it('answers running and new requests after SIGTERM, then exits with 0', async () => {
     const asked = [Promise.withResolvers<ServerResponse>(), Promise.withResolvers<ServerResponse>()];
     let count = 0;
     respond = { token: giveToken, cluster: (response) => asked[count++]?.resolve(response) };
@@ -72,7 +72,7 @@ describe('the function as functions-framework runs it', () => {
     expect(own.every((line) => line.startsWith('{"severity":"'))).to.equal(true);
   });
 
-  it('fails what hangs when SIGTERM comes within the 10 s that it has, then exits with 0', async () => {
+  it('fails a request that hangs within 10 s of SIGTERM, then exits with 0', async () => {
     const hangs = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     respond = { token: () => hangs[0]?.resolve(), cluster: () => hangs[1]?.resolve() };
     const instance = await serve();
@@ -92,7 +92,7 @@ describe('the function as functions-framework runs it', () => {
   });
 
   // An error that nobody can await is one after which nothing of the action is known any more.
-  it('ends with an error that was thrown outside every promise, rather than go on unobserved', async () => {
+  it('exits when an error is thrown outside every promise', async () => {
     respond = { token: () => undefined, cluster: () => undefined };
     const throwsOnceConnecting = `
       import http from 'node:http';

@@ -18,7 +18,7 @@ describe('toExpectedNodes', () => {
     { topology: '16x20x28', count: '4', nodes: 2240, what: 'the largest v5p' },
     { topology: '2x4', count: '1', nodes: 8, what: 'hosts of one chip' },
   ]) {
-    it(`of ${topology} with ${count} chips a node are ${nodes} (${what})`, () => {
+    it(`computes ${nodes} nodes for ${topology} with ${count} chips per node (${what})`, () => {
       expect(toExpectedNodes(toNode({ topology, count }))).to.equal(nodes);
     });
   }
@@ -70,7 +70,7 @@ describe('toExpectedNodes', () => {
       why: `its label ${countLabel}=${count} is no number of chips`,
     })),
   ]) {
-    it(`are not to be told of ${name}`, () => {
+    it(`cannot be computed for ${name}`, () => {
       expect(toExpectedNodes(toNode(labels))).to.equal(why);
       expect(isMultiHost(toNode(labels))).to.equal(false);
     });
@@ -78,13 +78,13 @@ describe('toExpectedNodes', () => {
 });
 
 describe('isMultiHost', () => {
-  it('is a node of a slice of several hosts', () => {
+  it('is true for a node of a slice with several hosts', () => {
     expect(isMultiHost(toNode({ topology: '8x8', count: '4' }))).to.equal(true);
   });
 });
 
 describe('assertExpectedNodeCounts', () => {
-  it('lets a slice through that has every node', () => {
+  it('passes a slice that has every node', () => {
     expect(() => assertExpectedNodeCounts('slice-a', slice(16))).not.to.throw();
   });
 
@@ -103,7 +103,7 @@ describe('assertExpectedNodeCounts', () => {
   });
 
   // It was asked for: where it cannot be made, it must not look as if it had been.
-  it('refuses where it is not applicable, saying why', () => {
+  it('refuses when the check is not applicable, and says why', () => {
     expect(refusedWith([toNode({ count: '8' })])).to.equal(
       `expected_node_counts: not applicable to node pool slice-a: its nodes have no label ${topologyLabel}`,
     );
@@ -112,7 +112,7 @@ describe('assertExpectedNodeCounts', () => {
     );
   });
 
-  it('refuses a pool whose nodes differ, of which one would not tell', () => {
+  it('refuses a pool whose nodes have different labels', () => {
     for (const other of [{ topology: '4x4', count: '4' }, { topology: '8x8', count: '8' }, {}]) {
       expect(refusedWith([...slice(15), toNode(other)])).to.equal(
         `expected_node_counts: the nodes of node pool slice-a differ in their labels ${topologyLabel} and ${countLabel}`,

@@ -30,13 +30,13 @@ describe('planRepair', () => {
     });
   });
 
-  it('plans it by its name where the node does not say the id', () => {
+  it('plans the machine by its name when the node does not have its id', () => {
     const plan = planRepair([toNode({ name: 'gke-a-7' })], { ...target, nodeName: 'gke-a-7' });
     expect(plan).not.to.have.property('instanceId');
     expect(plan.instanceName).to.equal('gke-a-7');
   });
 
-  it('plans the node that was named though it is healthy, for the caller knows more', () => {
+  it('plans the node that was named even if it is healthy, because the caller may know more', () => {
     const node = toNode({ name: 'gke-a-7', isReady: true });
     expect(planRepair([node], { ...target, nodeName: 'gke-a-7' }).node.name).to.equal('gke-a-7');
   });
@@ -100,7 +100,7 @@ describe('planRepair', () => {
       }
     });
 
-    it('chooses the first by name where all are healthy, and says so', () => {
+    it('chooses the first by name when all are healthy, and says so', () => {
       expect(planRepair(healthy.toReversed(), target)).to.include({
         instanceName: 'a',
         why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
@@ -118,7 +118,7 @@ describe('planRepair', () => {
       });
     });
 
-    it('chooses none where all are Ready, though one has another problem', () => {
+    it('chooses none when all are Ready, even if one has another problem', () => {
       const nodes = [toNode({ name: 'a', problems: ['DiskPressure'] }), toNode({ name: 'b' })];
       expect(refusedWith(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
@@ -128,7 +128,7 @@ describe('planRepair', () => {
       });
     });
 
-    it('chooses none where several are not Ready, naming them', () => {
+    it('chooses none when several are not Ready, and names them', () => {
       const nodes = ['b', 'a', 'c'].map((name) => toNode({ name, isReady: name === 'c' }));
       expect(refusedWith(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
@@ -138,27 +138,27 @@ describe('planRepair', () => {
       });
     });
 
-    it('names twenty of many', () => {
+    it('names at most twenty nodes', () => {
       const nodes = Array.from({ length: 25 }, (_, index) => toNode({ name: `n${index}`, isReady: false }));
       expect(refusedWith(() => planRepair(nodes, target)).message).to.match(
         / and 5 more; name the node_name$/,
       );
     });
 
-    it('takes a pool of which one node says otherwise for independent machines', () => {
+    it('treats a pool as independent machines when the label of one node says so', () => {
       const nodes = [toNode({ name: 'a', labels: sliceLabels }), toNode({ name: 'b' })];
       expect(refusedWith(() => planRepair(nodes, target)).code).to.equal('target_ambiguous');
     });
   });
 
-  it('finds nothing to repair in a pool without nodes', () => {
+  it('refuses a pool without nodes', () => {
     expect(refusedWith(() => planRepair([], target))).to.deep.equal({
       code: 'target_not_found',
       message: 'node pool pool-a has no nodes',
     });
   });
 
-  it('refuses on Autopilot, where only GKE may delete machines', () => {
+  it('refuses on Autopilot, because only GKE may delete machines there', () => {
     const node = toNode({ name: 'a', isReady: false });
     expect(refusedWith(() => planRepair([node], { ...target, isAutopilot: true }))).to.deep.equal({
       code: 'repair_refused',
@@ -266,7 +266,7 @@ describe('planRepair', () => {
 
 describe('toRequestId', () => {
   // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
-  it('is the same UUID for the same deletion, in every attempt and release', () => {
+  it('is the same UUID for the same deletion, in every claim and release', () => {
     expect(toRequestId('incident-7', '4242')).to.equal(toRequestId('incident-7', '4242'));
     expect(toRequestId('incident-7', '4242')).to.match(
       /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,

@@ -186,13 +186,13 @@ describe('parseAction', () => {
     });
   }
 
-  it('says which types there are where none is given', () => {
+  it('lists the types when none is given', () => {
     expect(refusedWith({ ...cordon, type: undefined }).message).to.equal(
       `type is required, one of ${actionTypes.join(', ')}`,
     );
   });
 
-  it('needs neither pool nor node for a restart, for the JobSet says where it runs', () => {
+  it('needs neither pool nor node for a restart, because the function finds where the JobSet runs', () => {
     expect(parse(restart)).to.include({ nodePool: undefined, nodeName: undefined, jobSetName: 'llm' });
   });
 
@@ -315,7 +315,7 @@ describe('parseAction', () => {
       ['a C1 control', '\u0085'],
       ['a line separator', '\u2028'],
     ] as const) {
-      it(`refuses ${name} in ${field}, which would forge a line of a log`, () => {
+      it(`refuses ${name} in ${field}, because it would forge a log line`, () => {
         expect(refusedWith({ ...cordon, [field]: `a${character}b` })).to.deep.equal({
           code: 'invalid_action',
           message: `${field} must not have control characters`,
@@ -433,7 +433,7 @@ describe('parseAction', () => {
     });
   }
 
-  it('shows the start only of a long unknown name', () => {
+  it('shows only the start of a long unknown name', () => {
     const { message } = refusedWith({ ...cordon, ['z'.repeat(100_000)]: 1 });
     expect(message)
       .to.contain(`"${'z'.repeat(64)}"`)
@@ -480,7 +480,7 @@ describe('parseAction', () => {
       { requiredKeys: ['requestor', 'reason', 'type'] },
     );
 
-    it('throws nothing but a refusal, and otherwise returns what is within the rules', () => {
+    it('throws only a refusal, and otherwise returns a valid action', () => {
       let accepted = 0;
       fc.assert(
         fc.property(
@@ -584,12 +584,12 @@ describe('readId', () => {
 });
 
 describe('resolveCluster', () => {
-  it('takes the one cluster that is configured where none is named', () => {
+  it('takes the only configured cluster when none is named', () => {
     expect(resolveCluster(undefined, [train])).to.equal(train);
   });
 
   // F-33: two clusters are configured and none is named: refused, never the first.
-  it('refuses to choose among several clusters where none is named', () => {
+  it('refuses to choose among several clusters when none is named', () => {
     const { code, message } = refusal(() => resolveCluster(undefined, [train, serve]));
     expect({ code, message }).to.deep.equal({
       code: 'invalid_action',
@@ -609,7 +609,7 @@ describe('resolveCluster', () => {
     expect(message).to.equal(`cluster train is ambiguous: ${train.fullName}, ${trainElsewhere.fullName}`);
   });
 
-  it('refuses a full name that is not configured, also where it differs in the location only', () => {
+  it('refuses a full name that is not configured, even if only the location differs', () => {
     for (const given of [
       trainElsewhere.fullName,
       'projects/ml-prod/locations/us-central1-a/clusters/train',
@@ -623,7 +623,7 @@ describe('resolveCluster', () => {
     }
   });
 
-  it('does not find a bare name that no cluster has', () => {
+  it('refuses a bare name that no cluster has', () => {
     expect(refusal(() => resolveCluster('other', [train])).code).to.equal('target_not_found');
   });
 });
@@ -631,7 +631,7 @@ describe('resolveCluster', () => {
 describe('hashAction', () => {
   const action = parse({ ...restart, node_pool: 'pool-a' });
 
-  it('is the same for another wording, for a redelivery may say it differently', () => {
+  it('is the same for another wording, because a redelivery may have one', () => {
     const reworded = { ...action, id: 'other', requestor: 'bob', reason: 'other words', dryRun: true };
     expect(hashAction(reworded)).to.equal(hashAction(action));
   });
@@ -662,7 +662,7 @@ describe('effectsOf', () => {
     ['repair_nodepool', 'repair'],
     ['uncordon_nodepool', 'uncordon'],
   ] as const) {
-    it(`of ${type} are ${effects}`, () => {
+    it(`of ${type} is ${effects}`, () => {
       const had = Object.entries(effectsOf(type)).flatMap(([effect, has]) => (has ? effect : []));
       expect(had.join(' ')).to.equal(effects);
     });
@@ -674,7 +674,7 @@ describe('nearestName', () => {
     expect(nearestName('Node-Pool', ['node_name', 'node_pool'])).to.equal('node_pool');
   });
 
-  it('finds none where all are far', () => {
+  it('finds none when all are far', () => {
     expect(nearestName('completely', ['node_name', 'node_pool'])).to.equal(undefined);
     expect(nearestName('x', [])).to.equal(undefined);
   });

@@ -19,7 +19,7 @@ describe('authoriseAction', () => {
   });
 
   for (const type of actionTypes) {
-    it(`allows ${type} where nothing narrows it`, () => {
+    it(`allows ${type} when nothing restricts it`, () => {
       expect(() => authoriseAction(parse({ type }), readConfig(environment))).not.to.throw();
     });
   }
@@ -33,12 +33,12 @@ describe('authoriseAction', () => {
     });
   });
 
-  it('refuses it as a dry run too, for the answer would tell what is not the caller’s business', () => {
+  it('refuses it as a dry run too, because the answer would reveal what the caller may not see', () => {
     expect(refusedWith(parse({ type: 'repair_nodepool', dry_run: true }), config).code).to.equal('forbidden');
   });
 
   // F-6: any pod in the cluster could trigger deletions.
-  it('refuses an alert what only a caller may ask for', () => {
+  it('refuses an alert an action that only a caller may ask for', () => {
     const alert = { ...parse({ type: 'uncordon_nodepool' }), incident };
     expect(refusedWith(alert, config)).to.deep.equal({
       code: 'forbidden',
@@ -48,7 +48,7 @@ describe('authoriseAction', () => {
     expect(() => authoriseAction(cordon, config)).not.to.throw();
   });
 
-  it('refuses an alert a namespace that it only looks around in', () => {
+  it('refuses an alert in a namespace that it may only read', () => {
     const alert = { ...parse({ type: 'cordon_nodepool', namespace: 'kube-system' }), incident };
     expect(() => authoriseAction(alert, config)).not.to.throw();
     const looking = { ...alert, incident: { ...incident, namespace: 'kube-system' } };
@@ -66,12 +66,12 @@ describe('authoriseAction', () => {
     }
   });
 
-  it('refuses a JobSet that is named for its Events only, too', () => {
+  it('refuses a JobSet even if it is named only for its Events', () => {
     const action = parse({ type: 'cordon_nodepool', jobset_name: 'llm', namespace: 'kube-system' });
     expect(refusedWith(action, config).code).to.equal('forbidden');
   });
 
-  it('takes a namespace that nothing is done in', () => {
+  it('accepts a namespace in which nothing is done', () => {
     expect(() =>
       authoriseAction(parse({ type: 'cordon_nodepool', namespace: 'kube-system' }), config),
     ).not.to.throw();
