@@ -539,7 +539,7 @@ describe('toAlert', () => {
       }
     });
 
-    it('does not reject a renotification as too old, because it always comes long after the start', () => {
+    it('does not count from the start for a renotification, because it always comes late', () => {
       expect(bare(5 * hourMs, { renotify: true })).to.equal('acts');
       expect(pushed(0, 5 * hourMs, { renotify: true })).to.equal('acts');
       expect(pushed(maxAgeMs + 1000, 5 * hourMs, { renotify: true })).to.match(

@@ -57,7 +57,7 @@ function failing(api: 'container' | 'compute', status: number, reason: string, t
 
 const cases: Case[] = [
   {
-    name: 'a token that is had at the second attempt',
+    name: 'a token that the second call gets',
     faults: [{ api: 'metadata', effect: { status: 503 } }],
     actions: [cordon],
     status: 200,

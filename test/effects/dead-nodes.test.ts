@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { FailoverError } from '../../src/errors.ts';
+import type { Step } from '../../src/step.ts';
 import type { Pod } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -120,10 +121,10 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
       ended?.metadata.name ?? '',
       ({ status }) => (status.phase = 'Failed'),
     );
-    for (const pod of world.cluster.nodes()) world.cluster.killNode(pod.metadata.name);
+    for (const node of world.cluster.nodes()) world.cluster.killNode(node.metadata.name);
     world.clock.advance(120_000);
     const step = await restart(world);
-    const deleted = step['deleted_on_dead_nodes'] as string[];
+    const deleted = podsDeletedOnDeadNodes(step);
     // The leader, whose finalizer keeps it until its Job has counted it, and the last follower.
     expect(deleted.map((name) => name.slice(0, 'train-workers-0-0'.length))).to.deep.equal([
       'train-workers-0-0',
@@ -259,8 +260,15 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
     expect(most).to.equal(64);
     // The leader is still there when the dead nodes' pods are listed: its finalizer keeps it until its Job has counted it.
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 101 });
-    const named = step['deleted_on_dead_nodes'] as string[];
+    const named = podsDeletedOnDeadNodes(step);
     expect(named).to.have.length(21);
     expect(named[20]).to.equal('and 80 more');
   });
 });
+
+/** The pods that the step says it deleted. */
+function podsDeletedOnDeadNodes(step: Step): string[] {
+  const names = step['deleted_on_dead_nodes'];
+  expect(names).to.be.an('array');
+  return names as string[];
+}

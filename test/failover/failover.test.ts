@@ -411,23 +411,26 @@ describe('failover without a permission', () => {
     verb: 'get' | 'list' | 'create' | 'update' | 'patch' | 'delete';
     resource: string;
     body: Record<string, unknown>;
+    /** The action names a node of the pool instead of the pool. */
+    namesNode?: boolean;
     where: string;
   }[] = [
     { verb: 'get', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'create', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'update', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'list', resource: 'nodes', body: cordon, where: '' },
-    { verb: 'get', resource: 'nodes', body: { ...cordon, node_pool: null, node_name: 'gke-x' }, where: '' },
+    { verb: 'get', resource: 'nodes', body: { ...cordon, node_pool: null }, namesNode: true, where: '' },
     { verb: 'patch', resource: 'nodes', body: cordon, where: '' },
     { verb: 'get', resource: 'jobsets', body: restart, where: ' in namespace default' },
     { verb: 'list', resource: 'jobs', body: restart, where: ' in namespace default' },
     { verb: 'list', resource: 'pods', body: restart, where: ' in namespace default' },
     { verb: 'delete', resource: 'pods', body: restart, where: ' in namespace default' },
   ];
-  for (const { verb, resource, body, where } of denials) {
+  for (const { verb, resource, body: action, namesNode, where } of denials) {
     it(`names ${verb} ${resource}, and resumes once it is granted`, async () => {
       const world = new VirtualFailover();
-      if (body['node_name'] !== undefined) body['node_name'] = nodeNames(world.cluster, 'slice-a')[0];
+      const [node] = nodeNames(world.cluster, 'slice-a');
+      const body = namesNode ? { ...action, node_name: node } : action;
       const grant = world.cluster.deny({ verb, resource });
       const answer = await world.send(body);
       expect(answer).to.include({ status: 502, code: 'upstream_failed' });

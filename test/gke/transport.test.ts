@@ -230,7 +230,7 @@ describe('createConnectionPool', () => {
   });
 
   for (const protocol of ['h2', 'http/1.1'] as const) {
-    it(`closes connections that it no longer uses, together with the requests that still run on them (${protocol})`, async () => {
+    it(`also closes connections that it no longer uses, with the requests that still run on them (${protocol})`, async () => {
       const arrived = Promise.withResolvers<void>();
       const { url } = await serve((request) => request.url === '/slow' && arrived.resolve(), { protocol });
       const pool = openPool({ ca: authority.pem });
@@ -374,7 +374,7 @@ describe('createConnectionPool', () => {
     }
   }
 
-  // Each attempt has to pass the lock's gate.
+  // Each call has to pass the lock's gate.
   for (const how of ['goes away', 'breaks the connection'] as const) {
     it(`does not by itself resend a request that a server that ${how} may have carried out`, async () => {
       const { url, count } = await serve((_request, response) => {

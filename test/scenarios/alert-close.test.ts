@@ -302,7 +302,7 @@ describe('the close of an incident', () => {
       expect(cordoned(world)).to.equal(4);
     });
 
-    it('the hold that an action without an incident has added since', async () => {
+    it('the hold of an incident whose policy does not uncordon on close', async () => {
       const world = await createWorld();
       await world.notify({ ...pool, id: '0.a', labels: cordon });
       await world.notify({ ...pool, id: '0.keeper', labels: { failover_action: 'cordon_nodepool' } });

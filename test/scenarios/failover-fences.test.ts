@@ -283,7 +283,7 @@ describe('an instance that is throttled', () => {
     });
   }
 
-  it('answers from the record that the retry of its own request has finished meanwhile', async () => {
+  it('stops once the retry of its own request has resumed the action, and deletes no second machine', async () => {
     const world = new VirtualFailover();
     const frozen = world.newInstance();
     world.once(nodePatch, () => frozen.freeze(200_000));

@@ -16,14 +16,14 @@ function createWorld(): InMemoryWorld {
 
 interface Taker extends ConnectOptions {
   id?: string;
-  attempt?: string;
+  claimId?: string;
 }
 
 /** Takes the lock of slice-a as another instance of the function would. */
 function tryAcquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock | LockBusy> {
-  const { id = 'a', attempt = '1', skewMs = 0 } = taker;
+  const { id = 'a', claimId = '1', skewMs = 0 } = taker;
   const clock = { now: () => world.clock.now() + skewMs, sleep: (ms: number) => world.clock.sleep(ms) };
-  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId: attempt });
+  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId });
 }
 
 async function acquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock> {
@@ -45,7 +45,7 @@ const leasePath = /\/leases(\/pool-slice-a)?$/;
 describe('acquirePoolLock', () => {
   it('takes a lock that nobody has, for 60 s, in the name of this claim', async () => {
     const world = createWorld();
-    const lock = await acquire(world, { id: 'a', attempt: 'uuid-1' });
+    const lock = await acquire(world, { id: 'a', claimId: 'uuid-1' });
     expect(lock.lastActionId).to.equal(undefined);
     expect(storedLease(world)?.spec).to.deep.equal({
       holderIdentity: 'a/uuid-1',
@@ -69,8 +69,8 @@ describe('acquirePoolLock', () => {
   // F-22: a redelivery of a running action is not the holder of its lock.
   it('refuses a second delivery while the first one runs', async () => {
     const world = createWorld();
-    await acquire(world, { id: 'a', attempt: '1' });
-    expect(await tryAcquire(world, { id: 'a', attempt: '2' })).to.deep.equal({ heldBy: { id: 'a' } });
+    await acquire(world, { id: 'a', claimId: '1' });
+    expect(await tryAcquire(world, { id: 'a', claimId: '2' })).to.deep.equal({ heldBy: { id: 'a' } });
   });
 
   // F-16: the holder was deleted and its lock stayed for ever.
@@ -80,7 +80,7 @@ describe('acquirePoolLock', () => {
     world.clock.advance(70_000);
     expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'a' } });
     world.clock.advance(1_000);
-    const lock = await acquire(world, { id: 'b', attempt: '2' });
+    const lock = await acquire(world, { id: 'b', claimId: '2' });
     expect(lock.lastActionId).to.equal('a');
     expect(holderOf(world)).to.equal('b/2');
   });
@@ -292,7 +292,7 @@ describe('PoolLock.gate', () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.cluster.remove('leases', failoverNamespace, 'pool-slice-a');
-    await acquire(world, { id: 'a', attempt: '1' });
+    await acquire(world, { id: 'a', claimId: '1' });
     world.clock.advance(30_000);
     await refusalOf(lock.gate());
   });
