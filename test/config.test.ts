@@ -61,28 +61,28 @@ describe('readConfig', () => {
     );
   });
 
-  it('takes white space around the items of a list, and empty items for none', () => {
+  it('ignores white space around the items of a list, and empty items', () => {
     const { clusters } = readConfig({ CLUSTERS: ` ${train} ,\n ${serve}, ` });
     expect(clusters.map((cluster) => cluster.fullName)).to.deep.equal([train, serve]);
   });
 
-  it('takes a setting that is blank for one that is not set', () => {
+  it('treats a blank setting as not set', () => {
     expect(
       readConfig({ CLUSTERS: train, COOLDOWN_SECONDS: ' ', ALLOWED_NAMESPACES: '', GKE_ENDPOINT: '' }),
     ).to.deep.equal(readConfig({ CLUSTERS: train }));
   });
 
-  it('lets alerts ask for what ALLOWED_ACTIONS says where ALERT_ACTIONS says nothing', () => {
+  it('lets alerts ask for what ALLOWED_ACTIONS lists when ALERT_ACTIONS is not set', () => {
     expect(readConfig({ CLUSTERS: train, ALLOWED_ACTIONS: 'uncordon_nodepool' }).alertActions).to.deep.equal([
       'uncordon_nodepool',
     ]);
   });
 
-  it('lets alerts ask for nothing where ALERT_ACTIONS is a list of nothing', () => {
+  it('lets alerts ask for nothing when ALERT_ACTIONS is an empty list', () => {
     expect(readConfig({ CLUSTERS: train, ALERT_ACTIONS: ',' }).alertActions).to.deep.equal([]);
   });
 
-  it('takes an endpoint by each name of this machine', () => {
+  it('accepts an http endpoint on each name of this machine', () => {
     for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
       const url = `http://${host}:8001/`;
       const environment = { CLUSTERS: train, CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: url };
@@ -99,7 +99,7 @@ describe('readConfig', () => {
     );
   });
 
-  it('takes the project of a domain', () => {
+  it('accepts a project that belongs to a domain', () => {
     const [cluster] = readConfig({
       CLUSTERS: 'projects/example.com:ml/locations/us-central1/clusters/c',
     }).clusters;
@@ -225,7 +225,7 @@ describe('readConfig', () => {
     expect(problem).to.contain('GKE_ENDPOINT must be');
   });
 
-  it('reads its own settings only', () => {
+  it('ignores environment variables that are not its own', () => {
     expect(readConfig({ CLUSTERS: train, PATH: '/bin', WEBHOOK_PASSWORD: 'x' })).to.deep.equal(
       readConfig({ CLUSTERS: train }),
     );
@@ -235,7 +235,7 @@ describe('readConfig', () => {
 describe('readWebhookCredentials', () => {
   const good = { WEBHOOK_USERNAME: 'monitoring', WEBHOOK_PASSWORD: 'correct horse: ünïcode' };
 
-  it('reads user name and password as they are', () => {
+  it('reads user name and password unchanged', () => {
     expect(readWebhookCredentials(good)).to.deep.equal({
       username: 'monitoring',
       password: 'correct horse: ünïcode',

@@ -57,7 +57,7 @@ function failing(api: 'container' | 'compute', status: number, reason: string, t
 
 const cases: Case[] = [
   {
-    name: 'a token that is had at the second attempt',
+    name: 'a token that the second call gets',
     faults: [{ api: 'metadata', effect: { status: 503 } }],
     actions: [cordon],
     status: 200,
@@ -238,7 +238,7 @@ describe('buildFunction', function () {
     }
   });
 
-  it('leaves out gRPC, and what of the packages is loaded for nothing', () => {
+  it('leaves out gRPC and the parts of packages that are loaded but never used', () => {
     const code = readdirSync(join(directory, 'dist'))
       .filter((name) => name.endsWith('.mjs'))
       .map((name) => readFileSync(join(directory, 'dist', name), 'utf8'))
@@ -253,11 +253,11 @@ describe('buildFunction', function () {
     }
   });
 
-  it('says nothing of the compile cache where it was used', () => {
+  it('logs nothing about the compile cache when it was used', () => {
     expect(built.output()).not.to.include('compile cache');
   });
 
-  it('warns at start where the compile cache is not of this version of Node', async () => {
+  it('warns at start when another version of Node made the compile cache', async () => {
     rmSync(join(directory, 'dist/compile-cache'), { recursive: true });
     const slower = await startInstance(join(directory, 'dist/index.mjs'), directory);
     await slower.stop();

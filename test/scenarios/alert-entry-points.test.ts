@@ -109,7 +109,7 @@ describe('failoverWebhook', function () {
 
   // Each of the two and what is wrong with it: test/config.test.ts.
   for (const settings of [{}, { WEBHOOK_USERNAME: username, WEBHOOK_PASSWORD: '' }]) {
-    it(`does not start with ${JSON.stringify(settings)}: there is no open one`, async () => {
+    it(`refuses to start with ${JSON.stringify(settings)}, because it would be open to everybody`, async () => {
       const { code, stdout } = await run(process.execPath, ['src/index.ts'], {
         env: {
           CLUSTERS: 'projects/demo-project/locations/us-central1/clusters/demo',
@@ -183,7 +183,7 @@ async function pushAsPubSub(
 describe('failover', function () {
   this.timeout(60_000);
 
-  it('carries out what a Pub/Sub push delivers, ten times at once, and tells who called from what was said', async () => {
+  it('carries out once a Pub/Sub push that arrives ten times at once, and logs caller and requestor apart', async () => {
     await onEmulatedGke(async (gke) => {
       const { cluster, deployed, emulator } = gke;
       const envelope = toPush(restartSliceA('0.pushed'), { publishedAt: Date.now() });
@@ -217,7 +217,7 @@ describe('failover', function () {
     });
   });
 
-  it('acknowledges a final refusal to Pub/Sub and tells anybody else its status', async () => {
+  it('acknowledges a final refusal to Pub/Sub, and answers other callers with its status', async () => {
     await onEmulatedGke(async (gke) => {
       const { deployed, post } = gke;
       const unknown = createNotification({

@@ -95,7 +95,7 @@ describe('the example alert policies', () => {
     }
   });
 
-  it('are taken by gcloud as they stand', async function () {
+  it('are accepted by gcloud unchanged', async function () {
     needs(this, 'gcloud');
     this.timeout(60_000);
     const created: Policy[] = [];

@@ -38,7 +38,7 @@ function at({ clock }: InMemoryWorld, seconds: number): string {
 }
 
 describe('readSwitches', () => {
-  it('finds nothing set on the Lease as it is deployed, nor where there is none', async () => {
+  it('finds nothing set on the deployed Lease, or when there is no Lease', async () => {
     const world = createWorld();
     const off = { pausedFor: undefined, overrideUntil: undefined };
     expect(await readSwitches(world.kubernetes)).to.deep.include(off);
@@ -61,13 +61,13 @@ describe('readSwitches', () => {
     });
   }
 
-  it('ignores an override that is no time', async () => {
+  it('ignores an override that is not a time', async () => {
     const world = createWorld();
     annotate(world, 'override-until', 'tomorrow');
     expect((await readSwitches(world.kubernetes)).overrideUntil).to.equal(undefined);
   });
 
-  it('goes by the API server’s clock', async () => {
+  it('uses the API server’s clock', async () => {
     const world = createWorld();
     annotate(world, 'override-until', at(world, 3600));
     const kubernetes = world.connect({ skewMs: -120_000 });
@@ -76,11 +76,11 @@ describe('readSwitches', () => {
 });
 
 describe('assertNotPaused', () => {
-  it('lets pass what nobody has paused', async () => {
+  it('passes a cluster that nobody has paused', async () => {
     await assertNotPaused(createWorld().kubernetes);
   });
 
-  it('refuses with the reason and with what resumes', async () => {
+  it('refuses with the reason and the command that resumes', async () => {
     const world = createWorld();
     annotate(world, 'paused', 'the storage is down, ask Kim');
     const refusal = await refusalOf(assertNotPaused(world.kubernetes));
@@ -93,7 +93,7 @@ describe('assertNotPaused', () => {
     await assertNotPaused(world.kubernetes);
   });
 
-  it('takes an empty reason for paused too', async () => {
+  it('treats an empty reason as paused too', async () => {
     const world = createWorld();
     annotate(world, 'paused', '');
     expect((await refusalOf(assertNotPaused(world.kubernetes))).message).to.include('no reason given');
@@ -140,7 +140,7 @@ describe('chargeBudget', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
   });
 
-  it('begins the hour until the first sweep, for so far there is nothing to sweep, and no later one', async () => {
+  it('starts the hour until the first sweep, because there is nothing to sweep yet, but does not put off a later sweep', async () => {
     const world = createWorld();
     const begun = at(world, 0);
     await charge(world, 'slice-a');
@@ -151,7 +151,7 @@ describe('chargeBudget', () => {
   });
 
   // F-28: every pool turns bad at once because the metric broke: the budget holds.
-  it('refuses one pool too many, says which they were, when it goes on, and what lifts it', async () => {
+  it('refuses one pool too many, and says which pools were counted, when the next one may be, and what lifts the limit', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     world.clock.advance(600_000);
@@ -168,7 +168,7 @@ describe('chargeBudget', () => {
     expect(clusterAnnotations(world)['autometric-failover/pools']).not.to.include('slice-c');
   });
 
-  it('lets the next pool in an hour after the first, not a second sooner', async () => {
+  it('allows the next pool one hour after the first, not a second sooner', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
@@ -188,7 +188,7 @@ describe('chargeBudget', () => {
     expect(Object.keys(charged)).to.have.length(2);
   });
 
-  it('is lifted by an override, which an alert does not have', async () => {
+  it('is lifted by an override, except for an alert', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
@@ -206,7 +206,7 @@ describe('chargeBudget', () => {
     expect(clusterAnnotations(world)).to.deep.equal({ 'autometric-failover/paused': 'stop' });
   });
 
-  it('refuses where the budget is broken, and says how to start it anew', async () => {
+  it('refuses when the budget cannot be read, and says how to reset it', async () => {
     for (const value of ['{"slice-a":', '{"slice-a":"yesterday"}', 'null', '"x"']) {
       const world = createWorld();
       annotate(world, 'pools', value);
@@ -254,7 +254,7 @@ describe('assertBudgetLeft', () => {
 });
 
 describe('describeOverride', () => {
-  it('is a line to paste that does what it says', async () => {
+  it('is a command to paste that sets the override', async () => {
     const world = createWorld();
     const line = describeOverride(await readSwitches(world.kubernetes), { isAlert: false });
     const [, key = '', value = ''] = /--overwrite autometric-failover\/([^=]+)=(\S+)$/.exec(line) ?? [];

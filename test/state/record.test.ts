@@ -59,7 +59,7 @@ describe('createRecord', () => {
     expect(stored?.spec.holderIdentity).to.equal('a');
   });
 
-  it('is for the first of two attempts', async () => {
+  it('lets only the first of two claims create it', async () => {
     const world = createWorld();
     await mustCreate(world);
     expect(await createRecord(world.kubernetes, { ...draft, claimId: 'two' })).to.equal(undefined);
@@ -68,7 +68,7 @@ describe('createRecord', () => {
     });
   });
 
-  it('has worked although the answer was lost', async () => {
+  it('succeeds even if the answer was lost', async () => {
     const world = createWorld();
     world.emulator.faults.add({ method: 'POST', path: /leases$/, effect: 'reset_after' });
     expect((await mustCreate(world)).id).to.equal('a');
@@ -83,11 +83,11 @@ describe('createRecord', () => {
 });
 
 describe('readRecord', () => {
-  it('finds nothing where there is nothing', async () => {
+  it('finds nothing when there is no record', async () => {
     expect(await readRecord(createWorld().kubernetes, 'a')).to.equal(undefined);
   });
 
-  it('has the plan and the answer as they were written', async () => {
+  it('reads plan and answer as they were written', async () => {
     const world = createWorld();
     const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
     expect(await readRecord(world.kubernetes, 'a')).to.deep.equal(planned);
@@ -102,7 +102,7 @@ describe('readRecord', () => {
     ['that is done and has no answer', 'answer', ''],
     ['in a phase that is not known', 'phase', 'half-done'],
   ] as const) {
-    it(`does not guess at a record ${what}`, async () => {
+    it(`fails on a record ${what}`, async () => {
       const world = createWorld();
       const { lease } = key === 'phase' ? await mustCreate(world) : await finish(world, 'a');
       await updateAnnotations(world.kubernetes, lease.name, (annotations) => ({
@@ -119,7 +119,7 @@ describe('readRecord', () => {
 });
 
 describe('writePlan', () => {
-  it('has worked although the answer was lost', async () => {
+  it('succeeds even if the answer was lost', async () => {
     const world = createWorld();
     const record = await mustCreate(world);
     world.emulator.faults.add({ method: 'PUT', effect: 'reset_after' });
@@ -128,7 +128,7 @@ describe('writePlan', () => {
     expect((await writeAnswer(world.kubernetes, planned, answer)).answer).to.deep.equal(answer);
   });
 
-  it('is refused when another attempt has written meanwhile, whose plan stays', async () => {
+  it('is refused when another claim has written meanwhile, and keeps that claim’s plan', async () => {
     const world = createWorld();
     const record = await mustCreate(world);
     await writePlan(world.kubernetes, record, plan);
@@ -140,7 +140,7 @@ describe('writePlan', () => {
     expect((await readRecord(world.kubernetes, 'a'))?.plan).to.deep.equal(plan);
   });
 
-  it('is refused when the record was deleted, and does not make it anew', async () => {
+  it('is refused when the record was deleted, and does not re-create it', async () => {
     const world = createWorld();
     const record = await mustCreate(world);
     world.cluster.remove('leases', failoverNamespace, record.lease.name);
@@ -156,7 +156,7 @@ describe('forgetRecord', () => {
     expect(actionLeases(world)).to.deep.equal([]);
   });
 
-  it('leaves one that another attempt has taken up', async () => {
+  it('leaves a record that another claim has taken over', async () => {
     const world = createWorld();
     const record = await mustCreate(world);
     await writePlan(world.kubernetes, record, plan);
@@ -180,7 +180,7 @@ describe('sweepRecords', () => {
     expect(actionLeases(world)).to.deep.equal(['young']);
   });
 
-  it('counts from when it was finished, not from when it began', async () => {
+  it('counts from the end of the action, not from its start', async () => {
     const world = createWorld();
     const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
     world.clock.advance(20 * hour);
@@ -200,7 +200,7 @@ describe('sweepRecords', () => {
     expect(actionLeases(world)).to.deep.equal(['claimed', 'planned']);
   });
 
-  it('deletes the marks of restarts with them, and no lock', async () => {
+  it('deletes old marks of restarts with the records, and no lock', async () => {
     const world = createWorld();
     const renewedAt = world.clock.now();
     for (const [name, kind] of [
@@ -216,7 +216,7 @@ describe('sweepRecords', () => {
     expect(await readLease(world.kubernetes, 'pool-slice-a')).not.to.equal(undefined);
   });
 
-  it('looks once an hour, whoever asks, and keeps what people have annotated', async () => {
+  it('sweeps once an hour, whoever asks, and keeps people’s annotations', async () => {
     const world = createWorld();
     await updateAnnotations(world.kubernetes, 'cluster', () => ({ 'autometric-failover/paused': 'x' }));
     await sweepRecords(world.kubernetes);
@@ -234,7 +234,7 @@ describe('sweepRecords', () => {
     });
   });
 
-  it('leaves a record that was taken up between its list and its deletion', async () => {
+  it('leaves a record that was taken over between the list and the deletion', async () => {
     const world = createWorld();
     const { lease } = await finish(world, 'old');
     world.clock.advance(25 * hour);
@@ -248,7 +248,7 @@ describe('sweepRecords', () => {
     expect(actionLeases(world)).to.deep.equal(['old']);
   });
 
-  it('deletes 200 at a time, for somebody waits for the answer', async () => {
+  it('deletes at most 200 at a time, because somebody waits for the answer', async () => {
     const world = createWorld();
     for (let index = 0; index < 205; index++) await finish(world, `old-${index}`);
     world.clock.advance(25 * hour);
