@@ -42,7 +42,7 @@ describe('createHandler', () => {
         });
       }
       expect(served.lines[0]).to.include({
-        message: 'cordon_nodepool from alice@example.com: HBM errors',
+        message: 'dry run of cordon_nodepool from alice@example.com: HBM errors',
         node_pool: 'pool-a',
         node_name: 'gke-a-7',
       });

@@ -75,7 +75,7 @@ describe('createHandler', () => {
       served.use({ connect: async () => createReplay(steps, async () => void closed++) });
       for (const path of ['/actions', '/', '/?x=1', '/actions?trace=a%20b']) {
         const answer = await served.post(cordon, { path });
-        expect(answer).to.deep.include({ status: 200, body: { id: 'incident-7', steps } });
+        expect(answer).to.deep.include({ status: 200, body: { id: 'incident-7', replayed: true, steps } });
         expect(answer.headers.get('content-type')).to.equal('application/json; charset=utf-8');
       }
       expect(closed).to.equal(4);

@@ -50,7 +50,8 @@ describe('emitStarted', () => {
       involvedObject: jobSet,
       type: 'Normal',
       reason: 'FailoverActionTriggered',
-      message: 'Failover action triggered: cordon_nodepool_and_restart_jobset: HBM errors',
+      message:
+        'Failover action triggered: cordon_nodepool_and_restart_jobset: HBM errors (action incident-7 of alice@example.com)',
       firstTimestamp: new Date(now),
       lastTimestamp: new Date(now),
       count: 1,

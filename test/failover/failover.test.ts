@@ -147,7 +147,9 @@ describe('failover', () => {
         'FailoverActionSucceeded',
       ]);
       const [before, after] = events(world);
-      expect(before?.message).to.equal(`Failover action triggered: ${body.type}: link errors`);
+      expect(before?.message).to.equal(
+        `Failover action triggered: ${body.type}: link errors (action a of kim)`,
+      );
       expect(after?.message).to.match(new RegExp(`^${body.type} succeeded \\(action a of kim\\): `));
       for (const event of [before, after]) {
         expect(event?.metadata.annotations).to.deep.equal({
@@ -246,13 +248,13 @@ describe('failover', () => {
     expect(ownEvents(world).filter((event) => event.includes(`notice slice-a: ${notice}`))).to.have.length(1);
   });
 
-  it('sweeps at most once an hour the records that are done for a day, and no unfinished record', async () => {
+  it('sweeps at most once an hour the records that are done for a week, and no unfinished record', async () => {
     const world = new VirtualFailover();
     await world.send({ ...cordon, id: 'done' });
     world.cluster.deny({ verb: 'delete', resource: 'pods' });
     await world.send({ ...restart, id: 'unfinished' });
     expect(leaseNames(world).filter((name) => name === 'action')).to.have.length(2);
-    await world.pass(25 * 3600);
+    await world.pass(8 * 24 * 3600);
     await world.send({ ...cordon, id: 'next' });
     const ids = world.cluster
       .leases(failoverNamespace)
