@@ -117,6 +117,10 @@ async function build(target: string, say: (line: string) => void): Promise<void>
   }
 }
 
+export function describeProgress(compiled: number, elapsed: string): string {
+  return `control plane: still building, ${compiled} of about ${PACKAGES} packages compiled, ${elapsed}`;
+}
+
 async function fetchModules(): Promise<void> {
   try {
     await go(['mod', 'download']);
@@ -190,7 +194,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** A set of binaries is 440 MB; one that nobody has used for a month goes, and so does what an interrupted build left. */
+/** Removes each set of binaries (420 MB) that nobody has used for a month, and what interrupted builds left. */
 async function removeUnused(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     const path = join(cache, name);
