@@ -21,9 +21,12 @@ import {
   suspend,
 } from './jobset-run.ts';
 import type { Run, RunOptions } from './jobset-run.ts';
+import { expectStatus } from './expect-status.ts';
 import { PATCH } from './kubernetes-client.ts';
+import type { Answer, JobSet } from './kubernetes-client.ts';
 import { DEFAULT_LIMIT, disruption, MOVED, RESTART_ROWS, TWO_JOBS } from './restart-rows.ts';
 import type { Expected } from './restart-rows.ts';
+import { jobSetsPath } from './world.ts';
 import type { World } from './world.ts';
 
 /** What restarts a JobSet, and what does not. */
@@ -156,6 +159,95 @@ export function describeRestarts(stage: () => Stage): void {
         spec: { activeDeadlineSeconds: 1000 },
       });
       expect(right.status).to.equal(200);
+    });
+
+    it('give each Job a slice of its own when only the template of its replicatedJob asks for it', async () => {
+      // 2 Jobs with 2 pods each: without exclusive placement, the first slice has room for both.
+      const pools = ['template-0', 'template-1'];
+      const poolOfNode = new Map<string, string>();
+      for (const pool of pools) {
+        for (const node of await world.addTpuSlice(pool, { nodes: NODES })) poolOfNode.set(node, pool);
+      }
+      const spec = {
+        job: { parallelism: 2, completions: 2 },
+        parallelism: NODES,
+        exclusive: 'template' as const,
+      };
+      await world.addJobSet({ name: 'template', ...TWO_JOBS, ...spec });
+      const running = await eventually(
+        'all pods run',
+        async () => {
+          const pods = await world.runningPods('template');
+          return pods.length === 4 && pods;
+        },
+        { timeoutMs: 60_000, advance: stage().advance },
+      );
+      const poolsOfJob = (name: string): (string | undefined)[] =>
+        running
+          .filter(({ metadata }) => metadata.labels?.[`${PREFIX}/replicatedjob-name`] === name)
+          .map(({ spec: { nodeName = '' } }) => poolOfNode.get(nodeName));
+      const [a, b] = [poolsOfJob('a'), poolsOfJob('b')];
+      expect([new Set(a).size, new Set(b).size]).to.deep.equal([1, 1]);
+      expect([a[0], b[0]]).to.have.members(pools);
+      for (const { metadata } of running) {
+        expect(metadata.annotations).to.include({
+          'alpha.jobset.sigs.k8s.io/exclusive-topology': 'cloud.google.com/gke-nodepool',
+        });
+      }
+    });
+
+    describe('and the policies that govern them', () => {
+      const change = async (name: string, spec: object): Promise<Answer<JobSet>> =>
+        stage().client.request('PATCH', `${jobSetsPath('default')}/${name}`, {
+          body: { spec },
+          contentType: PATCH.merge,
+        });
+      const suspended = { suspend: true, parallelism: NODES };
+
+      it('refuse another failurePolicy', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        const rules = [{ name: 'rule', action: 'FailJobSet' }];
+        for (const failurePolicy of [
+          { maxRestarts: 60 },
+          { restartStrategy: 'BlockingRecreate' },
+          { rules },
+        ]) {
+          expectStatus(await change('policies', { failurePolicy }), {
+            status: 422,
+            reason: 'Invalid',
+            message:
+              'JobSet.jobset.x-k8s.io "policies" is invalid: spec.failurePolicy: Invalid value: Value is immutable',
+          });
+        }
+        const { spec } = await stage().client.get<JobSet>(`${jobSetsPath('default')}/policies`);
+        expect(spec.failurePolicy).to.deep.equal({ maxRestarts: 3, restartStrategy: 'Recreate' });
+      });
+
+      it('refuse another successPolicy', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        expectStatus(await change('policies', { successPolicy: { operator: 'Any' } }), {
+          status: 422,
+          reason: 'Invalid',
+          message:
+            'JobSet.jobset.x-k8s.io "policies" is invalid: spec.successPolicy: Invalid value: Value is immutable',
+        });
+      });
+
+      it('take the policies that they have, and changes beside them', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        const same = { failurePolicy: { maxRestarts: 3 }, successPolicy: { operator: 'All' } };
+        expect((await change('policies', { ...same, suspend: false })).status).to.equal(200);
+      });
+
+      it('take a failurePolicy where there is none, and its removal', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended, failurePolicy: null });
+        const added = await change('policies', { failurePolicy: { maxRestarts: 3 } });
+        expect(added.status, added.text).to.equal(200);
+        expect(added.body?.spec.failurePolicy).to.include({ maxRestarts: 3 });
+        const removed = await change('policies', { failurePolicy: null });
+        expect(removed.status, removed.text).to.equal(200);
+        expect(removed.body?.spec).not.to.have.property('failurePolicy');
+      });
     });
 
     it('cannot be forced by the condition Failed alone', async () => {

@@ -126,7 +126,7 @@ export interface Job extends KubernetesObject {
 }
 
 export interface JobSet extends KubernetesObject {
-  spec: { suspend?: boolean };
+  spec: { suspend?: boolean; failurePolicy?: object };
   status?: {
     restarts?: number;
     restartsCountTowardsMax?: number;

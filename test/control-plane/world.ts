@@ -45,8 +45,8 @@ export interface JobSetSpec {
   replicatedJobs?: { name: string; replicas?: number }[];
   /** Pods of each Job: 16. */
   parallelism?: number;
-  /** A slice for each Job: true. */
-  exclusive?: boolean;
+  /** Each Job has a slice of its own: true. `template` asks for it on each replicatedJob's template instead. */
+  exclusive?: boolean | 'template';
   /** 0; `null` leaves it to Kubernetes, whose default is 6. */
   backoffLimit?: number | null;
   /** `{maxRestarts: 3}`; `null` has none. */
@@ -154,7 +154,9 @@ export function jobSetManifest(spec: JobSetSpec): object {
     backoffLimit = 0,
     failurePolicy = { maxRestarts: 3 },
   } = spec;
+  const exclusivity = { annotations: { 'alpha.jobset.sigs.k8s.io/exclusive-topology': POOL_LABEL } };
   const template = {
+    ...(exclusive === 'template' && { metadata: exclusivity }),
     spec: {
       parallelism,
       completions: parallelism,
@@ -184,7 +186,7 @@ export function jobSetManifest(spec: JobSetSpec): object {
     kind: 'JobSet',
     metadata: {
       name: spec.name,
-      ...(exclusive && { annotations: { 'alpha.jobset.sigs.k8s.io/exclusive-topology': POOL_LABEL } }),
+      ...(exclusive === true && exclusivity),
     },
     spec: {
       ...(spec.suspend !== undefined && { suspend: spec.suspend }),

@@ -175,7 +175,9 @@ function toJob(
       `${name}-${String(target)}-${String(jobIndex)}-${String(podIndex)}.${name}`;
   }
   const template = cloneJson(replicatedJob.template);
-  const exclusive = jobSet.metadata.annotations?.[EXCLUSIVE_TOPOLOGY];
+  // On the JobSet it counts for each of its Jobs; on one replicatedJob's template, for the Jobs of that one.
+  const exclusive =
+    template.metadata?.annotations?.[EXCLUSIVE_TOPOLOGY] ?? jobSet.metadata.annotations?.[EXCLUSIVE_TOPOLOGY];
   const annotations = { ...labels, ...(exclusive && { [EXCLUSIVE_TOPOLOGY]: exclusive }) };
   const podTemplate = template.spec.template;
   podTemplate.metadata = {
