@@ -7,6 +7,7 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
+import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
@@ -27,6 +28,8 @@ export interface DecideTools {
   claimId: string;
   /** The annotations of the pool's Lease. */
   poolAnnotations: Readonly<Record<string, string>>;
+  /** How many pools may be acted on within the hour. */
+  maxPools: MaxPools;
   /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
 }
@@ -92,7 +95,7 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { config, poolAnnotations, switches }: DecideTools,
+  { config, poolAnnotations, switches, maxPools }: DecideTools,
 ): void {
   if (action.effects.uncordon) return;
   refusePaused(switches);
@@ -108,7 +111,7 @@ function assertWithinLimits(
       isAlert,
     });
   }
-  assertBudgetLeft(switches, config, nodePool, { isAlert });
+  assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
 }
 
 function cooledEffects(action: Action): Effect[] {
