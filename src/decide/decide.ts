@@ -15,7 +15,7 @@ import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
-import { assertStillWanted } from './still-wanted.ts';
+import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -46,6 +46,24 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
   await assertStillWanted(action, snapshot, { ...tools, readHealth });
   assertWithinLimits(action, snapshot.nodePool, tools);
   return choose(action, snapshot, { ...tools, readHealth });
+}
+
+/**
+ * Lets an action be resumed, or refuses. A resume skips choosing, and nothing else: an alert may have been dealt with since,
+ * and the limits hold for what this action has not begun to delete.
+ *
+ * @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded`
+ * @throws {Ignored} for an alert that has been dealt with
+ */
+export async function assertMayResume(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: DecideTools,
+): Promise<void> {
+  const readHealth = toHealthReader(snapshot, tools);
+  await assertResumeStillWanted(action, snapshot, plan, { ...tools, readHealth });
+  assertWithinLimits(action, snapshot.nodePool, tools);
 }
 
 /**

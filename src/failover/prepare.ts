@@ -1,4 +1,4 @@
-import { decide } from '../decide/decide.ts';
+import { assertMayResume, decide } from '../decide/decide.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import { timed } from '../log.ts';
@@ -57,10 +57,11 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   );
   execution.snapshot = snapshot;
 
-  // 3. A new action chooses what to delete, or is refused. A resume keeps its plan.
+  // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
   const read = { poolAnnotations: lock.annotations, switches, maxPools };
   const tools = { kubernetes, config, cluster, claimId, ...read };
+  if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
   const nodesToUncordon =
     action.incident && isClose
