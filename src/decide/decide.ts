@@ -12,7 +12,7 @@ import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
-import { planRepair } from './repair-plan.ts';
+import { assertMayCordon, planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
 import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
@@ -156,6 +156,7 @@ async function choose(
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
+  if (action.effects.cordon && !action.effects.repair) assertMayCordon(cluster);
   if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   }
