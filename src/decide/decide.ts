@@ -7,15 +7,16 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
+import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun, findBegunNode } from './begun-marks.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
-import { planRepair } from './repair-plan.ts';
+import { assertMayCordon, planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
-import { assertStillWanted } from './still-wanted.ts';
+import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -28,6 +29,8 @@ export interface DecideTools {
   claimId: string;
   /** The annotations of the pool's Lease. */
   poolAnnotations: Readonly<Record<string, string>>;
+  /** How many pools may be acted on within the hour. */
+  maxPools: MaxPools;
   /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
 }
@@ -46,6 +49,25 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
   const plan = await choose(action, snapshot, { ...tools, readHealth });
   assertSameAsBegun(action, snapshot, plan, tools);
   return plan;
+}
+
+/**
+ * Lets an action be resumed, or refuses. A resume skips choosing, and nothing else: an alert may have been dealt with since,
+ * and the limits hold for what this action has not begun to delete.
+ *
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`
+ * @throws {Ignored} for an alert that has been dealt with
+ */
+export async function assertMayResume(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: DecideTools,
+): Promise<void> {
+  const readHealth = toHealthReader(snapshot, tools);
+  await assertResumeStillWanted(action, snapshot, plan, { ...tools, readHealth });
+  assertWithinLimits(action, snapshot.nodePool, tools);
+  assertSameAsBegun(action, snapshot, plan, tools);
 }
 
 /**
@@ -96,7 +118,7 @@ function findLimit(assertLimit: () => void): FailoverError | undefined {
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { config, poolAnnotations, switches }: DecideTools,
+  { config, poolAnnotations, switches, maxPools }: DecideTools,
 ): void {
   if (action.effects.uncordon) return;
   refusePaused(switches);
@@ -116,7 +138,7 @@ function assertWithinLimits(
       isAlert,
     });
   }
-  assertBudgetLeft(switches, config, nodePool, { isAlert });
+  assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
 }
 
 function cooledEffects(action: Action): Effect[] {
@@ -144,6 +166,7 @@ async function choose(
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
+  if (action.effects.cordon && !action.effects.repair) assertMayCordon(cluster);
   if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   }
