@@ -7,7 +7,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { LockBusy } from '../state/lock.ts';
-import { createRecord, forgetRecord, readRecord } from '../state/record.ts';
+import { createRecord, forgetRecord, readRecord, takeRecordUp } from '../state/record.ts';
 import type { ActionRecord } from '../state/record.ts';
 import type { RecordedStep } from '../step.ts';
 
@@ -75,7 +75,8 @@ export async function claimAction(
         await clock.sleep(pollMs * (0.5 + Math.random()));
         continue;
       }
-      if (created && !known?.plan) await forgetRecord(kubernetes, created);
+      // Where this id holds the lock, another request has taken the record up.
+      if (created && !known?.plan && lock.heldBy.id !== id) await forgetRecord(kubernetes, created);
       throw actionInProgress(id, nodePool, lock, kubernetes.serverNow());
     }
     // A record that was created just now is current, unless this id has held the lock since.
@@ -124,8 +125,11 @@ async function confirmClaim(
   const record =
     current ?? (await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
+  // Nobody who made the record and gave up may delete it under this claim.
+  const taken = record.plan ? record : await takeRecordUp(kubernetes, record, claimId);
+  if (!taken) return undefined;
   const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
-  return { claim: { claimId, nodePool, lock, record, kubernetes, unfinishedId } };
+  return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId } };
 }
 
 async function findUnfinished(

@@ -86,6 +86,27 @@ export async function createRecord(
 }
 
 /**
+ * Takes up a record in which nothing is decided, if another claim has made it.
+ *
+ * @returns undefined when somebody has written or deleted it since
+ */
+export async function takeRecordUp(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  claimId: string,
+): Promise<ActionRecord | undefined> {
+  const { lease } = record;
+  if (lease.annotations[keys.claimId] === claimId) return record;
+  const annotations = { ...lease.annotations, [keys.claimId]: claimId };
+  const written = await replaceLease(kubernetes, {
+    ...lease,
+    annotations,
+    renewedAt: kubernetes.serverNow(),
+  });
+  return written && toRecord(written);
+}
+
+/**
  * Writes the plan. Nothing may be deleted before this has succeeded.
  *
  * @throws {FailoverError} `action_in_progress` when another claim has written the record in between
