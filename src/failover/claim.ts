@@ -28,6 +28,7 @@ export interface Claim {
 export interface Recorded {
   answer: RecordedStep[];
   doneAt: number | undefined;
+  record: ActionRecord;
 }
 
 const waitForOthersMs = 10_000;
@@ -60,7 +61,7 @@ export async function claimAction(
   for (let round = 1; ; round++) {
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
-    if (known?.answer) return { answer: known.answer, doneAt: known.doneAt };
+    if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
       created = await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId });
@@ -120,7 +121,7 @@ async function confirmClaim(
   if (current) assertSameAction(current, hash);
   if (current?.answer) {
     await lock.release({ forget: true });
-    return { answer: current.answer, doneAt: current.doneAt };
+    return { answer: current.answer, doneAt: current.doneAt, record: current };
   }
   const record =
     current ?? (await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId }));

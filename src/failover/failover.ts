@@ -6,6 +6,7 @@ import type { Deadline } from '../clock.ts';
 import { finish, abort } from './finish.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
+import { freeHeldUpPods } from './free-held-up.ts';
 import { prepare } from './prepare.ts';
 import { dryRun } from './dry-run.ts';
 import type { Services } from '../services.ts';
@@ -52,7 +53,11 @@ export async function failover(
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     );
-    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true, doneAt: claimed.doneAt };
+    if ('answer' in claimed) {
+      const { clock, config } = services;
+      const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });
+      return { steps, isReplay: true, doneAt: claimed.doneAt };
+    }
 
     const { claim } = claimed;
     const steps = await execute({
