@@ -18,7 +18,7 @@ export interface Weather {
   /** Milliseconds that a request takes to arrive, and its answer to come back. */
   latency: () => number;
   /** What befalls the next request. */
-  fault: () => Fault;
+  fault: (call: SentCall) => Fault;
 }
 
 export type Fault =
@@ -132,7 +132,7 @@ export class FunctionInstance {
 
   /** A request travels, is carried out on arrival unless it is lost, and its answer travels back; or time runs out. */
   #travel(timeoutMs: number, call: SentCall, carryOut: () => HttpResponse): Promise<ReceivedResponse> {
-    const fault = this.#weather.fault();
+    const fault = this.#weather.fault(call);
     return new Promise((resolve, reject) => {
       this.#deliverAfter(timeoutMs, () => reject(toTimeout(timeoutMs)));
       this.#time.after(this.#weather.latency(), () => {

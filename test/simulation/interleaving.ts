@@ -8,6 +8,8 @@ export interface InterleavedAction {
   pool: string | undefined;
   /** Name a node of the slice too, by its index. */
   node: number | undefined;
+  /** An incident asks for it, which began with the run. */
+  isAlert?: boolean;
 }
 
 /** What happens to the world, or to the instances, at a time. */
@@ -40,6 +42,8 @@ export interface Interleaving {
   /** Of how many requests, in per mille, something befalls. */
   faultsPerMille: number;
   slowPerMille: number;
+  /** The same, of the requests that delete something; these then mostly come to nothing. */
+  failedDeletionsPerMille?: number;
 }
 
 export const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
@@ -185,9 +189,35 @@ const undos = fc.record({
   ),
 });
 
+/** Deletions fail and instances die beside them, so that marks are left for which nothing was deleted. */
+const marksWithoutDeeds = fc.record({
+  ...parts,
+  replicas: fc.constant(2),
+  pauseMs: fc.constantFrom(0, 75_000, 300_000),
+  failedDeletionsPerMille: fc.constantFrom(500, 900, 1000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constantFrom(
+        'cordon_nodepool_and_restart_jobset' as const,
+        'cordon_and_repair_nodepool' as const,
+        'repair_nodepool' as const,
+      ),
+      pool,
+      node: fc.option(node, { nil: undefined }),
+      isAlert: fc.boolean(),
+    }),
+    { minLength: 2, maxLength: 4 },
+  ),
+  requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 60_000 }), action: fc.nat(3), instance }), {
+    minLength: 2,
+    maxLength: 6,
+  }),
+});
+
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(
   { weight: 3, arbitrary: fc.record(parts) },
   { weight: 1, arbitrary: storms },
   { weight: 1, arbitrary: lateResumptions },
   { weight: 1, arbitrary: undos },
+  { weight: 1, arbitrary: marksWithoutDeeds },
 );

@@ -1,7 +1,9 @@
 import { effectsOf } from '../../src/action-type.ts';
 import type { Action } from '../../src/request/action.ts';
+import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import { Deeds } from './deeds.ts';
 import type { SentCall } from './function-instance.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -22,11 +24,13 @@ interface KnownPod {
 /** Watches what the instances send and what becomes of the world, and says what must never be. */
 export class Invariants {
   readonly calls: SentCall[] = [];
+  readonly deeds = new Deeds(this.calls, (what) => this.violate(what));
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
   readonly #time: VirtualTime;
   readonly #actions = new Map<string, Action>();
+  readonly #done = new Set<string>();
   /** The pool lock that each invocation has taken, by what it wrote. */
   readonly #holders = new Map<number, { nodePool: string; holder: string }>();
   readonly #pods = new Map<string, KnownPod>();
@@ -54,6 +58,12 @@ export class Invariants {
 
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
+  }
+
+  /** An action was answered with its steps. */
+  onDone({ id }: Action, steps: RecordedStep[]): void {
+    this.#done.add(id);
+    this.deeds.onSteps(id, steps);
   }
 
   onDisturbance(kind: string, pool: string, node: string): void {
@@ -142,6 +152,9 @@ export class Invariants {
     if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
       return;
     }
+    // Once it is done, the same action frees pods of what it has ended, whoever has uncordoned the pool since.
+    const uid = (call.body as { preconditions?: { uid?: string } } | undefined)?.preconditions?.uid ?? '';
+    if (this.#done.has(call.actionId) && this.#isNodeDead(this.#pods.get(uid)?.nodeName)) return;
     const open = this.#cluster
       .nodes(pool)
       .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
@@ -155,12 +168,14 @@ export class Invariants {
     if (jobPath.test(call.path) && call.method === 'PATCH') {
       const attempt = this.#jobAttempts.get(body?.metadata?.uid ?? '') ?? '?';
       this.#restarts.push({ action: call.actionId, attempt, call });
+      this.deeds.onEnd({ attempt, call });
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
     if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
+    if (pod?.index === '0') this.deeds.onEnd({ attempt: pod.attempt, call });
     // A pod on a dead node is freed, which is no restart of its own.
-    else if (pod.index === '0' && !this.#isNodeDead(pod.nodeName)) {
+    if (pod?.index === '0' && !this.#isNodeDead(pod.nodeName)) {
       this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
     }
   }

@@ -4,6 +4,7 @@ import type { Action } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
+import { Ignored } from '../../src/ignored.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
 import { addSystemNamespace } from '../emulator/scenario.ts';
@@ -114,23 +115,34 @@ class Run {
     const sent = [
       ...new Set(interleaving.requests.map(({ action }) => action % interleaving.actions.length)),
     ];
-    for (const index of sent) {
-      let isOver = false;
-      const action = this.#toAction(index);
+    for (const index of sent) await this.#bringToAnEnd(this.#toAction(index));
+    await time.advanceTo(time.now + 5_000);
+  }
+
+  /** Sends an action until it is done or refused for good. Another one's mark keeps it waiting no longer than the cooldown. */
+  async #bringToAnEnd(action: Action): Promise<void> {
+    const { time, config } = this.#options;
+    const giveUpAt = time.now + config.cooldownSeconds * 1000 + 60_000;
+    for (;;) {
+      let ended: { why?: Error } | undefined;
       const sentAt = time.now;
       this.#invoke(action, 0).then(
-        () => (isOver = true),
-        (error: unknown) => {
-          isOver = true;
-          const isRefusal =
-            error instanceof FailoverError && error.status < 500 && error.code !== 'action_in_progress';
-          if (!isRefusal) this.invariants.violate(`${action.id} does not come to an end: ${String(error)}`);
-        },
+        () => (ended = {}),
+        (why: Error) => (ended = { why }),
       );
-      await time.run(() => isOver || time.now > sentAt + 300_000);
-      if (!isOver) this.invariants.violate(`${action.id} hangs in fair weather`);
+      await time.run(() => ended !== undefined || time.now > sentAt + 300_000);
+      if (!ended) {
+        this.invariants.violate(`${action.id} hangs in fair weather`);
+        return;
+      }
+      const { why } = ended;
+      const isWaiting = why instanceof FailoverError && isBegunByAnother(why) && time.now < giveUpAt;
+      if (!isWaiting) {
+        if (!isEnd(why)) this.invariants.violate(`${action.id} does not come to an end: ${why?.message}`);
+        return;
+      }
+      await time.advanceTo(time.now + Number(why.headers['Retry-After']) * 1000);
     }
-    await time.advanceTo(time.now + 5_000);
   }
 
   #createInstance(skewMs: number): FunctionInstance {
@@ -144,8 +156,9 @@ class Run {
       onSend: (call) => this.invariants.onSend(call),
       weather: {
         latency: () => (perMille(interleaving.slowPerMille) ? random() * 8_000 : 2 + random() * 30),
-        fault: () =>
-          perMille(interleaving.faultsPerMille)
+        fault: (call) =>
+          perMille(interleaving.faultsPerMille) ||
+          (isDeletion(call) && perMille(interleaving.failedDeletionsPerMille ?? 0))
             ? (faults[Math.floor(random() * faults.length)] ?? 'none')
             : 'none',
       },
@@ -170,7 +183,13 @@ class Run {
     try {
       const outcome = await this.#instances[instance]?.invoke(action, config);
       note(JSON.stringify(outcome));
+      if (outcome) this.invariants.onDone(action, outcome.steps);
     } catch (error) {
+      if (error instanceof Ignored) {
+        note(`ignored: ${error.message}`);
+        this.invariants.deeds.onIgnored(action.id, error.message);
+        throw error;
+      }
       note(
         error instanceof FailoverError ? `${error.code}: ${error.message}` : `unexpected: ${String(error)}`,
       );
@@ -196,7 +215,8 @@ class Run {
       node_name: node,
       jobset_name: isRestart ? 'train' : undefined,
     };
-    return parseAction(JSON.parse(JSON.stringify(body)), config.clusters, 'generated');
+    const action = parseAction(JSON.parse(JSON.stringify(body)), config.clusters, 'generated');
+    return planned.isAlert ? { ...action, incident: { ...openIncident, id: action.id } } : action;
   }
 
   #disturb(disturbance: Disturbance): void {
@@ -232,6 +252,36 @@ class Run {
     else if (kind === 'machine_replaced') cluster.replaceInstance(name);
     else cluster.cordonAs('kubectl', name, kind === 'person_cordons');
   }
+}
+
+/** An incident that names its pool and node, and is as old as the run. */
+const openIncident = {
+  startedAt: start,
+  isRenotification: false,
+  isClosed: false,
+  uncordonsOnClose: false,
+  subject: undefined,
+  displayName: '',
+  namespace: undefined,
+};
+
+function isDeletion({ api, method, path }: SentCall): boolean {
+  return (
+    api === 'compute' ||
+    (method === 'DELETE' && path.includes('/pods/')) ||
+    (method === 'PATCH' && path.includes('/jobs/'))
+  );
+}
+
+/** An action is done, ignored, or refused so that sending it again cannot help. */
+function isEnd(why: Error | undefined): boolean {
+  if (why === undefined || why instanceof Ignored) return true;
+  return why instanceof FailoverError && why.status < 500 && why.code !== 'action_in_progress';
+}
+
+/** What another action has begun is known to end, and when. */
+function isBegunByAnother({ code, message }: FailoverError): boolean {
+  return code === 'action_in_progress' && message.includes(' was begun at ');
 }
 
 type NodeDisturbance = Exclude<Disturbance['kind'], 'freeze' | 'crash'>;
