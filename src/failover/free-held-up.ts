@@ -8,6 +8,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { describeError } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RestartPlan } from '../plan.ts';
+import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { ActionRecord } from '../state/record.ts';
 import { assertNotPaused } from '../state/switches.ts';
@@ -37,7 +38,7 @@ export async function freeHeldUpPods(record: ActionRecord, tools: Tools): Promis
   const mayHang = endedBy.includes(String(step?.['outcome']));
   if (!plan?.restart || !mayHang || tools.kubernetes.serverNow() - doneAt < lookedAgoMs) return answer;
   try {
-    const freed = await free(plan.restart, record, tools);
+    const freed = await free(plan.restart, plan.lastUncordon, record, tools);
     if (freed.length === 0) return answer;
     tools.log.info('step', `freed what held the restart up: ${freed.join(', ')}`, { pods: freed });
     return answer.map((each) => (each === step ? withFreed(each, freed) : each));
@@ -52,6 +53,7 @@ export async function freeHeldUpPods(record: ActionRecord, tools: Tools): Promis
 /** Deletes the pods under the pool's lock, which is taken only where there is one to delete. */
 async function free(
   restart: RestartPlan,
+  lastUncordon: string | undefined,
   { id, nodePool }: ActionRecord,
   { kubernetes, clock, config }: Tools,
 ): Promise<string[]> {
@@ -72,6 +74,13 @@ async function free(
     }
     lock = taken;
     await assertNotPaused(kubernetes);
+    const uncordonedBy = readLastUncordon(taken.annotations);
+    if (uncordonedBy === lastUncordon) return;
+    throw new FailoverError(
+      'target_changed',
+      `action ${uncordonedBy?.split('/')[0]} has uncordoned the pool since, so the run could come back to it; to free them all the ` +
+        `same: kubectl delete pod -n ${restart.jobSet.namespace} --grace-period=0 --force POD`,
+    );
   };
   try {
     const { deleted_on_dead_nodes: freed = [] } = await deletePodsOnDeadNodes(

@@ -96,6 +96,12 @@ describe('the same id of a restart that is done', () => {
       },
       'action other holds the pool',
     ],
+    [
+      'another action has uncordoned the pool',
+      async (world: VirtualFailover) =>
+        void (await world.send({ id: 'undo', type: 'uncordon_nodepool', node_pool: 'slice-a' })),
+      'action undo has uncordoned the pool since',
+    ],
   ] as const) {
     it(`frees nothing while ${what}, and says so`, async () => {
       const world = new VirtualFailover();

@@ -150,6 +150,26 @@ describe('a repair that was begun and not accepted', () => {
     expect(await world.send({ ...onGpus, id: 'b', node_name: other })).to.include({ status: 200 });
   });
 
+  it('keeps a resume from another machine, too', async () => {
+    const world = new VirtualFailover();
+    world.cluster.addPool('gpus', { gpu: true, nodes: 3 });
+    world.emulator.settle();
+    const [bad = '', other = ''] = nodeNames(world.cluster, 'gpus');
+    const onGpus = { ...repair, node_pool: 'gpus' };
+    const allow = world.cluster.deny({ verb: 'patch', resource: 'nodes' });
+    expect(await world.send({ ...onGpus, id: 'planned', node_name: other })).to.include({ status: 502 });
+    allow();
+    const lift = world.emulator.faults.add({ ...machineDeletion, times: Infinity, effect: { status: 503 } });
+    expect(await world.send({ ...onGpus, node_name: bad })).to.include({ status: 502 });
+    lift();
+    await world.pass(300);
+    world.newWrites();
+    const resumed = await world.send({ ...onGpus, id: 'planned', node_name: other });
+    expect(resumed).to.include({ status: 409, code: 'action_in_progress' });
+    expect(countEffects(world.newWrites())).to.deep.equal({});
+    expect(deletedMachines(world)).to.deep.equal([]);
+  });
+
   it('counts as accepted where version 0.1.0 wrote the mark', async () => {
     const world = new AlertWorld();
     const [first = '', second = ''] = nodeNames(world.cluster, 'slice-a');

@@ -30,7 +30,6 @@ export class Invariants {
   readonly #cluster: EmulatedCluster;
   readonly #time: VirtualTime;
   readonly #actions = new Map<string, Action>();
-  readonly #done = new Set<string>();
   /** The pool lock that each invocation has taken, by what it wrote. */
   readonly #holders = new Map<number, { nodePool: string; holder: string }>();
   readonly #pods = new Map<string, KnownPod>();
@@ -62,7 +61,6 @@ export class Invariants {
 
   /** An action was answered with its steps. */
   onDone({ id }: Action, steps: RecordedStep[]): void {
-    this.#done.add(id);
     this.deeds.onSteps(id, steps);
   }
 
@@ -152,9 +150,6 @@ export class Invariants {
     if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
       return;
     }
-    // Once it is done, the same action frees pods of what it has ended, whoever has uncordoned the pool since.
-    const uid = (call.body as { preconditions?: { uid?: string } } | undefined)?.preconditions?.uid ?? '';
-    if (this.#done.has(call.actionId) && this.#isNodeDead(this.#pods.get(uid)?.nodeName)) return;
     const open = this.#cluster
       .nodes(pool)
       .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
