@@ -49,7 +49,9 @@ function restartedAttempts({ emulator, cluster }: AlertWorld): string[] {
     .flatMap(({ body }) => {
       const { annotations = {} } = (body as { metadata: { annotations?: Record<string, string> } }).metadata;
       const mark = annotations['autometric-failover/restart'];
-      return mark === undefined ? [] : [(JSON.parse(mark) as { attempt: number }).attempt];
+      const { attempt, state } = JSON.parse(mark ?? '{}') as { attempt?: number; state?: string };
+      // Each is written twice: begun before its deletion, and accepted after it.
+      return attempt === undefined || state !== 'begun' ? [] : [attempt];
     });
   expect(emulator.writes().filter((request) => isRestart(request))).to.have.length(new Set(marks).size);
   expect(cluster.jobsets('default')[0]?.status?.restarts).to.equal(new Set(marks).size);
