@@ -6,9 +6,9 @@ import type { Clock, Deadline } from '../clock.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
+import { getGoogleAuth, keepFresh, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
 import { createKubernetes } from './kubernetes.ts';
-import type { Kubernetes } from './kubernetes.ts';
+import type { BearerToken, Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallOptions } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
@@ -31,7 +31,7 @@ export interface ClusterEndpoint {
   server: string;
   tls: TlsOptions;
   /** The bearer token; undefined if `tls` has a client certificate. */
-  token: string | undefined;
+  token: BearerToken | undefined;
   isAutopilot: boolean;
 }
 
@@ -109,7 +109,8 @@ function createEndpointReader(config: Config, clock: Clock) {
       });
       const endpoint = toEndpoint(cluster, name, config.gkeEndpoint);
       if (!recall(name)) kept.set(name.fullName, { cluster, until: clock.now() + keepEndpointMs });
-      return { ...endpoint, token, isAutopilot: cluster.autopilot?.enabled ?? false };
+      const isAutopilot = cluster.autopilot?.enabled ?? false;
+      return { ...endpoint, token: keepFresh(token, auth, clock), isAutopilot };
     },
     isKept: (name: ClusterName) => recall(name) !== undefined,
     forget: (name: ClusterName) => void kept.delete(name.fullName),

@@ -34,11 +34,12 @@ export interface Kubernetes {
 /**
  * Creates the client of one API server.
  *
- * @param options.token the bearer token; undefined if the transport presents a client certificate
+ * @param options.token the bearer token, or what returns the current one for each call; undefined if the transport presents a
+ *   client certificate
  */
 export function createKubernetes(options: {
   server: string;
-  token: string | undefined;
+  token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
 }): Kubernetes {
@@ -64,8 +65,11 @@ export function createKubernetes(options: {
   return through(options.limits);
 }
 
+/** A token, or what returns the current one at once: nothing slow may come between the gate and a write. */
+export type BearerToken = string | (() => string);
+
 interface Connection {
-  token: string | undefined;
+  token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
 }
@@ -92,14 +96,17 @@ function performCall(
   { token, transport, limits: { gate, ...ungated } }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
-  const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
+  const authorize = () => {
+    if (token === undefined) return headers;
+    return { ...headers, Authorization: `Bearer ${typeof token === 'string' ? token : token()}` };
+  };
   // Called only after a failure, because parsing the URL of thousands of successful patches costs time.
   const describe = () => `${method} ${new URL(url).pathname}`;
   return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async ({ timeoutMs }) => {
     const sentAt = ungated.clock.now();
     let answer: HttpResponse;
     try {
-      answer = await transport({ method, url, headers: authorized, body, timeoutMs });
+      answer = await transport({ method, url, headers: authorize(), body, timeoutMs });
     } catch (error) {
       throw toNetworkError(error, describe());
     }
