@@ -113,7 +113,8 @@ async function restartStep(
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
   const { deadline, services, log } = execution;
-  const tools = { ...toTools(execution), deadline, deleteInstance: services.deleteInstance, isResume };
+  const { deleteInstance, readInstance } = services;
+  const tools = { ...toTools(execution), deadline, deleteInstance, readInstance, log, isResume };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 

@@ -20,6 +20,12 @@ const permissionOfCall: [api: string, method: string, path: RegExp, permission: 
     /^\/compute\/v1\/projects\/[^/]+\/zones\/[^/]+\/instances\/[^/]+$/,
     'compute.instances.delete',
   ],
+  [
+    'compute',
+    'GET',
+    /^\/compute\/v1\/projects\/[^/]+\/zones\/[^/]+\/instances\/[^/]+$/,
+    'compute.instances.get',
+  ],
 ];
 
 describe('gcp-role.yaml', function () {
@@ -46,6 +52,8 @@ describe('gcp-role.yaml', function () {
         reason: 'ICI errors',
       };
       const restart = { ...repair, type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
+      // An IAM condition on names may refuse the id, and then the name must be proved.
+      emulator.faults.add({ api: 'compute', method: 'DELETE', effect: { status: 403 } });
       for (const action of [restart, repair, { ...repair, type: 'uncordon_nodepool' }]) {
         expect((await post('/actions', action)).status).to.equal(200);
       }
