@@ -67,6 +67,8 @@ export type RepairStep = {
   deleted_by?: 'id' | 'name';
   why: string;
   replaces: string;
+  /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced. */
+  runs_here?: Record<string, number>;
   cordon: string;
   /** The name of Compute's operation. */
   operation?: string;

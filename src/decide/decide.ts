@@ -10,8 +10,10 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
-import type { Plan } from '../plan.ts';
+import type { Plan, RepairPlan } from '../plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
+import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
+import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon, planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
@@ -32,6 +34,8 @@ export interface DecideTools {
   maxPools: MaxPools;
   /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
+  /** Undefined if the action repairs nothing, or has its plan already. */
+  repairFacts: RepairFacts | undefined;
 }
 
 /**
@@ -149,6 +153,7 @@ async function choose(
     cluster,
     claimId,
     poolAnnotations,
+    repairFacts,
     readHealth,
   }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
@@ -170,7 +175,20 @@ async function choose(
       cluster: cluster.name,
       isAutopilot: cluster.isAutopilot,
     };
-    plan.repair = planRepair(await readHealth(), target);
+    plan.repair = await chooseRepair(target, snapshot, { repairFacts, readHealth });
   }
   return plan;
+}
+
+async function chooseRepair(
+  target: Parameters<typeof planRepair>[1],
+  { nodes }: Snapshot,
+  { repairFacts, readHealth }: Pick<DecideTools, 'repairFacts'> & { readHealth: () => Promise<NodeHealth[]> },
+): Promise<RepairPlan> {
+  if (!repairFacts) throw new Error('a repair cannot be decided without its facts');
+  const health = await readHealth();
+  const plan = planRepair(health, target);
+  assertClaimedOnce(plan, repairFacts);
+  const poolNodes = [...nodes.schedulable, ...nodes.cordoned].map(({ name }) => name);
+  return { ...plan, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
 }
