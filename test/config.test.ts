@@ -95,7 +95,7 @@ describe('readConfig', () => {
       readConfig({ CLUSTERS: train, ALLOWED_NAMESPACES: namespace }).allowedNamespaces;
     expect(read(`a,${'a'.repeat(63)}`)).to.deep.equal(['a', 'a'.repeat(63)]);
     expect(problemOf(() => read('a'.repeat(64)))).to.match(
-      /ALLOWED_NAMESPACES has "a+", which is no namespace$/,
+      /ALLOWED_NAMESPACES has "a+", which is not the name of a namespace$/,
     );
   });
 
@@ -138,7 +138,7 @@ describe('readConfig', () => {
     {
       name: 'an unknown action',
       environment: { ALLOWED_ACTIONS: 'cordon_nodepool,reboot' },
-      problem: `ALLOWED_ACTIONS has "reboot", which is none of ${actionTypes.join(', ')}`,
+      problem: `ALLOWED_ACTIONS has "reboot", which is not one of ${actionTypes.join(', ')}`,
     },
     {
       name: 'no allowed action',
@@ -153,7 +153,7 @@ describe('readConfig', () => {
     {
       name: 'a * for a namespace',
       environment: { ALLOWED_NAMESPACES: 'default,*' },
-      problem: 'ALLOWED_NAMESPACES has "*", which is no namespace',
+      problem: 'ALLOWED_NAMESPACES has "*", which is not the name of a namespace',
     },
     {
       name: 'no namespace',
@@ -168,8 +168,7 @@ describe('readConfig', () => {
     {
       name: 'a context for two clusters',
       environment: { CLUSTERS: `${train},${serve}`, KUBECONFIG_CONTEXT: 'kind-kind' },
-      problem:
-        'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+      problem: 'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS: the cluster of that context',
     },
     {
       name: 'an endpoint that is no URL',
@@ -271,7 +270,7 @@ describe('readWebhookCredentials', () => {
       name: 'a password with a line feed at its end',
       environment: { WEBHOOK_PASSWORD: `${good.WEBHOOK_PASSWORD}\n` },
       problem:
-        'WEBHOOK_PASSWORD must not begin or end with white space: make the secret with printf, for echo adds a line feed',
+        'WEBHOOK_PASSWORD must not begin or end with white space: make the secret with printf, because echo adds a line feed',
     },
     {
       name: 'a user name with a colon, where the password would begin',

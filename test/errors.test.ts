@@ -167,8 +167,9 @@ describe('isDefiniteRefusal', () => {
   }
 
   it('is nothing else', () => {
-    for (const status of [undefined, 200, 404, 409, 500])
+    for (const status of [undefined, 200, 404, 409, 500]) {
       expect(isDefiniteRefusal(toError(status))).to.equal(false);
+    }
     expect(isDefiniteRefusal(new FailoverError('forbidden', 'x'))).to.equal(false);
   });
 

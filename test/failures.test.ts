@@ -14,8 +14,9 @@ const citations = new Map<string, Set<string>>();
 const folder = import.meta.dirname;
 for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
   if (!name.endsWith('.ts')) continue;
-  for (const [id] of readFileSync(join(folder, name), 'utf8').matchAll(/(?<=\/\/ )F-\d+(?=:)/g))
+  for (const [id] of readFileSync(join(folder, name), 'utf8').matchAll(/(?<=\/\/ )F-\d+(?=:)/g)) {
     citations.set(id, (citations.get(id) ?? new Set()).add(name));
+  }
 }
 
 describe('docs/failures.md', () => {

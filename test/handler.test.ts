@@ -278,7 +278,7 @@ describe('createHandler', () => {
       const { clusters } = readConfig({ CLUSTERS: `${fullName},${fullName}-2` });
       use({ config: { ...config, clusters } });
       expect((await post(cordon)).body.error).to.equal(
-        `cluster is required, for several are configured: ${fullName}, ${fullName}-2`,
+        `cluster is required because several are configured: ${fullName}, ${fullName}-2`,
       );
       expect(connections).to.equal(0);
     });
@@ -359,7 +359,7 @@ describe('createHandler', () => {
         name: 'a body of 3 MB',
         body: text.replace('HBM', 'x'.repeat(3_000_000)),
         status: 413,
-        error: `the body has ${text.length + 3_000_000 - 3} bytes, at most 262144 are taken`,
+        error: `the body is ${text.length + 3_000_000 - 3} bytes; the limit is 262144`,
         id: undefined,
       },
       {
@@ -372,7 +372,7 @@ describe('createHandler', () => {
         name: '20,000 levels of nesting in a check',
         body: `${text.slice(0, -1)},"preflight_checks":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`,
         status: 400,
-        error: 'unknown field "preflight_checks.a", known are preflight_checks.expected_node_counts',
+        error: 'unknown field "preflight_checks.a"; known fields: preflight_checks.expected_node_counts',
       },
       {
         name: 'a field that is given twice',
@@ -385,7 +385,7 @@ describe('createHandler', () => {
         body: `${text.slice(0, -1)},"__proto__":{"dry_run":true}}`,
         status: 400,
         error:
-          'unknown field "__proto__", known are id, dry_run, requestor, reason, type, namespace, jobset_name, node_pool, ' +
+          'unknown field "__proto__"; known fields: id, dry_run, requestor, reason, type, namespace, jobset_name, node_pool, ' +
           'node_name, preflight_checks, cluster',
       },
     ];

@@ -57,7 +57,7 @@ describe('the function as functions-framework runs it', () => {
     const first = instance.post(cordon);
     const firstLookup = await asked[0]?.promise;
     instance.process.kill('SIGTERM');
-    await instance.hasLogged('SIGTERM: finishing what is under way');
+    await instance.hasLogged('SIGTERM: finishing the requests in flight');
     const second = instance.post({ ...cordon, id: 'incident-8' });
     const secondLookup = await asked[1]?.promise;
     if (firstLookup) findNoCluster(firstLookup);

@@ -98,8 +98,9 @@ export async function findNodeOfInstance(
 ): Promise<{ nodeName: string; isReplaced: boolean } | undefined> {
   const isName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName);
   const namesake = isName ? await readNode(kubernetes, displayName) : undefined;
-  if (namesake?.annotations[instanceIdAnnotation] === instanceId)
+  if (namesake?.annotations[instanceIdAnnotation] === instanceId) {
     return { nodeName: namesake.name, isReplaced: false };
+  }
   const nodes = await listAll(
     (page) =>
       kubernetes.core.listNode(

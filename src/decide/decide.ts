@@ -133,8 +133,9 @@ async function choose(
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
-  if (action.expectedNodeCounts)
+  if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
+  }
   if (action.effects.restart) {
     plan.restart = await planRestart(kubernetes, toRestartRequest(action, nodePool), config);
   }

@@ -17,10 +17,11 @@ export function planRepair(
   nodes: NodeHealth[],
   target: { nodePool: string; nodeName: string | undefined; cluster: ClusterName; isAutopilot: boolean },
 ): RepairPlan {
-  if (target.isAutopilot)
+  if (target.isAutopilot) {
     throw repairRefused(
       `cluster ${target.cluster.name} is an Autopilot cluster, whose machines only GKE may delete`,
     );
+  }
   const { node, why } =
     target.nodeName === undefined
       ? chooseNode(nodes, target.nodePool)
@@ -81,10 +82,11 @@ function parseProviderId(
   if (projectId === undefined || zone === undefined || instanceName === undefined) {
     throw repairRefused(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
   }
-  if (projectId !== cluster.projectId)
+  if (projectId !== cluster.projectId) {
     throw repairRefused(
       `node ${node.name} says that its machine is in project ${projectId}, not in ${cluster.projectId}`,
     );
+  }
   if (zone !== cluster.location && regionOf(zone) !== regionOf(cluster.location)) {
     throw repairRefused(
       `node ${node.name} says that its machine is in zone ${zone}, outside the cluster's location ${cluster.location}`,

@@ -15,8 +15,9 @@ export function assertRestartable(jobSet: JobSet): void {
   if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
   if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
   if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
-  if (spec.managedBy && spec.managedBy !== ownController)
+  if (spec.managedBy && spec.managedBy !== ownController) {
     throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
+  }
   const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
   if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
     throw restartRefused(
@@ -34,8 +35,9 @@ export function assertRestartable(jobSet: JobSet): void {
  */
 export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: RestartWay): void {
   const { failurePolicy } = jobSet.spec;
-  if (!failurePolicy)
+  if (!failurePolicy) {
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+  }
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
   if (!rule) return assertRestartsLeft(jobSet);

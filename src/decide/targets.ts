@@ -91,7 +91,8 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
 
 /** The named node does not exist. An alert that asks for its repair has nothing left to do, because the machine is gone. */
 export function nodeNotFound({ nodeName, effects, incident }: Action): FailoverError | Ignored {
-  if (incident && effects.repair)
+  if (incident && effects.repair) {
     return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
+  }
   return new FailoverError('target_not_found', `there is no node ${nodeName}`);
 }

@@ -32,8 +32,9 @@ export async function actOnAlert(
   if (action.incident.isClosed) return close({ action, clusters }, deadline, services, log);
   const cluster = await chooseCluster({ action, clusters }, deadline, services);
   const outcome = await failover({ ...action, cluster }, deadline, services, log);
-  if (outcome.isReplay && action.incident.isRenotification)
+  if (outcome.isReplay && action.incident.isRenotification) {
     throw new Ignored('renotified: it was dealt with when the incident was first told of');
+  }
   return outcome;
 }
 

@@ -21,8 +21,9 @@ export async function checkAlert(action: Action, claim: Claim, config: Config): 
   if (!incident || incident.isClosed) return action;
   const { kubernetes, lock, record, nodePool } = claim;
   if (incident.uncordonsOnClose && effects.cordon) await addHold(lock, incident.id);
-  if (await hasClosed(kubernetes, incident.id))
+  if (await hasClosed(kubernetes, incident.id)) {
     throw new Ignored('its incident has closed already', { isOver: true });
+  }
   const { plan } = record;
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
   // A resume carries out the plan, whatever the names resolve to now.

@@ -39,8 +39,9 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   const isUntouched = record.plan === undefined;
   if (isUntouched) {
     const { incident } = action;
-    if (incident && error instanceof Ignored && error.isOver)
+    if (incident && error instanceof Ignored && error.isOver) {
       await tryToCleanUp(log, () => removeHold(lock, incident.id));
+    }
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.

@@ -87,8 +87,9 @@ export async function chooseNodesToUncordon(
   const ready = await listReady(kubernetes, nodePool);
   const isReleasable = (node: NodeRef) => isWanted(node) && ready.has(node.name);
   const cordoned = nodes.cordoned.filter((node) => isReleasable(node));
-  if (cordoned.length === 0)
+  if (cordoned.length === 0) {
     throw new Ignored(`closed; node pool ${nodePool} has no node that was cordoned for it and is Ready`);
+  }
   return {
     nodes: { cordoned, schedulable: nodes.schedulable.filter((node) => isReleasable(node)) },
     isAll: cordoned.length === nodes.cordoned.filter((node) => isWanted(node)).length,

@@ -109,7 +109,7 @@ describe('toAlert', () => {
         policy_user_labels: { failover_action: 'cordon_nodepool' },
       });
       expect(outcomeOf(() => read(payload))).to.match(
-        /^invalid_action: resource type "cloud_function" names no node/,
+        /^invalid_action: resource type "cloud_function" does not name a node/,
       );
     });
   });
@@ -265,7 +265,7 @@ describe('toAlert', () => {
         name: 'a label that is like no other',
         options: { resource: node, labels: { ...act, failover_zzz: 'x' } },
         outcome:
-          /^invalid_action: unknown label "failover_zzz" of the alert policy, known are failover_action, /,
+          /^invalid_action: unknown label "failover_zzz" of the alert policy; known labels: failover_action, /,
       },
       ...['yes', 'True', '1', ''].map((value) => ({
         name: `failover_dry_run=${JSON.stringify(value)}`,
@@ -310,17 +310,17 @@ describe('toAlert', () => {
       {
         name: 'a cluster without a JobSet',
         options: { type: 'k8s_cluster' },
-        outcome: /^invalid_action: resource type k8s_cluster names no target; .* failover_jobset/,
+        outcome: /^invalid_action: resource type k8s_cluster does not name a target; .* failover_jobset/,
       },
       {
         name: 'a resource type that is not known',
         options: { type: 'global', resource: node },
-        outcome: /^invalid_action: resource type "global" names no node/,
+        outcome: /^invalid_action: resource type "global" does not name a node/,
       },
       {
         name: 'a resource type that every object has',
         options: { type: 'constructor', resource: node },
-        outcome: /^invalid_action: resource type "constructor" names no node/,
+        outcome: /^invalid_action: resource type "constructor" does not name a node/,
       },
       // F-4: an empty pool name, `*` or a list became a selector that matched every node.
       ...['*', 'slice-a,slice-b', 'slice-a,!x', 'SLICE'].map((pool) => ({
@@ -368,7 +368,8 @@ describe('toAlert', () => {
       {
         name: 'cluster labels that name none',
         options: { resource: node, clusterLabels: { project_id: 'P!', location: 'x y', cluster_name: '\n' } },
-        outcome: /^invalid_action: resource labels project_id, location and cluster_name name no cluster/,
+        outcome:
+          /^invalid_action: resource labels project_id, location and cluster_name do not name a cluster/,
       },
       // F-33: two clusters are configured and none is named: refused, never the first.
       {
@@ -461,7 +462,7 @@ describe('toAlert', () => {
       expect(change({ resource: 'gke-tpu-1' })).to.equal(
         'invalid_action: incident.resource must be an object',
       );
-      expect(change({ resource: [] })).to.match(/^invalid_action: resource type "" names no node/);
+      expect(change({ resource: [] })).to.match(/^invalid_action: resource type "" does not name a node/);
       expect(change({ resource: { type: 'k8s_node', labels: { node_name: 1 } } })).to.match(
         /labels.node_name must be a string/,
       );

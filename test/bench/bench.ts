@@ -29,8 +29,9 @@ const groups = {
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);
 const asked = process.argv.slice(2);
 const unknown = asked.filter((group) => !(group in groups));
-if (unknown.length > 0)
+if (unknown.length > 0) {
   throw new Error(`no group ${unknown.join(', ')}; there are ${Object.keys(groups).join(', ')}`);
+}
 
 await buildFunction(join(root, 'dist'));
 const source = join(root, 'dist/index.mjs');

@@ -248,8 +248,9 @@ describe('buildFunction', function () {
       'NodePoolAutoConfig',
       'BulkInsertInstanceResource',
       'V1DeploymentSpec',
-    ])
+    ]) {
       expect(code.includes(word), word).to.equal(false);
+    }
   });
 
   it('says nothing of the compile cache where it was used', () => {
@@ -306,8 +307,9 @@ async function startInstance(module: string, directory: string): Promise<Instanc
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  }
   const url = `http://127.0.0.1:${port}`;
   while (!(await fetch(`${url}/robots.txt`).catch(() => undefined))) {
     if (child.exitCode !== null) throw new Error(`${module} did not start: ${output}`);

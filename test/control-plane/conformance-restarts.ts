@@ -41,7 +41,7 @@ export function describeRestarts(stage: () => Stage): void {
     });
     afterEach(() => world.removeAll());
 
-    for (const row of RESTART_ROWS)
+    for (const row of RESTART_ROWS) {
       it(`${row.title}: ${describeOutcome(row.expected)}`, async () => {
         const run = await start(row);
         await row.trigger(run);
@@ -51,6 +51,7 @@ export function describeRestarts(stage: () => Stage): void {
           counted: row.expected.counted,
         });
       });
+    }
 
     it('keep the names of Jobs, under other uids, and take the spec from the template', async () => {
       const run = await start({ spec: DEFAULT_LIMIT });
@@ -189,8 +190,9 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
       `all pods of attempt ${restarts} run on another pool`,
       async () => {
         const pods = (await world.runningPods(run.name)).filter((pod) => attemptOf(pod) === String(restarts));
-        if (pods.length !== count || pods.some(({ metadata }) => metadata.uid === run.leader.metadata.uid))
+        if (pods.length !== count || pods.some(({ metadata }) => metadata.uid === run.leader.metadata.uid)) {
           return false;
+        }
         return !poolsOf(run, pods).includes(run.pool);
       },
       { timeoutMs: 120_000, advance },

@@ -14,9 +14,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(sign
 try {
   await serve();
 } catch (error) {
-  if (error instanceof ControlPlaneUnavailable)
+  if (error instanceof ControlPlaneUnavailable) {
     console.error(`there is no control plane to start: ${error.message}; npm start has an emulated one`);
-  else if (error instanceof FunctionDidNotStart) console.error(error.message);
+  } else if (error instanceof FunctionDidNotStart) console.error(error.message);
   else throw error;
   process.exitCode = 1;
 }

@@ -79,8 +79,9 @@ describe('decide', () => {
     expect(await decideOn(world, { type: 'cordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
     expect(await decideOn(world, { type: 'uncordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
     expect(await decideOn(world, restart)).to.have.all.keys('claimId', 'restart');
-    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool'])
+    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
       expect(await decideOn(world, { type })).to.have.all.keys('claimId', 'repair');
+    }
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
@@ -181,8 +182,9 @@ describe('decide', () => {
       const world = createInMemoryWorld();
       const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
       expect((await refusalOf(decideOn(world, restart, { poolAnnotations }))).code).to.equal('rate_limited');
-      for (const other of ['restart default/other', 'restart research/train', 'repair'] as const)
+      for (const other of ['restart default/other', 'restart research/train', 'repair'] as const) {
         await decideOn(world, restart, { poolAnnotations: markedBefore(world, 1, other) });
+      }
       await decideOn(world, restart, {
         poolAnnotations: markedBefore(world, cooldownSeconds, 'restart default/train'),
       });
@@ -236,8 +238,9 @@ describe('decide', () => {
     await annotate(world, 'paused', 'the storage is down');
     await annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
     const before = world.emulator.requests.length;
-    for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }])
+    for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }]) {
       expect((await refusalOf(decideOn(world, fields))).code).to.equal('paused');
+    }
     const lists = world.emulator.requests.slice(before).filter(({ path }) => /pods|jobs$/.test(path));
     expect(lists).to.deep.equal([]);
   });

@@ -74,8 +74,9 @@ describe('readWorld', () => {
     const world = createInMemoryWorld();
     const [name = ''] = nodeNames(world.cluster, 'slice-a');
     world.cluster.change('nodes', undefined, name, ({ status }) => {
-      for (const condition of status.conditions)
+      for (const condition of status.conditions) {
         if (condition.type === 'DiskPressure') condition.status = 'True';
+      }
       status.nodeInfo = { ...status.nodeInfo, systemUUID: 'the-machine' };
     });
     const { namedNode: named } = await read(world, toAction({ node_name: name }));

@@ -79,8 +79,9 @@ describe('resolvePool', () => {
       const name = firstNode(world, 'slice-a');
       world.cluster.change('nodes', undefined, name, ({ metadata }) => {
         delete metadata.labels?.['cloud.google.com/gke-nodepool'];
-        if (label !== undefined)
+        if (label !== undefined) {
           metadata.labels = { ...metadata.labels, 'cloud.google.com/gke-nodepool': label };
+        }
       });
       const refusal = await refusalOf(resolvePool(world.kubernetes, cordon({ node_name: name })));
       expect(refusal).to.include({

@@ -326,8 +326,9 @@ describe('readPool', () => {
   it('asks for metadata only', async () => {
     const world = createWorld();
     await readPool(world.kubernetes, pool);
-    for (const { headers } of world.emulator.requests)
+    for (const { headers } of world.emulator.requests) {
       expect(headers['accept']).to.match(/^application\/json;as=PartialObjectMetadataList;/);
+    }
   });
 });
 

@@ -136,10 +136,11 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     // The attempt of Job b is the current one; of Job a the old pods hang on a dead machine.
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
     const onB = podsOn(world, 'slice-b').map(({ metadata }) => metadata.name);
-    for (const name of onB)
+    for (const name of onB) {
       world.cluster.change('pods', 'default', name, ({ metadata }) => {
         metadata.labels = { ...metadata.labels, [attemptLabel]: '1' };
       });
+    }
     const [, stuck] = podsOn(world, 'slice-a');
     world.cluster.killNode(stuck?.spec.nodeName ?? '');
     world.cluster.killNode(podsOn(world, 'slice-b')[1]?.spec.nodeName ?? '');
@@ -231,8 +232,9 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     world.clock.advance(60_000);
     const step = await restart(world, {
       onRequest({ method, url }) {
-        if (method === 'DELETE' && url.includes(follower.metadata.name))
+        if (method === 'DELETE' && url.includes(follower.metadata.name)) {
           world.cluster.remove('pods', 'default', follower.metadata.name);
+        }
       },
     });
     expect(step).to.deep.include({ deleted_on_dead_nodes: [follower.metadata.name] });

@@ -182,8 +182,9 @@ describe('restartJobSet', () => {
       const planned = await plan(world);
       const jobSet = world.cluster.get('jobsets', 'default', 'train');
       world.cluster.remove('jobsets', 'default', 'train');
-      if (recreate && jobSet)
+      if (recreate && jobSet) {
         world.cluster.put('jobsets', { ...jobSet, metadata: { ...jobSet.metadata, uid: 'another' } });
+      }
       world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
       world.clock.advance(120_000);
       expect((await carryOut(world, planned)).outcome).to.equal('jobset_gone');

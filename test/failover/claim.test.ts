@@ -179,8 +179,9 @@ describe('claimAction', () => {
     const first = await claim(world);
     const answered = await tryClaim(world, toAction(), {
       async onRequest({ url, method }) {
-        if (method === 'GET' && url.includes('/leases/pool-') && holderOf(world)?.startsWith('a/'))
+        if (method === 'GET' && url.includes('/leases/pool-') && holderOf(world)?.startsWith('a/')) {
           await finish(first);
+        }
       },
     });
     expect(answered).to.deep.equal({ answer: steps });

@@ -356,8 +356,9 @@ describe('failover, when it refuses', () => {
       expect(leaseNames(world)).to.deep.equal(before);
       const shown = ownEvents(world).map((event) => event.split(':')[0]);
       expect(shown).to.deep.equal(isShown ? ['FailoverActionRefused'] : []);
-      if (isShown)
+      if (isShown) {
         expect(ownEvents(world)[0]).to.include(`refused with ${code} (action a of test): ${answer.error}`);
+      }
       // The same id is free for another action.
       annotate(world, 'paused', '');
       world.cluster.change(

@@ -159,7 +159,7 @@ describe('createConnect', () => {
       const failure = await useCluster().catch((error: unknown) => error);
       expect(failure).to.include({ code: 'target_not_found' });
       expect(String(failure)).to.match(
-        /the kubeconfig has no context kind-kind .*\(KUBECONFIG_CONTEXT\); there is demo$/,
+        /the kubeconfig has no context kind-kind .*\(KUBECONFIG_CONTEXT\); its contexts: demo$/,
       );
     });
 

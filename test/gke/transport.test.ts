@@ -308,8 +308,9 @@ describe('createConnectionPool', () => {
       expect(await pool.canConnect(url)).to.equal(true);
       await hasConnected(1);
       expect(count()).to.deep.equal({ requests: 0, connections: 1 });
-      for (const path of ['/a', '/b'])
+      for (const path of ['/a', '/b']) {
         expect((await pool.transport(toRequest(url + path))).status).to.equal(200);
+      }
       expect(count()).to.deep.equal({ requests: 2, connections: 1 });
     });
 

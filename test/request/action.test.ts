@@ -381,7 +381,7 @@ describe('parseAction', () => {
     {
       name: 'an unknown preflight check',
       field: { preflight_checks: { disk: true } },
-      text: 'unknown field "preflight_checks.disk", known are preflight_checks.expected_node_counts',
+      text: 'unknown field "preflight_checks.disk"; known fields: preflight_checks.expected_node_counts',
     },
     {
       name: 'a quoted preflight check',
@@ -408,7 +408,7 @@ describe('parseAction', () => {
       name: 'a field like no other',
       field: { 'a long and winding field': 1 },
       text:
-        'unknown field "a long and winding field", known are id, dry_run, requestor, reason, type, namespace, ' +
+        'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
         'jobset_name, node_pool, node_name, preflight_checks, cluster',
     },
     {
@@ -506,9 +506,9 @@ describe('parseAction', () => {
             expect(action.reason).to.match(/^[^\n\0]{1,1024}$/u);
             expect(Object.keys(body as object).filter((key) => !known.includes(key))).to.deep.equal([]);
             expect(action.dryRun).to.equal((body as { dry_run?: unknown }).dry_run === true);
-            if (action.type === 'cordon_nodepool_and_restart_jobset')
+            if (action.type === 'cordon_nodepool_and_restart_jobset') {
               expect(action.jobSetName).to.be.a('string');
-            else expect(action.nodePool ?? action.nodeName).to.be.a('string');
+            } else expect(action.nodePool ?? action.nodeName).to.be.a('string');
           },
         ),
         { numRuns: 1500 },
@@ -525,8 +525,9 @@ describe('parseAction', () => {
             const body = Object.defineProperty({ ...cordon }, key, { value, enumerable: true });
             expect(refusal(body).code).to.equal('invalid_action');
             const checks = Object.defineProperty({}, key, { value, enumerable: true });
-            if (key !== 'expected_node_counts')
+            if (key !== 'expected_node_counts') {
               expect(refusal({ ...cordon, preflight_checks: checks }).code).to.equal('invalid_action');
+            }
           },
         ),
         { numRuns: 300 },
@@ -594,7 +595,7 @@ describe('resolveCluster', () => {
     const { code, message } = refusalOf(() => resolveCluster(undefined, [train, serve]));
     expect({ code, message }).to.deep.equal({
       code: 'invalid_action',
-      message: `cluster is required, for several are configured: ${train.fullName}, ${serve.fullName}`,
+      message: `cluster is required because several are configured: ${train.fullName}, ${serve.fullName}`,
     });
   });
 

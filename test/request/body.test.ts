@@ -207,7 +207,7 @@ describe('readJsonBody', () => {
     expect(taken).to.have.property('value');
     expect(await post(fill(262_145), { 'Content-Type': json })).to.deep.equal({
       code: 'payload_too_large',
-      message: 'the body has 262145 bytes, at most 262144 are taken',
+      message: 'the body is 262145 bytes; the limit is 262144',
       text: '',
     });
   });

@@ -76,9 +76,11 @@ describe('the close of an incident', () => {
     await world.notify(options);
     await world.pass(26 * 3600);
     world.cluster.removeNode(node);
-    for (const { metadata } of world.cluster.leases('autometric-failover-system'))
-      if (metadata.name.startsWith('action-'))
+    for (const { metadata } of world.cluster.leases('autometric-failover-system')) {
+      if (metadata.name.startsWith('action-')) {
         world.cluster.remove('leases', 'autometric-failover-system', metadata.name);
+      }
+    }
     expect(steps(await world.notify({ ...options, state: 'closed' }))).to.deep.equal([
       { step: 'uncordon', uncordoned: 3, kept: 0 },
     ]);

@@ -68,11 +68,12 @@ describe('the example alert policies', () => {
       'multi_host/available',
       'interruption_count',
       'conditionMatchedLog',
-    ])
+    ]) {
       expect(
         texts.filter((text) => text.includes(kind)),
         kind,
       ).to.have.length(1);
+    }
   });
 
   it('have the labels and the grouping that the function needs to act on their incidents', () => {

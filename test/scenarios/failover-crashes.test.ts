@@ -34,8 +34,9 @@ async function expectDoneOnce(world: VirtualFailover, body: { type: string }, wh
   expect(countCordoned(world.cluster, 'slice-a'), where).to.equal(4);
   expect(countCordoned(world.cluster, 'slice-b'), where).to.equal(0);
   expect(restarts(world), where).to.equal(isRestart ? 1 : 0);
-  if (!isRepair)
+  if (!isRepair) {
     expect(whereTrainRuns(world.cluster), where).to.deep.equal(isRestart ? ['slice-b #1'] : ['slice-a #0']);
+  }
   expect(deletedMachines(world), where).to.have.length(isRepair ? 1 : 0);
   expect((await world.send({ ...cordon, id: 'next' })).status, where).to.equal(200);
 }

@@ -370,8 +370,9 @@ describe('two at once', () => {
     const answers = [];
     for (const each of sent) answers.push(await world.answerOf(each));
     expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
-    for (const { code } of answers.filter(({ status }) => status !== 200))
+    for (const { code } of answers.filter(({ status }) => status !== 200)) {
       expect(code).to.equal('rate_limited');
+    }
     expect(deletedMachines(world)).to.have.length(1);
     expect(holderOf(world)).to.equal(undefined);
   });

@@ -120,8 +120,9 @@ describe('the function in front of a cluster', () => {
       '{"__proto__":{"type":"x"}}',
       '['.repeat(20_000),
       '{"type":{}}',
-    ])
+    ]) {
       expect((await served.send(poison)).status).to.equal(400);
+    }
     expect((await served.send(cordon, '/')).status).to.equal(200);
   });
 
@@ -133,8 +134,9 @@ describe('the function in front of a cluster', () => {
       'cordon_and_repair_nodepool',
       'repair_nodepool',
       'uncordon_nodepool',
-    ])
+    ]) {
       expect((await served.send({ ...cordon, id: type, type, dry_run: true })).status).to.equal(200);
+    }
     expect((await served.send({ ...restart, dry_run: true })).status).to.equal(200);
     expect(countWrites(emulator.writes())).to.deep.equal({ 'POST events': 5 });
     expect(emulator.requests.filter(({ api }) => api === 'compute')).to.deep.equal([]);
@@ -147,8 +149,9 @@ describe('the function in front of a cluster', () => {
     const lines = served.lines.filter((line) => line['action_id'] === 'a');
     expect(lines).to.have.length(served.lines.length);
     const told = lines.map(({ event, step }) => [event, step].join(' ').trim());
-    for (const step of ['connect', 'claim', 'read', 'cordon', 'restart', 'record'])
+    for (const step of ['connect', 'claim', 'read', 'cordon', 'restart', 'record']) {
       expect(told).to.include(`step ${step}`);
+    }
     expect(told[0]).to.equal('received');
     expect(told.at(-1)).to.equal('done');
     expect(JSON.stringify(lines)).not.to.match(/ya29|Bearer/);
@@ -166,7 +169,7 @@ describe('the function in front of a cluster', () => {
       const forgotten = await served.send(cordon);
       expect(forgotten.status).to.equal(400);
       expect(forgotten.body.error).to.equal(
-        `cluster is required, for several are configured: ${trainCluster}, ${other}`,
+        `cluster is required because several are configured: ${trainCluster}, ${other}`,
       );
       expect(emulator.requests).to.deep.equal([]);
       for (const name of ['demo', trainCluster]) {

@@ -47,8 +47,9 @@ describe('a JobSet', () => {
     const found: unknown[] = [];
     for (const each of sent) found.push((await world.answerOf(each)).steps.at(-1)?.['outcome']);
     expect(found.filter((outcome) => outcome === 'restarted')).to.have.length(1);
-    for (const outcome of found)
+    for (const outcome of found) {
       expect(outcome).to.be.oneOf(['restarted', 'already_restarted', 'already_restarting']);
+    }
     await world.pass(5);
     expect(restarts(world)).to.equal(1);
     for (const pool of pools) expect(countCordoned(world.cluster, pool)).to.equal(4);
@@ -198,8 +199,9 @@ describe('limits', () => {
   // F-15: a dry run used up the rate limit, or the rate limit refused it.
   it('neither count a dry run nor refuse one', async () => {
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
-    for (const pool of ['slice-a', 'slice-b'])
+    for (const pool of ['slice-a', 'slice-b']) {
       expect((await world.send({ ...repair, node_pool: pool, dry_run: true })).status).to.equal(200);
+    }
     expect((await world.send(repair)).status).to.equal(200);
     const again = await world.send({ ...repair, id: 'b', dry_run: true });
     expect(again.status).to.equal(200);

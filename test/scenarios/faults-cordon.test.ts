@@ -66,8 +66,9 @@ describe('patch 137 of 256', () => {
 describe('a cordon of 256 nodes of which 6 % fail', () => {
   it('leaves none out', async () => {
     const world = await createVirtualWorld(large);
-    for (const effect of [toAnswer(500), 'reset_before', toAnswer(429)] as const)
+    for (const effect of [toAnswer(500), 'reset_before', toAnswer(429)] as const) {
       world.emulator.faults.add({ ...patch, times: Infinity, probability: 0.02, effect });
+    }
     const answer = await world.send();
     expect(answer).to.have.property('status', 200);
     expect(answer.body.steps?.[0]).to.include({ nodes: 256, cordoned: 256 });

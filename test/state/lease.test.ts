@@ -152,8 +152,9 @@ describe('listLeases', () => {
       ['x', 'action'],
       ['y', 'pool'],
       ['z', 'action'],
-    ] as const)
+    ] as const) {
       await createLease(world.kubernetes, { name, labels: { kind } });
+    }
     const found = await listLeases(world.kubernetes, 'kind=action');
     expect(found.map(({ name }) => name)).to.deep.equal(['x', 'z']);
   });

@@ -19,8 +19,9 @@ describe('parseStored', () => {
   it('reads its own version and older ones, and takes those of a newer version for broken', () => {
     const stored = (written?: string) =>
       parseStored(schema, { a: '{"count":1}', ...(written ? { [versionKey]: written } : {}) }, 'a');
-    for (const written of [undefined, '1', version])
+    for (const written of [undefined, '1', version]) {
       expect(stored(written), written).to.deep.equal({ value: { count: 1 } });
+    }
     expect(stored(String(Number(version) + 1))).to.equal('broken');
   });
 });
