@@ -15,7 +15,8 @@ import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
 import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
-import { readBodyText, readJsonBody } from './request/body.ts';
+import { readJsonBody, receiveBody } from './request/body.ts';
+import type { Body } from './request/body.ts';
 import type { Services } from './services.ts';
 
 /** The parts of one of the two functions. */
@@ -90,21 +91,30 @@ function openExchange(request: Request, response: Response, { log, projectId }: 
     type: undefined,
     channel: undefined,
   };
-  setId(exchange, request.path === alertsPath ? randomUUID() : readId(readBodyText(request)));
+  setId(exchange, randomUUID());
   return exchange;
 }
 
-/** Checks the route and the credentials, parses the body, and carries out the action. */
-async function dispatch(
-  exchange: Exchange,
-  deadline: Deadline,
-  { services, webhook }: HandlerOptions,
-): Promise<Outcome> {
-  const { request } = exchange;
+/** Checks the route and the credentials, reads the body, and carries out the action. */
+async function dispatch(exchange: Exchange, deadline: Deadline, options: HandlerOptions): Promise<Outcome> {
+  const { request, response } = exchange;
+  const { services, webhook } = options;
+  // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
+  if (webhook) admit(request, options);
+  const body = await receiveBody(request, response, deadline.signal);
+  if (request.path === alertsPath) {
+    admit(request, options);
+    return takeAlert(exchange, body, deadline, services);
+  }
+  setId(exchange, readId(body.text));
+  admit(request, options);
+  return takeAction(exchange, body, deadline, services);
+}
+
+/** @throws {FailoverError} `target_not_found`, `method_not_allowed`, or for the webhook `unauthorized` */
+function admit(request: Request, { webhook }: HandlerOptions): void {
   assertRoute(request, webhook ? [alertsPath] : ['/', '/actions', alertsPath]);
   if (webhook) requireBasicCredentials(request.get('authorization'), webhook);
-  const take = request.path === alertsPath ? takeAlert : takeAction;
-  return take(exchange, deadline, services);
 }
 
 /** @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method */
@@ -122,17 +132,27 @@ function assertRoute(request: Request, paths: string[]): void {
   }
 }
 
-async function takeAction(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+async function takeAction(
+  exchange: Exchange,
+  body: Body,
+  deadline: Deadline,
+  services: Services,
+): Promise<Outcome> {
   exchange.channel = 'action';
-  const action = parseAction(readJsonBody(exchange.request), services.config.clusters, exchange.id);
+  const action = parseAction(readJsonBody(exchange.request, body), services.config.clusters, exchange.id);
   logReceived(exchange, action);
   return failover(action, deadline, services, exchange.log);
 }
 
-async function takeAlert(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+async function takeAlert(
+  exchange: Exchange,
+  received: Body,
+  deadline: Deadline,
+  services: Services,
+): Promise<Outcome> {
   // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
   exchange.channel = 'webhook';
-  const body = readJsonBody(exchange.request);
+  const body = readJsonBody(exchange.request, received);
   if (isPushEnvelope(body)) exchange.channel = 'push';
   const notification = unpackNotification(body);
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
