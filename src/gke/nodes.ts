@@ -60,6 +60,15 @@ export function listPool({ core }: Core, nodePool: string, fieldSelector?: strin
   );
 }
 
+/** Lists the metadata of the nodes of all pools. */
+export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
+  return listAll(
+    (page) =>
+      core.listNode({ labelSelector: nodePoolLabel, ...page }, withHeaders({ Accept: metadataListOnly })),
+    (node) => toNodeRef(node),
+  );
+}
+
 /** Lists a pool's nodes that are not cordoned yet. */
 export function listSchedulable(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
   return listPool(kubernetes, nodePool, 'spec.unschedulable!=true');

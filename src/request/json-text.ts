@@ -16,7 +16,39 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new FailoverError('invalid_action', 'the body is not JSON', { cause: error });
+    throw new FailoverError('invalid_action', `the body is not JSON: ${locateFault(text)}`, { cause: error });
+  }
+}
+
+/**
+ * Says where a text stops being JSON. The parser's own message often names no position, and quotes the text instead.
+ *
+ * @param text what JSON.parse refuses
+ */
+function locateFault(text: string): string {
+  // The longest beginning of the text that only lacks its end.
+  let good = 0;
+  let bad = text.length;
+  while (good < bad) {
+    const middle = Math.ceil((good + bad) / 2);
+    if (isBeginning(text.slice(0, middle))) good = middle;
+    else bad = middle - 1;
+  }
+  if (good === text.length) return 'it ends too early';
+  const lines = text.slice(0, good).split('\n');
+  return `at position ${good} (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`;
+}
+
+/** True if a text is JSON, or would be with more text behind it. */
+function isBeginning(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch (error) {
+    const { message } = error as Error;
+    return (
+      / at position (\d+)/.exec(message)?.[1] === String(text.length) || message.startsWith('Unexpected end')
+    );
   }
 }
 

@@ -83,11 +83,9 @@ describe('readJsonBody', () => {
     { name: 'a form', text: 'id=a-1&type=cordon_nodepool' },
   ]) {
     it(`refuses ${name}, and hands its text over for the id in it`, async () => {
-      expect(await post(text, { 'Content-Type': json })).to.deep.equal({
-        code: 'invalid_action',
-        message: 'the body is not JSON',
-        text,
-      });
+      const { message, ...rest } = await post(text, { 'Content-Type': json });
+      expect(rest).to.deep.equal({ code: 'invalid_action', text });
+      expect(message).to.match(/^the body is not JSON: /);
     });
   }
 
