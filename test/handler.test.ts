@@ -6,6 +6,7 @@ import { http } from '@google-cloud/functions-framework';
 import { getTestServer } from '@google-cloud/functions-framework/testing';
 import { expect } from 'chai';
 import { useFakeTimers } from 'sinon';
+import { actionTypes } from '../src/action-type.ts';
 import { hashAction, parseAction } from '../src/request/action.ts';
 import { keepRawBodies } from '../src/request/body.ts';
 import { createSystemClock } from '../src/clock.ts';
@@ -115,7 +116,7 @@ describe('createHandler', () => {
       const steps = [{ step: 'cordon', target: 'pool-a', nodes: 16, cordoned: 14, already_cordoned: 2 }];
       let closed = 0;
       use({ connect: async () => createReplay(steps, async () => void closed++) });
-      for (const path of ['/actions', '/', '/?x=1', '/actions?trace=a%20b']) {
+      for (const path of ['/actions', '/', '/actions/', '/?']) {
         const answer = await post(cordon, { path });
         expect(answer).to.deep.include({ status: 200, body: { id: 'incident-7', steps } });
         expect(answer.headers.get('content-type')).to.equal('application/json; charset=utf-8');
@@ -227,7 +228,11 @@ describe('createHandler', () => {
       },
       { name: 'no requestor', body: { ...cordon, requestor: null }, error: 'requestor is required' },
       { name: 'no reason', body: { ...cordon, reason: '' }, error: 'reason is required' },
-      { name: 'an unknown type', body: { ...cordon, type: 'drain' }, error: 'unknown action type: drain' },
+      {
+        name: 'an unknown type',
+        body: { ...cordon, type: 'drain' },
+        error: `unknown action type: drain; known: ${actionTypes.join(', ')}`,
+      },
       {
         name: 'no pool',
         body: { ...cordon, node_pool: null },
@@ -292,12 +297,17 @@ describe('createHandler', () => {
       error: string;
       id?: string | undefined;
     }[] = [
-      { name: 'malformed JSON', body: text.slice(0, -1), status: 400, error: 'the body is not JSON' },
+      {
+        name: 'malformed JSON',
+        body: text.slice(0, -1),
+        status: 400,
+        error: 'the body is not JSON: it ends too early',
+      },
       {
         name: 'malformed JSON without an id',
         body: '{"x',
         status: 400,
-        error: 'the body is not JSON',
+        error: 'the body is not JSON: it ends too early',
         id: undefined,
       },
       { name: 'a list', body: `[${text}]`, status: 400, error: 'the body must be a JSON object' },
@@ -429,7 +439,7 @@ describe('createHandler', () => {
           expect(answer.status).to.equal(405);
           expect(answer.headers.get('allow')).to.equal('POST');
           expect(answer.body).to.deep.include({
-            error: `${method} is not allowed; send a POST`,
+            error: `${method} is not allowed; send a POST: an action as JSON to /actions, or a notification of Cloud Monitoring to /alerts`,
             code: 'method_not_allowed',
           });
           expect(connections).to.equal(0);
@@ -437,16 +447,7 @@ describe('createHandler', () => {
       }
     }
 
-    for (const path of [
-      '/action',
-      '/actions/',
-      '/actions/x',
-      '/Actions',
-      '/healthz',
-      '//',
-      '/%2e',
-      '/..%2factions',
-    ]) {
+    for (const path of ['/action', '/actions/x', '/Actions', '/healthz', '//', '/%2e', '/..%2factions']) {
       it(`${path} with 404 and where to POST to`, async () => {
         const answer = await sendRaw(`POST ${path} HTTP/1.1`);
         expect(answer.status).to.equal(404);

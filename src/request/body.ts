@@ -179,27 +179,40 @@ function tooSlow(): FailoverError {
 /**
  * Parses a JSON body. A field that an object has twice is refused.
  *
+ * @param kind an alert may also come without a Content-Type, and as a CloudEvent
  * @throws {FailoverError} `payload_too_large`, `unsupported_media_type`, `invalid_action`, or `upstream_timeout`
  */
-export function readJsonBody(request: Request, { text, refusal }: Body): unknown {
+export function readJsonBody(
+  request: Request,
+  { text, refusal }: Body,
+  kind: 'action' | 'alert' = 'action',
+): unknown {
   if (refusal?.code === 'payload_too_large') throw refusal;
-  assertJsonType(request.get('content-type'), request.get('content-encoding'));
+  assertPlain(request.get('content-encoding'));
+  assertJsonType(request.get('content-type'), kind);
   if (refusal) throw refusal;
   return parseJsonText(text);
 }
 
-function assertJsonType(contentType: string | undefined, contentEncoding: string | undefined): void {
+function assertPlain(contentEncoding: string | undefined): void {
+  if (!contentEncoding || contentEncoding.toLowerCase() === 'identity') return;
+  throw new FailoverError(
+    'unsupported_media_type',
+    `Content-Encoding ${contentEncoding.slice(0, 64)} is not supported; send the body plain`,
+  );
+}
+
+const jsonType = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
+const eventType = /^application\/cloudevents\+json\s*(;\s*charset="?utf-8"?\s*)?$/i;
+
+function assertJsonType(contentType: string | undefined, kind: 'action' | 'alert'): void {
   const wanted = 'send it with -H "Content-Type: application/json"';
-  if (contentEncoding && contentEncoding.toLowerCase() !== 'identity') {
-    throw new FailoverError(
-      'unsupported_media_type',
-      `Content-Encoding ${contentEncoding.slice(0, 64)} is not supported; send the body plain`,
-    );
-  }
   if (contentType === undefined) {
+    if (kind === 'alert') return;
     throw new FailoverError('unsupported_media_type', `the request has no Content-Type; ${wanted}`);
   }
-  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(contentType.trim())) return;
+  const type = contentType.trim();
+  if (jsonType.test(type) || (kind === 'alert' && eventType.test(type))) return;
   throw new FailoverError(
     'unsupported_media_type',
     `Content-Type ${contentType.slice(0, 64)} is not supported; ${wanted}`,

@@ -106,7 +106,7 @@ describe('the body of a request', () => {
       const known = send(['POST /alerts', `Content-Length: ${body.length}`, heldBack, right]);
       await known.hasReceived('100 Continue');
       known.socket.write(body);
-      await known.hasReceived('"code":"unsupported_media_type"');
+      await known.hasReceived('the body is not a Cloud Monitoring notification');
       known.socket.destroy();
       stranger.socket.destroy();
     });
