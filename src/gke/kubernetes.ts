@@ -35,12 +35,14 @@ export interface Kubernetes {
  * Creates the client of one API server.
  *
  * @param options.token the bearer token; undefined if the transport presents a client certificate
+ * @param options.certifiedBy who said which certificate the server has, for messages
  */
 export function createKubernetes(options: {
   server: string;
   token: string | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }): Kubernetes {
   const serverClock = createServerClock(options.limits);
   const through = (limits: CallLimits): Kubernetes => {
@@ -68,6 +70,7 @@ interface Connection {
   token: string | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }
 
 /** Sends a request of the generated client, and returns the response in the generated client's form. */
@@ -89,7 +92,7 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
   { method, url, headers, body }: Call,
-  { token, transport, limits: { gate, ...ungated } }: Connection,
+  { token, transport, limits: { gate, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
   const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
@@ -101,7 +104,7 @@ function performCall(
     try {
       answer = await transport({ method, url, headers: authorized, body, timeoutMs });
     } catch (error) {
-      throw toNetworkError(error, describe());
+      throw toNetworkError(error, describe(), certifiedBy);
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());
