@@ -10,7 +10,7 @@ import { reduceKubernetesClient } from './build-kubernetes-client.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** How the source is bundled, and the suites that are to run on what is deployed. */
+/** How esbuild bundles the source, and the test suites that run against the bundle. */
 export const bundling = {
   absWorkingDir: root,
   // With this extension the framework need not look for a package.json, which takes it 30 ms.
@@ -28,11 +28,12 @@ export const bundling = {
 } satisfies BuildOptions;
 
 /**
- * Makes what is deployed: one bundle, with what only a repair or a local run needs in files of their own, reduced to what
- * is called, and compiled ahead for the Node that will run it. A function that starts once a month starts cold every time.
+ * Builds the bundle that is deployed. Code that only a repair or a local run needs is in files of its own. The clients
+ * are reduced to the calls that the source makes, and the bundle is compiled ahead for the Node that will run it, because
+ * a function that starts once a month starts cold every time.
  *
  * @param directory is emptied first
- * @param say is told what was made
+ * @param say prints what was made
  */
 export async function buildFunction(
   directory: string,
@@ -43,12 +44,12 @@ export async function buildFunction(
     ...bundling,
     entryPoints: { index: 'deploy/build-entry.ts' },
     outdir: directory,
-    // Names stay: they are what a stack in the log is read by, and cost nothing that could be measured.
+    // Names stay, because people read stacks in the log by them. They cost nothing that could be measured.
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
     metafile: true,
-    // The buildpack starts the framework that is in node_modules, and functions register with that one.
+    // The buildpack starts the framework of node_modules, and the function must register with that one.
     external: ['@google-cloud/functions-framework'],
     plugins: reduceClients(),
   });
@@ -79,7 +80,7 @@ export function reduceClients(): Plugin[] {
   ];
 }
 
-/** Of undici, which also fetches, caches and mocks, the source gets the connection pool alone. */
+/** Gives the source only the connection pool of undici, which can also fetch, cache and mock. */
 function reduceUndici(): Plugin {
   const library = join(root, 'node_modules/undici/lib');
   return {
@@ -107,8 +108,8 @@ function readSource(): string {
 }
 
 /**
- * The cache is valid for one version of Node only. In the buildpack that is npm's own, which is the runtime's; the one
- * that is pinned for development runs the tests of what was built.
+ * Finds the versions of Node to compile for, because a cache is valid for one version only: npm's own, which in the
+ * buildpack is the runtime's, and the one that is pinned for development, which runs the tests of the bundle.
  */
 function findNodes(): Set<string> {
   return new Set(
@@ -118,9 +119,22 @@ function findNodes(): Set<string> {
   );
 }
 
-/** Loads every file once with the compile cache on, which is written when the process ends. @returns what came of it */
-function compileAhead(directory: string, node: string): string {
+/** `enableCompileCache`, which deploy/build-entry.ts calls, came with this version. */
+const oldestNode = [22, 1] as const;
+
+/**
+ * Loads every file once with the compile cache on. Node writes the cache when the process ends. Without the cache the
+ * function starts too, but slower, and its log says so at each start.
+ *
+ * @returns one line that says what came of it
+ */
+export function compileAhead(directory: string, node: string): string {
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
+  const [major = 0, minor = 0] = version.slice(1).split('.').map(Number);
+  const [oldestMajor, oldestMinor] = oldestNode;
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
+    return `not compiled ahead for node ${version} (needs ${oldestNode.join('.')})`;
+  }
   const files = readdirSync(directory).filter((name) => name.endsWith('.mjs') && name !== 'index.mjs');
   const script = ['index.mjs', ...files]
     .map((name) => `await import(${JSON.stringify(pathToFileURL(join(directory, name)).href)});`)
@@ -133,10 +147,11 @@ function compileAhead(directory: string, node: string): string {
     });
     return `compiled ahead for node ${version}`;
   } catch (error) {
-    // It starts without, only slower; the log says so at each start.
-    return `not compiled ahead for node ${version}: ${String(error)}`;
+    const { stderr = '', message } = error as Error & { stderr?: Buffer | string };
+    const why = /^\S*Error\b.*/m.exec(String(stderr))?.[0] ?? message.split('\n')[0];
+    return `not compiled ahead for node ${version}: ${why}`;
   }
 }
 
-// The runtime may be a Node that does not know import.meta.main yet.
+// The runtime may be a Node that has no import.meta.main yet.
 if (process.argv[1] === import.meta.filename) await buildFunction(join(root, 'dist'));

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Deploys the function with gcloud: service accounts, the custom role, the function, its callers and, where wanted, the way
-# for alerts. Safe to repeat: what is there already is kept or brought up to date.
+# Deploys the function with gcloud: service accounts, the custom role, the function, its callers and, if wanted, the way
+# for alerts. Safe to repeat: it keeps what is there already, or brings it up to date.
 set -euo pipefail
-# Nothing here asks: what would be asked is given.
+# gcloud must not ask anything: the script gives each answer.
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
 usage() {
@@ -22,16 +22,24 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
   --vpc-connector NAME for clusters whose private endpoint is to be used, with --set GKE_ENDPOINT=private
   --no-condition       do not narrow the custom role to machines of GKE (deploy/gcp-role-condition.yaml)
-  --dry-run            print the commands and run none
+  --dry-run            print the commands, and run none
+  -h, --help           print this
 
 Use this or Terraform for one function, not both. The public webhook, direct VPC egress, the dashboard and the alerts about
 the function itself are in terraform/ only.
 EOF
 }
 
+# What src/config.ts accepts. A build takes two minutes, so a typing error is better found before it.
+ACTION_TYPES=(cordon_nodepool cordon_nodepool_and_restart_jobset cordon_and_repair_nodepool repair_nodepool
+  uncordon_nodepool)
+# What --set takes. Other options set the rest.
+SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ALERT_AGE_SECONDS ACTION_DEADLINE_SECONDS CORDON_CONCURRENCY
+  GKE_ENDPOINT CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE)
+
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
-  local ingress=all vpc_connector='' condition=true dry_run=false
+  local ingress=all vpc_connector='' condition=true dry_run=false channel=''
   local -a invokers=() settings=()
   parse "$@"
   check
@@ -62,7 +70,7 @@ main() {
 parse() {
   while (($#)); do
     case $1 in
-      --help) usage && exit ;;
+      -h | --help) usage && exit ;;
       --no-condition) condition=false && shift && continue ;;
       --dry-run) dry_run=true && shift && continue ;;
     esac
@@ -98,9 +106,31 @@ check() {
       fail "--invoker $value: the function deletes machines, so name people, groups or service accounts"
   done
   for value in "${settings[@]+"${settings[@]}"}"; do
-    [[ $value =~ ^[A-Z_]+=[^\;]+$ ]] || fail "--set $value is not KEY=VALUE"
+    [[ $value =~ ^[A-Za-z_]+=[^\;]+$ ]] || fail "--set $value is not KEY=VALUE"
+    is_one_of "${value%%=*}" "${SETTINGS[@]}" ||
+      fail "--set does not take ${value%%=*}; it takes: ${SETTINGS[*]}"
   done
+  check_types --actions "$actions"
+  check_types --alerts "$alerts"
   [[ $dry_run == true ]] || command -v gcloud >/dev/null || fail 'gcloud is not installed'
+}
+
+check_types() {
+  local option=$1 value
+  [[ -n $2 ]] || return 0
+  while IFS= read -r value; do
+    is_one_of "$value" "${ACTION_TYPES[@]}" ||
+      fail "$option has \"$value\", which is not a type of action; the types are: ${ACTION_TYPES[*]}"
+  done < <(split "$2")
+}
+
+is_one_of() {
+  local value=$1 candidate
+  shift
+  for candidate; do
+    [[ $candidate != "$value" ]] || return 0
+  done
+  return 1
 }
 
 enable_apis() {
@@ -171,7 +201,7 @@ allow_call() {
 # Policy -> channel -> topic -> push subscription -> /alerts, each delivery with an OIDC token; what no delivery got through
 # is kept on the dead-letter topic.
 route_alerts() {
-  local uri topic=$name-alerts dead=$name-dead-letters channel topic_name
+  local uri topic=$name-alerts dead=$name-dead-letters topic_name
   local pubsub_agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
   local monitoring_agent=serviceAccount:service-$number@gcp-sa-monitoring-notification.iam.gserviceaccount.com
   uri=$(look_up https://FUNCTION_URI functions describe "$name" --gen2 --project "$project" --region "$region" \
@@ -203,21 +233,29 @@ route_alerts() {
   bind pubsub subscriptions add-iam-policy-binding "$topic" --project "$project" \
     --member "$pubsub_agent" --role roles/pubsub.subscriber
 
-  channel=$(look_up '' beta monitoring channels list --project "$project" --format 'value(name)' \
-    --filter "type=\"pubsub\" AND labels.topic=\"projects/$project/topics/$topic\"")
-  [[ -n $channel ]] || run beta monitoring channels create --project "$project" --type pubsub \
-    --display-name "$name (Pub/Sub)" --channel-labels "topic=projects/$project/topics/$topic"
+  channel=$(find_channel '')
+  if [[ -z $channel ]]; then
+    run beta monitoring channels create --project "$project" --type pubsub \
+      --display-name "$name (Pub/Sub)" --channel-labels "topic=projects/$project/topics/$topic"
+    channel=$(find_channel "projects/$project/notificationChannels/NUMBER")
+  fi
   # Monitoring's agent comes into being with the project's first Pub/Sub channel, and nobody grants it anything by itself.
   bind pubsub topics add-iam-policy-binding "$topic" --project "$project" \
     --member "$monitoring_agent" --role roles/pubsub.publisher
 }
 
+find_channel() {
+  look_up "$1" beta monitoring channels list --project "$project" --format 'value(name)' \
+    --filter "type=\"pubsub\" AND labels.topic=\"projects/$project/topics/$name-alerts\""
+}
+
 print_next_steps() {
-  local unique_id
+  local unique_id outcome=Deployed.
+  [[ $dry_run == false ]] || outcome='Dry run: nothing was run, and nothing is deployed. After the deployment:'
   unique_id=$(look_up UNIQUE_ID iam service-accounts describe "$runtime" --project "$project" --format 'value(uniqueId)')
   cat <<EOF
 
-Deployed. Give it its rights inside each cluster, once:
+$outcome Give it its rights inside each cluster, once:
 
   deploy/rbac.sh --email $runtime --unique-id $unique_id --namespaces $namespaces | kubectl --context CONTEXT apply -f -
 
@@ -228,19 +266,30 @@ Then try a dry run:
 EOF
   [[ -z $alerts ]] || cat <<EOF
 
-Alert policies call it through the notification channel "$name (Pub/Sub)", with the label failover_action.
+Alert policies call it through the notification channel "$name (Pub/Sub)", with the label failover_action:
+
+  gcloud alpha monitoring policies create --project $project --notification-channels=$channel \\
+    --policy-from-file=deploy/examples/policies/slice-unavailable.yaml
 EOF
 }
 
-# Runs gcloud, or says what it would run.
+# Runs gcloud and says so, or in a dry run prints the plan.
 run() {
-  printf '+ gcloud' >&2
-  printf ' %q' "$@" >&2
-  printf '\n' >&2
-  [[ $dry_run == true ]] || gcloud "$@" --format none </dev/null
+  if [[ $dry_run == true ]]; then
+    print_command "$@"
+  else
+    print_command "$@" >&2
+    gcloud "$@" --format none </dev/null
+  fi
 }
 
-# Runs gcloud for an IAM binding. A service account that was made a moment ago is not known everywhere yet.
+print_command() {
+  printf '+ gcloud'
+  printf ' %q' "$@"
+  printf '\n'
+}
+
+# Runs gcloud for an IAM binding. It tries again, because a new service account is not known everywhere at once.
 bind() {
   local attempt
   for attempt in 1 2 3 4 5; do

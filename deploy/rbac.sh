@@ -23,7 +23,7 @@ main() {
   local email='' unique_id='' namespaces='default'
   while (($#)); do
     case $1 in
-      --help) usage && return ;;
+      -h | --help) usage && return ;;
       --email) email=${2-} ;;
       --unique-id) unique_id=${2-} ;;
       --namespaces) namespaces=${2-} ;;
@@ -38,7 +38,7 @@ main() {
   render "$email" "$unique_id" "$namespaces"
 }
 
-# Kustomize knows its bases by relative path only, hence a copy with the overlay beside them.
+# Kustomize takes bases by relative path only, so this makes a copy with the overlay beside them.
 render() {
   local email=$1 unique_id=$2 namespaces=$3 rbac overlay namespace
   rbac=$(cd "$(dirname "${BASH_SOURCE[0]}")/rbac" && pwd)

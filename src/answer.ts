@@ -5,6 +5,7 @@ import type { Ignored } from './ignored.ts';
 import { describeError, describeStack } from './log.ts';
 import type { Log } from './log.ts';
 import type { Action } from './request/action.ts';
+import { summarise } from './step.ts';
 
 /** One request on its way to its one answer. */
 export interface Exchange {
@@ -18,6 +19,7 @@ export interface Exchange {
   log: Log;
   /** The action's type; undefined until it is known. */
   type: string | undefined;
+  isDryRun: boolean;
   /**
    * How the request came; undefined until its route and its credentials are checked. Nobody reads the answer to a
    * notification (`webhook`, `push`), so the log must tell everything. Pub/Sub (`push`) delivers a notification again
@@ -37,17 +39,22 @@ export function logReceived(exchange: Exchange, action: Action): void {
   const { id, type, requestor, reason, dryRun, nodePool, nodeName, jobSetName, cluster } = action;
   setId(exchange, id);
   exchange.type = type;
+  exchange.isDryRun = dryRun;
   const target = { cluster: cluster.fullName, node_pool: nodePool, node_name: nodeName, jobset: jobSetName };
   exchange.log = exchange.log.with({ type, requestor, dry_run: dryRun, ...target });
-  exchange.log.info('received', `${type} from ${requestor}: ${reason}`);
+  const what = dryRun ? `dry run of ${type}` : type;
+  exchange.log.info('received', `${what} from ${requestor}: ${reason}`);
 }
 
 /** Answers 200 with the action's steps. */
-export function sendDone(exchange: Exchange, { steps, isReplay }: Outcome): void {
+export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume = false }: Outcome): void {
   const outcome = isReplay ? 'replayed' : 'done';
-  const fields = { ...toFinalFields(exchange, 200), outcome, steps };
-  exchange.log.info('done', `${exchange.type} ${outcome}`, fields);
-  send(exchange, 200, { id: exchange.id, steps });
+  const replay = isReplay ? { replayed: true, done_at: toTime(doneAt) } : {};
+  const resume = isResume ? { resumed: true } : {};
+  const fields = { ...toFinalFields(exchange, 200), outcome, ...resume, steps };
+  const what = exchange.isDryRun ? `dry run of ${exchange.type}` : `${exchange.type} ${outcome}`;
+  exchange.log.info('done', `${what}: ${summarise(steps)}`, fields);
+  send(exchange, 200, { id: exchange.id, ...replay, ...resume, steps });
 }
 
 /** Answers 200 with the reason why an alert needs no action. */
@@ -89,8 +96,12 @@ function isFinal({ status, code }: FailoverError): boolean {
   return status < 500 && code !== 'action_in_progress';
 }
 
-function toFinalFields({ startedAt }: Exchange, status: number) {
-  return { status, duration_ms: Math.round(performance.now() - startedAt) };
+function toTime(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString();
+}
+
+function toFinalFields({ startedAt, channel }: Exchange, status: number) {
+  return { status, channel, duration_ms: Math.round(performance.now() - startedAt) };
 }
 
 function send(

@@ -88,6 +88,7 @@ function openExchange(request: Request, response: Response, { log, projectId }: 
     id: '',
     log: log.with({ ...trace, caller: readCaller(checked) }),
     type: undefined,
+    isDryRun: false,
     channel: undefined,
   };
   setId(exchange, randomUUID());

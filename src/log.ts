@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { Ignored } from './ignored.ts';
+import { summarise } from './step.ts';
 import type { Step } from './step.ts';
 
 /** The fields of one log line. A field that is `undefined` is left out. */
@@ -106,7 +107,8 @@ export async function timed<T>(log: Log, step: string, work: () => Promise<T>): 
   const duration = () => ({ step, duration_ms: Math.round(performance.now() - startedAt) });
   try {
     const result = await work();
-    log.info('step', `${step} done`, { ...duration(), ...(isStep(result) ? { result } : {}) });
+    const what = isStep(result) ? summarise([result]) : `${step} done`;
+    log.info('step', what, { ...duration(), ...(isStep(result) ? { result } : {}) });
     return result;
   } catch (error) {
     const fields = { ...duration(), ...describeError(error) };

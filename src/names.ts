@@ -4,6 +4,12 @@ export const failoverNamespace = 'autometric-failover-system';
 /** The prefix of this function's annotations and labels. */
 export const prefix = 'autometric-failover/';
 
+/** What this function keeps on the Lease `cluster`: the pools of the budget, those that it refused, and when it has swept. */
+export const poolsKey = `${prefix}pools`;
+export const sweptKey = `${prefix}swept`;
+export const refusedPoolsKey = `${prefix}refused-pools`;
+export const clusterKeys = [poolsKey, sweptKey, refusedPoolsKey];
+
 /**
  * The API server records under this name which fields of an object this function set, apart from the fields that a
  * person's kubectl set.
@@ -16,5 +22,13 @@ export const actionAnnotation = `${prefix}action`;
 /** A DNS label (RFC 1123), which Kubernetes demands of namespaces and JobSets, and GKE of node pools. */
 export const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** Finished records are deleted this long after the action was done (src/state/sweep.ts), not sooner. */
-export const recordRetentionMs = 24 * 3_600_000;
+const dayMs = 24 * 3_600_000;
+
+/** A record is kept for this long after its action was done (src/state/sweep.ts), unless there are too many. */
+export const recordRetentionMs = 7 * dayMs;
+
+/** Beyond this number, the oldest records of done actions are deleted sooner … */
+export const maxRecords = 1000;
+
+/** … but none that was done within this time: an incident that is renotified within it must find its record. */
+export const minRecordRetentionMs = dayMs;

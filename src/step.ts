@@ -46,6 +46,8 @@ export type RestartStep = {
   job?: string;
   way?: RestartWay;
   leader_pod?: string;
+  /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
+  restarts_left?: number;
   schedulable_elsewhere?: number;
   warning?: string;
   deleted_on_dead_nodes?: string[];
@@ -93,13 +95,19 @@ const recordedStepSchema = v.looseObject({ step: v.string(), target: v.string() 
 /** An answer as a record stores it. */
 export const answerSchema = v.array(recordedStepSchema);
 
-/** The steps in one sentence, for Events. */
-export function summarise(steps: Step[]): string {
+/** The steps in one sentence, for Events and for the log. */
+export function summarise(steps: RecordedStep[]): string {
   return steps.map((step) => `${step.step} ${step.target}: ${describeResult(step)}`).join('; ');
 }
 
-function describeResult(step: Step): string {
-  if ('outcome' in step) return step.outcome;
-  if ('notice' in step) return step.notice;
-  return 'cordoned' in step ? `${step.cordoned} nodes cordoned` : `${step.uncordoned} nodes uncordoned`;
+/** Says in a few words what a step did, or in a dry run would do. */
+export function describeResult(step: RecordedStep): string {
+  const { outcome, notice, nodes, cordoned, already_cordoned: already, uncordoned, kept } = step;
+  const count = (number: unknown, what: string) => (number ? [`${Number(number)} ${what}`] : []);
+  if (typeof notice === 'string') return notice;
+  if (typeof outcome === 'string') return [outcome, ...count(nodes, 'nodes')].join(' ');
+  if (typeof cordoned === 'number') {
+    return [`${cordoned} nodes cordoned`, ...count(already, 'were already')].join(', ');
+  }
+  return [`${Number(uncordoned)} nodes uncordoned`, ...count(kept, 'stay cordoned')].join(', ');
 }

@@ -30,7 +30,7 @@ output "notification_channel" {
 
 output "rbac_command" {
   description = "Gives the function its rights inside a cluster; once for each, with its kubectl context."
-  value       = "deploy/rbac.sh --email ${google_service_account.runtime.email} --unique-id ${google_service_account.runtime.unique_id} --namespaces ${join(",", sort(var.allowed_namespaces))} | kubectl --context CONTEXT apply -f -"
+  value       = "${path.module}/../deploy/rbac.sh --email ${google_service_account.runtime.email} --unique-id ${google_service_account.runtime.unique_id} --namespaces ${join(",", sort(var.allowed_namespaces))} | kubectl --context CONTEXT apply -f -"
 }
 
 output "service_account_email" {

@@ -61,28 +61,28 @@ describe('readConfig', () => {
     );
   });
 
-  it('takes white space around the items of a list, and empty items for none', () => {
+  it('ignores white space around the items of a list, and empty items', () => {
     const { clusters } = readConfig({ CLUSTERS: ` ${train} ,\n ${serve}, ` });
     expect(clusters.map((cluster) => cluster.fullName)).to.deep.equal([train, serve]);
   });
 
-  it('takes a setting that is blank for one that is not set', () => {
+  it('treats a blank setting as not set', () => {
     expect(
       readConfig({ CLUSTERS: train, COOLDOWN_SECONDS: ' ', ALLOWED_NAMESPACES: '', GKE_ENDPOINT: '' }),
     ).to.deep.equal(readConfig({ CLUSTERS: train }));
   });
 
-  it('lets alerts ask for what ALLOWED_ACTIONS says where ALERT_ACTIONS says nothing', () => {
+  it('lets alerts ask for what ALLOWED_ACTIONS lists when ALERT_ACTIONS is not set', () => {
     expect(readConfig({ CLUSTERS: train, ALLOWED_ACTIONS: 'uncordon_nodepool' }).alertActions).to.deep.equal([
       'uncordon_nodepool',
     ]);
   });
 
-  it('lets alerts ask for nothing where ALERT_ACTIONS is a list of nothing', () => {
+  it('lets alerts ask for nothing when ALERT_ACTIONS is an empty list', () => {
     expect(readConfig({ CLUSTERS: train, ALERT_ACTIONS: ',' }).alertActions).to.deep.equal([]);
   });
 
-  it('takes an endpoint by each name of this machine', () => {
+  it('accepts an http endpoint on each name of this machine', () => {
     for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
       const url = `http://${host}:8001/`;
       const environment = { CLUSTERS: train, CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: url };
@@ -99,7 +99,7 @@ describe('readConfig', () => {
     );
   });
 
-  it('takes the project of a domain', () => {
+  it('accepts a project that belongs to a domain', () => {
     const [cluster] = readConfig({
       CLUSTERS: 'projects/example.com:ml/locations/us-central1/clusters/c',
     }).clusters;
@@ -188,9 +188,15 @@ describe('readConfig', () => {
     });
   }
 
-  for (const { setting, least, most, unit } of [
+  for (const { setting, least, most, unit, or = '' } of [
     { setting: 'COOLDOWN_SECONDS', least: 0, most: 604_800, unit: 'seconds' },
-    { setting: 'MAX_POOLS_PER_HOUR', least: 1, most: 1000, unit: 'pools' },
+    {
+      setting: 'MAX_POOLS_PER_HOUR',
+      least: 1,
+      most: 1000,
+      unit: 'pools',
+      or: ', or a percentage from 1% to 100%',
+    },
     { setting: 'MAX_ALERT_AGE_SECONDS', least: 60, most: 86_400, unit: 'seconds' },
     { setting: 'ACTION_DEADLINE_SECONDS', least: 30, most: 3500, unit: 'seconds' },
     { setting: 'CORDON_CONCURRENCY', least: 1, most: 512, unit: 'requests' },
@@ -212,7 +218,7 @@ describe('readConfig', () => {
     ]) {
       it(`refuses ${setting}=${value}`, () => {
         expect(problemOf(() => readConfig({ CLUSTERS: train, [setting]: value }))).to.equal(
-          `the function cannot start: ${setting} must be a whole number of ${unit} from ${least} to ${most}`,
+          `the function cannot start: ${setting} must be a whole number of ${unit} from ${least} to ${most}${or}`,
         );
       });
     }
@@ -225,7 +231,7 @@ describe('readConfig', () => {
     expect(problem).to.contain('GKE_ENDPOINT must be');
   });
 
-  it('reads its own settings only', () => {
+  it('ignores environment variables that are not its own', () => {
     expect(readConfig({ CLUSTERS: train, PATH: '/bin', WEBHOOK_PASSWORD: 'x' })).to.deep.equal(
       readConfig({ CLUSTERS: train }),
     );
@@ -235,7 +241,7 @@ describe('readConfig', () => {
 describe('readWebhookCredentials', () => {
   const good = { WEBHOOK_USERNAME: 'monitoring', WEBHOOK_PASSWORD: 'correct horse: ünïcode' };
 
-  it('reads user name and password as they are', () => {
+  it('reads user name and password unchanged', () => {
     expect(readWebhookCredentials(good)).to.deep.equal({
       username: 'monitoring',
       password: 'correct horse: ünïcode',
@@ -287,6 +293,16 @@ describe('readWebhookCredentials', () => {
 
   it('takes a password of 16 characters', () => {
     expect(() => readWebhookCredentials({ ...good, WEBHOOK_PASSWORD: 'x'.repeat(16) })).not.to.throw();
+  });
+
+  it('takes a percentage of the accelerator pools for the budget, from 1% to 100%', () => {
+    const budget = (value: string) =>
+      readConfig({ CLUSTERS: train, MAX_POOLS_PER_HOUR: value }).maxPoolsPerHour;
+    expect(budget('1%')).to.deep.equal({ percent: 1 });
+    expect(budget('100%')).to.deep.equal({ percent: 100 });
+    for (const value of ['0%', '101%', '%', '5 %', '1.5%', '-5%', '5%%']) {
+      expect(() => budget(value), value).to.throw(/or a percentage from 1% to 100%/);
+    }
   });
 });
 

@@ -48,7 +48,7 @@ describe('the table of settings', () => {
     expect(rows.map(({ name }) => name)).to.have.members([...names, 'GOOGLE_CLOUD_PROJECT']);
   });
 
-  it('has the defaults that hold when nothing is set', () => {
+  it('has the defaults that apply when nothing is set', () => {
     const unset = readConfig(minimal);
     const set = rows.flatMap((row) => {
       const value = literal(row);

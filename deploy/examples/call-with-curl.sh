@@ -1,10 +1,30 @@
 #!/usr/bin/env bash
-# Sends an action with curl and an identity token, and shows whatever the function answers:
-#
-#   deploy/examples/call-with-curl.sh PROJECT REGION FUNCTION deploy/examples/actions/cordon.json
-#
-# The examples are dry runs. For a service account, the token must be made for the function's address: see the comment.
+# Sends an action with curl and an identity token. A service account needs a token for the function: see the comment below.
 set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+Usage: deploy/examples/call-with-curl.sh PROJECT REGION FUNCTION ACTION_FILE
+
+Sends an action with curl and an identity token, and shows whatever the function answers.
+It needs gcloud and curl.
+
+  deploy/examples/call-with-curl.sh my-project us-central1 autometric-failover deploy/examples/actions/cordon.json
+
+The examples in deploy/examples/actions are dry runs.
+EOF
+}
+
+for argument; do
+  case $argument in -h | --help) usage && exit ;; esac
+done
+if (($# != 4)); then
+  usage >&2
+  exit 2
+fi
+for program in gcloud curl; do
+  command -v "$program" >/dev/null || { echo "call-with-curl.sh: $program is not installed" >&2 && exit 1; }
+done
 
 project=$1 region=$2 function=$3 action=$4
 

@@ -5,7 +5,7 @@ import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { invalidAction } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
-import { recordRetentionMs } from '../names.ts';
+import { minRecordRetentionMs } from '../names.ts';
 import type { Incident } from '../request/incident.ts';
 import { parseIncident } from './notification.ts';
 import type { Notification, NotifiedIncident } from './notification.ts';
@@ -103,7 +103,7 @@ function assertFresh(
       `stale: ${since} ${ageSeconds} s ago, more than MAX_ALERT_AGE_SECONDS ${maxAlertAgeSeconds}`,
     );
   }
-  if (isRenotification && now - startedAt >= recordRetentionMs) {
+  if (isRenotification && now - startedAt >= minRecordRetentionMs) {
     throw new Ignored(
       'stale: renotified after more than 24 h, when the record of what was done for it may be deleted',
     );

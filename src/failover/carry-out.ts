@@ -8,7 +8,7 @@ import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
-import { addPermanentHold, clearHolds } from '../state/cordon-holds.ts';
+import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
 import { writePlan } from '../state/record.ts';
 import { assertNotPaused } from '../state/switches.ts';
@@ -68,7 +68,8 @@ async function cordonStep(
   const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
   const createdBefore = findDeletionTime(action, claim);
-  await addPermanentHold(claim.lock, action.id);
+  const serverNow = claim.kubernetes.serverNow();
+  await holdCordon(claim.lock, action.id, { cordoned: nodes.cordoned, serverNow });
   return timed(log, 'cordon', async () => {
     const cordoned = await cordonPool(
       claim.kubernetes,

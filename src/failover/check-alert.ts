@@ -20,7 +20,9 @@ export async function checkAlert(action: Action, claim: Claim, config: Config): 
   const { incident, effects } = action;
   if (!incident || incident.isClosed) return action;
   const { kubernetes, lock, record, nodePool } = claim;
-  if (incident.uncordonsOnClose && effects.cordon) await addHold(lock, incident.id);
+  if (incident.uncordonsOnClose && effects.cordon) {
+    await addHold(lock, incident.id, kubernetes.serverNow());
+  }
   if (await hasClosed(kubernetes, incident.id)) {
     throw new Ignored('its incident has closed already', { isOver: true });
   }

@@ -6,6 +6,7 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
+import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record.ts';
 import type { RecordedStep } from '../step.ts';
@@ -21,6 +22,12 @@ export interface Claim {
   kubernetes: Kubernetes;
   /** Another action that the last holder of this pool's lock left unfinished. */
   unfinishedId: string | undefined;
+}
+
+/** The answer of an action that was done before, and when, in ms since the epoch by the API server's clock. */
+export interface Recorded {
+  answer: RecordedStep[];
+  doneAt: number | undefined;
 }
 
 const waitForOthersMs = 10_000;
@@ -43,8 +50,8 @@ export async function claimAction(
     clock,
     resolvePool,
   }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
-): Promise<{ claim: Claim } | { answer: RecordedStep[] }> {
-  const { id, type } = action;
+): Promise<{ claim: Claim } | Recorded> {
+  const { id, type, requestor, reason } = action;
   const hash = hashAction(action);
   const claimId = randomUUID();
   const stopWaitingAt = clock.now() + waitForOthersMs;
@@ -53,10 +60,10 @@ export async function claimAction(
   for (let round = 1; ; round++) {
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
-    if (known?.answer) return { answer: known.answer };
+    if (known?.answer) return { answer: known.answer, doneAt: known.doneAt };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
-      created = await createRecord(kubernetes, { id, type, hash, nodePool, claimId });
+      created = await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId });
       if (!created) {
         countConflict();
         continue;
@@ -69,7 +76,7 @@ export async function claimAction(
         continue;
       }
       if (created && !known?.plan) await forgetRecord(kubernetes, created);
-      throw actionInProgress(id, nodePool, lock.heldBy.id);
+      throw actionInProgress(id, nodePool, lock, kubernetes.serverNow());
     }
     // A record that was created just now is current, unless this id has held the lock since.
     const fresh = known || lock.lastActionId === id ? undefined : created;
@@ -96,7 +103,7 @@ export async function claimAction(
  * @returns undefined when the locked pool is not the record's pool
  */
 async function confirmClaim(
-  { id, type }: Action,
+  { id, type, requestor, reason }: Action,
   held: {
     hash: string;
     claimId: string;
@@ -105,16 +112,17 @@ async function confirmClaim(
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
-): Promise<{ claim: Claim } | { answer: RecordedStep[] } | undefined> {
+): Promise<{ claim: Claim } | Recorded | undefined> {
   const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
   if (current?.answer) {
     await lock.release({ forget: true });
-    return { answer: current.answer };
+    return { answer: current.answer, doneAt: current.doneAt };
   }
-  const record = current ?? (await createRecord(kubernetes, { id, type, hash, nodePool, claimId }));
+  const record =
+    current ?? (await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
   const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
   return { claim: { claimId, nodePool, lock, record, kubernetes, unfinishedId } };
@@ -144,13 +152,17 @@ function assertSameAction(record: ActionRecord, hash: string): void {
   );
 }
 
-function actionInProgress(id: string, nodePool: string, holderId: string): FailoverError {
-  const whose = holderId === id ? `action ${id}` : `action ${holderId}, on the same node pool ${nodePool},`;
+/** Another request holds the lock: says since when nothing was heard of it, and from when on its lock can be taken. */
+function actionInProgress(id: string, nodePool: string, busy: LockBusy, serverNow: number): FailoverError {
+  const { heldBy, renewedAt, freeAt } = busy;
+  const whose = heldBy.id === id ? `action ${id}` : `action ${heldBy.id}, on the same node pool ${nodePool},`;
+  const silentSeconds = Math.max(0, Math.round((serverNow - renewedAt) / 1000));
+  const retryAfterSeconds = Math.max(1, Math.ceil((freeAt - serverNow) / 1000));
+  const freeTime = new Date(freeAt).toISOString().replace(/\.\d+Z$/, 'Z');
   return new FailoverError(
     'action_in_progress',
-    `${whose} is still being carried out; send the same id again in a minute`,
-    {
-      headers: { 'Retry-After': '30' },
-    },
+    `${whose} is still being carried out; its last sign of life was ${silentSeconds} s ago, and if it is dead, its lock can be ` +
+      `taken at ${freeTime}: send the same id again then`,
+    { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
 }

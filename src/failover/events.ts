@@ -21,7 +21,7 @@ export function emitStarted(
     phase: 'triggered',
     type: 'Normal',
     reason: action.dryRun ? 'DryRunFailoverActionTriggered' : 'FailoverActionTriggered',
-    message: `Failover action triggered: ${action.type}: ${action.reason}`,
+    message: `Failover action triggered: ${action.type}: ${action.reason} (${action.dryRun ? 'dry run, ' : ''}${describeAsker(action)})`,
   });
 }
 
@@ -33,7 +33,7 @@ export function emitFinished(
   log: Log,
   outcome: { message: string } | { error: FailoverError },
 ): Promise<void> {
-  const whose = `(action ${action.id} of ${action.requestor})`;
+  const whose = `(${describeAsker(action)})`;
   if ('message' in outcome) {
     return publish(kubernetes, target, action, log, {
       phase: 'succeeded',
@@ -50,6 +50,10 @@ export function emitFinished(
     reason: isRefusal ? 'FailoverActionRefused' : 'FailoverActionFailed',
     message: `${action.type} ${isRefusal ? 'refused' : 'failed'} with ${error.code} ${whose}: ${error.message}`,
   });
+}
+
+function describeAsker({ id, requestor }: Action): string {
+  return `action ${id} of ${requestor}`;
 }
 
 /** Large clusters store Events apart. That store may throttle or hang while everything else works. */

@@ -19,6 +19,10 @@ export interface Outcome {
   steps: RecordedStep[];
   /** The action had been done before, and was answered from its record. */
   isReplay: boolean;
+  /** When the replayed action was done, in ms since the epoch by the API server's clock. */
+  doneAt?: number | undefined;
+  /** An earlier request had begun the action, and this one finished it. */
+  isResume?: boolean;
 }
 
 /**
@@ -48,7 +52,7 @@ export async function failover(
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     );
-    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true };
+    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true, doneAt: claimed.doneAt };
 
     const { claim } = claimed;
     const steps = await execute({
@@ -61,7 +65,7 @@ export async function failover(
       record: claim.record,
       snapshot: undefined,
     });
-    return { steps, isReplay: false };
+    return { steps, isReplay: false, isResume: claim.record.plan !== undefined };
   } finally {
     cluster.close();
   }

@@ -4,6 +4,7 @@ import { FailoverError } from '../errors.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { describeOverride } from './switches.ts';
+import type { ClusterSwitches } from './switches.ts';
 
 /** The mark that an effect leaves on its pool's Lease before anything is deleted. */
 export type CooldownMark = v.InferOutput<typeof markSchema>;
@@ -64,18 +65,24 @@ export function withoutMark(
 export function assertNotCoolingDown(
   annotations: Annotations,
   effect: Effect,
-  { config, id, nodePool, serverNow }: { config: Config; id: string; nodePool: string; serverNow: number },
+  {
+    config,
+    id,
+    nodePool,
+    switches,
+    isAlert,
+  }: { config: Config; id: string; nodePool: string; switches: ClusterSwitches; isAlert: boolean },
 ): void {
   assertReadable(annotations, nodePool, config);
   const mark = readMark(annotations, effect);
   if (!mark || mark.action === id) return;
-  const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - serverNow;
+  const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - switches.serverNow;
   if (leftMs <= 0) return;
   const retryAfterSeconds = Math.ceil(leftMs / 1000);
   throw new FailoverError(
     'rate_limited',
     `action is currently rate limited: ${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}, ` +
-      `again possible in ${retryAfterSeconds} s. ${describeOverride(serverNow)}`,
+      `again possible in ${retryAfterSeconds} s.${describeOverride(switches, { isAlert })}`,
     { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
 }

@@ -3,7 +3,7 @@ import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listLeases } from './lease.ts';
 import type { PoolLock } from './lock.ts';
-import { mapOf, parseStored } from './stored.ts';
+import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { actionAnnotation, prefix } from '../names.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
@@ -20,12 +20,27 @@ const holdsSchema = mapOf(v.picklist(['open', 'closed', 'stays']));
 
 const holdsKey = `${prefix}cordoned-for`;
 
+/** When each hold was added. Version 0.1.0 wrote no times, so they are kept apart. */
+const timesSchema = mapOf(timeSchema);
+const timesKey = `${prefix}cordoned-since`;
+
+/** Cloud Monitoring closes a silent incident after 7 days at the latest, so the close of an older one was lost. */
+const lostAfterMs = 7 * 24 * 3_600_000;
+
+/** Bounds what the Lease stores. A slice of a thousand nodes may raise an incident for each. */
+const maxHolds = 1000;
+
 type Annotations = Readonly<Record<string, string>>;
 
-/** Records on the pool's Lease that an open incident holds the pool's cordon until it closes. */
-export async function addHold(lock: PoolLock, incidentId: string): Promise<void> {
-  if (holdOf(lock.annotations, incidentId) !== undefined) return;
-  await changeHolds(lock, (holds) => ({ ...holds, [incidentId]: 'open' }));
+/**
+ * Records on the pool's Lease that an open incident holds the pool's cordon until it closes. Beyond the bound nothing is
+ * added, because the oldest hold is the one whose id the cordoned nodes carry.
+ *
+ * @param serverNow by the API server's clock, in ms since the epoch
+ */
+export async function addHold(lock: PoolLock, incidentId: string, serverNow: number): Promise<void> {
+  if (holdOf(lock.annotations, incidentId) !== undefined || isFull(lock.annotations)) return;
+  await lock.update((annotations) => withHold(annotations, incidentId, 'open', serverNow));
 }
 
 /** Removes an incident's hold. */
@@ -34,17 +49,33 @@ export async function removeHold(lock: PoolLock, incidentId: string): Promise<vo
   await changeHolds(lock, (holds) => without(holds, incidentId));
 }
 
-/** Records that an action holds the cordon until a person uncordons the pool. Needed only where an incident may uncordon it. */
-export async function addPermanentHold(lock: PoolLock, actionId: string): Promise<void> {
-  const isHeld = Object.keys(readHolds(lock.annotations)).length > 0;
-  if (!isHeld || holdOf(lock.annotations, actionId) !== undefined) return;
-  await changeHolds(lock, (others) => ({ ...others, [actionId]: 'stays' }));
+/**
+ * Records that an action begins to cordon the pool. Where no node is cordoned, all holds but the action's own are dropped:
+ * the cordons that they held are gone, released by a person or with the nodes. Then an action that no incident uncordons adds
+ * a hold of its own, which stays until a person uncordons the pool; it is needed only where an incident may uncordon it.
+ *
+ * @param cordoned are the pool's cordoned nodes
+ */
+export async function holdCordon(
+  lock: PoolLock,
+  actionId: string,
+  { cordoned, serverNow }: { cordoned: NodeRef[]; serverNow: number },
+): Promise<void> {
+  const before = readHolds(lock.annotations);
+  const ids = Object.keys(before).filter((id) => cordoned.length > 0 || id === actionId);
+  const isOwn = ids.includes(actionId);
+  const addsOwn = ids.length > 0 && !isOwn && !isFull(lock.annotations);
+  if (ids.length === Object.keys(before).length && !addsOwn) return;
+  await lock.update((annotations) => {
+    const kept = keepHolds(annotations, ids);
+    return addsOwn ? withHold(kept, actionId, 'stays', serverNow) : kept;
+  });
 }
 
 /** Drops all holds, because the pool is uncordoned now. */
 export async function clearHolds(lock: PoolLock): Promise<void> {
   if (lock.annotations[holdsKey] === undefined) return;
-  await lock.update((annotations) => without(annotations, holdsKey));
+  await lock.update((annotations) => without(without(annotations, holdsKey), timesKey));
 }
 
 /** Finds the pool whose cordon an incident holds; undefined when there is none. */
@@ -80,7 +111,7 @@ export async function chooseNodesToUncordon(
   const hold = holdOf(lock.annotations, incidentId);
   if (hold === undefined) throw new Ignored(`closed; node pool ${nodePool} is not cordoned for it`);
   if (hold === 'open') await changeHolds(lock, (holds) => ({ ...holds, [incidentId]: 'closed' }));
-  assertNoOtherHold(readHolds(lock.annotations), nodePool);
+  assertNoOtherHold(lock.annotations, nodePool, kubernetes.serverNow());
 
   const isWanted = ({ annotations }: NodeRef) =>
     holdOf(lock.annotations, annotations[actionAnnotation] ?? '') !== undefined;
@@ -96,7 +127,9 @@ export async function chooseNodesToUncordon(
   };
 }
 
-function assertNoOtherHold(holds: Record<string, Hold>, nodePool: string): void {
+function assertNoOtherHold(annotations: Annotations, nodePool: string, serverNow: number): void {
+  const holds = readHolds(annotations);
+  const times = readTimes(annotations);
   const idsOf = (hold: Hold) => Object.keys(holds).filter((id) => holds[id] === hold);
   const [keeper] = idsOf('stays');
   if (keeper !== undefined) {
@@ -104,7 +137,9 @@ function assertNoOtherHold(holds: Record<string, Hold>, nodePool: string): void 
       `closed; node pool ${nodePool} stays cordoned because action ${keeper} cordoned it too; send uncordon_nodepool to release it`,
     );
   }
-  const [open, ...others] = idsOf('open');
+  // The time of a hold that version 0.1.0 wrote is unknown, so that hold counts.
+  const isLost = (id: string) => serverNow - Date.parse(times[id] ?? '') > lostAfterMs;
+  const [open, ...others] = idsOf('open').filter((id) => !isLost(id));
   if (open !== undefined) {
     const more = others.length > 0 ? ` and ${others.length} more are` : ' is';
     throw new Ignored(
@@ -139,6 +174,39 @@ function holdOf(annotations: Annotations, id: string): Hold | undefined {
 function readHolds(annotations: Annotations): Record<string, Hold> {
   const stored = parseStored(holdsSchema, annotations, holdsKey);
   return stored === undefined || stored === 'broken' ? {} : stored.value;
+}
+
+function readTimes(annotations: Annotations): Record<string, string> {
+  const stored = parseStored(timesSchema, annotations, timesKey);
+  return stored === undefined || stored === 'broken' ? {} : stored.value;
+}
+
+function isFull(annotations: Annotations): boolean {
+  return Object.keys(readHolds(annotations)).length >= maxHolds;
+}
+
+function withHold(
+  annotations: Annotations,
+  id: string,
+  hold: Hold,
+  serverNow: number,
+): Record<string, string> {
+  const times = { ...readTimes(annotations), [id]: new Date(serverNow).toISOString() };
+  return {
+    ...annotations,
+    [holdsKey]: JSON.stringify({ ...readHolds(annotations), [id]: hold }),
+    [timesKey]: JSON.stringify(times),
+  };
+}
+
+function keepHolds(annotations: Annotations, ids: string[]): Record<string, string> {
+  const pick = (entries: Record<string, string>) =>
+    JSON.stringify(Object.fromEntries(Object.entries(entries).filter(([id]) => ids.includes(id))));
+  return {
+    ...annotations,
+    [holdsKey]: pick(readHolds(annotations)),
+    [timesKey]: pick(readTimes(annotations)),
+  };
 }
 
 function changeHolds(

@@ -16,6 +16,10 @@ const lastActionKey = `${prefix}last-action`;
 /** Another holder has the lock. */
 export interface LockBusy {
   heldBy: { id: string };
+  /** When the holder renewed the lock last, in ms since the epoch by the API server's clock. */
+  renewedAt: number;
+  /** From when on the lock can be taken, if the holder does not renew it. */
+  freeAt: number;
 }
 
 /**
@@ -40,7 +44,7 @@ export async function acquirePoolLock(
     const isOurs = current?.holder === holder;
     if (!isOurs) found = current;
     const isFree = !current?.holder || isOurs || isExpired(current, kubernetes.serverNow());
-    if (!isFree) return { heldBy: { id: current?.holder?.split('/')[0] ?? '' } };
+    if (!isFree) return toBusy(current);
     const sentAt = clock.now();
     const time = kubernetes.serverNow();
     const annotations = { ...current?.annotations, [lastActionKey]: owner.id };
@@ -73,8 +77,16 @@ export async function acquirePoolLock(
 
 /** Says whether a lock may be taken from its holder. */
 function isExpired(lease: LeaseState, serverNow: number): boolean {
-  const expiresAt = (lease.renewedAt ?? 0) + (lease.durationSeconds ?? 0) * 1000;
-  return expiresAt + spareMs < serverNow;
+  return freeAt(lease) < serverNow;
+}
+
+function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
+  return renewedAt + seconds * 1000 + spareMs;
+}
+
+function toBusy(lease: LeaseState): LockBusy {
+  const { holder = '', renewedAt = 0 } = lease;
+  return { heldBy: { id: holder.split('/')[0] ?? '' }, renewedAt, freeAt: freeAt(lease) };
 }
 
 /** Reads the annotations of a pool's Lease without taking its lock, for a dry run. */

@@ -19,6 +19,8 @@ export interface ActionRecord {
   plan: Plan | undefined;
   /** The answer, once the action is done. */
   answer: RecordedStep[] | undefined;
+  /** When the answer was written, in ms since the epoch by the API server's clock. */
+  doneAt: number | undefined;
   lease: LeaseState;
 }
 
@@ -28,6 +30,8 @@ export const keys = {
   id: `${prefix}id`,
   hash: `${prefix}hash`,
   type: `${prefix}type`,
+  requestor: `${prefix}requestor`,
+  reason: `${prefix}reason`,
   nodePool: `${prefix}node-pool`,
   phase: `${prefix}phase`,
   plan: `${prefix}plan`,
@@ -47,7 +51,15 @@ export async function readRecord(kubernetes: Kubernetes, id: string): Promise<Ac
 /** Claims an id by creating its record. Undefined when another claim was first. */
 export async function createRecord(
   kubernetes: Kubernetes,
-  action: { id: string; type: string; hash: string; nodePool: string; claimId: string },
+  action: {
+    id: string;
+    type: string;
+    requestor: string;
+    reason: string;
+    hash: string;
+    nodePool: string;
+    claimId: string;
+  },
 ): Promise<ActionRecord | undefined> {
   const name = toRecordName(action.id);
   const created = await createLease(kubernetes, {
@@ -60,6 +72,8 @@ export async function createRecord(
       [keys.id]: action.id,
       [keys.hash]: action.hash,
       [keys.type]: action.type,
+      [keys.requestor]: action.requestor,
+      [keys.reason]: action.reason,
       [keys.nodePool]: action.nodePool,
       [keys.phase]: 'claimed' satisfies Phase,
       [keys.claimId]: action.claimId,
@@ -151,6 +165,7 @@ function toRecord(lease: LeaseState): ActionRecord {
     nodePool: annotations[keys.nodePool] ?? '',
     plan: plan?.value,
     answer: phase === 'done' ? answer?.value : undefined,
+    doneAt: phase === 'done' ? lease.renewedAt : undefined,
     lease,
   };
 }

@@ -98,7 +98,7 @@ run "defaults" {
     error_message = "What is not there is null."
   }
   assert {
-    condition     = output.rbac_command == "deploy/rbac.sh --email mock@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default | kubectl --context CONTEXT apply -f -"
+    condition     = output.rbac_command == "./../deploy/rbac.sh --email mock@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default | kubectl --context CONTEXT apply -f -"
     error_message = "The output is the line to paste."
   }
 }

@@ -41,6 +41,10 @@ run "alerts" {
     condition     = strcontains(output.rbac_command, "--namespaces default,research ")
     error_message = "RBAC names the same namespaces as the function."
   }
+  assert {
+    condition     = fileexists(split(" ", output.rbac_command)[0])
+    error_message = "The script of the command is there, from the directory that Terraform runs in."
+  }
 }
 
 run "webhook" {

@@ -10,7 +10,7 @@ import { buildFunction } from '../../deploy/build.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
 import type { Fault } from '../emulator/faults.ts';
-import { createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { createDemoWorld, demoCluster } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import { findFreePort } from '../fixtures/free-port.ts';
 
@@ -57,7 +57,7 @@ function failing(api: 'container' | 'compute', status: number, reason: string, t
 
 const cases: Case[] = [
   {
-    name: 'a token that is had at the second attempt',
+    name: 'a token that the second call gets',
     faults: [{ api: 'metadata', effect: { status: 503 } }],
     actions: [cordon],
     status: 200,
@@ -238,7 +238,7 @@ describe('buildFunction', function () {
     }
   });
 
-  it('leaves out gRPC, and what of the packages is loaded for nothing', () => {
+  it('leaves out gRPC and the parts of packages that are loaded but never used', () => {
     const code = readdirSync(join(directory, 'dist'))
       .filter((name) => name.endsWith('.mjs'))
       .map((name) => readFileSync(join(directory, 'dist', name), 'utf8'))
@@ -253,11 +253,11 @@ describe('buildFunction', function () {
     }
   });
 
-  it('says nothing of the compile cache where it was used', () => {
+  it('logs nothing about the compile cache when it was used', () => {
     expect(built.output()).not.to.include('compile cache');
   });
 
-  it('warns at start where the compile cache is not of this version of Node', async () => {
+  it('warns at start when another version of Node made the compile cache', async () => {
     rmSync(join(directory, 'dist/compile-cache'), { recursive: true });
     const slower = await startInstance(join(directory, 'dist/index.mjs'), directory);
     await slower.stop();
@@ -298,7 +298,7 @@ async function startInstance(module: string, directory: string): Promise<Instanc
       FUNCTION_SIGNATURE_TYPE: 'http',
       FUNCTION_SOURCE: module,
       PORT: String(port),
-      CLUSTERS: DEMO_CLUSTER,
+      CLUSTERS: demoCluster,
       CLOUDSDK_CONFIG: join(directory, 'gcloud'),
       CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: `http://${google}/`,
       CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: `http://${google}/compute/v1/`,

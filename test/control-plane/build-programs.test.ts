@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { expect } from 'chai';
-import { buildKey, buildPrograms, ControlPlaneUnavailable } from './build-programs.ts';
+import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
 
 /** Stands for go: writes down what it was asked, and builds a file for each program. */
-const GO = `#!/bin/sh
+const go = `#!/bin/sh
 echo "$1 $2" >> "$CALLS"
 case "$1 $2" in
   "mod download") [ -z "$OFFLINE" ] || { echo 'go: proxy: no route to host' >&2; exit 1; } ;;
@@ -34,7 +34,7 @@ describe('buildPrograms', () => {
     for (const path of ['bin', 'module/config/components/crd/bases', 'module/config/components/webhook']) {
       await mkdir(join(directory, path), { recursive: true });
     }
-    await writeFile(join(directory, 'bin', 'go'), GO, { mode: 0o755 });
+    await writeFile(join(directory, 'bin', 'go'), go, { mode: 0o755 });
     await writeFile(
       join(directory, 'module/config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml'),
       'crd',
@@ -70,7 +70,14 @@ describe('buildPrograms', () => {
     ]);
     expect(await readFile(join(built, 'jobset-crd.yaml'), 'utf8')).to.equal('crd');
     expect(said[1]).to.match(/^control plane: building it \(once, /);
+    expect(said[2]).to.include('420 MB').and.include('3.0 GB').and.include('0.6 GB');
     expect(said.at(-1)).to.match(/^control plane: built in \d+:\d\d$/);
+  });
+
+  it('says how many packages there are in all', () => {
+    expect(describeProgress(552, '1:07')).to.equal(
+      'control plane: still building, 552 of about 2760 packages compiled, 1:07',
+    );
   });
 
   it('does nothing and says nothing the second time, and then needs no Go', async () => {

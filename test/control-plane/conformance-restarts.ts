@@ -8,11 +8,11 @@ import {
   failureOf,
   isUnschedulable,
   jobCondition,
-  NODES,
+  nodeCount,
   patchJob,
   podPath,
   poolsOf,
-  PREFIX,
+  prefix,
   readCounts,
   readJob,
   readJobSet,
@@ -21,9 +21,12 @@ import {
   suspend,
 } from './jobset-run.ts';
 import type { Run, RunOptions } from './jobset-run.ts';
-import { PATCH } from './kubernetes-client.ts';
-import { DEFAULT_LIMIT, disruption, MOVED, RESTART_ROWS, TWO_JOBS } from './restart-rows.ts';
+import { expectStatus } from './expect-status.ts';
+import { patchTypes } from './kubernetes-client.ts';
+import type { Answer, JobSet } from './kubernetes-client.ts';
+import { defaultLimit, disruption, movedRun, restartRows, twoJobs } from './restart-rows.ts';
 import type { Expected } from './restart-rows.ts';
+import { jobSetsPath } from './world.ts';
 import type { World } from './world.ts';
 
 /** What restarts a JobSet, and what does not. */
@@ -41,11 +44,11 @@ export function describeRestarts(stage: () => Stage): void {
     });
     afterEach(() => world.removeAll());
 
-    for (const row of RESTART_ROWS) {
+    for (const row of restartRows) {
       it(`${row.title}: ${describeOutcome(row.expected)}`, async () => {
         const run = await start(row);
         await row.trigger(run);
-        await OUTCOMES[row.expected.outcome](run, row.expected);
+        await outcomes[row.expected.outcome](run, row.expected);
         expect(await readCounts(run)).to.deep.equal({
           restarts: row.expected.restarts,
           counted: row.expected.counted,
@@ -54,31 +57,31 @@ export function describeRestarts(stage: () => Stage): void {
     }
 
     it('keep the names of Jobs, under other uids, and take the spec from the template', async () => {
-      const run = await start({ spec: DEFAULT_LIMIT });
+      const run = await start({ spec: defaultLimit });
       const before = await readJob(run);
       await setDeadline(run);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       const after = await readJob(run);
       expect(after.metadata.name).to.equal(before.metadata.name);
       expect(after.metadata.uid).not.to.equal(before.metadata.uid);
       expect(after.spec).not.to.have.property('activeDeadlineSeconds');
       expect(after.spec.backoffLimit).to.equal(6);
-      expect(after.metadata.labels).to.include({ [`${PREFIX}/restart-attempt`]: '1' });
+      expect(after.metadata.labels).to.include({ [`${prefix}/restart-attempt`]: '1' });
     });
 
     it('say on Jobs and pods what they belong to', async () => {
-      const run = await start({ spec: TWO_JOBS });
+      const run = await start({ spec: twoJobs });
       const { metadata } = await readJobSet(run);
       const job = await readJob(run);
       const expected = {
-        [`${PREFIX}/jobset-name`]: run.name,
-        [`${PREFIX}/jobset-uid`]: metadata.uid,
-        [`${PREFIX}/replicatedjob-name`]: 'a',
-        [`${PREFIX}/replicatedjob-replicas`]: '1',
-        [`${PREFIX}/global-replicas`]: '2',
-        [`${PREFIX}/job-index`]: '0',
-        [`${PREFIX}/job-global-index`]: '0',
-        [`${PREFIX}/restart-attempt`]: '0',
+        [`${prefix}/jobset-name`]: run.name,
+        [`${prefix}/jobset-uid`]: metadata.uid,
+        [`${prefix}/replicatedjob-name`]: 'a',
+        [`${prefix}/replicatedjob-replicas`]: '1',
+        [`${prefix}/global-replicas`]: '2',
+        [`${prefix}/job-index`]: '0',
+        [`${prefix}/job-global-index`]: '0',
+        [`${prefix}/restart-attempt`]: '0',
       };
       expect(job.metadata.name).to.equal(`${run.name}-a-0`);
       expect(job.metadata.labels).to.include(expected);
@@ -103,13 +106,15 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('put the leader of a Job that is not exclusive elsewhere and leave the others; backoffLimit 6', async () => {
-      const run = await start({ spec: { ...DEFAULT_LIMIT, exclusive: false } });
+      const run = await start({ spec: { ...defaultLimit, exclusive: false } });
       await deleteLeader(run);
       await eventually(
         'the leader runs on another pool, the others do where they did',
         async () => {
           const pools = poolsOf(run, await run.world.runningPods(run.name));
-          return pools.length === NODES && pools.filter((pool) => pool === run.pool).length === NODES - 1;
+          return (
+            pools.length === nodeCount && pools.filter((pool) => pool === run.pool).length === nodeCount - 1
+          );
         },
         { timeoutMs: 60_000, advance: stage().advance },
       );
@@ -117,14 +122,14 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('leave one of two exclusive Jobs pending where only one slice is left', async () => {
-      const run = await start({ spec: TWO_JOBS, freeSlices: 0 });
+      const run = await start({ spec: twoJobs, freeSlices: 0 });
       await deleteLeader(run);
       await eventually(
         'one Job runs and the leader of the other is unschedulable',
         async () => {
           const pods = (await run.world.pods(run.name)).filter((pod) => attemptOf(pod) === '1');
           const running = pods.filter(({ status }) => status.phase === 'Running');
-          return running.length === NODES && pods.some(isUnschedulable);
+          return running.length === nodeCount && pods.some(isUnschedulable);
         },
         { timeoutMs: 60_000, advance: stage().advance },
       );
@@ -132,14 +137,14 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('do not happen to a suspended JobSet before it is resumed; then its deadline hits', async () => {
-      const run = await start({ spec: DEFAULT_LIMIT });
+      const run = await start({ spec: defaultLimit });
       await suspend(run, true);
       await setDeadline(run);
       stage().advance?.();
       expect(failureOf(await readJob(run))).to.equal(undefined);
       expect(await readCounts(run)).to.deep.equal({ restarts: 0, counted: 0 });
       await suspend(run, false);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
 
@@ -158,6 +163,95 @@ export function describeRestarts(stage: () => Stage): void {
       expect(right.status).to.equal(200);
     });
 
+    it('give each Job a slice of its own when only the template of its replicatedJob asks for it', async () => {
+      // 2 Jobs with 2 pods each: without exclusive placement, the first slice has room for both.
+      const pools = ['template-0', 'template-1'];
+      const poolOfNode = new Map<string, string>();
+      for (const pool of pools) {
+        for (const node of await world.addTpuSlice(pool, { nodes: nodeCount })) poolOfNode.set(node, pool);
+      }
+      const spec = {
+        job: { parallelism: 2, completions: 2 },
+        parallelism: nodeCount,
+        exclusive: 'template' as const,
+      };
+      await world.addJobSet({ name: 'template', ...twoJobs, ...spec });
+      const running = await eventually(
+        'all pods run',
+        async () => {
+          const pods = await world.runningPods('template');
+          return pods.length === 4 && pods;
+        },
+        { timeoutMs: 60_000, advance: stage().advance },
+      );
+      const poolsOfJob = (name: string): (string | undefined)[] =>
+        running
+          .filter(({ metadata }) => metadata.labels?.[`${prefix}/replicatedjob-name`] === name)
+          .map(({ spec: { nodeName = '' } }) => poolOfNode.get(nodeName));
+      const [a, b] = [poolsOfJob('a'), poolsOfJob('b')];
+      expect([new Set(a).size, new Set(b).size]).to.deep.equal([1, 1]);
+      expect([a[0], b[0]]).to.have.members(pools);
+      for (const { metadata } of running) {
+        expect(metadata.annotations).to.include({
+          'alpha.jobset.sigs.k8s.io/exclusive-topology': 'cloud.google.com/gke-nodepool',
+        });
+      }
+    });
+
+    describe('and the policies that govern them', () => {
+      const change = async (name: string, spec: object): Promise<Answer<JobSet>> =>
+        stage().client.request('PATCH', `${jobSetsPath('default')}/${name}`, {
+          body: { spec },
+          contentType: patchTypes.merge,
+        });
+      const suspended = { suspend: true, parallelism: nodeCount };
+
+      it('refuse another failurePolicy', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        const rules = [{ name: 'rule', action: 'FailJobSet' }];
+        for (const failurePolicy of [
+          { maxRestarts: 60 },
+          { restartStrategy: 'BlockingRecreate' },
+          { rules },
+        ]) {
+          expectStatus(await change('policies', { failurePolicy }), {
+            status: 422,
+            reason: 'Invalid',
+            message:
+              'JobSet.jobset.x-k8s.io "policies" is invalid: spec.failurePolicy: Invalid value: Value is immutable',
+          });
+        }
+        const { spec } = await stage().client.get<JobSet>(`${jobSetsPath('default')}/policies`);
+        expect(spec.failurePolicy).to.deep.equal({ maxRestarts: 3, restartStrategy: 'Recreate' });
+      });
+
+      it('refuse another successPolicy', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        expectStatus(await change('policies', { successPolicy: { operator: 'Any' } }), {
+          status: 422,
+          reason: 'Invalid',
+          message:
+            'JobSet.jobset.x-k8s.io "policies" is invalid: spec.successPolicy: Invalid value: Value is immutable',
+        });
+      });
+
+      it('take the policies that they have, and changes beside them', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended });
+        const same = { failurePolicy: { maxRestarts: 3 }, successPolicy: { operator: 'All' } };
+        expect((await change('policies', { ...same, suspend: false })).status).to.equal(200);
+      });
+
+      it('take a failurePolicy where there is none, and its removal', async () => {
+        await world.addJobSet({ name: 'policies', ...suspended, failurePolicy: null });
+        const added = await change('policies', { failurePolicy: { maxRestarts: 3 } });
+        expect(added.status, added.text).to.equal(200);
+        expect(added.body?.spec.failurePolicy).to.include({ maxRestarts: 3 });
+        const removed = await change('policies', { failurePolicy: null });
+        expect(removed.status, removed.text).to.equal(200);
+        expect(removed.body?.spec).not.to.have.property('failurePolicy');
+      });
+    });
+
     it('cannot be forced by the condition Failed alone', async () => {
       const run = await start();
       const answer = await patchJob(run, { status: { conditions: [jobCondition('Failed')] } }, '/status');
@@ -168,24 +262,24 @@ export function describeRestarts(stage: () => Stage): void {
       const run = await start({ spec: disruption('FailJob') });
       await run.stage.client.request('PATCH', `${podPath(run.leader)}/status`, {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },
-        contentType: PATCH.strategic,
+        contentType: patchTypes.strategic,
       });
       // Whatever the controllers make of it, they have made of it once a later change has been through them.
       await run.stage.client.patch(run.job, { metadata: { labels: { seen: 'later' } } });
       await deletePod(run, run.follower);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
   });
 }
 
-const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Promise<void>> = {
+const outcomes: Record<Expected['outcome'], (run: Run, expected: Expected) => Promise<void>> = {
   async moved(run, { restarts }) {
     const {
       world,
       stage: { advance },
     } = run;
-    const count = run.jobs * NODES;
+    const count = run.jobs * nodeCount;
     await eventually(
       `all pods of attempt ${restarts} run on another pool`,
       async () => {
@@ -223,7 +317,7 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
         const pods = await world.pods(run.name);
         const [waiting] = pods.filter(({ status }) => status.phase === 'Pending');
         const running = pods.filter(({ status }) => status.phase === 'Running');
-        return waiting !== undefined && isUnschedulable(waiting) && running.length === NODES - 1;
+        return waiting !== undefined && isUnschedulable(waiting) && running.length === nodeCount - 1;
       },
       { timeoutMs: 60_000, advance },
     );
@@ -249,7 +343,7 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
     expect(failureOf(await readJob(run))).to.equal(undefined);
     expect(await readCounts(run)).to.deep.equal({ restarts: 0, counted: 0 });
     await deletePod(run, stuck);
-    await OUTCOMES.moved(run, expected);
+    await outcomes.moved(run, expected);
   },
 
   async stuck(run, expected) {
@@ -263,9 +357,9 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
       { advance },
     );
     expect(status.conditions ?? []).to.deep.equal([]);
-    expect(await run.world.runningPods(run.name)).to.have.length(NODES - 1);
+    expect(await run.world.runningPods(run.name)).to.have.length(nodeCount - 1);
     await setDeadline(run);
-    await OUTCOMES.moved(run, expected);
+    await outcomes.moved(run, expected);
   },
 };
 

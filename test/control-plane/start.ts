@@ -1,16 +1,18 @@
 // The function on a port, with a real control plane behind it, for curl and kubectl.
-import { styleText } from 'node:util';
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
-import { CLUSTER, createFailoverBench } from './failover-bench.ts';
+import { clusterFullName, createFailoverBench } from './failover-bench.ts';
 import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
-import { describeWorld } from '../fixtures/lines-to-paste.ts';
-import { startFunctionProcess } from './function-process.ts';
+import { startFunctionProcess } from '../fixtures/function-process.ts';
+import { readPort } from '../fixtures/read-port.ts';
+import { printLogLine } from '../fixtures/terminal-log.ts';
+import { describeUsage } from '../fixtures/usage-text.ts';
 
 // Until all is up there is nothing to end in order: no program outlives this process.
 let stop = (): void => process.exit(130);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop());
 
+const port = readPort();
 try {
   await serve();
 } catch (error) {
@@ -34,12 +36,17 @@ async function serve(): Promise<void> {
       }
     }
     const failover = await startFunctionProcess(bench.environment, {
-      port: Number(process.env['PORT'] || 8080),
-      onLogLine: (line) => console.log(process.stdout.isTTY ? styleText('dim', line) : line),
+      port,
+      onLogLine: printLogLine,
     });
-    const behind = `a real control plane,\n${CLUSTER}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
-    console.log(describeWorld(failover.url, behind, controlPlane.kubeconfigPath));
-    await Promise.race([new Promise<void>((resolve) => (stop = resolve)), failover.exited]);
+    const behind = `a real control plane,\n${clusterFullName}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
+    console.log(describeUsage(failover.url, behind, controlPlane.kubeconfigPath));
+    const stopped = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
+    const end = await Promise.race([failover.exited, stopped]);
+    if (end !== undefined) {
+      console.error(`the function ended (${end})`);
+      process.exitCode = 1;
+    }
     await failover.kill();
     await bench.close();
   } finally {

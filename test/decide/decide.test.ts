@@ -40,7 +40,15 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
   return {
     action,
     snapshot,
-    tools: { kubernetes, config, cluster, claimId: 'uuid', poolAnnotations, switches },
+    tools: {
+      kubernetes,
+      config,
+      cluster,
+      claimId: 'uuid',
+      poolAnnotations,
+      switches,
+      maxPools: { count: 2, why: '' },
+    },
   };
 }
 
@@ -120,7 +128,7 @@ describe('decide', () => {
     expect(refusal).to.include({ code: 'repair_refused', status: 409 });
   });
 
-  it('plans no cordon alone where the restart is refused', async () => {
+  it('plans no cordon when the restart is refused', async () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
     expect((await refusalOf(decideOn(world, restart))).code).to.equal('restart_refused');
   });
@@ -128,13 +136,13 @@ describe('decide', () => {
   describe('with expected_node_counts', () => {
     const checked = { type: 'cordon_nodepool', preflight_checks: { expected_node_counts: true } };
 
-    it('goes on where the slice is whole, cordoned nodes counted', async () => {
+    it('passes when the slice is complete, cordoned nodes included', async () => {
       const world = createInMemoryWorld();
       world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-a')[0] ?? '', true);
       expect(await decideOn(world, checked)).to.deep.equal({ claimId: 'uuid' });
     });
 
-    it('refuses where a node is missing or too many, and does not mind where it was not asked for', async () => {
+    it('refuses when nodes are missing or too many, but only if the check was asked for', async () => {
       const missing = createInMemoryWorld();
       missing.cluster.removeNode(nodeNames(missing.cluster, 'slice-a')[0] ?? '');
       const excess = createInMemoryWorld();
@@ -152,7 +160,7 @@ describe('decide', () => {
       }
     });
 
-    it('refuses where it cannot be checked', async () => {
+    it('refuses when the check cannot be made', async () => {
       const world = createInMemoryWorld({ slices: [], jobSet: null });
       world.cluster.addPool('slice-a', { gpu: true });
       expect((await refusalOf(decideOn(world, checked))).message).to.match(
@@ -164,7 +172,7 @@ describe('decide', () => {
   describe('within a cooldown', () => {
     // F-27: cordon_and_repair_nodepool, and repair_nodepool a minute later: one repair.
     for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
-      it(`refuses ${type} of a pool that was repaired, to the second`, async () => {
+      it(`refuses ${type} of a repaired pool until the last second of the cooldown`, async () => {
         const world = createInMemoryWorld();
         const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'repair');
         const refusal = await refusalOf(decideOn(world, { type }, { poolAnnotations }));
@@ -178,7 +186,7 @@ describe('decide', () => {
       });
     }
 
-    it('refuses the restart of a JobSet that was restarted from this pool, and of no other', async () => {
+    it('refuses to restart a JobSet that was restarted from this pool, and no other JobSet', async () => {
       const world = createInMemoryWorld();
       const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
       expect((await refusalOf(decideOn(world, restart, { poolAnnotations }))).code).to.equal('rate_limited');
@@ -200,12 +208,12 @@ describe('decide', () => {
       await decideOn(world, { type: 'uncordon_nodepool' }, { poolAnnotations });
     });
 
-    it('does not refuse what this very action has had', async () => {
+    it('does not refuse an action because of its own mark', async () => {
       const world = createInMemoryWorld();
       await decideOn(world, repair, { poolAnnotations: markedBefore(world, 1, 'repair', 'mine') });
     });
 
-    it('refuses where the marks cannot be read, and says how to start them anew', async () => {
+    it('refuses when the marks cannot be read, and says how to reset them', async () => {
       const world = createInMemoryWorld();
       for (const broken of ['{"repair":', '"x"', 'null', '[]', '{"repair":{}}', '{"repair":"x"}']) {
         const poolAnnotations = { 'autometric-failover/effects': broken };
@@ -216,7 +224,7 @@ describe('decide', () => {
     });
   });
 
-  it('refuses one pool too many within the hour, but not one that was acted on', async () => {
+  it('refuses one pool too many within the hour, but not a pool that was counted already', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     expect((await refusalOf(decideOn(world, { type: 'cordon_nodepool' }))).code).to.equal('budget_exceeded');
@@ -225,14 +233,14 @@ describe('decide', () => {
     await decideOn(world, { type: 'cordon_nodepool' });
   });
 
-  it('lets an uncordon through whatever the limits are', async () => {
+  it('allows an uncordon whatever the limits are', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     await annotate(world, 'paused', 'x');
     await decideOn(world, { type: 'uncordon_nodepool' });
   });
 
-  it('refuses everything else while it is paused, before it looks at anything else', async () => {
+  it('refuses everything else while the cluster is paused, before it checks anything else', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     await annotate(world, 'paused', 'the storage is down');
@@ -275,7 +283,7 @@ describe('decideDryRun', () => {
     expect((await decideDry(world, { type: 'uncordon_nodepool' })).limits).to.deep.equal([]);
   });
 
-  it('refuses what waiting would not lift', async () => {
+  it('refuses what waiting would not change', async () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
     expect((await refusalOf(decideDry(world, restart))).code).to.equal('restart_refused');
   });

@@ -34,13 +34,14 @@ describe('planRestart', () => {
       job: { name: 'train-workers-0', uid: job?.metadata.uid, replicatedJob: 'workers' },
       leader: { name: leader.metadata.name, uid: leader.metadata.uid, nodeName: leader.spec.nodeName },
       way: 'leader_pod',
+      restartsLeft: 3,
       schedulableElsewhere: 4,
     });
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
   // F-53: with two replicatedJobs, the leader of the wrong Job was deleted.
-  it('chooses the Job on the pool of several, not the first of the JobSet', async () => {
+  it('chooses the Job that is on the pool, not the first Job of the JobSet', async () => {
     const world = createInMemoryWorld({ slices: three, jobs: [{ name: 'a' }, { name: 'b', replicas: 2 }] });
     for (const [pool, job] of [
       ['slice-a', 'train-a-0'],
@@ -53,7 +54,7 @@ describe('planRestart', () => {
     }
   });
 
-  it('chooses the lowest global index of several Jobs on the pool, and the one on the node that was named first', async () => {
+  it('chooses the Job with the lowest global index on the pool, or the Job on the named node if one was named', async () => {
     const world = createInMemoryWorld({
       slices: ['slice-a'],
       jobSet: { exclusiveTopology: '' },
@@ -69,7 +70,7 @@ describe('planRestart', () => {
     expect(planned.leader?.name).to.match(/^train-a-0-0-/);
   });
 
-  it('takes the leader wherever it runs, for a Job with any live pod on the pool', async () => {
+  it('chooses the leader of a Job with any live pod on the pool, wherever the leader runs', async () => {
     const world = createInMemoryWorld({
       slice: { topology: '2x4' },
       jobSet: { exclusiveTopology: '' },
@@ -104,7 +105,7 @@ describe('planRestart', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('counts pods that have ended for nothing', async () => {
+  it('ignores pods that have ended', async () => {
     const world = createInMemoryWorld();
     for (const { metadata } of podsOn(world, 'slice-a')) {
       world.cluster.change('pods', 'default', metadata.name, ({ status }) => (status.phase = 'Failed'));
@@ -112,7 +113,7 @@ describe('planRestart', () => {
     expect((await plan(world)).outcome).to.equal('not_on_pool');
   });
 
-  it('is already under way when the Job is failing', async () => {
+  it('is already restarting when the Job is failing', async () => {
     const world = createInMemoryWorld();
     for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
     world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
@@ -120,7 +121,7 @@ describe('planRestart', () => {
     expect(await plan(world)).to.include({ outcome: 'already_restarting', attempt: 0 });
   });
 
-  it('is already under way when what is left on the pool is of an older attempt', async () => {
+  it('is already restarting when only pods of an older attempt are left on the pool', async () => {
     const world = createInMemoryWorld();
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
     const planned = await plan(world);
@@ -129,7 +130,7 @@ describe('planRestart', () => {
   });
 
   // F-34: a terminating leader on a dead node is no proof of a restart.
-  it('takes a terminating leader on a dead node for what it is', async () => {
+  it('plans the deletion of a leader that hangs terminating on a dead node', async () => {
     const world = createInMemoryWorld();
     world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
     world.clock.advance(301_000);
@@ -217,7 +218,7 @@ describe('planRestart', () => {
           world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
             status.restartsCountTowardsMax = 2;
           }),
-        why: /has used up its restarts \(2 of maxRestarts 2\), so another would end it; raise maxRestarts$/,
+        why: /has used up its restarts \(2 of maxRestarts 2\), so another would end it; its failurePolicy is immutable: create the JobSet anew with more maxRestarts/,
       },
       {
         what: 'that may not be restarted at all',
@@ -263,13 +264,13 @@ describe('planRestart', () => {
     });
   });
 
-  it('has one restart left below maxRestarts', async () => {
+  it('restarts when one restart is left before maxRestarts', async () => {
     const world = createInMemoryWorld({ jobSet: { failurePolicy: { maxRestarts: 2 } } });
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restartsCountTowardsMax = 1));
     expect((await plan(world)).outcome).to.equal('restart');
   });
 
-  it('does not mind a condition that is false', async () => {
+  it('ignores a condition that is false', async () => {
     const world = createInMemoryWorld();
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
       status.conditions = [
@@ -280,7 +281,7 @@ describe('planRestart', () => {
     expect((await plan(world)).outcome).to.equal('restart');
   });
 
-  it('does not mind a pin to several pools, to another pool, or of a Job that is elsewhere', async () => {
+  it('accepts a pin to several pools, a pin to another pool, and a pinned Job on another pool', async () => {
     const label = 'cloud.google.com/gke-nodepool';
     const affinity = {
       nodeAffinity: {
@@ -416,7 +417,7 @@ describe('planRestart', () => {
     }
   });
 
-  it('says that there is no room elsewhere', async () => {
+  it('says that no node elsewhere could take the run', async () => {
     const world = createInMemoryWorld({ slices: ['slice-a'] });
     const step = await restart(world);
     expect(step).to.include({
@@ -425,7 +426,7 @@ describe('planRestart', () => {
     });
   });
 
-  it('counts no cordoned node for room elsewhere, and none that does not match', async () => {
+  it('does not count cordoned or non-matching nodes as room elsewhere', async () => {
     const world = createInMemoryWorld({
       slices: three,
       jobs: [{ nodeSelector: { 'cloud.google.com/gke-tpu-topology': '4x4' } }],

@@ -1,10 +1,48 @@
 import { expect } from 'chai';
-import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { compileAhead } from '../../deploy/build.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { root, run } from './run.ts';
 import { uploadList } from './upload-list.ts';
+
+describe('compileAhead', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'compile-ahead-'));
+    await writeFile(join(directory, 'index.mjs'), '');
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  /** Stands for a Node of another version, which cannot run the bundle. */
+  async function createNode(version: string): Promise<string> {
+    const path = join(directory, 'node');
+    const stack =
+      'file:///index.mjs:1\nimport x\n       ^\nSyntaxError: no export named x\n    at link (node:internal)';
+    const script = `#!/bin/sh\n[ "$1" != --version ] || { echo ${version}; exit; }\nprintf '%s\\n' '${stack}' >&2\nexit 1\n`;
+    await writeFile(path, script, { mode: 0o755 });
+    return path;
+  }
+
+  it('says in one line that a Node is too old', async () => {
+    for (const version of ['v20.20.2', 'v22.0.0']) {
+      expect(compileAhead(directory, await createNode(version))).to.equal(
+        `not compiled ahead for node ${version} (needs 22.1)`,
+      );
+    }
+  });
+
+  it('says in one line why another Node cannot load the bundle', async () => {
+    expect(compileAhead(directory, await createNode('v22.1.0'))).to.equal(
+      'not compiled ahead for node v22.1.0: SyntaxError: no export named x',
+    );
+  });
+
+  it('says for which Node it has compiled', () => {
+    expect(compileAhead(directory, process.execPath)).to.equal(`compiled ahead for node ${process.version}`);
+  });
+});
 
 interface PackageJson {
   main: string;

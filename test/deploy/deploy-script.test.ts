@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { actionTypes } from '../../src/action-type.ts';
 import { readConfig } from '../../src/config.ts';
 import { serveGoogleCloud } from './google-cloud.ts';
 import type { CloudRequest, GoogleCloud } from './google-cloud.ts';
@@ -210,6 +211,10 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
   });
 
   it('prints the lines that come next', () => {
+    expect(first.stdout).to.match(/^Deployed\. Give it its rights/m);
+    expect(first.stdout).to.include(
+      'gcloud alpha monitoring policies create --project my-project --notification-channels=projects/my-project/notificationChannels/1',
+    );
     expect(first.stdout).to.include(
       'deploy/rbac.sh --email autometric-failover@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default,research | kubectl --context CONTEXT apply -f -',
     );
@@ -218,13 +223,16 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     );
   });
 
-  it('says in a dry run what it would run, and asks nothing of anybody', async () => {
+  it('prints the plan in a dry run, says that nothing was done, and sends no request', async () => {
     const before = cloud.requests.length;
-    const rehearsal = await deploy(...args, '--dry-run');
-    expect(rehearsal.code, rehearsal.stderr).to.equal(0);
+    const dryRun = await deploy(...args, '--dry-run');
+    expect(dryRun.code, dryRun.stderr).to.equal(0);
     expect(cloud.requests).to.have.lengthOf(before);
+    expect(dryRun.stdout).to.match(/^Dry run: nothing was run, and nothing is deployed\. /m);
+    expect(dryRun.stdout).to.not.match(/^Deployed/m);
+    expect(dryRun.stderr).to.equal('');
     const commands = (text: string) => text.split('\n').filter((line) => line.startsWith('+ gcloud'));
-    const filledIn = rehearsal.stderr
+    const filledIn = dryRun.stdout
       .replaceAll('PROJECT_NUMBER', '123456789012')
       .replaceAll('FUNCTION_URI', 'autometric-failover-abc-uc.a.run.app');
     expect(commands(filledIn)).to.deep.equal(commands(first.stderr));
@@ -281,6 +289,22 @@ describe('deploy.sh', () => {
       /--name must have 6 to 24/,
     ],
     ['a setting without a value', [...required, '--set', 'COOLDOWN_SECONDS'], /is not KEY=VALUE/],
+    [
+      'an unknown action',
+      [...required, '--actions', 'cordon_nodepool,bogus'],
+      /--actions has "bogus", .* cordon_nodepool cordon_nodepool_and_restart_jobset /,
+    ],
+    ['an unknown action for alerts', [...required, '--alerts', 'cordon'], /--alerts has "cordon"/],
+    [
+      'an unknown setting',
+      [...required, '--set', 'MAXPOOLS=3'],
+      /--set does not take MAXPOOLS; it takes: COOLDOWN_SECONDS /,
+    ],
+    [
+      'a setting that has an option of its own',
+      [...required, '--set', 'ALERT_ACTIONS=cordon_nodepool'],
+      /--set does not take ALERT_ACTIONS/,
+    ],
     ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
     ['an option without its value', [...required, '--alerts'], /--alerts needs a value/],
   ];
@@ -292,11 +316,25 @@ describe('deploy.sh', () => {
     });
   }
 
-  it('passes the VPC connector on, and leaves the condition out where that is asked for', async () => {
+  it('knows the actions and the settings of the source', async () => {
+    const [script, config] = await Promise.all(
+      ['deploy/deploy.sh', 'src/config.ts'].map((path) => readFile(join(root, path), 'utf8')),
+    );
+    const listOf = (name: string): string[] =>
+      new RegExp(`^${name}=\\(([^)]+)\\)`, 'm').exec(script ?? '')?.[1]?.split(/\s+/) ?? [];
+    const [, schema = ''] = /^const settingsSchema = v\.object\(\{\n([^]*?)^\}\);/m.exec(config ?? '') ?? [];
+    const settings = [...schema.matchAll(/^ {2}([A-Z_]+): /gm)].map(([, name]) => name);
+    const byOption = ['CLUSTERS', 'ALLOWED_ACTIONS', 'ALERT_ACTIONS', 'ALLOWED_NAMESPACES'];
+    expect(listOf('ACTION_TYPES')).to.have.members([...actionTypes]);
+    // KUBECONFIG_CONTEXT is for local runs only.
+    expect([...listOf('SETTINGS'), ...byOption, 'KUBECONFIG_CONTEXT']).to.have.members(settings);
+  });
+
+  it('passes the VPC connector on, and leaves the condition out when told to', async () => {
     const given = ['--vpc-connector', 'c', '--set', 'GKE_ENDPOINT=private', '--no-condition', '--dry-run'];
-    const { code, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
+    const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
     expect(code, stderr).to.equal(0);
-    expect(stderr).to.match(/functions deploy .*--vpc-connector c --egress-settings private-ranges-only/);
-    expect(stderr).to.include('GKE_ENDPOINT=private').and.not.include('--condition-from-file');
+    expect(stdout).to.match(/functions deploy .*--vpc-connector c --egress-settings private-ranges-only/);
+    expect(stdout).to.include('GKE_ENDPOINT=private').and.not.include('--condition-from-file');
   });
 });

@@ -125,7 +125,7 @@ describe('repairInstance', () => {
     });
   });
 
-  it('is one deletion when the same action repeats it', async () => {
+  it('sends one deletion when the same action runs again', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     const first = await carryOut(world, planned);
@@ -135,7 +135,7 @@ describe('repairInstance', () => {
   });
 
   // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
-  it('is one deletion when the answer was lost, at once or after the machine was replaced', async () => {
+  it('deletes one machine when the answer was lost, whether it retries at once or after the machine was replaced', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({ api: 'compute', effect: 'reset_after' });
@@ -150,7 +150,7 @@ describe('repairInstance', () => {
   });
 
   // F-59: the machine was gone already, or its group was re-creating it: an endless 500.
-  it('is done with a machine that is being re-created, or is gone', async () => {
+  it('is done when the machine is being re-created or is gone', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     await carryOut(world, planned);
@@ -163,7 +163,7 @@ describe('repairInstance', () => {
 
   // F-21: the machine is re-created under its name before the deletion: the replacement lives.
   for (const nodeObject of ['survives', 'reregistered'] as const) {
-    it(`leaves the replacement of a machine alone whose Node object is ${nodeObject}`, async () => {
+    it(`leaves the replacement machine alone when its Node object is ${nodeObject}`, async () => {
       const world = createInMemoryWorld();
       const planned = await plan(world);
       const replacement = world.cluster.replaceInstance(planned.node.name, nodeObject);
@@ -229,7 +229,7 @@ describe('repairInstance', () => {
     }
   });
 
-  it('waits out an exhausted rate, which Compute reports as 403, and does not take it for a denial', async () => {
+  it('waits when Compute’s rate limit answers 403, and does not treat it as a missing permission', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     const body = { error: { errors: [{ reason: 'rateLimitExceeded' }] } };
@@ -238,7 +238,7 @@ describe('repairInstance', () => {
     expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceId, planned.instanceId]);
   });
 
-  it('deletes nothing and marks nothing when the last look stops it', async () => {
+  it('deletes nothing and marks nothing when beforeDeletion stops it', async () => {
     const world = createInMemoryWorld();
     const stop = new FailoverError('paused', 'paused');
     const work = carryOut(world, await plan(world), { beforeDeletion: () => Promise.reject(stop) });
@@ -277,7 +277,7 @@ describe('repairInstance', () => {
 });
 
 describe('repairInstance by the name of the machine', () => {
-  it('deletes it in the attempt that decided it, where the node does not say the id', async () => {
+  it('deletes the machine in the claim that decided it, when the node does not have its id', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
     const step = await carryOut(world, planned);
@@ -286,7 +286,7 @@ describe('repairInstance by the name of the machine', () => {
     expect(sentDeletions(world)).to.deep.equal([planned.instanceName]);
   });
 
-  it('never does so when it is resumed, and says what to type', async () => {
+  it('never deletes by name when it resumes, and says what to type', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
     const refusal = await refusalOf(carryOut(world, planned, { isResume: true }));
@@ -321,7 +321,7 @@ describe('repairInstance by the name of the machine', () => {
         }),
     ],
   ] as const) {
-    it(`does not do so when the node ${what} since it was decided`, async () => {
+    it(`does not delete by name when the node ${what} since the decision`, async () => {
       const world = createInMemoryWorld();
       const planned = await planByName(world);
       const work = carryOut(world, planned, { beforeDeletion: async () => change(world, planned.node.name) });
@@ -334,7 +334,7 @@ describe('repairInstance by the name of the machine', () => {
     });
   }
 
-  it('sends it once when nobody knows what became of it, and keeps the mark', async () => {
+  it('sends the deletion once when its outcome is unknown, and keeps the mark', async () => {
     for (const effect of ['reset_before', 'reset_after', 'hang', { status: 503 }] as const) {
       const world = createInMemoryWorld();
       const planned = await planByName(world);
@@ -345,7 +345,7 @@ describe('repairInstance by the name of the machine', () => {
     }
   });
 
-  it('sends it again after a 429, which is certain to have done nothing', async () => {
+  it('sends the deletion again after a 429, because a 429 has certainly done nothing', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
     world.emulator.faults.add({ api: 'compute', effect: { status: 429 } });
@@ -353,7 +353,7 @@ describe('repairInstance by the name of the machine', () => {
     expect(sentDeletions(world)).to.have.length(2);
   });
 
-  it('deletes it where an IAM condition on names refuses the id, in the attempt that decided it', async () => {
+  it('deletes the machine by name when an IAM condition on names refuses the id, in the claim that decided it', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({
@@ -369,7 +369,7 @@ describe('repairInstance by the name of the machine', () => {
     expect(deleted(world)).to.have.length(1);
   });
 
-  it('does not do so when the machine was replaced since, though the id was refused', async () => {
+  it('does not delete by name when the machine was replaced since, even if the id was refused', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({ api: 'compute', effect: { status: 403 } });

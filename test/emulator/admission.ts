@@ -42,8 +42,11 @@ export function admitUpdate(resource: Resource, before: KubernetesObject, draft:
   if (resource.plural === 'leases') assertLease(resource, draft as Lease);
   if (resource.plural === 'nodes') normaliseNode(draft as Node);
   if (resource.plural === 'jobs') causes.push(...findJobChanges(before as Job, draft as Job));
-  if (resource.plural === 'jobsets') defaultJobSet(draft as JobSet);
-  if (resource.plural === 'jobsets') causes.push(...findJobSetChanges(before as JobSet, draft as JobSet));
+  if (resource.plural === 'jobsets') {
+    defaultJobSet(draft as JobSet);
+    assertPoliciesKept(resource, before as JobSet, draft as JobSet);
+    causes.push(...findJobSetChanges(before as JobSet, draft as JobSet));
+  }
   if (resource.plural === 'pods' && (before as Pod).spec.nodeName !== (draft as Pod).spec.nodeName) {
     causes.push({
       reason: 'FieldValueForbidden',
@@ -228,7 +231,27 @@ function findJobChanges(before: Job, draft: Job): Causes {
   return causes;
 }
 
-/** As long as a JobSet is not suspended, hardly anything of its jobs may change. */
+/**
+ * Refuses a change to a policy, as the rule `self == oldSelf` in JobSet's CustomResourceDefinition does. The rule compares
+ * two values, so adding a policy and removing one are allowed. It comes before the webhook, which then is not asked.
+ * @throws ApiStatus 422
+ */
+function assertPoliciesKept(resource: Resource, before: JobSet, draft: JobSet): void {
+  const causes: Causes = [];
+  for (const field of ['failurePolicy', 'successPolicy'] as const) {
+    const [old, wanted] = [before.spec[field], draft.spec[field]];
+    if (old && wanted && !isEqualJson(old, wanted)) {
+      causes.push({
+        reason: 'FieldValueInvalid',
+        message: 'Invalid value: Value is immutable',
+        field: `spec.${field}`,
+      });
+    }
+  }
+  if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
+}
+
+/** While a JobSet is not suspended, its Jobs may hardly change. */
 function findJobSetChanges(before: JobSet, draft: JobSet): Causes {
   const causes: Causes = [];
   if (!isEqualJson(before.spec.managedBy, draft.spec.managedBy)) {

@@ -1,13 +1,9 @@
-import { fork } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import type { EmulatedCluster } from './cluster.ts';
 import { Emulator } from './emulator.ts';
-import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
+import { createDemoWorld, demoCluster } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
-import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
+import { startFunctionProcess } from '../fixtures/function-process.ts';
 
 /** The emulated GKE in this process, and the function in one of its own. */
 export interface LocalStack {
@@ -15,6 +11,9 @@ export interface LocalStack {
   emulator: Emulator;
   cluster: EmulatedCluster;
   server: EmulatorServer;
+  /** How the function's process ended: the signal, or `exit code 1`. */
+  exited: Promise<string>;
+  /** Ends both, and removes their files. */
   stop(): Promise<void>;
 }
 
@@ -33,45 +32,20 @@ export async function startLocalStack(options: {
   const emulator = new Emulator();
   const cluster = createDemoWorld(emulator, { repairDelaySeconds: 2 });
   const server = await serveEmulator(emulator, { reconcileEveryMs: 100 });
-  const child = fork(join(import.meta.dirname, '../fixtures/local-function.ts'), {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    env: {
-      ...process.env,
-      ...server.environment,
-      CLUSTERS: DEMO_CLUSTER,
-      PORT: String(options.port),
-      ...options.settings,
-    },
-  });
-  forwardLines(child, options.onLogLine);
-  const port = await Promise.race([waitForPort(child), once(child, 'exit').then(() => undefined)]);
-  if (port === undefined) {
+  const environment = { ...server.environment, CLUSTERS: demoCluster, ...options.settings };
+  const failover = await startFunctionProcess(environment, options).catch(async (error: unknown) => {
     await server.close();
-    throw new FunctionDidNotStart();
-  }
+    throw error;
+  });
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: failover.url,
     emulator,
     cluster,
     server,
+    exited: failover.exited,
     async stop() {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
+      await failover.kill();
       await server.close();
     },
   };
-}
-
-async function waitForPort(child: ChildProcess): Promise<number> {
-  const [message] = (await once(child, 'message')) as [{ port: number }];
-  return message.port;
-}
-
-function forwardLines(child: ChildProcess, onLine: (line: string) => void): void {
-  let rest = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    const lines = (rest + chunk.toString()).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) onLine(line);
-  });
 }
