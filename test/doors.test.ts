@@ -8,6 +8,7 @@ import { unpackNotification } from '../src/alert/notification.ts';
 import { toAlert } from '../src/alert/alert.ts';
 import { createSystemClock } from '../src/clock.ts';
 import { readConfig } from '../src/config.ts';
+import { FailoverError } from '../src/errors.ts';
 import { createHandler } from '../src/handler.ts';
 import type { Handler } from '../src/handler.ts';
 import { createLog } from '../src/log.ts';
@@ -53,7 +54,7 @@ describe('the doors of the function', () => {
         clock: createSystemClock(),
         connect: async () => {
           connections++;
-          throw new Error('this is as far as an action goes here');
+          throw new FailoverError('paused', 'this is as far as an action goes here');
         },
         prepareRepair: async () => undefined,
         deleteInstance: async () => {
