@@ -45,8 +45,9 @@ export function pruneProtos(protos: unknown, calls: readonly ProtoCall[]): unkno
     if (scalars.has(type)) return;
     const fullName = resolveType(root, type, scope);
     const source = fullName === undefined ? undefined : lookUp(root, fullName);
-    if (fullName === undefined || !source)
+    if (fullName === undefined || !source) {
       throw new Error(`the protos have no type ${type}, which ${scope} uses`);
+    }
     const target = makePath(kept, fullName);
     const { nested: _, fields = {}, oneofs = {}, ...others } = source;
     Object.assign(target, others);

@@ -132,8 +132,9 @@ export function compileAhead(directory: string, node: string): string {
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
   const [major = 0, minor = 0] = version.slice(1).split('.').map(Number);
   const [oldestMajor, oldestMinor] = oldestNode;
-  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
     return `not compiled ahead for node ${version} (needs ${oldestNode.join('.')})`;
+  }
   const files = readdirSync(directory).filter((name) => name.endsWith('.mjs') && name !== 'index.mjs');
   const script = ['index.mjs', ...files]
     .map((name) => `await import(${JSON.stringify(pathToFileURL(join(directory, name)).href)});`)

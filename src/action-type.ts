@@ -1,3 +1,4 @@
+/** The types of actions, in the order in which messages list them. */
 export const actionTypes = [
   'cordon_nodepool',
   'cordon_nodepool_and_restart_jobset',
@@ -8,17 +9,21 @@ export const actionTypes = [
 
 export type ActionType = (typeof actionTypes)[number];
 
-/** Says which effects a type asks for. */
-export function effectsOf(type: ActionType): {
+/** What an action does to the pool and to what runs on it. */
+export interface Effects {
   cordon: boolean;
   restart: boolean;
   repair: boolean;
   uncordon: boolean;
-} {
-  return {
-    cordon: type.startsWith('cordon_'),
-    restart: type === 'cordon_nodepool_and_restart_jobset',
-    repair: type === 'cordon_and_repair_nodepool' || type === 'repair_nodepool',
-    uncordon: type === 'uncordon_nodepool',
-  };
 }
+
+const none: Effects = { cordon: false, restart: false, repair: false, uncordon: false };
+
+/** The effects of each type. A type without a row does not compile, because it would be answered 200 and do nothing. */
+export const effectsOf: Record<ActionType, Effects> = {
+  cordon_nodepool: { ...none, cordon: true },
+  cordon_nodepool_and_restart_jobset: { ...none, cordon: true, restart: true },
+  cordon_and_repair_nodepool: { ...none, cordon: true, repair: true },
+  repair_nodepool: { ...none, repair: true },
+  uncordon_nodepool: { ...none, uncordon: true },
+};

@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailoverError } from './errors.ts';
 
-/** Time as an instance sees it: milliseconds since the epoch that never run backwards, and waiting. */
+/** Time as an instance sees it: `now` is in ms since the epoch and never runs backwards. */
 export interface Clock {
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 /**
- * The machine's clock. The later of wall clock and monotonic clock: a step back of the one and a suspend of the virtual
- * machine, which the other does not see, must both not make an expired lock look young.
+ * Creates the machine's clock. The wall clock can step back; the monotonic clock misses a suspend of the virtual machine.
+ * Taking the later one keeps an expired lock from looking fresh.
  */
 export function createSystemClock(): Clock {
   const origin = Date.now() - performance.now();
@@ -25,10 +25,11 @@ export function createSystemClock(): Clock {
   };
 }
 
+/** Time to release the lock after the deadline. */
 const cleanUpMs = 10_000;
 
 /**
- * The time by which an action must have answered. It is compared with the clock, for timers don't fire while an
+ * The time by which an action must have answered. It is compared with the clock, because timers don't fire while an
  * instance is throttled.
  */
 export class Deadline {
@@ -42,7 +43,7 @@ export class Deadline {
     this.#at = clock.now() + ms;
   }
 
-  /** Aborts once a shortened deadline has passed, so that nothing waits on when the instance shuts down. */
+  /** Aborts once a shortened deadline has passed, so that no wait continues when the instance shuts down. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -51,7 +52,7 @@ export class Deadline {
     return this.#at - this.#clock.now();
   }
 
-  /** @throws {FailoverError} `upstream_timeout` once it has passed */
+  /** @throws {FailoverError} `upstream_timeout` once the deadline has passed */
   assertTimeLeft(): void {
     if (this.leftMs() <= 0) {
       throw new FailoverError(
@@ -61,19 +62,22 @@ export class Deadline {
     }
   }
 
-  /** A deadline at most so far away, for what must not hold an action up; it is never later than this one. */
+  /**
+   * Creates a deadline `ms` from now, but never later than this one. It is for calls that must not hold up an action,
+   * and it shares this deadline's signal.
+   */
   within(ms: number): Deadline {
     const sooner = new Deadline(this.#clock, Math.min(ms, this.leftMs()));
     sooner.#abort = this.#abort;
     return sooner;
   }
 
-  /** Leaves some seconds to give the lock back after the deadline, which the function's own time-out is later than. */
+  /** Allows 10 s from now to release the lock after the deadline. The function's own time-out is later than that. */
   allowCleanUp(): void {
     if (!this.#isFinal) this.#at = Math.max(this.#at, this.#clock.now() + cleanUpMs);
   }
 
-  /** Brings the deadline forward for good, at shutdown. */
+  /** Moves the deadline to at most `ms` from now, and lets nothing extend it any more. Called at shutdown. */
   shorten(ms: number): void {
     this.#at = Math.min(this.#at, this.#clock.now() + ms);
     this.#isFinal = true;
@@ -82,8 +86,9 @@ export class Deadline {
 }
 
 /**
- * Reads a time of the API in ms since the epoch; undefined where there is none. The Kubernetes client parses times into
- * Dates where it knows the model, and hands MicroTimes and what is of no model over as the strings that were sent.
+ * Converts a time of the Kubernetes API to ms since the epoch; undefined if it is not a time. The Kubernetes client
+ * parses times into Dates if it has a model of the object. It leaves MicroTimes, and objects without a model, as the
+ * strings that the server sent.
  */
 export function toMs(time: unknown): number | undefined {
   const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));

@@ -3,8 +3,9 @@ import { actionTypes } from './action-type.ts';
 import type { ActionType } from './action-type.ts';
 import { clusterNameSchema } from './cluster-name.ts';
 import type { ClusterName } from './cluster-name.ts';
+import { dnsLabel } from './names.ts';
 
-/** The settings of one function, checked once at start. */
+/** The settings of one function, checked once at start. docs/configuration.md describes them. */
 export interface Config {
   clusters: ClusterName[];
   allowedActions: ActionType[];
@@ -16,14 +17,14 @@ export interface Config {
   actionDeadlineSeconds: number;
   cordonConcurrency: number;
   gkeEndpoint: 'auto' | 'dns' | 'public' | 'private';
-  /** Local runs only: take this context of the kubeconfig instead of asking the Container API. */
+  /** For local runs only: connect with this context of the kubeconfig instead of asking the Container API. */
   kubeconfigContext: string | undefined;
-  /** Where the Container and Compute APIs are, found the way gcloud finds them; undefined is Google's own. */
+  /** The addresses of the Container and Compute APIs, from gcloud's own variables; undefined means Google's own. */
   containerEndpoint: URL | undefined;
   computeEndpoint: URL | undefined;
 }
 
-/** What the public webhook function needs besides. */
+/** The credentials that the public webhook function needs in addition to {@link Config}. */
 export interface WebhookCredentials {
   username: string;
   password: string;
@@ -34,7 +35,7 @@ type Environment = Record<string, string | undefined>;
 /**
  * Reads the settings from the environment.
  *
- * @throws {ConfigError} naming every setting that is missing or wrong, and how to set it
+ * @throws {ConfigError} which names every setting that is missing or wrong, and says how to set it
  */
 export function readConfig(environment: Environment): Config {
   const settings = checkSettings(settingsSchema, environment);
@@ -46,7 +47,7 @@ export function readConfig(environment: Environment): Config {
   }
   if (settings.KUBECONFIG_CONTEXT !== undefined && settings.CLUSTERS.length !== 1) {
     throw new ConfigError([
-      'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+      'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS: the cluster of that context',
     ]);
   }
   return {
@@ -67,16 +68,16 @@ export function readConfig(environment: Environment): Config {
 }
 
 /**
- * Reads the Basic credentials that the public webhook function demands; there is no way to run it without them.
+ * Reads the Basic credentials that the public webhook function demands. The function does not run without them.
  *
- * @throws {ConfigError} when one of them is missing or too short
+ * @throws {ConfigError} if one of them is missing or ill-formed
  */
 export function readWebhookCredentials(environment: Environment): WebhookCredentials {
   const settings = checkSettings(webhookSchema, environment);
   return { username: settings.WEBHOOK_USERNAME, password: settings.WEBHOOK_PASSWORD };
 }
 
-/** The settings are wrong: the function must not start. The message is the sentence to show. */
+/** Thrown if the settings are wrong: the function must not start. `message` is one sentence with all problems. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
@@ -122,7 +123,7 @@ function listOf<const Item extends v.GenericSchema<string, unknown>>(item: Item)
 
 const actionTypeSchema = v.picklist(
   actionTypes,
-  (issue) => `has ${issue.received}, which is none of ${actionTypes.join(', ')}`,
+  (issue) => `has ${issue.received}, which is not one of ${actionTypes.join(', ')}`,
 );
 
 function wholeNumber(min: number, max: number, unit: string, fallback: string) {
@@ -139,7 +140,7 @@ function wholeNumber(min: number, max: number, unit: string, fallback: string) {
   );
 }
 
-/** A token is sent there, so plain HTTP is for this machine's own emulator alone. */
+/** The function sends its token to this endpoint, so plain HTTP is only for an emulator on this machine. */
 const endpointSchema = v.pipe(
   v.string(),
   v.check((text) => URL.canParse(text), 'must be a URL'),
@@ -151,8 +152,6 @@ const endpointSchema = v.pipe(
     'must be https, or http to an address of this machine',
   ),
 );
-
-const namespacePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 const settingsSchema = v.object({
   CLUSTERS: v.pipe(
@@ -170,7 +169,7 @@ const settingsSchema = v.object({
       listOf(
         v.pipe(
           v.string(),
-          v.regex(namespacePattern, (issue) => `has ${issue.received}, which is no namespace`),
+          v.regex(dnsLabel, (issue) => `has ${issue.received}, which is not the name of a namespace`),
         ),
       ),
       v.minLength(1, 'names no namespace'),
@@ -196,10 +195,10 @@ const webhookSchema = v.object({
   WEBHOOK_PASSWORD: v.pipe(
     v.string(),
     v.minLength(16, 'must have at least 16 characters'),
-    // It would let no notification in, and nothing would say why.
+    // Such a password would let no notification in, and no message would say why.
     v.check(
       (text) => text === text.trim(),
-      'must not begin or end with white space: make the secret with printf, for echo adds a line feed',
+      'must not begin or end with white space: make the secret with printf, because echo adds a line feed',
     ),
   ),
 });

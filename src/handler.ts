@@ -1,42 +1,43 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
-import { actOnAlert } from './failover/act-on-alert.ts';
-import { parseAction, readId } from './request/action.ts';
-import type { Action } from './request/action.ts';
 import { toAlert } from './alert/alert.ts';
-import { readCaller, requireBasicCredentials } from './request/auth.ts';
-import { readBodyText, readJsonBody } from './request/body.ts';
+import { isPushEnvelope, unpackNotification } from './alert/notification.ts';
+import { logReceived, sendDone, sendError, sendIgnored, setId } from './answer.ts';
+import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
+import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
 import { Ignored } from './ignored.ts';
-import { describeError, describeStack, toTraceFields } from './log.ts';
+import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
-import { isPushEnvelope, unpackNotification } from './alert/notification.ts';
+import { parseAction, readId } from './request/action.ts';
+import { readCaller, requireBasicCredentials } from './request/auth.ts';
+import { readBodyText, readJsonBody } from './request/body.ts';
 import type { Services } from './services.ts';
 
-/** What one of the two functions is made of. */
+/** The parts of one of the two functions. */
 export interface HandlerOptions {
   services: Services;
   log: Log;
-  /** The public webhook function: takes alerts only, and demands these. */
+  /** Set for the public webhook function only. It takes only alerts, and demands these credentials. */
   webhook?: WebhookCredentials;
-  /** The project that traces are in. */
+  /** The project of the traces that log lines link to. */
   projectId?: string | undefined;
 }
 
-/** An HTTP function that can be told that its instance is going away. */
+/** An HTTP function that can be told that its instance shuts down. */
 export interface Handler {
   handle: HttpFunction;
-  /** Gives what is under way a few seconds to finish or to fail cleanly; resolves when all is answered. */
+  /** Gives the requests in flight 7 s to finish or to fail cleanly. Resolves once all are answered. */
   shutDown(): Promise<void>;
 }
 
 const shutDownMs = 7_000;
 
-/** Creates the handler of one function: each request gets one JSON answer, and each error is answered in one place. */
+/** Creates the handler of one function. Each request gets one JSON answer, and one place answers all errors. */
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
   const { clock, config } = options.services;
@@ -52,110 +53,59 @@ export function createHandler(options: HandlerOptions): Handler {
     async shutDown() {
       shutDownBy = clock.now() + shutDownMs;
       for (const deadline of running.values()) deadline.shorten(shutDownMs);
-      // More may come while these are being answered.
+      // More requests may come while these are being answered.
       while (running.size > 0) await Promise.allSettled(running.keys());
     },
   };
 }
 
-/** Where a request stands, for the answer and the log. */
-interface Exchange {
-  id: string;
-  log: Log;
-  startedAt: number;
-  /** Undefined until it is known. */
-  type: string | undefined;
-  /** Cloud Monitoring may first ask without credentials, to be told that it takes some. */
-  isBare: boolean;
-  /** A notification, of which nobody reads the answer: all that is to be told goes into the log. */
-  isAlert: boolean;
-  /** Pub/Sub delivered it, and delivers it again for as long as it is not answered with success. */
-  isPushed: boolean;
-}
-
+/** The only place that catches: every request ends in one answer here. */
 async function answer(
   request: Request,
   response: Response,
   deadline: Deadline,
   options: HandlerOptions,
 ): Promise<void> {
-  // Where both are sent, IAM looks at the first one only, and lets anything through in the other.
-  const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
-  const caller = readCaller(checked);
-  const trace = toTraceFields((name) => request.get(name), options.projectId);
-  const exchange: Exchange = {
-    id: '',
-    log: options.log.with({ ...trace, caller }),
-    startedAt: performance.now(),
-    type: undefined,
-    isBare: request.get('authorization') === undefined,
-    isAlert: false,
-    isPushed: false,
-  };
-  setId(exchange, request.path === alertsPath ? randomUUID() : readId(readBodyText(request)));
+  const exchange = openExchange(request, response, options);
   try {
-    await respond(request, response, deadline, options, exchange);
+    sendDone(exchange, await dispatch(exchange, deadline, options));
   } catch (error) {
-    if (error instanceof Ignored) sendIgnored(response, error, exchange);
-    else sendError(response, toFailoverError(error), error, exchange);
+    if (error instanceof Ignored) sendIgnored(exchange, error);
+    else sendError(exchange, toFailoverError(error), error);
   }
 }
 
 const alertsPath = '/alerts';
 
-/** The request's way: route, authorise, parse, carry out. */
-async function respond(
-  request: Request,
-  response: Response,
+function openExchange(request: Request, response: Response, { log, projectId }: HandlerOptions): Exchange {
+  // If both headers are sent, IAM checks only the first one, and lets anything through in the other.
+  const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
+  const trace = toTraceFields((name) => request.get(name), projectId);
+  const exchange: Exchange = {
+    request,
+    response,
+    startedAt: performance.now(),
+    id: '',
+    log: log.with({ ...trace, caller: readCaller(checked) }),
+    type: undefined,
+    isDryRun: false,
+    channel: undefined,
+  };
+  setId(exchange, request.path === alertsPath ? randomUUID() : readId(readBodyText(request)));
+  return exchange;
+}
+
+/** Checks the route and the credentials, parses the body, and carries out the action. */
+async function dispatch(
+  exchange: Exchange,
   deadline: Deadline,
   { services, webhook }: HandlerOptions,
-  exchange: Exchange,
-): Promise<void> {
+): Promise<Outcome> {
+  const { request } = exchange;
   assertRoute(request, webhook ? [alertsPath] : ['/', '/actions', alertsPath]);
   if (webhook) requireBasicCredentials(request.get('authorization'), webhook);
-
   const take = request.path === alertsPath ? takeAlert : takeAction;
-  const { steps, isReplay } = await take(request, deadline, services, exchange);
-  const outcome = isReplay ? 'replayed' : 'done';
-  const fields = { ...toFinalFields(exchange, 200), outcome, steps };
-  exchange.log.info('done', `${exchange.type} ${outcome}`, fields);
-  send(response, 200, { id: exchange.id, steps });
-}
-
-async function takeAction(
-  request: Request,
-  deadline: Deadline,
-  services: Services,
-  exchange: Exchange,
-): Promise<Outcome> {
-  const action = parseAction(readJsonBody(request), services.config.clusters, exchange.id);
-  noteReceived(exchange, action);
-  return failover(action, deadline, services, exchange.log);
-}
-
-async function takeAlert(
-  request: Request,
-  deadline: Deadline,
-  services: Services,
-  exchange: Exchange,
-): Promise<Outcome> {
-  exchange.isAlert = true;
-  const body = readJsonBody(request);
-  exchange.isPushed = isPushEnvelope(body);
-  const notification = unpackNotification(body);
-  if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
-  const alert = toAlert(notification, services.config, services.clock.now());
-  noteReceived(exchange, alert.action);
-  return actOnAlert(alert, deadline, services, exchange.log);
-}
-
-function noteReceived(exchange: Exchange, action: Action): void {
-  const { id, type, requestor, reason, dryRun, nodePool, nodeName, jobSetName, cluster } = action;
-  setId(exchange, id);
-  exchange.type = type;
-  const target = { cluster: cluster.fullName, node_pool: nodePool, node_name: nodeName, jobset: jobSetName };
-  exchange.log = exchange.log.with({ type, requestor, dry_run: dryRun, ...target });
-  exchange.log.info('received', `${type} from ${requestor}: ${reason}`);
+  return take(exchange, deadline, services);
 }
 
 /** @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method */
@@ -173,50 +123,21 @@ function assertRoute(request: Request, paths: string[]): void {
   }
 }
 
-function sendIgnored(response: Response, ignored: Ignored, exchange: Exchange): void {
-  const fields = { ...toFinalFields(exchange, 200), outcome: 'ignored', ...describeError(ignored) };
-  exchange.log.info('ignored', ignored.message, fields);
-  send(response, 200, { id: exchange.id, ignored: ignored.message });
+async function takeAction(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+  exchange.channel = 'action';
+  const action = parseAction(readJsonBody(exchange.request), services.config.clusters, exchange.id);
+  logReceived(exchange, action);
+  return failover(action, deadline, services, exchange.log);
 }
 
-function sendError(response: Response, answered: FailoverError, thrown: unknown, exchange: Exchange): void {
-  const { code, message, headers } = answered;
-  const { isAlert, isPushed, isBare, log, id } = exchange;
-  const isChallenge = code === 'unauthorized' && isBare;
-  const outcome = isChallenge ? 'ignored' : answered.status < 500 ? 'refused' : 'failed';
-  const isAcknowledged = isPushed && isFinal(answered);
-  const status = isAcknowledged ? 200 : answered.status;
-  const fields = { ...toFinalFields(exchange, status), outcome, code, ...describeError(answered) };
-  if (isChallenge) {
-    log.info(outcome, message, fields);
-  } else if (code === 'internal') {
-    log.error(outcome, 'internal error', { ...fields, stack_trace: describeStack(thrown) });
-  } else if (outcome === 'failed' || (isAlert && isFinal(answered))) {
-    log.error(outcome, message, fields);
-  } else {
-    log.warn(outcome, message, fields);
-  }
-  send(response, status, { id, error: message, code }, isAcknowledged ? {} : headers);
-}
-
-/** Says whether sending the same again cannot help before somebody changes something. */
-function isFinal({ status, code }: FailoverError): boolean {
-  return status < 500 && code !== 'action_in_progress';
-}
-
-function toFinalFields({ startedAt }: Exchange, status: number) {
-  return { status, duration_ms: Math.round(performance.now() - startedAt) };
-}
-
-function setId(exchange: Exchange, id: string): void {
-  exchange.id = id;
-  exchange.log = exchange.log.with({ action_id: id, 'logging.googleapis.com/labels': { action_id: id } });
-}
-
-function send(response: Response, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response
-    .status(status)
-    .set(headers)
-    .type('application/json')
-    .send(`${JSON.stringify(body)}\n`);
+async function takeAlert(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+  // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
+  exchange.channel = 'webhook';
+  const body = readJsonBody(exchange.request);
+  if (isPushEnvelope(body)) exchange.channel = 'push';
+  const notification = unpackNotification(body);
+  if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
+  const alert = toAlert(notification, services.config, services.clock.now());
+  logReceived(exchange, alert.action);
+  return actOnAlert(alert, deadline, services, exchange.log);
 }

@@ -1,7 +1,9 @@
-/** Nothing is to be done for an alert, and that is no failure: it is answered 200 with the reason, which is the message. */
+/**
+ * Thrown when an alert needs no action, which is not a failure. The answer is 200 with `message`, which says why.
+ */
 export class Ignored extends Error {
   override readonly name = 'Ignored';
-  /** What the alert was about is over, so that nothing is cordoned on its account any more. */
+  /** The problem that the alert reported is over, so that no node needs to stay cordoned because of it. */
   readonly isOver: boolean;
 
   constructor(message: string, { isOver = false, cause }: { isOver?: boolean; cause?: unknown } = {}) {

@@ -1,4 +1,4 @@
-// The one module with effects at import: it registers the function that this instance runs, and checks its settings.
+// The only module that has effects at import: it checks the settings and registers the function that this instance runs.
 import domain from 'node:domain';
 import type { Domain } from 'node:domain';
 import { http } from '@google-cloud/functions-framework';
@@ -35,10 +35,11 @@ function start(): Handler {
 }
 
 /**
- * Has the framework run requests outside of Node's domains. A domain watches every promise and every event of the process
- * from then on, a third of what the cordon of a large pool takes; all that it does is to answer an error that was thrown
- * outside them with a bare 500, while the action goes on unobserved, with the lock in its hand. Without it such an error
- * ends the instance, and the same request resumes.
+ * Makes the framework run requests outside Node's domains (docs/decisions/0005). Once one domain exists, Node watches
+ * every promise and every event of the process, which is a third of the CPU time of the cordon of a large pool. The
+ * domain's only use is to answer an error that is thrown outside all promises with a bare 500, while the action keeps
+ * running, unobserved, and still holds the lock. Without the domain such an error ends the instance, and the same request
+ * resumes the action.
  */
 function runWithoutDomains(): void {
   const none = { on: () => none, run: (work: () => unknown) => work() };
@@ -48,15 +49,15 @@ function runWithoutDomains(): void {
 let isDraining = false;
 
 /**
- * Lets a SIGTERM drain. The framework installs its own handler once it listens, which exits at once; so the first
- * request, which comes after that, puts this one in its place.
+ * Replaces the framework's SIGTERM handler, which exits at once, by one that first finishes the requests in flight. The
+ * framework installs its handler when it starts to listen. The first request comes after that, so it calls this function.
  */
 function drainOnTerm(handler: Handler): void {
   if (isDraining) return;
   isDraining = true;
   process.removeAllListeners('SIGTERM');
   process.once('SIGTERM', () => {
-    log.info('warning', 'SIGTERM: finishing what is under way');
+    log.info('warning', 'SIGTERM: finishing the requests in flight');
     void handler.shutDown().finally(() => process.exit(0));
   });
 }

@@ -1,11 +1,12 @@
 import { inspect } from 'node:util';
 import { Ignored } from './ignored.ts';
+import { summarise } from './step.ts';
 import type { Step } from './step.ts';
 
-/** Fields of one log line; `undefined` ones are left out. */
+/** The fields of one log line. A field that is `undefined` is left out. */
 export type LogFields = Record<string, unknown>;
 
-/** Writes structured lines, each with the fields that it was bound to. */
+/** Writes structured lines. `with` returns a log that adds these fields to each line. */
 export interface Log {
   info(event: string, message: string, fields?: LogFields): void;
   warn(event: string, message: string, fields?: LogFields): void;
@@ -13,10 +14,13 @@ export interface Log {
   with(fields: LogFields): Log;
 }
 
-/** One JSON object on one line is one entry of Cloud Logging; two in a write would become text. */
+/**
+ * Writes one line. Cloud Logging reads one JSON object on one line as one entry; two objects in one write would become
+ * text.
+ */
 export type WriteLine = (line: string) => void;
 
-/** Creates a log whose lines have Cloud Logging's special fields. */
+/** Creates a log whose lines have Cloud Logging's special fields, `severity` and `message`. */
 export function createLog(write: WriteLine = writeToStdout, bound: LogFields = {}): Log {
   const line =
     (severity: string) =>
@@ -35,7 +39,10 @@ function writeToStdout(line: string): void {
   process.stdout.write(line);
 }
 
-/** The fields that make Cloud Logging show a line under its request: from `X-Cloud-Trace-Context`, else `traceparent`. */
+/**
+ * Returns the fields that make Cloud Logging show a line under its request. They come from the header
+ * `X-Cloud-Trace-Context`, else from `traceparent`. Without a project id there are none.
+ */
 export function toTraceFields(
   header: (name: string) => string | undefined,
   projectId: string | undefined,
@@ -52,8 +59,8 @@ export function toTraceFields(
 }
 
 /**
- * What the log says of an error: our own text, and of its causes name, message and status. Neither headers nor bodies,
- * which may hold tokens.
+ * Returns the log fields of an error: our own text, and the name, message and status of at most five causes. Headers and
+ * bodies are left out, because they may hold tokens.
  */
 export function describeError(error: unknown): LogFields {
   const causes: string[] = [];
@@ -68,7 +75,7 @@ export function describeError(error: unknown): LogFields {
   };
 }
 
-/** Where an error that we did not choose was thrown. */
+/** Returns the stack of an unexpected error, with tokens replaced. */
 export function describeStack(thrown: unknown): string {
   return redact(thrown instanceof Error ? (thrown.stack ?? thrown.message) : describeCause(thrown));
 }
@@ -86,7 +93,7 @@ function describeCause(cause: unknown): string {
   }
 }
 
-/** The last pattern is a JSON Web Token, with or without its signature. */
+/** Replaces tokens: authorization headers, Google's access tokens, and JSON Web Tokens with or without their signature. */
 function redact(text: string): string {
   return text
     .replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 ***')
@@ -94,13 +101,14 @@ function redact(text: string): string {
     .replaceAll(/\beyJ[\w-]{5,}\.[\w-]+(\.[\w-]*)?/g, '***');
 }
 
-/** Logs how long a step took, and what came of it. */
+/** Runs a step and logs its duration, and its result or its error. It throws what `work` throws. */
 export async function timed<T>(log: Log, step: string, work: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
   const duration = () => ({ step, duration_ms: Math.round(performance.now() - startedAt) });
   try {
     const result = await work();
-    log.info('step', `${step} done`, { ...duration(), ...(isStep(result) ? { result } : {}) });
+    const what = isStep(result) ? summarise([result]) : `${step} done`;
+    log.info('step', what, { ...duration(), ...(isStep(result) ? { result } : {}) });
     return result;
   } catch (error) {
     const fields = { ...duration(), ...describeError(error) };

@@ -1,11 +1,33 @@
-/** Where all state is kept, as Leases; `kubectl get leases -n autometric-failover-system` shows it. */
+/** The namespace of the Leases, which hold all state: `kubectl get leases -n autometric-failover-system`. */
 export const failoverNamespace = 'autometric-failover-system';
 
-/** Prefix of our annotations. */
+/** The prefix of this function's annotations and labels. */
 export const prefix = 'autometric-failover/';
 
-/** Under this name the API server keeps what is ours of a node, apart from what a person's kubectl has set. */
+/** What this function keeps on the Lease `cluster`: the pools of the budget, and when it has swept. */
+export const poolsKey = `${prefix}pools`;
+export const sweptKey = `${prefix}swept`;
+export const clusterKeys = [poolsKey, sweptKey];
+
+/**
+ * The API server records under this name which fields of an object this function set, apart from the fields that a
+ * person's kubectl set.
+ */
 export const fieldManager = 'autometric-failover';
 
-/** A node that we cordoned carries the action's id. */
+/** The annotation on each node that this function cordoned. Its value is the action's id. */
 export const actionAnnotation = `${prefix}action`;
+
+/** A DNS label (RFC 1123), which Kubernetes demands of namespaces and JobSets, and GKE of node pools. */
+export const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+const dayMs = 24 * 3_600_000;
+
+/** A record is kept for this long after its action was done (src/state/sweep.ts), unless there are too many. */
+export const recordRetentionMs = 7 * dayMs;
+
+/** Beyond this number, the oldest records of done actions are deleted sooner … */
+export const maxRecords = 1000;
+
+/** … but none that was done within this time: an incident that is renotified within it must find its record. */
+export const minRecordRetentionMs = dayMs;

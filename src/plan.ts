@@ -1,40 +1,70 @@
-/** How a restart is brought about. */
-export type RestartWay = 'leader_pod' | 'job_deadline';
+// What an action is going to delete, as it is decided and as it is stored. A resume reads it back and trusts it, so it is
+// parsed and never cast.
+import * as v from 'valibot';
 
-/** What a restart will delete, or why it need not. */
-export interface RestartPlan {
-  outcome: 'restart' | 'not_on_pool' | 'already_restarting' | 'already_restarted';
-  jobSet: { namespace: string; name: string; uid: string };
-  attempt: number;
+/**
+ * How a restart makes the Job fail: by the deletion of its leader pod, or by its deadline. The answer's field `way` has
+ * these values.
+ */
+export type RestartWay = v.InferOutput<typeof waySchema>;
+
+const waySchema = v.picklist(['leader_pod', 'job_deadline']);
+
+/** What a restart deletes, or why it deletes nothing. */
+export type RestartPlan = v.InferOutput<typeof restartPlanSchema>;
+
+const restartPlanSchema = v.object({
+  outcome: v.picklist(['restart', 'not_on_pool', 'already_restarting', 'already_restarted']),
+  jobSet: v.object({ namespace: v.string(), name: v.string(), uid: v.string() }),
+  /** The JobSet's restart attempt, from 0. */
+  attempt: v.number(),
   /** The Job that is made to fail; absent where nothing is restarted. */
-  job?: { name: string; uid: string; replicatedJob: string };
+  job: v.exactOptional(v.object({ name: v.string(), uid: v.string(), replicatedJob: v.string() })),
   /** The Job's index-0 pod. */
-  leader?: { name: string; uid: string; nodeName: string | undefined };
-  way?: RestartWay;
+  leader: v.exactOptional(v.object({ name: v.string(), uid: v.string(), nodeName: v.optional(v.string()) })),
+  way: v.exactOptional(waySchema),
   /** Uncordoned nodes outside the pool that the Job's pods could run on. */
-  schedulableElsewhere?: number;
-}
+  schedulableElsewhere: v.exactOptional(v.number()),
+});
 
 /** The one machine that a repair deletes. */
-export interface RepairPlan {
-  projectId: string;
-  zone: string;
-  instanceName: string;
-  /** Compute's numeric id, which a replacement under the same name does not have; absent where the node does not say. */
-  instanceId?: string;
-  node: { name: string; uid: string; systemUuid?: string | undefined };
-  /** GKE re-creates all machines of the slice. */
-  isMultiHost: boolean;
-  /** Why this machine, for the answer. */
-  why: string;
-}
+export type RepairPlan = v.InferOutput<typeof repairPlanSchema>;
 
-/** What an action will delete, decided once and written into its record before anything is. */
-export interface Plan {
-  /** The attempt that decided: only it may delete an instance by its name. */
-  claimId: string;
-  /** Which action had uncordoned the pool last. */
-  lastUncordon?: string;
-  restart?: RestartPlan;
-  repair?: RepairPlan;
-}
+const repairPlanSchema = v.object({
+  projectId: v.string(),
+  zone: v.string(),
+  instanceName: v.string(),
+  /** Compute's numeric id. A replacement under the same name has another one. Absent where the node does not say. */
+  instanceId: v.exactOptional(v.string()),
+  node: v.object({ name: v.string(), uid: v.string(), systemUuid: v.optional(v.string()) }),
+  /** GKE re-creates all machines of the slice. */
+  isMultiHost: v.boolean(),
+  /** Why this machine, for the answer. */
+  why: v.string(),
+});
+
+/** What an action deletes, decided once and written into its record before anything is deleted. */
+export type Plan = v.InferOutput<typeof planSchema>;
+
+const currentPlanSchema = v.object({
+  /** The claim that decided. */
+  claimId: v.string(),
+  /** Which action had uncordoned the pool last, as `<action id>/<claim id>`. */
+  lastUncordon: v.exactOptional(v.string()),
+  restart: v.exactOptional(restartPlanSchema),
+  repair: v.exactOptional(repairPlanSchema),
+});
+
+/** Version 0.1.0 called the claim an attempt. */
+const planOf010Schema = v.pipe(
+  v.object({ ...currentPlanSchema.entries, claimId: v.exactOptional(v.never()), attempt: v.string() }),
+  v.transform(({ attempt, lastUncordon, restart, repair }) => ({
+    claimId: attempt,
+    ...(lastUncordon === undefined ? {} : { lastUncordon }),
+    ...(restart === undefined ? {} : { restart }),
+    ...(repair === undefined ? {} : { repair }),
+  })),
+);
+
+/** A plan as a record stores it. */
+export const planSchema = v.union([currentPlanSchema, planOf010Schema]);

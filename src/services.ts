@@ -6,17 +6,17 @@ import { createDeleteInstance, createLoadSendDeletion } from './gke/compute.ts';
 import type { DeleteInstance } from './gke/compute.ts';
 import type { Config } from './config.ts';
 
-/** Everything outside that the pipeline uses. */
+/** Everything outside the process that the pipeline uses, and the settings. */
 export interface Services {
   config: Config;
   clock: Clock;
   connect: Connect;
-  /** Loads what a repair needs, which takes a while, before the action holds a lock. */
+  /** Loads the Compute client, which a repair needs. Loading is slow, so it happens before the action holds a lock. */
   prepareRepair: () => Promise<unknown>;
   deleteInstance: DeleteInstance;
 }
 
-/** Makes the services of one instance of the function; the Google Cloud clients are made when they are first used. */
+/** Creates the services of one instance of the function. The Google Cloud clients are created at their first use. */
 export function createServices(config: Config): Services {
   const clock = createSystemClock();
   const load = createLoadSendDeletion(config);

@@ -1,2 +1,111 @@
+// The steps of an answer. The names and values are the API's (docs/api.md).
+import * as v from 'valibot';
+import type { Code } from './errors.ts';
+import type { RestartWay } from './plan.ts';
+
 /** One step of an answer: a summary that a person can read. In a dry run, what it would be. */
-export type Step = { step: string; target: string } & Record<string, unknown>;
+export type Step = CordonStep | UncordonStep | RestartStep | RepairStep | LimitsStep | NoticeStep;
+
+/** `target` is the node pool. */
+export type CordonStep = { step: 'cordon'; target: string; nodes: number } & (
+  | { outcome: 'would_cordon'; to_cordon: number; already_cordoned: number }
+  | {
+      cordoned: number;
+      already_cordoned: number;
+      /** Nodes that joined after this action's own repair. */
+      replacements_left_alone?: number;
+    }
+);
+
+/** `target` is the node pool. */
+export type UncordonStep = { step: 'uncordon'; target: string; nodes: number } & (
+  | { outcome: 'would_uncordon'; to_uncordon: number; kept: number }
+  | {
+      uncordoned: number;
+      /** Nodes that stay cordoned. */
+      kept: number;
+      /** The first few of them by name. */
+      kept_nodes?: string;
+      why?: string;
+    }
+);
+
+/** `target` is `<namespace>/<JobSet>`. */
+export type RestartStep = {
+  step: 'restart';
+  target: string;
+  outcome:
+    | 'would_restart'
+    | 'restarted'
+    | 'not_on_pool'
+    | 'already_restarting'
+    | 'already_restarted'
+    | 'jobset_gone';
+  /** The JobSet's restart attempt that was current when the restart was decided. */
+  attempt: number;
+  job?: string;
+  way?: RestartWay;
+  leader_pod?: string;
+  schedulable_elsewhere?: number;
+  warning?: string;
+  deleted_on_dead_nodes?: string[];
+  may_hold_up_the_restart?: string[];
+};
+
+/** `target` is the node. */
+export type RepairStep = {
+  step: 'repair';
+  target: string;
+  outcome: 'would_delete' | 'deletion_accepted' | 'already_gone' | 'already_repairing';
+  /** `projects/P/zones/Z/instances/NAME`. */
+  instance: string;
+  /** Compute's numeric id. */
+  instance_id?: string;
+  why: string;
+  replaces: string;
+  cordon: string;
+  /** The name of Compute's operation. */
+  operation?: string;
+};
+
+/** Dry runs only: a limit that would refuse the live action. `target` is the node pool. */
+export type LimitsStep = {
+  step: 'limits';
+  target: string;
+  outcome: 'would_refuse';
+  code: Code;
+  why: string;
+};
+
+/** Something that the caller should know. `target` is the node pool. */
+export type NoticeStep = {
+  step: 'notice';
+  target: string;
+  notice: string;
+  unfinished_action?: string;
+};
+
+/** A step as a record stores it. Another version of this function may have written it, with other fields. */
+export type RecordedStep = v.InferOutput<typeof recordedStepSchema>;
+
+const recordedStepSchema = v.looseObject({ step: v.string(), target: v.string() });
+
+/** An answer as a record stores it. */
+export const answerSchema = v.array(recordedStepSchema);
+
+/** The steps in one sentence, for Events and for the log. */
+export function summarise(steps: RecordedStep[]): string {
+  return steps.map((step) => `${step.step} ${step.target}: ${describeResult(step)}`).join('; ');
+}
+
+/** Says in a few words what a step did, or in a dry run would do. */
+export function describeResult(step: RecordedStep): string {
+  const { outcome, notice, nodes, cordoned, already_cordoned: already, uncordoned, kept } = step;
+  const count = (number: unknown, what: string) => (number ? [`${Number(number)} ${what}`] : []);
+  if (typeof notice === 'string') return notice;
+  if (typeof outcome === 'string') return [outcome, ...count(nodes, 'nodes')].join(' ');
+  if (typeof cordoned === 'number') {
+    return [`${cordoned} nodes cordoned`, ...count(already, 'were already')].join(', ');
+  }
+  return [`${Number(uncordoned)} nodes uncordoned`, ...count(kept, 'stay cordoned')].join(', ');
+}

@@ -3,7 +3,7 @@ import { useFakeTimers } from 'sinon';
 import type { SinonFakeTimers } from 'sinon';
 import { createSystemClock, Deadline } from '../src/clock.ts';
 import type { Clock } from '../src/clock.ts';
-import { FailoverError } from '../src/errors.ts';
+import { refusal } from './fixtures/refusal-of.ts';
 
 describe('createSystemClock', () => {
   let wall: SinonFakeTimers;
@@ -14,7 +14,7 @@ describe('createSystemClock', () => {
 
   afterEach(() => wall.restore());
 
-  it('goes with the wall clock', () => {
+  it('follows the wall clock', () => {
     const clock = createSystemClock();
     expect(clock.now()).to.equal(1_000_000);
     wall.tick(1500);
@@ -31,7 +31,7 @@ describe('createSystemClock', () => {
   });
 
   // The monotonic clock stands still while a virtual machine is suspended.
-  it('leaps with the wall clock where the monotonic clock stood still', () => {
+  it('jumps ahead with the wall clock when the monotonic clock stood still', () => {
     const clock = createSystemClock();
     wall.setSystemTime(1_060_000);
     expect(clock.now()).to.equal(1_060_000);
@@ -76,10 +76,10 @@ describe('Deadline', () => {
   });
 
   // Timers don't fire in an instance that is throttled: it finds out here, when it thaws with the next request.
-  it('stops the action from the very millisecond on, saying how to go on', () => {
+  it('stops the action exactly at the deadline, and says how to resume it', () => {
     const deadline = new Deadline(clock, 240_000);
     now += 240_000;
-    expect(refusalOf(() => deadline.assertTimeLeft())).to.include({
+    expect(refusal(() => deadline.assertTimeLeft())).to.include({
       code: 'upstream_timeout',
       status: 504,
       message: 'the action ran out of time and was stopped; send it again with the same id to resume it',
@@ -88,14 +88,14 @@ describe('Deadline', () => {
     expect(deadline.leftMs()).to.equal(-3_600_000);
   });
 
-  it('does not abort what is under way at its end, which the calls’ own time-outs do', async () => {
+  it('does not abort running calls when it passes, because their own time-outs do', async () => {
     const deadline = new Deadline(clock, 100);
     now += 1000;
     await timers.tickAsync(1000);
     expect(deadline.signal.aborted).to.equal(false);
   });
 
-  it('leaves 10 s to clean up after its end, once', () => {
+  it('leaves 10 s to clean up after it has passed, once', () => {
     const deadline = new Deadline(clock, 1000);
     now += 5000;
     deadline.allowCleanUp();
@@ -104,20 +104,20 @@ describe('Deadline', () => {
     expect(deadline.leftMs()).to.equal(0);
   });
 
-  it('takes no time away to clean up', () => {
+  it('never shortens the time when it allows cleaning up', () => {
     const deadline = new Deadline(clock, 60_000);
     deadline.allowCleanUp();
     expect(deadline.leftMs()).to.equal(60_000);
   });
 
-  it('gives a sooner deadline, which is never later than itself', () => {
+  it('makes a sooner deadline, which is never later than the deadline itself', () => {
     const deadline = new Deadline(clock, 60_000);
     expect(deadline.within(5000).leftMs()).to.equal(5000);
     expect(deadline.within(90_000).leftMs()).to.equal(60_000);
     expect(deadline.leftMs()).to.equal(60_000);
   });
 
-  it('aborts what goes on within a sooner deadline at shutdown too', async () => {
+  it('aborts work under a sooner deadline at shutdown too', async () => {
     const deadline = new Deadline(clock, 60_000);
     const sooner = deadline.within(5000);
     deadline.shorten(100);
@@ -125,7 +125,7 @@ describe('Deadline', () => {
     expect(sooner.signal.aborted).to.equal(true);
   });
 
-  it('is brought forward at shutdown, and then aborts what is under way', async () => {
+  it('comes sooner at shutdown, and then aborts running work', async () => {
     const deadline = new Deadline(clock, 240_000);
     deadline.shorten(7000);
     expect(deadline.leftMs()).to.equal(7000);
@@ -135,13 +135,13 @@ describe('Deadline', () => {
     expect(deadline.signal.aborted).to.equal(true);
   });
 
-  it('is never put off by a shutdown', () => {
+  it('is never extended by a shutdown', () => {
     const deadline = new Deadline(clock, 3000);
     deadline.shorten(7000);
     expect(deadline.leftMs()).to.equal(3000);
   });
 
-  it('has no time to clean up after a shutdown, for the instance is killed', () => {
+  it('leaves no time to clean up after a shutdown, because the instance is killed', () => {
     const deadline = new Deadline(clock, 240_000);
     deadline.shorten(7000);
     now += 7000;
@@ -149,13 +149,3 @@ describe('Deadline', () => {
     expect(deadline.leftMs()).to.equal(0);
   });
 });
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
-}

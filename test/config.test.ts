@@ -61,28 +61,28 @@ describe('readConfig', () => {
     );
   });
 
-  it('takes white space around the items of a list, and empty items for none', () => {
+  it('ignores white space around the items of a list, and empty items', () => {
     const { clusters } = readConfig({ CLUSTERS: ` ${train} ,\n ${serve}, ` });
     expect(clusters.map((cluster) => cluster.fullName)).to.deep.equal([train, serve]);
   });
 
-  it('takes a setting that is blank for one that is not set', () => {
+  it('treats a blank setting as not set', () => {
     expect(
       readConfig({ CLUSTERS: train, COOLDOWN_SECONDS: ' ', ALLOWED_NAMESPACES: '', GKE_ENDPOINT: '' }),
     ).to.deep.equal(readConfig({ CLUSTERS: train }));
   });
 
-  it('lets alerts ask for what ALLOWED_ACTIONS says where ALERT_ACTIONS says nothing', () => {
+  it('lets alerts ask for what ALLOWED_ACTIONS lists when ALERT_ACTIONS is not set', () => {
     expect(readConfig({ CLUSTERS: train, ALLOWED_ACTIONS: 'uncordon_nodepool' }).alertActions).to.deep.equal([
       'uncordon_nodepool',
     ]);
   });
 
-  it('lets alerts ask for nothing where ALERT_ACTIONS is a list of nothing', () => {
+  it('lets alerts ask for nothing when ALERT_ACTIONS is an empty list', () => {
     expect(readConfig({ CLUSTERS: train, ALERT_ACTIONS: ',' }).alertActions).to.deep.equal([]);
   });
 
-  it('takes an endpoint by each name of this machine', () => {
+  it('accepts an http endpoint on each name of this machine', () => {
     for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
       const url = `http://${host}:8001/`;
       const environment = { CLUSTERS: train, CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: url };
@@ -95,11 +95,11 @@ describe('readConfig', () => {
       readConfig({ CLUSTERS: train, ALLOWED_NAMESPACES: namespace }).allowedNamespaces;
     expect(read(`a,${'a'.repeat(63)}`)).to.deep.equal(['a', 'a'.repeat(63)]);
     expect(problemOf(() => read('a'.repeat(64)))).to.match(
-      /ALLOWED_NAMESPACES has "a+", which is no namespace$/,
+      /ALLOWED_NAMESPACES has "a+", which is not the name of a namespace$/,
     );
   });
 
-  it('takes the project of a domain', () => {
+  it('accepts a project that belongs to a domain', () => {
     const [cluster] = readConfig({
       CLUSTERS: 'projects/example.com:ml/locations/us-central1/clusters/c',
     }).clusters;
@@ -138,7 +138,7 @@ describe('readConfig', () => {
     {
       name: 'an unknown action',
       environment: { ALLOWED_ACTIONS: 'cordon_nodepool,reboot' },
-      problem: `ALLOWED_ACTIONS has "reboot", which is none of ${actionTypes.join(', ')}`,
+      problem: `ALLOWED_ACTIONS has "reboot", which is not one of ${actionTypes.join(', ')}`,
     },
     {
       name: 'no allowed action',
@@ -153,7 +153,7 @@ describe('readConfig', () => {
     {
       name: 'a * for a namespace',
       environment: { ALLOWED_NAMESPACES: 'default,*' },
-      problem: 'ALLOWED_NAMESPACES has "*", which is no namespace',
+      problem: 'ALLOWED_NAMESPACES has "*", which is not the name of a namespace',
     },
     {
       name: 'no namespace',
@@ -168,8 +168,7 @@ describe('readConfig', () => {
     {
       name: 'a context for two clusters',
       environment: { CLUSTERS: `${train},${serve}`, KUBECONFIG_CONTEXT: 'kind-kind' },
-      problem:
-        'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS, the one that the context stands for',
+      problem: 'KUBECONFIG_CONTEXT needs exactly one cluster in CLUSTERS: the cluster of that context',
     },
     {
       name: 'an endpoint that is no URL',
@@ -226,7 +225,7 @@ describe('readConfig', () => {
     expect(problem).to.contain('GKE_ENDPOINT must be');
   });
 
-  it('reads its own settings only', () => {
+  it('ignores environment variables that are not its own', () => {
     expect(readConfig({ CLUSTERS: train, PATH: '/bin', WEBHOOK_PASSWORD: 'x' })).to.deep.equal(
       readConfig({ CLUSTERS: train }),
     );
@@ -236,7 +235,7 @@ describe('readConfig', () => {
 describe('readWebhookCredentials', () => {
   const good = { WEBHOOK_USERNAME: 'monitoring', WEBHOOK_PASSWORD: 'correct horse: ünïcode' };
 
-  it('reads user name and password as they are', () => {
+  it('reads user name and password unchanged', () => {
     expect(readWebhookCredentials(good)).to.deep.equal({
       username: 'monitoring',
       password: 'correct horse: ünïcode',
@@ -271,7 +270,7 @@ describe('readWebhookCredentials', () => {
       name: 'a password with a line feed at its end',
       environment: { WEBHOOK_PASSWORD: `${good.WEBHOOK_PASSWORD}\n` },
       problem:
-        'WEBHOOK_PASSWORD must not begin or end with white space: make the secret with printf, for echo adds a line feed',
+        'WEBHOOK_PASSWORD must not begin or end with white space: make the secret with printf, because echo adds a line feed',
     },
     {
       name: 'a user name with a colon, where the password would begin',

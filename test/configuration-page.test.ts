@@ -48,7 +48,7 @@ describe('the table of settings', () => {
     expect(rows.map(({ name }) => name)).to.have.members([...names, 'GOOGLE_CLOUD_PROJECT']);
   });
 
-  it('has the defaults that hold when nothing is set', () => {
+  it('has the defaults that apply when nothing is set', () => {
     const unset = readConfig(minimal);
     const set = rows.flatMap((row) => {
       const value = literal(row);
@@ -63,8 +63,9 @@ describe('the table of settings', () => {
       'CORDON_CONCURRENCY',
       'GKE_ENDPOINT',
     ]);
-    for (const [name, value] of set)
+    for (const [name, value] of set) {
       expect(readConfig({ ...minimal, [name]: value }), `${name}=${value}`).to.deep.equal(unset);
+    }
   });
 
   it('says which of them are required, and what the others fall back to', () => {
@@ -87,16 +88,18 @@ describe('the table of settings', () => {
     });
     expect(bounded).to.have.length(5);
     for (const { name, min, max } of bounded) {
-      for (const value of [min, max])
+      for (const value of [min, max]) {
         expect(
           messageOf(() => readConfig({ ...minimal, [name]: String(value) })),
           name,
         ).to.equal('');
-      for (const value of [min - 1, max + 1])
+      }
+      for (const value of [min - 1, max + 1]) {
         expect(
           messageOf(() => readConfig({ ...minimal, [name]: String(value) })),
           name,
         ).to.include(name);
+      }
     }
   });
 

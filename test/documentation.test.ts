@@ -55,7 +55,7 @@ function findFault(page: string, link: string): string | undefined {
 }
 
 describe('the documentation', () => {
-  it('has the pages that people look for', () => {
+  it('has the pages that readers look for', () => {
     expect(pages).to.include.members([
       'README.md',
       'docs/api.md',
@@ -92,7 +92,7 @@ describe('the documentation', () => {
   });
 
   // The end of a path is enough where the tree has such a file: a reader can find it.
-  it('is all that the tree cites: no document that is somewhere else', () => {
+  it('cites no document outside the repository', () => {
     const texts = files.filter((path) => /\.(?:md|ts|cjs|tf|hcl|sh|ya?ml|json|svg)$|^\.ci\//.test(path));
     expect(texts).to.have.length.above(150);
     const missing: string[] = [];

@@ -88,7 +88,7 @@ describe('UpstreamError', () => {
     });
   }
 
-  it('never says what the upstream said, nor takes its status over', () => {
+  it('shows neither the upstream’s text nor its status', () => {
     const error = new UpstreamError({ ...base, status: 404, cause: new Error('secret') });
     expect(error.message).not.to.contain('secret');
     expect(error.status).to.equal(502);
@@ -131,7 +131,7 @@ describe('UpstreamError', () => {
     });
   }
 
-  it('takes another word for whether it may be tried again', () => {
+  it('lets the caller say whether the call may be tried again', () => {
     expect(new UpstreamError({ ...base, status: 403, isRetryable: true }).isRetryable).to.equal(true);
     expect(new UpstreamError({ ...base, isRetryable: false }).isRetryable).to.equal(false);
   });
@@ -140,12 +140,12 @@ describe('UpstreamError', () => {
 describe('isUpstreamStatus', () => {
   const conflict = new UpstreamError({ api: 'Kubernetes API', call: 'PUT', status: 409 });
 
-  it('knows an upstream answer by its status', () => {
+  it('is true for an upstream answer with one of the statuses', () => {
     expect(isUpstreamStatus(conflict, 404, 409)).to.equal(true);
     expect(isUpstreamStatus(conflict, 404)).to.equal(false);
   });
 
-  it('takes nothing else for one', () => {
+  it('is false for everything else', () => {
     expect(isUpstreamStatus(new UpstreamError({ api: 'Kubernetes API', call: 'PUT' }), 409)).to.equal(false);
     expect(isUpstreamStatus(new FailoverError('paused', 'x'), 409)).to.equal(false);
     expect(isUpstreamStatus({ upstreamStatus: 409 }, 409)).to.equal(false);
@@ -158,7 +158,7 @@ describe('isDefiniteRefusal', () => {
     new UpstreamError({ api: 'Compute API', call: 'DELETE', status });
 
   for (const status of [400, 401, 403, 429]) {
-    it(`is an answer of ${status}, unless an earlier try may have worked`, () => {
+    it(`is true for an answer of ${status}, unless an earlier call may have worked`, () => {
       const error = toError(status);
       expect(isDefiniteRefusal(error)).to.equal(true);
       error.mayHaveWorked = true;
@@ -166,20 +166,21 @@ describe('isDefiniteRefusal', () => {
     });
   }
 
-  it('is nothing else', () => {
-    for (const status of [undefined, 200, 404, 409, 500])
+  it('is false for everything else', () => {
+    for (const status of [undefined, 200, 404, 409, 500]) {
       expect(isDefiniteRefusal(toError(status))).to.equal(false);
+    }
     expect(isDefiniteRefusal(new FailoverError('forbidden', 'x'))).to.equal(false);
   });
 
-  it('is what the caller knows to be one besides', () => {
+  it('is true for the other statuses that the caller names', () => {
     expect(isDefiniteRefusal(toError(404), 404)).to.equal(true);
     expect(isDefiniteRefusal(toError(409), 404)).to.equal(false);
   });
 });
 
 describe('toFailoverError', () => {
-  it('leaves an error that we chose as it is', () => {
+  it('keeps an error that was chosen as it is', () => {
     const error = new UpstreamError({ api: 'Compute API', call: 'DELETE', status: 500 });
     expect(toFailoverError(error)).to.equal(error);
   });
@@ -191,7 +192,7 @@ describe('toFailoverError', () => {
     null,
     undefined,
   ]) {
-    it(`says nothing of ${thrown instanceof Error ? 'a TypeError' : JSON.stringify(thrown)}, which we did not choose`, () => {
+    it(`shows nothing of ${thrown instanceof Error ? 'a TypeError' : JSON.stringify(thrown)}, which is no chosen error`, () => {
       const error = toFailoverError(thrown);
       expect(error).to.include({
         code: 'internal',

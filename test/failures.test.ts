@@ -14,8 +14,9 @@ const citations = new Map<string, Set<string>>();
 const folder = import.meta.dirname;
 for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
   if (!name.endsWith('.ts')) continue;
-  for (const [id] of readFileSync(join(folder, name), 'utf8').matchAll(/(?<=\/\/ )F-\d+(?=:)/g))
+  for (const [id] of readFileSync(join(folder, name), 'utf8').matchAll(/(?<=\/\/ )F-\d+(?=:)/g)) {
     citations.set(id, (citations.get(id) ?? new Set()).add(name));
+  }
 }
 
 describe('docs/failures.md', () => {
@@ -23,12 +24,12 @@ describe('docs/failures.md', () => {
     expect(lines.map(({ id }) => id)).to.deep.equal([...known]);
   });
 
-  it('has each line that a test cites', () => {
+  it('has each line that the tests cite', () => {
     const dangling = [...citations].filter(([id]) => !known.has(id));
     expect(dangling.map(([id, names]) => `${id} in ${[...names].join(', ')}`)).to.deep.equal([]);
   });
 
-  it('is covered by a test, line by line, but for what is marked later', () => {
+  it('has a test for each line that is not marked as later', () => {
     const due = lines.filter(({ isLater }) => !isLater).map(({ id }) => id);
     expect(due.filter((id) => !citations.has(id))).to.deep.equal([]);
   });

@@ -81,13 +81,13 @@ describe('toTraceFields', () => {
     });
   }
 
-  it('names no trace without a project, for it would be nobody’s', () => {
+  it('names no trace without a project, because a trace belongs to a project', () => {
     expect(toTraceFields(() => traceId, undefined)).to.deep.equal({});
   });
 });
 
 describe('describeError', () => {
-  it('tells our own text and the chain of causes', () => {
+  it('has the error’s own text and the chain of its causes', () => {
     const reset = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
     const cause = new UpstreamError({ api: 'Kubernetes API', call: 'GET /version', cause: reset });
     expect(describeError(new FailoverError('upstream_failed', 'not cordoned', { cause }))).to.deep.equal({
@@ -99,7 +99,7 @@ describe('describeError', () => {
     });
   });
 
-  it('tells what an upstream answered as far as it was kept', () => {
+  it('has what was kept of an upstream’s answer', () => {
     const cause = { status: 403, reason: 'Forbidden', message: 'may not' };
     expect(describeError(new FailoverError('upstream_failed', 'x', { cause })).causes).to.deep.equal([
       '{"status":403,"reason":"Forbidden","message":"may not"}',
@@ -135,7 +135,7 @@ describe('describeError', () => {
     });
   }
 
-  it('cuts what is long, and a chain that has no end', () => {
+  it('shortens long texts, and an endless chain of causes', () => {
     const endless = new Error('x'.repeat(10_000));
     endless.cause = endless;
     const { causes } = describeError(endless) as { causes: string[] };
@@ -159,12 +159,12 @@ describe('describeError', () => {
 });
 
 describe('describeStack', () => {
-  it('tells where an error was thrown, without its secrets', () => {
+  it('has the place where an error was thrown, without secrets', () => {
     const stack = describeStack(new TypeError('bad header Bearer abc.def'));
     expect(stack).to.match(/^TypeError: bad header Bearer \*\*\*\n +at .*log\.test\.m?[jt]s/);
   });
 
-  it('tells what was thrown where it is no error', () => {
+  it('has the value that was thrown when it is no error', () => {
     expect(describeStack('Bearer abc.def')).to.equal('Bearer ***');
     expect(describeStack(undefined)).to.equal('undefined');
     expect(describeStack(Object.create(null))).to.equal('{}');

@@ -15,7 +15,7 @@ const writers: Record<string, string[]> = {
 };
 
 describe('the wings of the source', () => {
-  it('send writes from the files that are there for it, and from no other', () => {
+  it('send each kind of write only from the files that may send it', () => {
     const found: Record<string, string[]> = {};
     for (const name of readdirSync(source, { recursive: true, encoding: 'utf8' })) {
       if (!name.endsWith('.ts')) continue;

@@ -5,6 +5,7 @@ import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { invalidAction } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
+import { minRecordRetentionMs } from '../names.ts';
 import type { Incident } from '../request/incident.ts';
 import { parseIncident } from './notification.ts';
 import type { Notification, NotifiedIncident } from './notification.ts';
@@ -13,20 +14,20 @@ import { quote, toPrintableText } from './printable-text.ts';
 
 /** What an alert asks for. */
 export interface Alert {
-  /** Its incident says what of the target is still to be looked up. */
+  /** The action. `incident.subject` says which part of the target must still be looked up in the cluster. */
   action: Action & { incident: Incident };
-  /** The configured clusters that it may be about: one, but for a machine that several of a region may have. */
+  /** The configured clusters that may have the target: one, or for a machine all those of its project and region. */
   clusters: ClusterName[];
 }
 
 /**
- * Says what an alert asks for: the policy's labels say what to do, the incident's resource labels say where. No API is
- * asked, and nothing outside of the configuration can be named.
+ * Converts a notification to what it asks for. The labels of the policy say what to do; the resource labels of the
+ * incident say where. It calls no API, and a target outside the configured clusters is an error.
  *
  * @param now in ms since the epoch
- * @throws {Ignored} where nothing is to be done
- * @throws {FailoverError} `invalid_action`, `forbidden`, `target_not_found` or `target_mismatch` where it cannot be told
- *   what is to be done, or where
+ * @throws {Ignored} if the alert needs no action
+ * @throws {FailoverError} `invalid_action`, `forbidden`, `target_not_found` or `target_mismatch` if the notification does
+ *   not say clearly what to do, or where
  */
 export function toAlert(notification: Notification, config: Config, now: number): Alert {
   if (notification.isTest) throw new Ignored('a test notification; the channel works');
@@ -34,8 +35,9 @@ export function toAlert(notification: Notification, config: Config, now: number)
   if (policy.action === undefined) throw new Ignored('its alert policy has no user label failover_action');
   const incident = parseIncident(notification);
   const { state } = incident;
-  if (state !== 'open' && state !== 'closed')
+  if (state !== 'open' && state !== 'closed') {
     throw new Ignored(`its state is ${quote(state)}, neither open nor closed`);
+  }
   if (state === 'open') assertFresh(notification, incident, config, now);
   else if (policy.isDryRun) throw new Ignored('closed; a dry run has nothing to undo');
 
@@ -74,14 +76,13 @@ export function toAlert(notification: Notification, config: Config, now: number)
   };
 }
 
-/** What was done is remembered for 24 h after it was finished, so for as long after the incident's start at least. */
-const rememberedMs = 24 * 3_600_000;
-
 /**
- * Holds back what comes too late: the world has changed since. A renotification is late by nature; it may act for as
- * long as it is known whether its incident has been dealt with.
+ * Refuses a notification that is too old, because the cluster has changed since. A renotification always comes long after
+ * the incident began. It may act as long as the record of its incident's first action still exists: at least 24 h after
+ * the incident began.
  *
- * @throws {Ignored}
+ * @throws {Ignored} `stale: …`
+ * @throws {FailoverError} `invalid_action` if the incident begins in the future
  */
 function assertFresh(
   { publishedAt }: Notification,
@@ -89,10 +90,11 @@ function assertFresh(
   { maxAlertAgeSeconds }: Config,
   now: number,
 ): void {
-  if (startedAt - now > maxAlertAgeSeconds * 1000)
+  if (startedAt - now > maxAlertAgeSeconds * 1000) {
     throw invalidAction(
-      'incident.started_at is in the future, so nothing could tell whether the world is newer',
+      'incident.started_at is in the future, so it is unknown whether the cluster has changed since',
     );
+  }
   const bornAt = publishedAt ?? (isRenotification ? now : startedAt);
   const ageSeconds = Math.round((now - bornAt) / 1000);
   if (ageSeconds > maxAlertAgeSeconds) {
@@ -101,8 +103,9 @@ function assertFresh(
       `stale: ${since} ${ageSeconds} s ago, more than MAX_ALERT_AGE_SECONDS ${maxAlertAgeSeconds}`,
     );
   }
-  if (isRenotification && now - startedAt >= rememberedMs)
+  if (isRenotification && now - startedAt >= minRecordRetentionMs) {
     throw new Ignored(
-      'stale: renotified after more than 24 h, when it is no longer known what was done for it',
+      'stale: renotified after more than 24 h, when the record of what was done for it may be deleted',
     );
+  }
 }

@@ -1,31 +1,36 @@
 import * as v from 'valibot';
 import { FailoverError, invalidAction } from '../errors.ts';
+import { isObject } from '../request/fields.ts';
 
-/** A Cloud Monitoring notification, unpacked and not checked yet. Every text in it is data that a workload may have written. */
+/**
+ * A Cloud Monitoring notification, unpacked but not checked yet. Treat every text in it as data: a workload may have
+ * written it.
+ */
 export interface Notification {
-  /** When it was published, in ms since the epoch; undefined for one that came by the webhook channel. */
+  /** When Pub/Sub published it, in ms since the epoch; undefined if it came by the webhook channel. */
   publishedAt: number | undefined;
-  /** What "Send test notification" sends. */
+  /** True for the notification that "Send test notification" sends. */
   isTest: boolean;
-  /** The incident's id, where it has a usable one. */
+  /** The incident's id; undefined if it is missing or ill-formed. */
   incidentId: string | undefined;
   /** The `user_labels` of the alert policy. */
   policyLabels: Record<string, string>;
+  /** Not checked: {@link parseIncident} does that. */
   incident: Record<string, unknown>;
 }
 
 /**
- * Says whether a body is a Pub/Sub push envelope, by its shape. Pub/Sub delivers what is not answered with success
- * again, however final the refusal.
+ * True if a body has the shape of a Pub/Sub push envelope. Pub/Sub delivers a message again until it gets a success, even
+ * after a final refusal.
  */
 export function isPushEnvelope(body: unknown): boolean {
   return isObject(body) && !('incident' in body) && ('message' in body || 'subscription' in body);
 }
 
 /**
- * Unpacks a notification, bare or in a push envelope.
+ * Unpacks a notification, which is bare or in a push envelope.
  *
- * @throws {FailoverError} `invalid_action` when it is none
+ * @throws {FailoverError} `invalid_action` if the body is not a notification
  */
 export function unpackNotification(body: unknown): Notification {
   const { payload, publishedAt } = isPushEnvelope(body)
@@ -33,7 +38,7 @@ export function unpackNotification(body: unknown): Notification {
     : { payload: body, publishedAt: undefined };
   if (!isObject(payload) || !isObject(payload['incident'])) {
     throw invalidAction(
-      'the body is no Cloud Monitoring notification (an object with "incident"), bare or in a Pub/Sub push envelope',
+      'the body is not a Cloud Monitoring notification (an object with "incident"), bare or in a Pub/Sub push envelope',
     );
   }
   const { incident, version } = payload;
@@ -42,15 +47,17 @@ export function unpackNotification(body: unknown): Notification {
     publishedAt,
     isTest: version === 'test',
     incidentId: v.is(incidentIdSchema, id) ? id : undefined,
-    policyLabels: check(v.nullish(labelsSchema, {}), labels, 'incident.policy_user_labels'),
+    policyLabels: checkShape(v.nullish(labelsSchema, {}), labels, 'incident.policy_user_labels'),
     incident,
   };
 }
 
-/** The parts of an incident that are read, checked. Times are ms since the epoch. */
+/** The parts of an incident that the function reads, checked. Absent texts are `''`. */
 export interface NotifiedIncident {
   id: string;
+  /** In lower case. */
   state: string;
+  /** In ms since the epoch. */
   startedAt: number;
   isRenotification: boolean;
   policyName: string;
@@ -58,13 +65,17 @@ export interface NotifiedIncident {
   resourceType: string;
   resourceLabels: Record<string, string>;
   conditionName: string;
-  /** Such as the name of a VM. */
+  /** The resource's display name, such as the name of a VM. */
   displayName: string;
 }
 
-/** @throws {FailoverError} `invalid_action` naming what is missing or ill-typed */
+/**
+ * Checks an incident.
+ *
+ * @throws {FailoverError} `invalid_action`, which names the field that is missing or of another type
+ */
 export function parseIncident({ incident }: Notification): NotifiedIncident {
-  const fields = check(incidentSchema, incident, 'incident');
+  const fields = checkShape(incidentSchema, incident, 'incident');
   return {
     id: fields.incident_id,
     state: fields.state.toLowerCase(),
@@ -80,7 +91,7 @@ export function parseIncident({ incident }: Notification): NotifiedIncident {
 }
 
 function openEnvelope(body: unknown): { payload: unknown; publishedAt: number | undefined } {
-  const { message } = check(envelopeSchema, body, '');
+  const { message } = checkShape(envelopeSchema, body, '');
   const publishTime = message.publishTime ?? message.publish_time;
   const publishedAt = publishTime === undefined ? NaN : Date.parse(publishTime);
   try {
@@ -91,7 +102,7 @@ function openEnvelope(body: unknown): { payload: unknown; publishedAt: number | 
   }
 }
 
-function check<const Schema extends v.GenericSchema>(
+function checkShape<const Schema extends v.GenericSchema>(
   schema: Schema,
   value: unknown,
   within: string,
@@ -103,13 +114,9 @@ function check<const Schema extends v.GenericSchema>(
   throw invalidAction(`${[...(within ? [within] : []), ...path].join('.')} ${issue.message}`);
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 const textSchema = v.string('must be a string');
 
-/** It is the action's id, and `<id>.closed` must be one too. */
+/** An incident's id becomes the action's id, and `<id>.closed` must be a valid id too. */
 const incidentIdSchema = v.pipe(
   textSchema,
   v.regex(/^[A-Za-z0-9._-]{1,120}$/, 'must have 1 to 120 characters of A-Z a-z 0-9 . _ -'),
@@ -157,7 +164,7 @@ const incidentSchema = v.object(
   (issue) => describeObject(issue),
 );
 
-/** Valibot reports a missing key on the object that lacks it, with the key in the path. */
+/** For a missing key, Valibot asks the object that lacks it: `input` is then undefined, and the path ends with the key. */
 function describeObject({ input }: v.BaseIssue<unknown>): string {
   return input === undefined ? 'is missing' : 'must be an object';
 }

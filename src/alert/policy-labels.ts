@@ -2,7 +2,7 @@ import { invalidAction } from '../errors.ts';
 import { nearestName } from '../request/fields.ts';
 import { quote } from './printable-text.ts';
 
-/** What the labels of an alert policy ask for. */
+/** What the user labels of an alert policy ask for. docs/alerts.md describes each label. */
 export interface PolicyLabels {
   action: string | undefined;
   jobSetName: string | undefined;
@@ -14,34 +14,35 @@ export interface PolicyLabels {
 }
 
 /**
- * Parses the `failover_` labels of an alert policy; others are its owner's.
+ * Parses the `failover_` labels of an alert policy. Other labels belong to the policy's owner.
  *
- * @throws {FailoverError} `invalid_action`, also for an unknown one: a misspelt `failover_dry_run` must not run live
+ * @throws {FailoverError} `invalid_action`, also for an unknown label: a misspelt `failover_dry_run` must not run live
  */
 export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels {
   const known = policyLabels.map((name) => prefix + name);
   for (const name of Object.keys(labels)) {
     if (!name.startsWith(prefix) || known.includes(name)) continue;
     const nearest = nearestName(name, known);
-    const hint = nearest ? `did you mean ${quote(nearest)}?` : `known are ${known.join(', ')}`;
-    throw invalidAction(`unknown label ${quote(name)} of the alert policy, ${hint}`);
+    const hint = nearest ? `, did you mean ${quote(nearest)}?` : `; known labels: ${known.join(', ')}`;
+    throw invalidAction(`unknown label ${quote(name)} of the alert policy${hint}`);
   }
   const text = (name: string) => (Object.hasOwn(labels, prefix + name) && labels[prefix + name]) || undefined;
-  const truth = (name: string) => {
+  const boolean = (name: string) => {
     const value = Object.hasOwn(labels, prefix + name) ? labels[prefix + name] : 'false';
     if (value === 'true' || value === 'false') return value === 'true';
     throw invalidAction(`label ${prefix}${name} of the alert policy must be true or false`);
   };
   const onClose = text('on_close');
-  if (onClose !== undefined && onClose !== 'uncordon_nodepool')
+  if (onClose !== undefined && onClose !== 'uncordon_nodepool') {
     throw invalidAction(`label ${prefix}on_close of the alert policy can only be uncordon_nodepool`);
+  }
   return {
     action: text('action'),
     jobSetName: text('jobset'),
     namespace: text('namespace'),
     clusterName: text('cluster'),
-    isDryRun: truth('dry_run'),
-    expectsNodeCounts: truth('expected_node_counts'),
+    isDryRun: boolean('dry_run'),
+    expectsNodeCounts: boolean('expected_node_counts'),
     onClose,
   };
 }

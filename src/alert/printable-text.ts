@@ -1,11 +1,14 @@
-/** Fits a text of an alert into one line of a log or an Event, of at most so many characters. */
+import { controlCharacter } from '../request/fields.ts';
+
+const controlCharacters = new RegExp(`${controlCharacter.source}+`, 'g');
+
+/** Makes a text of an alert fit into one line of a log or an Event: no control characters, at most `max` characters. */
 export function toPrintableText(text: string, max: number): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what it takes out
-  const plain = text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
+  const plain = text.replaceAll(controlCharacters, ' ').trim();
   return plain.length > max ? `${plain.slice(0, max - 1)}…`.toWellFormed() : plain.toWellFormed();
 }
 
-/** Shows a text of an alert as what it is: data. */
+/** Quotes a text of an alert for a message, so that it reads as data: at most 128 characters. */
 export function quote(text: string): string {
   return JSON.stringify(toPrintableText(text, 128));
 }

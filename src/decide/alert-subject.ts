@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
@@ -15,11 +14,11 @@ const zoneLabel = 'topology.kubernetes.io/zone';
 type Core = Pick<Kubernetes, 'core'>;
 
 /**
- * Names what an alert only describes: the node of its pod or of its machine. An action that names its target already is
+ * Resolves the node that an alert only describes: the node of its pod or of its machine. An action that names its target is
  * returned as it is.
  *
  * @throws {FailoverError} `target_not_found`
- * @throws {Ignored} where the machine has been replaced since
+ * @throws {Ignored} where the machine has been replaced since the alert
  */
 export async function resolveNode(kubernetes: Core, action: Action): Promise<Action> {
   const { incident } = action;
@@ -37,10 +36,10 @@ export async function resolveNode(kubernetes: Core, action: Action): Promise<Act
 }
 
 /**
- * Names the JobSet that a restart is for, where the alert policy names none: the one with live pods on the pool, in the
- * allowed namespaces or in the one that the alert names.
+ * Resolves the JobSet to restart where the alert policy names none: the only one with live pods on the pool. It looks in
+ * the namespace that the alert names, or else in all allowed namespaces.
  *
- * @throws {FailoverError} `target_ambiguous` where there is none, or several
+ * @throws {FailoverError} `target_ambiguous` where there is no such JobSet, or several
  */
 export async function resolveJobSet(
   kubernetes: Core,
@@ -49,7 +48,7 @@ export async function resolveJobSet(
   { allowedNamespaces }: Config,
 ): Promise<Action> {
   const { incident, jobSetName } = action;
-  if (!incident || jobSetName !== undefined || !effectsOf(action.type).restart) return action;
+  if (!incident || jobSetName !== undefined || !action.effects.restart) return action;
   const namespaces = incident.namespace === undefined ? allowedNamespaces : [incident.namespace];
   const nodeNames = new Set((await listPool(kubernetes, nodePool)).map(({ name }) => name));
   const found = new Map<string, { namespace: string; jobSetName: string }>();
@@ -87,10 +86,10 @@ async function findNodeOfPod(
 }
 
 /**
- * Finds the node of a machine by its numeric id, which GKE writes on the node. A node usually has its machine's name, so
- * the name that was shown is looked up first; only the id decides.
+ * Finds the node of a machine by the machine's numeric id, which GKE writes on the node. A node usually has its machine's
+ * name, so the displayed name is looked up first. Only the id decides.
  *
- * @returns undefined where the cluster has no such machine; `isReplaced` where the node of that name has another one now
+ * @returns undefined where the cluster has no such machine; `isReplaced` where the node of that name has another machine now
  */
 export async function findNodeOfInstance(
   kubernetes: Core,
@@ -99,8 +98,9 @@ export async function findNodeOfInstance(
 ): Promise<{ nodeName: string; isReplaced: boolean } | undefined> {
   const isName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName);
   const namesake = isName ? await readNode(kubernetes, displayName) : undefined;
-  if (namesake?.annotations[instanceIdAnnotation] === instanceId)
+  if (namesake?.annotations[instanceIdAnnotation] === instanceId) {
     return { nodeName: namesake.name, isReplaced: false };
+  }
   const nodes = await listAll(
     (page) =>
       kubernetes.core.listNode(
@@ -111,12 +111,12 @@ export async function findNodeOfInstance(
   );
   const node = nodes.find(({ id }) => id === instanceId);
   if (node) return { nodeName: node.name, isReplaced: false };
-  // The name of a machine is its own in a zone.
+  // A machine's name is unique in its zone.
   const isSuccessor = namesake?.labels[zoneLabel] === zone;
   return isSuccessor ? { nodeName: namesake.name, isReplaced: true } : undefined;
 }
 
-/** No node of the clusters that were looked at has this machine. */
+/** No node of the searched clusters has this machine. */
 export function instanceNotFound(
   { instanceId, zone }: Extract<AlertSubject, { kind: 'instance' }>,
   where: string,

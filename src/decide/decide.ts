@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
@@ -14,30 +13,30 @@ import type { Plan } from '../plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
-import type { Step } from '../step.ts';
+import type { LimitsStep } from '../step.ts';
 import { assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What deciding needs besides the action and the snapshot. */
+/** What a decision needs beside the action and the snapshot. */
 export interface DecideTools {
   kubernetes: Kubernetes;
   config: Config;
   cluster: Pick<ClusterConnection, 'name' | 'isAutopilot'>;
   claimId: string;
-  /** The pool's poolAnnotations. */
+  /** The annotations of the pool's Lease. */
   poolAnnotations: Readonly<Record<string, string>>;
-  /** What a person has set for the cluster. */
+  /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
 }
 
 /**
- * Decides what to do, from what was read under the claim, or refuses before anything is touched. Limits come first: they
- * hold whatever the world looks like. An alert that has been dealt with needs none.
+ * Decides what to do, from what was read under the claim, or refuses before anything is touched. An alert that has been
+ * dealt with is ignored before limits are asked. Limits come before anything that depends on the snapshot.
  *
  * @throws {FailoverError} any refusal
- * @throws {Ignored} an alert that has been dealt with
+ * @throws {Ignored} for an alert that has been dealt with
  */
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
   const readHealth = toHealthReader(snapshot, tools);
@@ -47,16 +46,16 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
 }
 
 /**
- * Decides for a dry run: limits are reported, not enforced.
+ * Decides for a dry run, which reports limits and does not enforce them.
  *
- * @throws {FailoverError} any refusal that waiting would not lift
- * @throws {Ignored} an alert that has been dealt with
+ * @throws {FailoverError} any refusal that does not end by waiting
+ * @throws {Ignored} for an alert that has been dealt with
  */
 export async function decideDryRun(
   action: Action,
   snapshot: Snapshot,
   tools: DecideTools,
-): Promise<{ plan: Plan; limits: Step[] }> {
+): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const readHealth = toHealthReader(snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, readHealth });
   const limit = findLimit(action, snapshot.nodePool, tools);
@@ -70,7 +69,7 @@ export async function decideDryRun(
   };
 }
 
-/** The named node is read already; a whole pool's health is read once, and only if it is asked for. */
+/** The named node has been read already. A whole pool's health is read once, and only when somebody asks for it. */
 function toHealthReader(
   { namedNode, nodePool }: Snapshot,
   { kubernetes }: DecideTools,
@@ -93,25 +92,27 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { kubernetes, config, poolAnnotations, switches }: DecideTools,
+  { config, poolAnnotations, switches }: DecideTools,
 ): void {
-  if (effectsOf(action.type).uncordon) return;
+  if (action.effects.uncordon) return;
   refusePaused(switches);
-  // An alert must not be what a person's override was meant for.
-  if (switches.overrideUntil !== undefined && action.incident === undefined) return;
+  // A person's override is not meant for alerts.
+  const isAlert = action.incident !== undefined;
+  if (switches.overrideUntil !== undefined && !isAlert) return;
   for (const effect of cooledEffects(action)) {
     assertNotCoolingDown(poolAnnotations, effect, {
       config,
       id: action.id,
       nodePool,
-      serverNow: kubernetes.serverNow(),
+      switches,
+      isAlert,
     });
   }
-  assertBudgetLeft(switches, config, nodePool);
+  assertBudgetLeft(switches, config, nodePool, { isAlert });
 }
 
 function cooledEffects(action: Action): Effect[] {
-  const { restart, repair } = effectsOf(action.type);
+  const { restart, repair } = action.effects;
   return [
     ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
     ...(repair ? (['repair'] as const) : []),
@@ -131,16 +132,16 @@ async function choose(
   }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
   const { nodePool, nodes } = snapshot;
-  const effects = effectsOf(action.type);
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
-  if (action.expectedNodeCounts)
+  if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
-  if (effects.restart) {
+  }
+  if (action.effects.restart) {
     plan.restart = await planRestart(kubernetes, toRestartRequest(action, nodePool), config);
   }
-  if (effects.repair) {
+  if (action.effects.repair) {
     const target = {
       nodePool,
       nodeName: action.nodeName,

@@ -5,22 +5,23 @@ import { describeHealth, describeNames, instanceIdAnnotation, rankByHealth } fro
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { isMultiHost } from '../gke/slice.ts';
-import type { Step } from '../step.ts';
+import type { RepairStep } from '../step.ts';
 
 /**
  * Chooses the machine to repair.
  *
- * @param nodes are the pool's, or only the one that the caller named
- * @throws {FailoverError} `target_ambiguous` where none can be singled out, `repair_refused` where it must not be deleted
+ * @param nodes are the pool's nodes, or only the one that the caller named
+ * @throws {FailoverError} `target_ambiguous` where none can be singled out, `repair_refused` where this function must not delete it
  */
 export function planRepair(
   nodes: NodeHealth[],
   target: { nodePool: string; nodeName: string | undefined; cluster: ClusterName; isAutopilot: boolean },
 ): RepairPlan {
-  if (target.isAutopilot)
+  if (target.isAutopilot) {
     throw repairRefused(
       `cluster ${target.cluster.name} is an Autopilot cluster, whose machines only GKE may delete`,
     );
+  }
   const { node, why } =
     target.nodeName === undefined
       ? chooseNode(nodes, target.nodePool)
@@ -29,7 +30,7 @@ export function planRepair(
   const instance = parseProviderId(node, target.cluster);
   const instanceId = node.annotations[instanceIdAnnotation];
   if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
-    throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is no instance id`);
+    throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is not an instance id`);
   }
   return {
     ...instance,
@@ -40,7 +41,7 @@ export function planRepair(
   };
 }
 
-/** In a multi-host slice any machine's deletion repairs all, so the least healthy goes; elsewhere it must be the bad one. */
+/** In a multi-host slice, the deletion of any machine repairs all, so it chooses the least healthy. Elsewhere only the bad machine may go. */
 function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth | undefined; why: string } {
   const ranked = rankByHealth(nodes);
   const [worst] = ranked;
@@ -59,15 +60,16 @@ function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth |
         )}`;
   throw new FailoverError(
     'target_ambiguous',
-    `node pool ${nodePool} is no multi-host slice, so only the bad machine may be deleted, and ${which}; name the node_name`,
+    `node pool ${nodePool} is not a multi-host slice, so only the bad machine may be deleted, and ${which}; name the node_name`,
   );
 }
 
+/** Refuses a repair. */
 export function repairRefused(why: string): FailoverError {
   return new FailoverError('repair_refused', why);
 }
 
-/** A providerID is data that anyone who may edit nodes has written: it must be of the cluster's own project and region. */
+/** A providerID is data: whoever may edit nodes can write it. It must be of the cluster's own project and region. */
 function parseProviderId(
   node: NodeHealth,
   cluster: ClusterName,
@@ -80,10 +82,11 @@ function parseProviderId(
   if (projectId === undefined || zone === undefined || instanceName === undefined) {
     throw repairRefused(`node ${node.name} has no providerID of the form gce://PROJECT/ZONE/INSTANCE`);
   }
-  if (projectId !== cluster.projectId)
+  if (projectId !== cluster.projectId) {
     throw repairRefused(
       `node ${node.name} says that its machine is in project ${projectId}, not in ${cluster.projectId}`,
     );
+  }
   if (zone !== cluster.location && regionOf(zone) !== regionOf(cluster.location)) {
     throw repairRefused(
       `node ${node.name} says that its machine is in zone ${zone}, outside the cluster's location ${cluster.location}`,
@@ -92,8 +95,8 @@ function parseProviderId(
   return { projectId, zone, instanceName };
 }
 
-/** The step of an answer: what is, or in a dry run would be, done. */
-export function describeRepair(plan: RepairPlan): Step {
+/** The step of the answer. Before the deletion, and in a dry run, its outcome is `would_delete`. */
+export function describeRepair(plan: RepairPlan): RepairStep {
   const { projectId, zone, instanceName, instanceId, node } = plan;
   return {
     step: 'repair',
@@ -104,6 +107,6 @@ export function describeRepair(plan: RepairPlan): Step {
     why: plan.why,
     replaces: plan.isMultiHost ? 'all machines of the slice' : 'this machine',
     cordon:
-      'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+      're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
   };
 }

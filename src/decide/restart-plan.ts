@@ -11,18 +11,18 @@ import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { isStillUnderWay, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
-import type { Step } from '../step.ts';
+import type { RestartStep } from '../step.ts';
 
-/** What restarting a JobSet from a pool is about. */
+/** A JobSet that is to be restarted from a pool. */
 export interface RestartRequest {
   namespace: string;
   jobSetName: string;
   nodePool: string;
-  /** The node that the caller named; a Job with a pod there goes first. */
+  /** The node that the caller named. A Job with a pod there is chosen first. */
   nodeName: string | undefined;
 }
 
-/** What an action asks to restart on a pool. */
+/** Says which JobSet an action restarts from a pool. */
 export function toRestartRequest(
   { namespace, jobSetName = '', nodeName }: Action,
   nodePool: string,
@@ -33,7 +33,7 @@ export function toRestartRequest(
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
- * @throws {FailoverError} `restart_refused` where it would not restart the run, `target_not_found`
+ * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`
  */
 export async function planRestart(
   kubernetes: Kubernetes,
@@ -41,7 +41,7 @@ export async function planRestart(
   config: Config,
 ): Promise<RestartPlan> {
   const { namespace, jobSetName, nodePool } = request;
-  // The mark is read before the JobSet: what is newer than the mark must not be taken for older.
+  // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
   const mark = readRestartMark(await readLease(kubernetes, toMarkName(namespace, jobSetName)));
   const jobSet = await readJobSet(kubernetes, namespace, jobSetName);
   assertRestartable(jobSet);
@@ -55,7 +55,7 @@ export async function planRestart(
   const onPool = pods.filter((pod) => pod.isLive && nodes.some((node) => node.name === pod.nodeName));
   const job = chooseJob(jobs, onPool, attempt, request.nodeName);
   if (!job) {
-    // What is left of an older attempt is on its way out.
+    // Pods of an older attempt are being deleted.
     const isLeaving = onPool.some((pod) => pod.attempt < attempt);
     return { ...plan, outcome: isLeaving ? 'already_restarting' : 'not_on_pool' };
   }
@@ -79,11 +79,11 @@ export async function planRestart(
 }
 
 /**
- * Looks again where nothing was restarted: between the decision and the cordon, a newer attempt may have started on the
- * pool. Now that it is cordoned, none can follow.
+ * Plans again where nothing was restarted: between the decision and the cordon, a newer attempt may have started on the
+ * pool. None can follow, because the pool is cordoned now.
  *
  * @returns undefined where there is no such attempt
- * @throws {FailoverError} `restart_refused` where it would end the run: it goes on, on a pool that is bad
+ * @throws {FailoverError} `restart_refused` where a failed Job would end the run; the run goes on, on a bad pool
  */
 export async function planNewerAttempt(
   kubernetes: Kubernetes,
@@ -98,8 +98,8 @@ export async function planNewerAttempt(
   return plan.outcome === 'restart' && plan.jobSet.uid === decided.jobSet.uid ? plan : undefined;
 }
 
-/** The step of an answer: what is, or in a dry run would be, done. */
-export function describeRestart(plan: RestartPlan): Step {
+/** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
+export function describeRestart(plan: RestartPlan): RestartStep {
   const { jobSet, outcome, attempt, job, leader, way, schedulableElsewhere } = plan;
   return {
     step: 'restart',
@@ -119,7 +119,7 @@ export function describeRestart(plan: RestartPlan): Step {
   };
 }
 
-/** Only this Job fails as soon as its leader is deleted; any other would replace the pod and go on. */
+/** Only such a Job fails as soon as its leader is deleted. Any other Job replaces the pod and goes on. */
 function failsByItsLeader(job: ChildJob): boolean {
   return (
     job.isIndexed &&
@@ -129,7 +129,7 @@ function failsByItsLeader(job: ChildJob): boolean {
   );
 }
 
-/** `node_name`'s Job first, then the lowest global index; only Jobs with a live pod on the pool, for others are healthy. */
+/** Chooses among the Jobs with a live pod on the pool, because others are healthy: the Job on `node_name`, else the lowest global index. */
 function chooseJob(
   jobs: ChildJob[],
   onPool: JobPod[],
@@ -145,7 +145,7 @@ function chooseJob(
   return onNode ?? candidates[0];
 }
 
-/** A restart of pods that may run in this very pool only would leave them Pending, now that it is cordoned. */
+/** Pods that may only run in the pool that is being cordoned would stay Pending after a restart. */
 function assertNotPinned(
   jobs: ChildJob[],
   onPool: JobPod[],

@@ -2,14 +2,9 @@ import { FailoverError } from '../errors.ts';
 import type { FailurePolicyRule, JobSet } from '../gke/jobset.ts';
 import type { RestartWay } from '../plan.ts';
 
-function restartRefused(jobSet: JobSet, why: string): FailoverError {
-  const { namespace, name } = jobSet.metadata;
-  return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
-}
-
 const ownController = 'jobset.sigs.k8s.io/jobset-controller';
 
-/** @throws {FailoverError} `restart_refused` where no restart can come of it, whichever Job fails */
+/** @throws {FailoverError} `restart_refused` where no failed Job, whichever it is, would restart the JobSet */
 export function assertRestartable(jobSet: JobSet): void {
   const { metadata, spec, status } = jobSet;
   const finished =
@@ -20,8 +15,9 @@ export function assertRestartable(jobSet: JobSet): void {
   if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
   if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
   if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
-  if (spec.managedBy && spec.managedBy !== ownController)
+  if (spec.managedBy && spec.managedBy !== ownController) {
     throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
+  }
   const strategy = spec.failurePolicy?.restartStrategy ?? 'Recreate';
   if (!['Recreate', 'BlockingRecreate'].includes(strategy)) {
     throw restartRefused(
@@ -32,28 +28,39 @@ export function assertRestartable(jobSet: JobSet): void {
 }
 
 /**
- * Follows the JobSet controller: the first rule that matches the Job's failure decides, without one RestartJobSet does.
+ * Asks what the JobSet controller will ask once the Job has failed: the first rule that matches the failure decides. Where
+ * no rule matches, the controller restarts the JobSet.
  *
  * @throws {FailoverError} `restart_refused` where the failure would end the run
  */
 export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: RestartWay): void {
   const { failurePolicy } = jobSet.spec;
-  if (!failurePolicy)
+  if (!failurePolicy) {
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+  }
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
-  const action =
-    rule === undefined
-      ? 'RestartJobSet'
-      : isUnderstood(rule)
-        ? (rule.action ?? '')
-        : 'a condition that is not known here';
-  const which = rule ? ` (rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})` : '';
-  if (action === 'RestartJobSetAndIgnoreMaxRestarts') return;
-  if (action === 'FailJobSet') throw restartRefused(jobSet, `would fail for good${which}`);
-  if (action !== 'RestartJobSet')
-    throw restartRefused(jobSet, `would not be restarted as a whole: ${action}${which}`);
-  const maxRestarts = failurePolicy.maxRestarts ?? 0;
+  if (!rule) return assertRestartsLeft(jobSet);
+  const which = `(rule ${rule.name ?? '?'} of its failurePolicy, for ${reason})`;
+  if (!isUnderstood(rule)) {
+    const unknown = 'a condition that this function does not know';
+    throw restartRefused(jobSet, `would not be restarted as a whole: ${unknown} ${which}`);
+  }
+  switch (rule.action) {
+    case 'RestartJobSetAndIgnoreMaxRestarts':
+      return;
+    case 'RestartJobSet':
+      return assertRestartsLeft(jobSet);
+    case 'FailJobSet':
+      throw restartRefused(jobSet, `would fail for good ${which}`);
+    case undefined:
+    default:
+      throw restartRefused(jobSet, `would not be restarted as a whole: ${rule.action ?? ''} ${which}`);
+  }
+}
+
+function assertRestartsLeft(jobSet: JobSet): void {
+  const maxRestarts = jobSet.spec.failurePolicy?.maxRestarts ?? 0;
   const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
   if (counted >= maxRestarts) {
     throw restartRefused(
@@ -74,4 +81,9 @@ function couldMatch(rule: FailurePolicyRule, reason: string, replicatedJob: stri
   return (
     includesOrAny(rule.onJobFailureReasons, reason) && includesOrAny(rule.targetReplicatedJobs, replicatedJob)
   );
+}
+
+function restartRefused(jobSet: JobSet, why: string): FailoverError {
+  const { namespace, name } = jobSet.metadata;
+  return new FailoverError('restart_refused', `JobSet ${namespace}/${name} ${why}`);
 }

@@ -6,21 +6,21 @@ import { readNodeHealth, readPool } from '../gke/nodes.ts';
 import type { NodeHealth, PoolNodes } from '../gke/nodes.ts';
 import { nodeNotFound, requirePoolOf } from './targets.ts';
 
-/** What every decision of an action rests on, read under its claim. */
+/** The facts that every decision of an action rests on, read under its claim. */
 export interface Snapshot {
   nodePool: string;
   nodes: PoolNodes;
   /** The node that the caller named. */
   namedNode: NodeHealth | undefined;
-  /** What the Events are shown on: the JobSet that was named, else the node, else the pool's first. */
+  /** The object that Events are attached to: the named JobSet, else the named node, else the pool's first node. */
   eventTarget: EventTarget | undefined;
 }
 
 /**
- * Reads the world for an action.
+ * Reads the snapshot for an action.
  *
- * @param mayBeGone an action whose plan is written down needs what is left to cordon only; its node, and all nodes of
- *   its pool, may be gone by its own doing
+ * @param mayBeGone accepts that the named node, or all nodes of the pool, do not exist: a resumed action may have deleted
+ *   them itself, and the close of an incident needs no node
  * @throws {FailoverError} `target_not_found`, `target_mismatch`
  */
 export async function readSnapshot(
@@ -58,7 +58,7 @@ export async function readSnapshot(
   };
 }
 
-/** The object that an action's Events are shown on: `kubectl describe` finds them there. */
+/** The object that an action's Events are attached to: `kubectl describe` shows them there. */
 export interface EventTarget {
   apiVersion: string;
   kind: 'Node' | 'JobSet';

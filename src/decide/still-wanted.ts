@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { readMark } from '../state/cooldown.ts';
@@ -12,19 +11,19 @@ import type { RepairPlan } from '../plan.ts';
 import { isMultiHost } from '../gke/slice.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What it takes to say whether an alert is still to be acted on. */
+/** What the check works with. */
 export interface StillWantedTools {
   kubernetes: Kubernetes;
   config: Config;
-  /** The pool's marks. */
+  /** The annotations of the pool's Lease. */
   poolAnnotations: Readonly<Record<string, string>>;
-  /** The node that was named, or all of the pool; read when it is called. */
+  /** Reads the health of the named node, or of all nodes of the pool. */
   readHealth: () => Promise<NodeHealth[]>;
 }
 
 /**
- * Holds back an alert that has been dealt with, by another action or by the world itself: what it is about ended when
- * the machine was replaced, when the node became Ready again, or when the JobSet restarted by itself.
+ * Ignores an alert that has been dealt with: another action is repairing the machine, or the machine was replaced, the node
+ * became Ready again, or the JobSet restarted by itself after the incident began.
  *
  * @throws {Ignored} saying what is newer than the incident
  */
@@ -33,23 +32,22 @@ export async function assertStillWanted(
   snapshot: Snapshot,
   tools: StillWantedTools,
 ): Promise<void> {
-  const { incident, type } = action;
+  const { incident, effects } = action;
   if (!incident || incident.isClosed) return;
-  const { restart, repair } = effectsOf(type);
-  if (repair) {
+  if (effects.repair) {
     const health = await tools.readHealth();
     assertNotHandled(snapshot, health, tools);
     assertNotRecovered(incident, health);
   }
   const isOfJobSet = incident.subject?.kind === 'jobset';
   const isBackAgain =
-    restart && snapshot.namedNode !== undefined && hasRecovered(snapshot.namedNode, incident);
+    effects.restart && snapshot.namedNode !== undefined && hasRecovered(snapshot.namedNode, incident);
   if (isOfJobSet || isBackAgain) await assertAttemptOlder(action, incident, tools.kubernetes);
 }
 
 /**
- * Holds back the rest of an action that stopped half-way, once the machine that it was to repair is another one or well
- * again: what would be left is to cordon the replacement.
+ * Ignores the rest of an action that stopped half-way once its machine has been replaced or is healthy again, because the
+ * rest would only cordon the replacement.
  *
  * @throws {Ignored}
  */
@@ -62,7 +60,7 @@ export async function assertStillBroken(
   if (node) assertNotRecovered(incident, [node]);
 }
 
-/** Sixteen nodes of one slice are sixteen incidents, and one repair is for all of them. */
+/** A slice of sixteen nodes raises sixteen incidents, and one repair serves them all. */
 function assertNotHandled(
   { nodePool, nodes }: Snapshot,
   health: NodeHealth[],
@@ -85,14 +83,14 @@ function assertNotHandled(
 }
 
 /**
- * The machine that would be repaired is the named one, or the least healthy of the pool. Where nothing is wrong with any
- * node of a slice, one that has come back is what the incident was about.
+ * The machine to repair is the named one, or the least healthy of the pool. If every node of a slice looks healthy, a node
+ * that recovered after the incident began is taken to be the one that it was about.
  */
 function assertNotRecovered(incident: Incident, health: NodeHealth[]): void {
   const [worst, ...others] = rankByHealth(health);
   if (!worst) return;
   const isSlice = health.every((node) => isMultiHost(node));
-  // Of independent nodes only one that is not Ready can be singled out, and otherwise the repair is refused.
+  // Among independent nodes, only one that is not Ready can be singled out; otherwise the repair is refused.
   if (others.length > 0 && !isSlice && worst.isReady) return;
   const candidates = isHealthy(worst) ? [worst, ...others] : [worst];
   const node = candidates.find((candidate) => hasRecovered(candidate, incident));
@@ -111,7 +109,7 @@ function hasRecovered(node: NodeHealth, { startedAt }: Incident): boolean {
   return node.createdAt > startedAt || (node.isReady && (node.readyChangedAt ?? 0) > startedAt);
 }
 
-/** A run that began after the incident is not what it was about. */
+/** A run that began after the incident is not the run that the incident was about. */
 async function assertAttemptOlder(action: Action, incident: Incident, kubernetes: Kubernetes): Promise<void> {
   const { namespace, jobSetName = '' } = action;
   const jobSet = await readJobSet(kubernetes, namespace, jobSetName);

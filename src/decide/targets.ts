@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
@@ -10,7 +9,7 @@ import type { NodeRef } from '../gke/nodes.ts';
 type Core = Pick<Kubernetes, 'core'>;
 
 /**
- * Resolves which node pool an action means. Only names: the facts are read under the claim.
+ * Resolves which node pool an action means. It resolves names only; facts are read under the claim.
  *
  * @throws {FailoverError} `target_not_found`, `target_mismatch`, or `target_ambiguous`
  */
@@ -30,7 +29,7 @@ export async function resolvePool(
 /**
  * Says which pool a node is in.
  *
- * @param wanted is what the caller said besides
+ * @param wanted is the pool that the caller named beside the node
  * @throws {FailoverError} `target_not_found` for a node outside every pool, `target_mismatch` for another pool
  */
 export function requirePoolOf(node: NodeRef, wanted: string | undefined): string {
@@ -49,7 +48,7 @@ export function requirePoolOf(node: NodeRef, wanted: string | undefined): string
   return node.nodePool;
 }
 
-/** The pool is the one that all live pods of the JobSet run on. */
+/** Resolves the one pool that all live pods of the JobSet run on. */
 async function resolvePoolOfJobSet(
   kubernetes: Pick<Kubernetes, 'core' | 'custom'>,
   namespace: string,
@@ -75,7 +74,7 @@ async function resolvePoolOfJobSet(
   return pool;
 }
 
-/** Finds the pools of these nodes with a call or two for each pool, not one for each node. */
+/** Finds the pools of these nodes, with one or two calls for each pool rather than one for each node. */
 export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promise<string[]> {
   const left = new Set(nodeNames);
   const pools = new Set<string>();
@@ -90,9 +89,10 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
   return [...pools].sort();
 }
 
-/** The node that was named does not exist. A machine that is gone needs no repair, so an alert for one has nothing left to do. */
-export function nodeNotFound({ nodeName, type, incident }: Action): FailoverError | Ignored {
-  if (incident && effectsOf(type).repair)
+/** The named node does not exist. An alert that asks for its repair has nothing left to do, because the machine is gone. */
+export function nodeNotFound({ nodeName, effects, incident }: Action): FailoverError | Ignored {
+  if (incident && effects.repair) {
     return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
+  }
   return new FailoverError('target_not_found', `there is no node ${nodeName}`);
 }

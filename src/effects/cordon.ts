@@ -4,7 +4,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { actionAnnotation, fieldManager } from '../names.ts';
 import { describeNames, listCordoned, listSchedulable } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
-import type { Step } from '../step.ts';
+import type { CordonStep, UncordonStep } from '../step.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
 
 /** A pool and its nodes. */
@@ -17,10 +17,10 @@ const maxRounds = 5;
 
 /**
  * Cordons every node of a pool that the scheduler may still use, until a fresh list shows none. Safe to repeat: a node
- * that is cordoned already costs no write and stays its owner's.
+ * that is cordoned already gets no write, and whoever cordoned it still owns its cordon.
  *
  * @param options.createdBefore leaves younger nodes alone, in ms since the epoch
- * @returns how many it cordoned
+ * @returns how many nodes it cordoned
  * @throws {FailoverError} `target_changed` when a person has released a node that this action had cordoned;
  *   `upstream_failed` or `upstream_timeout`, saying how far it came, when a node cannot be cordoned
  */
@@ -50,7 +50,7 @@ export async function cordonPool(
         cause,
       );
     }
-    // A node that joined, or that was re-created under its name, shows here.
+    // The fresh list shows nodes that joined, and nodes that were re-created under their name.
     left = (await listSchedulable(kubernetes, nodePool)).filter(isWanted);
     refusal = findRefused(outcomes, left)[0]?.error;
   }
@@ -58,15 +58,15 @@ export async function cordonPool(
 }
 
 /**
- * Releases what we have of a pool's cordons. A node that somebody else has cordoned too stays cordoned.
+ * Releases this function's cordons of a pool. A node that somebody else has cordoned too stays cordoned.
  *
- * @throws {FailoverError} when a node cannot be released; sent again, it goes on
+ * @throws {FailoverError} when a node cannot be released; the same action sent again goes on
  */
 export async function uncordonPool(
   kubernetes: Kubernetes,
   { nodePool, nodes }: PoolState,
   { concurrency }: { concurrency: number },
-): Promise<Step> {
+): Promise<UncordonStep> {
   const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
   const outcomes = await forEachNode(kubernetes, ours, concurrency, (client, node) =>
     applyNode(client, node, undefined),
@@ -90,15 +90,15 @@ export async function uncordonPool(
   };
 }
 
-/** What the cordon of a pool would do. */
-export function planCordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+/** The step of a dry run: what the cordon of a pool would do. */
+export function planCordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): CordonStep {
   const nodes = schedulable.length + cordoned.length;
   const counts = { nodes, to_cordon: schedulable.length, already_cordoned: cordoned.length };
   return { step: 'cordon', target: nodePool, outcome: 'would_cordon', ...counts };
 }
 
-/** What releasing a pool's cordons would do. */
-export function planUncordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): Step {
+/** The step of a dry run: what releasing a pool's cordons would do. */
+export function planUncordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): UncordonStep {
   const ours = cordoned.filter((node) => isOurs(node)).length;
   const counts = {
     nodes: schedulable.length + cordoned.length,
@@ -128,7 +128,7 @@ function cordonNodes(
   return forEachNode(kubernetes, nodes, concurrency, (client, node) => applyNode(client, node, actionId));
 }
 
-/** Applies what we want to own of a node: its cordon and the action's id, or, to release them, nothing. */
+/** Applies the fields that this function wants to own: the cordon and the action's id. Applying none releases both. */
 async function applyNode(
   { core }: Kubernetes,
   { name, uid }: NodeRef,
@@ -149,7 +149,7 @@ async function applyNode(
 
 const asApply = withHeaders({ 'Content-Type': 'application/apply-patch+yaml', Accept: metadataOnly });
 
-/** Works on nodes with bounded concurrency, until one fails. */
+/** Works on nodes with bounded concurrency. After a failure it starts no further node. */
 async function forEachNode(
   kubernetes: Kubernetes,
   nodes: NodeRef[],
@@ -157,7 +157,7 @@ async function forEachNode(
   work: (client: Kubernetes, node: NodeRef) => Promise<void>,
 ): Promise<NodeResult[]> {
   const semaphore = new Semaphore(concurrency);
-  // While one waits, as the server has asked it to, another has its turn.
+  // Release the slot during a Retry-After wait, so that another node can be patched meanwhile.
   const client = kubernetes.waiting(async (wait) => {
     semaphore.release();
     try {
@@ -172,7 +172,7 @@ async function forEachNode(
       await work(client, node);
       return { node, outcome: 'cordoned' };
     } catch (error) {
-      // With its uid sent, a node that was re-created is refused (422), and one that is gone is not made (409).
+      // Because the uid is sent, the API server refuses a re-created node (422) and does not create a node that is gone (409).
       if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
       return { node, outcome: 'gone', error };
     }
@@ -184,13 +184,13 @@ async function forEachNode(
   });
 }
 
-/** Those that a fresh list shows to be there after all, so that their refusal had another reason. */
+/** Nodes that a fresh list still shows, so that their refusal had another reason than that they are gone. */
 function findRefused(outcomes: NodeResult[], left: NodeRef[]): NodeResult[] {
   const uids = new Set(left.map((node) => node.uid));
   return outcomes.filter(({ node, outcome }) => outcome === 'gone' && uids.has(node.uid));
 }
 
-/** A schedulable node with this action's annotation was cordoned by it, and released by a person since. */
+/** A schedulable node with this action's annotation was cordoned by this action, and a person has uncordoned it since. */
 function assertNotReleased(nodePool: string, schedulable: NodeRef[], actionId: string): void {
   const released = schedulable.filter((node) => node.annotations[actionAnnotation] === actionId);
   if (released.length === 0) return;
@@ -198,14 +198,14 @@ function assertNotReleased(nodePool: string, schedulable: NodeRef[], actionId: s
   throw new FailoverError(
     'target_changed',
     `somebody uncordoned ${released.length} nodes of node pool ${nodePool} (${names}) after this action had cordoned them; ` +
-      'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+      'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
   );
 }
 
 function cordonFailed(nodePool: string, cordoned: number, left: NodeRef[], cause: unknown): FailoverError {
   const translated = cause === undefined ? undefined : toFailoverError(cause);
   const names = describeNames(left.map((node) => node.name));
-  const why = translated ? `: ${translated.message}` : ', for new ones keep coming';
+  const why = translated ? `: ${translated.message}` : ': new nodes keep joining';
   return new FailoverError(
     translated?.code ?? 'upstream_failed',
     `node pool ${nodePool} is not cordoned: ${cordoned} nodes were cordoned, ${left.length} were not (${names})${why}; ` +

@@ -5,25 +5,25 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isDead, readNodeHealth } from '../gke/nodes.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
 
-/** Attempts of a JobSet that are ending. */
+/** Restart attempts of a JobSet that are ending. */
 export interface EndingAttempts {
   namespace: string;
   name: string;
   uid: string;
-  /** This one and those before it. */
+  /** This attempt and all before it are ending. */
   lastAttempt: number;
 }
 
-/** What was freed, for the step of an answer. */
-export interface Freed {
+/** The pods that held the restart up, for the restart's step. */
+export interface PodsOnDeadNodes {
   deleted_on_dead_nodes?: string[];
-  /** On nodes that are not Ready, but not for long enough yet. */
+  /** Their nodes are not Ready, but not yet for 60 s. */
   may_hold_up_the_restart?: string[];
 }
 
 /**
- * Deletes the live pods of attempts that are ending, where their nodes are gone or have been not Ready for 60 s: a dead
- * kubelet never says that they have ended, and the restart waits for every one. Safe to repeat.
+ * Deletes the live pods of ending attempts whose nodes are gone or have not been Ready for 60 s. A dead kubelet never
+ * reports that its pods have ended, and the restart waits for every one of them. Safe to repeat.
  *
  * @param tools.beforeDeletion is called directly before the first deletion, if there is any
  */
@@ -34,9 +34,9 @@ export async function deletePodsOnDeadNodes(
     concurrency,
     beforeDeletion,
   }: { kubernetes: Kubernetes; concurrency: number; beforeDeletion: () => Promise<void> },
-): Promise<Freed> {
+): Promise<PodsOnDeadNodes> {
   const pods = await readPods(kubernetes, namespace, name);
-  // The node controller makes a dead node's pods not Ready, so a ready pod that is not leaving has a living node.
+  // The node controller sets a dead node's pods to not Ready, so the node of a Ready pod that is not terminating is alive.
   const suspects = pods.filter(
     (pod) => pod.isLive && pod.attempt <= lastAttempt && (pod.isTerminating || !pod.isReady),
   );
@@ -50,7 +50,7 @@ export async function deletePodsOnDeadNodes(
   const stateOf = (pod: JobPod) => (pod.nodeName === undefined ? 'alive' : nodes.get(pod.nodeName));
   const dead = suspects.filter((pod) => stateOf(pod) === 'dead');
   if (dead.length > 0) {
-    // By their labels alone, they may be another JobSet's that has the name now.
+    // The pods were found by the JobSet's name, and a new JobSet may have that name by now.
     if ((await findJobSet(kubernetes, namespace, name))?.metadata.uid !== uid) return {};
     await beforeDeletion();
   }
@@ -62,7 +62,7 @@ export async function deletePodsOnDeadNodes(
   };
 }
 
-/** A slice's thousand machines one after the other would outlast the lock. */
+/** One after the other, the thousand machines of a large slice would outlast the lock. */
 async function concurrently<Item>(
   items: Item[],
   concurrency: number,
@@ -86,7 +86,7 @@ async function deletePod({ core }: Kubernetes, namespace: string, { name, uid }:
 
 const mostNames = 20;
 
-/** The first of them, and how many more there are. */
+/** Lists the first names, and how many more there are. */
 function listNames(pods: JobPod[]): string[] {
   const names = pods.map((pod) => pod.name).sort();
   const more = names.length - mostNames;

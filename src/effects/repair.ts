@@ -8,29 +8,29 @@ import type { PoolLock } from '../state/lock.ts';
 import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
-import type { Step } from '../step.ts';
+import type { RepairStep } from '../step.ts';
 
-/** What carrying a repair out needs. */
+/** What a repair works with. */
 export interface RepairTools {
   kubernetes: Kubernetes;
   lock: PoolLock;
   deadline: Deadline;
   deleteInstance: DeleteInstance;
   actionId: string;
-  /** Whether this attempt is the one that decided the plan. */
-  isDecider: boolean;
-  /** Called directly before the deletion: pause, and what is schedulable again. */
+  /** An earlier claim of this action decided the plan, and may have sent its deletion. */
+  isResume: boolean;
+  /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
 }
 
 /**
- * Deletes the planned machine, so that its instance group makes a new one. Safe to repeat: by the numeric id only that
- * one machine can be hit; by the name only the attempt that decided it deletes, and only while the node shows the same
- * machine.
+ * Deletes the planned machine, so that its instance group creates a new one. Safe to repeat: a deletion by numeric id can
+ * hit only that one machine. A deletion by name is sent only by the claim that decided it, and only while the node shows
+ * the same machine.
  *
  * @throws {FailoverError} `repair_refused` for a resumed deletion by name
  */
-export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<Step> {
+export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
   const { kubernetes, lock, actionId } = tools;
   if (plan.instanceId === undefined) assertMayDeleteByName(plan, tools);
   await tools.beforeDeletion();
@@ -38,7 +38,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
-  // Written first: the next alert comes at once, also when this instance dies with the deletion accepted.
+  // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
   await lock.update((annotations) =>
     withMark(annotations, 'repair', { action: actionId, at, firstAt, instanceId: plan.instanceId }),
   );
@@ -47,7 +47,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
     return { ...describeRepair(plan), ...deletion };
   } catch (error) {
     const isChanged = error instanceof FailoverError && error.code === 'target_changed';
-    // Nothing was deleted, so nothing may keep the next try out.
+    // Nothing was deleted, so the next try must not be held back.
     if (isChanged || isDefiniteRefusal(error)) {
       await lock.update((annotations) => withoutMark(annotations, 'repair', before)).catch(() => undefined);
     }
@@ -71,24 +71,24 @@ async function deletePlanned(plan: RepairPlan, tools: RepairTools): Promise<Dele
       { ...limits, isRepeatable: true },
     );
   } catch (error) {
-    // An IAM condition on names may refuse an id. That is final and hit nothing, so the name may be tried.
+    // An IAM condition on names may refuse an id. That refusal is final and deleted nothing, so the name may be tried.
     const isDenied = isUpstreamStatus(error, 403) && isDefiniteRefusal(error) && !error.isRetryable;
-    if (!isDenied || !tools.isDecider) throw error;
+    if (!isDenied || tools.isResume) throw error;
     await assertSameMachine(plan, tools);
     return deleteByName();
   }
 }
 
 /** @throws {FailoverError} `repair_refused` */
-function assertMayDeleteByName(plan: RepairPlan, { isDecider }: RepairTools): void {
-  if (isDecider) return;
+function assertMayDeleteByName(plan: RepairPlan, { isResume }: RepairTools): void {
+  if (!isResume) return;
   throw repairRefused(
-    `the machine of node ${plan.node.name} is known by its name only, and an earlier attempt may have deleted it already, so its ` +
-      `replacement could be hit; look, then: gcloud compute instances delete ${plan.instanceName} --zone ${plan.zone} --project ${plan.projectId}`,
+    `the machine of node ${plan.node.name} is known by its name only, and an earlier request may have deleted it already, so a second ` +
+      `deletion could hit its replacement; check the machine, then: gcloud compute instances delete ${plan.instanceName} --zone ${plan.zone} --project ${plan.projectId}`,
   );
 }
 
-/** @throws {FailoverError} `target_changed` when the node is another one, or shows another machine, than was decided on */
+/** @throws {FailoverError} `target_changed` when the node, or the machine that it shows, is not the planned one */
 async function assertSameMachine(plan: RepairPlan, { kubernetes }: RepairTools): Promise<void> {
   const node = await readNodeHealth(kubernetes, plan.node.name);
   if (
@@ -100,11 +100,11 @@ async function assertSameMachine(plan: RepairPlan, { kubernetes }: RepairTools):
   }
   throw new FailoverError(
     'target_changed',
-    `the machine of node ${plan.node.name} was replaced meanwhile; nothing was deleted`,
+    `the machine of node ${plan.node.name} was replaced in the meantime; nothing was deleted`,
   );
 }
 
-/** Our own namespace of UUIDs, so that the same deletion has the same request id in every attempt. */
+/** A namespace of UUIDs of our own, so that the same deletion has the same request id in every claim. */
 const requestNamespace = Buffer.from('5d3c1e0a9b4f4c1e8a77c0ffee15dead', 'hex');
 
 /** UUIDv5 of the action and the instance. */

@@ -16,8 +16,8 @@ import { findNodeOfInstance, instanceNotFound } from '../decide/alert-subject.ts
 import { findPoolHeldFor } from '../state/cordon-holds.ts';
 
 /**
- * Carries an alert out, like an action that somebody has sent, once it is known in which cluster; for a close, once the
- * pool is found that is cordoned for its incident.
+ * Carries an alert out like an action that somebody has sent. Before that it finds the cluster, and for a close, the pool
+ * whose cordon the incident holds.
  *
  * @throws {Ignored} where nothing is to be done
  * @throws {FailoverError} every refusal and failure
@@ -32,12 +32,13 @@ export async function actOnAlert(
   if (action.incident.isClosed) return close({ action, clusters }, deadline, services, log);
   const cluster = await chooseCluster({ action, clusters }, deadline, services);
   const outcome = await failover({ ...action, cluster }, deadline, services, log);
-  if (outcome.isReplay && action.incident.isRenotification)
+  if (outcome.isReplay && action.incident.isRenotification) {
     throw new Ignored('renotified: it was dealt with when the incident was first told of');
+  }
   return outcome;
 }
 
-/** Remembers the close first: an open that comes later, or that is being carried out, must be able to see it. */
+/** Records the close first, so that an open that comes later, or that is being carried out, can see it. */
 async function close(
   { action, clusters }: Alert,
   deadline: Deadline,
@@ -55,13 +56,13 @@ async function close(
   return failover(toUncordon(action, cluster, nodePool), deadline, services, log);
 }
 
-/** The pool is known, so nothing else of the incident matters: its node may be another one by now. */
+/** The pool is known, so the rest of the incident does not matter: its node may have been replaced by now. */
 function toUncordon(action: Alert['action'], cluster: ClusterName, nodePool: string): Action {
   const incident = { ...action.incident, subject: undefined };
   return { ...action, cluster, nodePool, nodeName: undefined, jobSetName: undefined, incident };
 }
 
-/** A machine may be in several clusters of a region: the one that has it, or where the action is known already. */
+/** A machine may belong to any cluster of its region. Finds the cluster that has it, or that knows the action already. */
 async function chooseCluster(
   { action, clusters }: Alert,
   deadline: Deadline,
@@ -79,8 +80,9 @@ async function chooseCluster(
 }
 
 /**
- * Looks into clusters one after the other until something is found. One that cannot be reached must not hide what
- * another has, but neither may it count as one that has nothing.
+ * Searches clusters one after the other until something is found. An unreachable cluster does not stop the search, but if
+ * nothing is found elsewhere, its error is thrown: unreachable is not "not here". The connection is closed after the
+ * search, and failover() connects again; the endpoint is cached, so that costs little.
  */
 async function searchClusters<T>(
   clusters: ClusterName[],

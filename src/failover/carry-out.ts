@@ -1,53 +1,51 @@
-import { effectsOf } from '../action-type.ts';
-import type { Action } from '../request/action.ts';
-import type { Claim } from './claim.ts';
 import type { Config } from '../config.ts';
-import { readMark } from '../state/cooldown.ts';
+import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
-import { noteUncordon } from '../state/last-uncordon.ts';
+import { repairInstance } from '../effects/repair.ts';
+import { restartJobSet } from '../effects/restart.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
-import type { Prepared } from './prepare.ts';
+import type { Action } from '../request/action.ts';
+import { readMark } from '../state/cooldown.ts';
+import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
+import { noteUncordon } from '../state/last-uncordon.ts';
 import { writePlan } from '../state/record.ts';
-import { repairInstance } from '../effects/repair.ts';
-import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
-import { restartJobSet } from '../effects/restart.ts';
-import type { Step } from '../step.ts';
 import { assertNotPaused } from '../state/switches.ts';
+import type { CordonStep, NoticeStep, RepairStep, RestartStep, Step, UncordonStep } from '../step.ts';
+import type { Claim } from './claim.ts';
 import type { Execution } from './execution.ts';
-import { clearHolds, addPermanentHold } from '../state/cordon-holds.ts';
+import type { Prepared } from './prepare.ts';
 
 /**
  * Carries the plan out: uncordon or cordon, then restart, then repair. Each step is safe to repeat.
  *
- * @throws {FailoverError} when a step fails; what comes after it is not begun
+ * @throws {FailoverError} when a step fails; the steps after it are not begun
  */
 export async function carryOut(execution: Execution, prepared: Prepared): Promise<Step[]> {
   const { action, claim, log } = execution;
-  const { uncordon, cordon } = effectsOf(action.type);
   const { restart, repair } = prepared.plan;
-  const steps = noteUnfinished(claim, log);
-  if (uncordon) steps.push(await uncordonStep(execution, prepared));
-  if (cordon) steps.push(await cordonStep(execution, prepared));
+  const steps: Step[] = noteUnfinished(claim, log);
+  if (action.effects.uncordon) steps.push(await uncordonStep(execution, prepared));
+  if (action.effects.cordon) steps.push(await cordonStep(execution, prepared));
   if (restart) steps.push(await restartStep(execution, prepared, restart));
   if (repair) steps.push(await repairStep(execution, prepared, repair));
   return steps;
 }
 
-/** The pool may be half cordoned, or its machine half repaired, by an action that nobody has resumed. */
-function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): Step[] {
+/** Warns that an action which nobody has resumed may have left the pool half cordoned, or its machine half repaired. */
+function noteUnfinished({ unfinishedId, nodePool }: Claim, log: Log): NoticeStep[] {
   if (unfinishedId === undefined) return [];
   const notice = `action ${unfinishedId} was left unfinished on this pool; send it again to finish it`;
   log.warn('warning', notice, { unfinished_action_id: unfinishedId });
   return [{ step: 'notice', target: nodePool, unfinished_action: unfinishedId, notice }];
 }
 
-/** Releases our cordons: all of the pool's, or what the close of an incident may release. */
+/** Releases this function's cordons: all of the pool's, or those that the close of an incident may release. */
 async function uncordonStep(
   { action, claim, services, log }: Execution,
   { snapshot, nodesToUncordon }: Prepared,
-): Promise<Step> {
+): Promise<UncordonStep> {
   const { kubernetes, lock, nodePool, claimId } = claim;
   const { cordonConcurrency: concurrency } = services.config;
   const nodes = nodesToUncordon?.nodes ?? snapshot.nodes;
@@ -58,19 +56,20 @@ async function uncordonStep(
   if (!nodesToUncordon || nodesToUncordon.isAll) await clearHolds(lock);
   if (!nodesToUncordon) return step;
   const all = snapshot.nodes.schedulable.length + snapshot.nodes.cordoned.length;
-  const why = step['why'] ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
+  const why = step.kept > 0 ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
   return { ...step, nodes: all, ...why };
 }
 
-/** All cordons land before anything is deleted: a pod must not come back on the pool that it is being moved from. */
+/** Cordons the whole pool before anything is deleted: a pod must not come back to the pool that it is moved away from. */
 async function cordonStep(
   { action, claim, services, log }: Execution,
   { snapshot: { nodes, nodePool } }: Prepared,
-): Promise<Step> {
+): Promise<CordonStep> {
   const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
   const createdBefore = findDeletionTime(action, claim);
-  await addPermanentHold(claim.lock, action.id);
+  const serverNow = claim.kubernetes.serverNow();
+  await holdCordon(claim.lock, action.id, { cordoned: nodes.cordoned, serverNow });
   return timed(log, 'cordon', async () => {
     const cordoned = await cordonPool(
       claim.kubernetes,
@@ -91,32 +90,34 @@ async function cordonStep(
 }
 
 /**
- * Restarts the JobSet. Where a newer attempt has started on this very pool since it was decided, the attempt that decided
- * looks again and writes a new plan; a resume never chooses again.
+ * Restarts the JobSet. Where a newer attempt has started on this very pool since the decision, it plans again and records
+ * the new plan. A resume never chooses again.
  */
-async function restartStep(execution: Execution, { plan }: Prepared, restart: RestartPlan): Promise<Step> {
+async function restartStep(
+  execution: Execution,
+  { plan, isResume }: Prepared,
+  restart: RestartPlan,
+): Promise<RestartStep> {
   const { action, claim, services, log } = execution;
-  const { kubernetes, nodePool, claimId } = claim;
+  const { kubernetes, nodePool } = claim;
   const { config } = services;
   const carryOutRestart = (planned: RestartPlan) =>
     timed(log, 'restart', () => restartJobSet(planned, toTools(execution)));
   const step = await carryOutRestart(restart);
-  if (step['outcome'] === 'restarted' || plan.claimId !== claimId) return step;
+  if (step.outcome === 'restarted' || isResume) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
   return carryOutRestart(newer);
 }
 
-function repairStep(execution: Execution, { plan }: Prepared, repair: RepairPlan): Promise<Step> {
-  const { claim, deadline, services, log } = execution;
-  const { deleteInstance } = services;
-  const isDecider = plan.claimId === claim.claimId;
-  const tools = { ...toTools(execution), deadline, deleteInstance, isDecider };
+function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
+  const { deadline, services, log } = execution;
+  const tools = { ...toTools(execution), deadline, deleteInstance: services.deleteInstance, isResume };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
-/** What both deletions work with. */
+/** The tools of both deletions. */
 function toTools({ action, claim, services: { config } }: Execution) {
   const { kubernetes, lock } = claim;
   const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
@@ -124,23 +125,23 @@ function toTools({ action, claim, services: { config } }: Execution) {
 }
 
 /**
- * The last look before each deletion: nobody has paused the cluster, a node that joined is cordoned too, and nobody has
- * released one of ours.
+ * The last check before each deletion: nobody has paused the cluster, nodes that joined are cordoned too, and nobody has
+ * uncordoned a node that this action cordoned.
  *
  * @throws {FailoverError} `paused`, `target_changed`
  */
 async function checkBeforeDeletion(action: Action, claim: Claim, config: Config): Promise<void> {
   const { kubernetes, nodePool } = claim;
   await assertNotPaused(kubernetes);
-  if (!effectsOf(action.type).cordon) return;
+  if (!action.effects.cordon) return;
   const createdBefore = findDeletionTime(action, claim);
   const { cordonConcurrency: concurrency } = config;
   await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency, createdBefore });
 }
 
 /**
- * When this action, which is resumed, was about to have its machine deleted. All nodes were cordoned by then; what came
- * later replaces them, and nobody asked to cordon that.
+ * Finds when an earlier claim of this action was about to delete the machine. All nodes were cordoned by then. Nodes that
+ * are younger replace them, and nobody asked to cordon those.
  */
 function findDeletionTime({ id }: Action, { lock }: Claim): number | undefined {
   const mark = readMark(lock.annotations, 'repair');

@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import type { Claim } from './claim.ts';
 import { hasClosed } from '../state/closed-incidents.ts';
@@ -9,24 +8,27 @@ import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { addHold } from '../state/cordon-holds.ts';
 
 /**
- * Looks, under the claim, whether an alert's incident is still open, and names the node and the JobSet that it only
+ * Checks under the claim that an alert's incident is still open, and resolves the node and the JobSet that it only
  * describes. Any other action is returned as it is.
  *
- * The wish to be uncordoned on close is written before the close is looked for, and a close is remembered before the
- * wishes are: whichever comes first, one of the two sees the other.
+ * Order matters: an open adds its hold and *then* looks for a close; a close is recorded and *then* looks for holds. So one
+ * always sees the other.
  *
- * @throws {Ignored} once the incident has closed, or what it was about is over
+ * @throws {Ignored} once the incident has closed, or its cause is over
  */
 export async function checkAlert(action: Action, claim: Claim, config: Config): Promise<Action> {
-  const { incident, type } = action;
+  const { incident, effects } = action;
   if (!incident || incident.isClosed) return action;
   const { kubernetes, lock, record, nodePool } = claim;
-  if (incident.uncordonsOnClose && effectsOf(type).cordon) await addHold(lock, incident.id);
-  if (await hasClosed(kubernetes, incident.id))
+  if (incident.uncordonsOnClose && effects.cordon) {
+    await addHold(lock, incident.id, kubernetes.serverNow());
+  }
+  if (await hasClosed(kubernetes, incident.id)) {
     throw new Ignored('its incident has closed already', { isOver: true });
+  }
   const { plan } = record;
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
-  // What is carried out again is what was planned.
+  // A resume carries out the plan, whatever the names resolve to now.
   if (plan) return plan.restart ? { ...action, ...toNames(plan.restart.jobSet) } : action;
   return resolveJobSet(kubernetes, await resolveNode(kubernetes, action), nodePool, config);
 }

@@ -6,21 +6,28 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
+import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record.ts';
-import type { Step } from '../step.ts';
+import type { RecordedStep } from '../step.ts';
 
-/** An action that this attempt alone may carry out: its record, and its pool's lock. */
+/** The exclusive right to carry an action out: its record, and its pool's lock. */
 export interface Claim {
-  /** Tells this attempt from every other one at the same action. */
+  /** Tells this claim from every other claim of the same action. */
   claimId: string;
   nodePool: string;
   lock: PoolLock;
   record: ActionRecord;
-  /** The cluster's client with every write behind the lock's gate. */
+  /** The cluster's client; every write first passes the lock's gate. */
   kubernetes: Kubernetes;
-  /** An action that this pool's last holder left unfinished, unless it is this one. */
+  /** Another action that the last holder of this pool's lock left unfinished. */
   unfinishedId: string | undefined;
+}
+
+/** The answer of an action that was done before, and when, in ms since the epoch by the API server's clock. */
+export interface Recorded {
+  answer: RecordedStep[];
+  doneAt: number | undefined;
 }
 
 const waitForOthersMs = 10_000;
@@ -29,12 +36,12 @@ const pollMs = 500;
 /**
  * Claims an action: its id, by creating its record, and its node pool, by taking the lock.
  *
- * An action that was done before is answered from its record; one that stopped half-way is resumed; for one that is
- * being carried out, it waits up to 10 s. The record is looked up before names are resolved, for the action itself
- * changes what they resolve to.
+ * An action that was done before is answered from its record, and an action that stopped half-way is resumed. While another
+ * request carries the same action out, it waits for up to 10 s. The record is looked up before names are resolved, because
+ * the action itself changes what they resolve to.
  *
  * @param resolvePool is called for a new id only
- * @throws {FailoverError} `id_reused`, `action_in_progress`, and what `resolvePool` throws
+ * @throws {FailoverError} `id_reused`, `action_in_progress`, and whatever `resolvePool` throws
  */
 export async function claimAction(
   action: Action,
@@ -43,8 +50,8 @@ export async function claimAction(
     clock,
     resolvePool,
   }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
-): Promise<{ claim: Claim } | { answer: Step[] }> {
-  const { id, type } = action;
+): Promise<{ claim: Claim } | Recorded> {
+  const { id, type, requestor, reason } = action;
   const hash = hashAction(action);
   const claimId = randomUUID();
   const stopWaitingAt = clock.now() + waitForOthersMs;
@@ -53,10 +60,10 @@ export async function claimAction(
   for (let round = 1; ; round++) {
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
-    if (known?.answer) return { answer: known.answer };
+    if (known?.answer) return { answer: known.answer, doneAt: known.doneAt };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
-      created = await createRecord(kubernetes, { id, type, hash, nodePool, claimId });
+      created = await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId });
       if (!created) {
         countConflict();
         continue;
@@ -69,9 +76,9 @@ export async function claimAction(
         continue;
       }
       if (created && !known?.plan) await forgetRecord(kubernetes, created);
-      throw actionInProgress(id, nodePool, lock.heldBy.id);
+      throw actionInProgress(id, nodePool, lock, kubernetes.serverNow());
     }
-    // A record that was created just now is fresh, unless this id has had the lock since.
+    // A record that was created just now is current, unless this id has held the lock since.
     const fresh = known || lock.lastActionId === id ? undefined : created;
     const claim = await confirmClaim(action, {
       hash,
@@ -91,12 +98,12 @@ export async function claimAction(
 }
 
 /**
- * Under the lock, what the record says now decides: another attempt may have finished, or given up, since it was read.
+ * Under the lock, the record as it is now decides: another claim may have finished or aborted since it was read.
  *
- * @returns undefined when the pool that was locked is not the record's
+ * @returns undefined when the locked pool is not the record's pool
  */
 async function confirmClaim(
-  { id, type }: Action,
+  { id, type, requestor, reason }: Action,
   held: {
     hash: string;
     claimId: string;
@@ -105,16 +112,17 @@ async function confirmClaim(
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
-): Promise<{ claim: Claim } | { answer: Step[] } | undefined> {
+): Promise<{ claim: Claim } | Recorded | undefined> {
   const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
   if (current?.answer) {
     await lock.release({ forget: true });
-    return { answer: current.answer };
+    return { answer: current.answer, doneAt: current.doneAt };
   }
-  const record = current ?? (await createRecord(kubernetes, { id, type, hash, nodePool, claimId }));
+  const record =
+    current ?? (await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
   const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
   return { claim: { claimId, nodePool, lock, record, kubernetes, unfinishedId } };
@@ -130,7 +138,7 @@ async function findUnfinished(
     const last = await readRecord(kubernetes, lastId);
     return last?.plan && !last.answer ? lastId : undefined;
   } catch (error) {
-    // A record that is broken stops its own action, not the pool's next one.
+    // A broken record stops its own action, but not the next action on the pool.
     if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;
     throw error;
   }
@@ -144,13 +152,17 @@ function assertSameAction(record: ActionRecord, hash: string): void {
   );
 }
 
-function actionInProgress(id: string, nodePool: string, holderId: string): FailoverError {
-  const whose = holderId === id ? `action ${id}` : `action ${holderId}, on the same node pool ${nodePool},`;
+/** Another request holds the lock: says since when nothing was heard of it, and from when on its lock can be taken. */
+function actionInProgress(id: string, nodePool: string, busy: LockBusy, serverNow: number): FailoverError {
+  const { heldBy, renewedAt, freeAt } = busy;
+  const whose = heldBy.id === id ? `action ${id}` : `action ${heldBy.id}, on the same node pool ${nodePool},`;
+  const silentSeconds = Math.max(0, Math.round((serverNow - renewedAt) / 1000));
+  const retryAfterSeconds = Math.max(1, Math.ceil((freeAt - serverNow) / 1000));
+  const freeTime = new Date(freeAt).toISOString().replace(/\.\d+Z$/, 'Z');
   return new FailoverError(
     'action_in_progress',
-    `${whose} is still being carried out; send the same id again in a minute`,
-    {
-      headers: { 'Retry-After': '30' },
-    },
+    `${whose} is still being carried out; its last sign of life was ${silentSeconds} s ago, and if it is dead, its lock can be ` +
+      `taken at ${freeTime}: send the same id again then`,
+    { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
 }

@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
@@ -15,7 +14,7 @@ import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 
-/** Resolves, checks and says what would be done. Its only write is its Event; it takes no lock and is never recorded. */
+/** Resolves, checks and says what would be done. The Event is its only write: it takes no lock and leaves no record. */
 export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
@@ -40,11 +39,10 @@ export async function dryRun(
     switches,
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
-  const effects = effectsOf(action.type);
   return [
     ...limits,
-    ...(effects.uncordon ? [planUncordon(snapshot)] : []),
-    ...(effects.cordon ? [planCordon(snapshot)] : []),
+    ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
+    ...(action.effects.cordon ? [planCordon(snapshot)] : []),
     ...(plan.restart ? [describeRestart(plan.restart)] : []),
     ...(plan.repair ? [describeRepair(plan.repair)] : []),
   ];

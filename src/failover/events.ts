@@ -10,7 +10,7 @@ import type { EventTarget } from '../decide/snapshot.ts';
 
 type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused';
 
-/** Publishes that an action is about to be carried out, or rehearsed. */
+/** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
   kubernetes: Kubernetes,
   target: EventTarget,
@@ -21,11 +21,11 @@ export function emitStarted(
     phase: 'triggered',
     type: 'Normal',
     reason: action.dryRun ? 'DryRunFailoverActionTriggered' : 'FailoverActionTriggered',
-    message: `Failover action triggered: ${action.type}: ${action.reason}`,
+    message: `Failover action triggered: ${action.type}: ${action.reason} (${action.dryRun ? 'dry run, ' : ''}${describeAsker(action)})`,
   });
 }
 
-/** Publishes what came of an action. */
+/** Publishes the outcome of an action. */
 export function emitFinished(
   kubernetes: Kubernetes,
   target: EventTarget,
@@ -33,7 +33,7 @@ export function emitFinished(
   log: Log,
   outcome: { message: string } | { error: FailoverError },
 ): Promise<void> {
-  const whose = `(action ${action.id} of ${action.requestor})`;
+  const whose = `(${describeAsker(action)})`;
   if ('message' in outcome) {
     return publish(kubernetes, target, action, log, {
       phase: 'succeeded',
@@ -52,12 +52,16 @@ export function emitFinished(
   });
 }
 
-/** Large clusters keep Events in a store of their own, which may throttle or hang while all else is well. */
+function describeAsker({ id, requestor }: Action): string {
+  return `action ${id} of ${requestor}`;
+}
+
+/** Large clusters store Events apart. That store may throttle or hang while everything else works. */
 const patienceMs = 5_000;
 
 /**
- * Writes an Event, whose name is derived from object, action and phase so that a retry does not multiply it. One that
- * cannot be written is logged and stops nothing.
+ * Writes an Event. Its name is derived from object, action and phase, so that a retry does not multiply it. A failure is
+ * logged and stops nothing.
  */
 async function publish(
   kubernetes: Kubernetes,
@@ -77,7 +81,7 @@ async function publish(
       namespace,
       body: {
         metadata: {
-          // No part of a name may end with a hyphen, nor be empty.
+          // No part of a name may be empty or end with a hyphen.
           name: `${target.name.slice(0, 200).replace(/[-.]+$/, '')}.${suffix}`,
           namespace,
           annotations: {
@@ -101,7 +105,7 @@ async function publish(
   }
 }
 
-/** The API server counts bytes; a character that would be cut in two is left out. */
+/** The API server counts bytes. A character that would be cut in two is left out. */
 function clip(text: string, maxBytes: number): string {
   return new TextDecoder().decode(Buffer.from(text).subarray(0, maxBytes), { stream: true });
 }

@@ -1,4 +1,3 @@
-import { effectsOf } from '../action-type.ts';
 import type { Action } from '../request/action.ts';
 import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
@@ -10,26 +9,30 @@ import type { Log } from '../log.ts';
 import { prepare } from './prepare.ts';
 import { dryRun } from './dry-run.ts';
 import type { Services } from '../services.ts';
-import type { Step } from '../step.ts';
+import type { RecordedStep, Step } from '../step.ts';
 import { resolveNode } from '../decide/alert-subject.ts';
 import { resolvePool } from '../decide/targets.ts';
 import type { Execution } from './execution.ts';
 
-/** What came of an action. */
+/** The outcome of an action. */
 export interface Outcome {
-  steps: Step[];
-  /** It had been done before, and was answered from its record. */
+  steps: RecordedStep[];
+  /** The action had been done before, and was answered from its record. */
   isReplay: boolean;
+  /** When the replayed action was done, in ms since the epoch by the API server's clock. */
+  doneAt?: number | undefined;
+  /** An earlier request had begun the action, and this one finished it. */
+  isResume?: boolean;
 }
 
 /**
- * Carries an action out. Nothing before the cordon changes a node, a pod, a JobSet or an instance; the plan is written
- * down before anything is deleted; each step is safe to repeat, so that the same action sent again resumes, or gets the
- * recorded answer.
+ * Carries an action out. Nothing before the cordon changes a node, a pod, a JobSet or an instance. The plan is recorded
+ * before anything is deleted. Each step is safe to repeat, so that the same action sent again resumes, or gets the recorded
+ * answer.
  *
  * @param deadline by when it must have answered
  * @throws {FailoverError} every refusal and failure
- * @throws {Ignored} an alert for which nothing is to be done
+ * @throws {Ignored} for an alert for which nothing is to be done
  */
 export async function failover(
   action: Action,
@@ -37,8 +40,9 @@ export async function failover(
   services: Services,
   log: Log,
 ): Promise<Outcome> {
+  // An alert was authorised before, when its cluster was searched for. An action of a caller is authorised here only.
   authoriseAction(action, services.config);
-  if (effectsOf(action.type).repair && !action.dryRun) await services.prepareRepair();
+  if (action.effects.repair && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
     if (action.dryRun) return { steps: await dryRun(action, cluster, services.config, log), isReplay: false };
@@ -48,7 +52,7 @@ export async function failover(
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     );
-    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true };
+    if ('answer' in claimed) return { steps: claimed.answer, isReplay: true, doneAt: claimed.doneAt };
 
     const { claim } = claimed;
     const steps = await execute({
@@ -61,13 +65,13 @@ export async function failover(
       record: claim.record,
       snapshot: undefined,
     });
-    return { steps, isReplay: false };
+    return { steps, isReplay: false, isResume: claim.record.plan !== undefined };
   } finally {
     cluster.close();
   }
 }
 
-/** The work on a claimed action; whatever comes of it, the claim is given back. */
+/** Carries a claimed action out. However it ends, the claim is released. */
 async function execute(execution: Execution): Promise<Step[]> {
   try {
     const prepared = await prepare(execution);

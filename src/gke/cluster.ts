@@ -16,7 +16,7 @@ import type { TlsOptions } from './transport.ts';
 
 type Cluster = protos.google.container.v1.ICluster;
 
-/** A cluster that an invocation is connected to. */
+/** One invocation's connection to a cluster. */
 export interface ClusterConnection {
   name: ClusterName;
   kubernetes: Kubernetes;
@@ -25,20 +25,27 @@ export interface ClusterConnection {
   close(): void;
 }
 
-/** Where an API server is and how it is trusted. */
+/** The address of an API server, and the credentials for both sides. */
 export interface ClusterEndpoint {
+  /** `https://HOST[:PORT]` */
   server: string;
   tls: TlsOptions;
+  /** The bearer token; undefined if `tls` has a client certificate. */
   token: string | undefined;
   isAutopilot: boolean;
 }
 
-/** Connects to one cluster within the time that the action has left. */
+/**
+ * Connects to one cluster within the time that the action has left.
+ *
+ * @throws {UpstreamError} if Google Cloud does not answer, or the cluster has no such endpoint
+ * @throws {FailoverError} `target_not_found` if there is no such cluster
+ */
 export type Connect = (name: ClusterName, deadline: Deadline) => Promise<ClusterConnection>;
 
 /**
- * Prepares connecting. An instance keeps its clients, the token until shortly before it expires, and for some minutes
- * where a cluster is and what it is trusted by; the connection and its Kubernetes client are an invocation's own.
+ * Creates the function that connects to clusters. Cached per instance: the Google clients, the token (until shortly before
+ * it expires), and each cluster's endpoint and CA (5 min). Each call opens its own connection pool and Kubernetes client.
  */
 export function createConnect(config: Config, clock: Clock): Connect {
   const { kubeconfigContext } = config;
@@ -54,7 +61,7 @@ export function createConnect(config: Config, clock: Clock): Connect {
     let pool = openPool(endpoint);
     const isStale = wasKept && !(await pool.canConnect(endpoint.server));
     if (isStale) {
-      // The cluster has moved, or has another CA. The action must not pay for what was kept.
+      // The cluster has a new endpoint or CA. The cached one must not make the action fail.
       pool.close();
       source.forget(name);
       endpoint = await source.read(name, deadline);
@@ -67,7 +74,7 @@ export function createConnect(config: Config, clock: Clock): Connect {
   };
 }
 
-/** The fields of a cluster that are asked for; the deployed bundle knows these alone (deploy/build.ts). */
+/** The fields of a cluster that the function requests. The deployed bundle knows no others (deploy/build.ts). */
 export const clusterFields = [
   'name',
   'status',
@@ -81,7 +88,7 @@ export const clusterFields = [
   'autopilot.enabled',
 ];
 
-/** A cluster's endpoint may change while an instance lives, though hardly ever. */
+/** A cluster's endpoint rarely changes while an instance lives, but it can. */
 const keepEndpointMs = 5 * 60_000;
 
 function createEndpointReader(config: Config, clock: Clock) {
@@ -91,13 +98,13 @@ function createEndpointReader(config: Config, clock: Clock) {
 
   return {
     async read(name: ClusterName, deadline: Deadline): Promise<ClusterEndpoint> {
-      const asked = callWithRetries({ clock, deadline }, (options) => readToken(auth, options));
+      const asksToken = callWithRetries({ clock, deadline }, (options) => readToken(auth, options));
       const [token, cluster] = await Promise.all([
-        asked,
+        asksToken,
         recall(name) ?? callWithRetries({ clock, deadline }, (options) => ask(name, options)),
       ]).catch(async (error: unknown) => {
-        // The Container API cannot be asked without a token: where there is none, that is what is to be told.
-        await asked;
+        // The Container API needs a token too. If reading the token failed, throw that error: it is the cause.
+        await asksToken;
         throw error;
       });
       const endpoint = toEndpoint(cluster, name, config.gkeEndpoint);
@@ -157,12 +164,12 @@ async function readCluster(
 }
 
 /**
- * Chooses among a cluster's endpoints: the DNS endpoint where it lets outside traffic in, else the IP endpoint, unless
- * the configuration says which.
+ * Chooses one of a cluster's endpoints. With `auto` that is the DNS endpoint if it allows external traffic, else the
+ * public IP endpoint.
  *
- * The DNS endpoint is served with a publicly trusted certificate, so the cluster's own CA would break TLS there.
+ * The DNS endpoint has a publicly trusted certificate, so the cluster's own CA would break TLS there.
  *
- * @throws {UpstreamError} when the cluster has no such endpoint
+ * @throws {UpstreamError} if the cluster has no such endpoint
  */
 export function toEndpoint(
   cluster: Cluster,
@@ -173,12 +180,13 @@ export function toEndpoint(
   const hasDns = Boolean(dnsEndpointConfig?.endpoint && dnsEndpointConfig.allowExternalTraffic);
   const kind = wanted === 'auto' ? (hasDns ? 'dns' : 'public') : wanted;
   if (kind === 'dns') {
-    // The endpoint's name is always set, also where nothing from outside is let in.
-    if (!hasDns)
+    // The endpoint's name is always set, even if the endpoint allows no external traffic.
+    if (!hasDns) {
       throw endpointMissing(
         name,
         'DNS endpoint that allows external traffic (gcloud container clusters update --enable-dns-access)',
       );
+    }
     return { server: `https://${dnsEndpointConfig?.endpoint}`, tls: {} };
   }
   if (ipEndpointsConfig?.enabled === false) {
@@ -207,9 +215,9 @@ function endpointMissing(name: ClusterName, what: string): UpstreamError {
 }
 
 /**
- * Reads a context of the kubeconfig, for local runs against kind; what parses it is not loaded otherwise.
+ * Reads a context of the kubeconfig, for local runs against kind. The parser is loaded only here.
  *
- * @throws {FailoverError} `target_not_found` when there is no such context
+ * @throws {FailoverError} `target_not_found` if there is no such context
  */
 async function readKubeconfig(context: string): Promise<ClusterEndpoint> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
@@ -219,7 +227,7 @@ async function readKubeconfig(context: string): Promise<ClusterEndpoint> {
   const cluster = kubeconfig.getCurrentCluster();
   if (!cluster || !kubeconfig.getCurrentUser()) {
     const contexts = kubeconfig.getContexts().map(({ name }) => name);
-    const known = contexts.length > 0 ? `there is ${contexts.join(', ')}` : 'there is none';
+    const known = contexts.length > 0 ? `its contexts: ${contexts.join(', ')}` : 'it has no contexts';
     throw new FailoverError(
       'target_not_found',
       `the kubeconfig has no context ${context} with a cluster and a user (KUBECONFIG_CONTEXT); ${known}`,

@@ -5,39 +5,49 @@ import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './g
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
-/** What became of asking Compute to delete an instance. */
+/** The outcome of asking Compute to delete an instance. */
 export type DeletionOutcome =
   | { outcome: 'deletion_accepted'; operation: string }
-  /** The machine is gone, or is being deleted or created this moment: a repair is under way. */
+  /** The machine is gone, or Compute is deleting or creating it now: a repair is in progress. */
   | { outcome: 'already_gone' | 'already_repairing' };
 
-/** One instance; `instance` is its numeric id wherever that is known, for a replacement has the same name. */
+/** The deletion of one instance. */
 export interface InstanceDeletion {
   projectId: string;
   zone: string;
+  /** The numeric id if it is known, because the replacement has the same name. Else the name. */
   instance: string;
-  /** UUID: a repetition within Compute's memory is the same request. */
+  /** A UUID. While Compute remembers it, a repetition is the same request. */
   requestId: string;
 }
 
-/** Deletes an instance; its instance group makes a new one. */
+/**
+ * Deletes an instance. Its instance group then creates a new one.
+ *
+ * @param limits.isRepeatable true if `instance` is a numeric id, so that a repetition cannot hit the replacement
+ * @throws {UpstreamError}
+ */
 export type DeleteInstance = (
   deletion: InstanceDeletion,
   limits: { deadline: Deadline; gate: Gate; isRepeatable: boolean },
 ) => Promise<DeletionOutcome>;
 
-/** Sends one deletion once; resolves to the operation's name, empty where the answer had none, or rejects with an {@link UpstreamError}. */
+/**
+ * Sends one deletion once. Resolves to the operation's name, which is empty if the answer had none.
+ *
+ * @throws {UpstreamError}
+ */
 export type SendDeletion = (deletion: InstanceDeletion, timeoutMs: number) => Promise<string>;
 
-/** Loads what sends deletions, once. */
+/** Loads the Compute client at the first call. */
 export type LoadSendDeletion = () => Promise<SendDeletion>;
 
-/** Prepares deleting instances, with retries, and with what is under way already as an outcome. */
+/** Creates the function that deletes instances. It retries; a repair in progress is an outcome, not an error. */
 export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): DeleteInstance {
   return async (deletion, { deadline, gate, isRepeatable }) => {
-    // Before the gate: nothing that takes long may come between it and the deletion.
+    // Before the gate, because nothing slow may come between the gate and the deletion.
     const sendDeletion = await load();
-    // By name, a request whose fate is unknown must not be sent again: the replacement has that name too.
+    // A deletion by name must not be repeated if its outcome is unknown: the replacement has that name too.
     const shouldRetry = (error: UpstreamError) =>
       error.isRetryable && (isRepeatable || error.upstreamStatus === 429);
     try {
@@ -45,7 +55,7 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
       const operation = await callWithRetries({ clock, deadline, gate, shouldRetry }, async (options) => {
         const name = await withinCall(options, what, sendDeletion(deletion, options.timeoutMs));
         if (name) return name;
-        // An answer must not promise a deletion that nobody has confirmed.
+        // Without an operation, nothing confirms that Compute accepted the deletion.
         throw new UpstreamError({ ...what, status: 200, reason: 'without an operation', isRetryable: true });
       });
       return { outcome: 'deletion_accepted', operation };
@@ -59,14 +69,14 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
   };
 }
 
-/** Prepares the Compute API's client, which is large and loaded for a repair only. */
+/** Creates the loader of the Compute client, which is large and needed only for a repair. */
 export function createLoadSendDeletion(config: Config): LoadSendDeletion {
   let loading: Promise<SendDeletion> | undefined;
   return () => (loading ??= loadSendDeletion(config));
 }
 
 async function loadSendDeletion(config: Config): Promise<SendDeletion> {
-  // The package's index loads 130 clients.
+  // Import the one client, because the package's index loads 130.
   const { InstancesClient } = await import('@google-cloud/compute/build/src/v1/instances_client.js');
   const instances = new InstancesClient({
     auth: getGoogleAuth(config),

@@ -6,8 +6,8 @@ import type { UpstreamApi } from '../errors.ts';
 import type { CallOptions } from './retry.ts';
 
 /**
- * Without `userinfo.email` the API server would know the service account by its numeric id, and RBAC bindings by e-mail
- * would silently fail.
+ * Without `userinfo.email` the API server knows the service account only by its numeric id, and RBAC bindings by e-mail
+ * address silently fail.
  */
 const scopes = [
   'https://www.googleapis.com/auth/cloud-platform',
@@ -17,8 +17,8 @@ const scopes = [
 const credentials = new WeakMap<Config, GoogleAuth>();
 
 /**
- * Gives the credentials that all clients of one configuration share, and with them one token, kept until shortly before
- * it expires. A project is named, for without one the library goes looking for it, and runs gcloud on the way.
+ * Returns the credentials that all clients of one configuration share. They cache one token until shortly before it
+ * expires. Passes a project id: without one the library searches for it and may spawn gcloud.
  */
 export function getGoogleAuth(config: Config): GoogleAuth {
   const known = credentials.get(config);
@@ -28,7 +28,11 @@ export function getGoogleAuth(config: Config): GoogleAuth {
   return auth;
 }
 
-/** Options that make a Google Cloud client speak REST, without gRPC, to Google's own endpoint or to another. */
+/**
+ * Creates the options that make a Google Cloud client use REST instead of gRPC.
+ *
+ * @param endpoint undefined means Google's own endpoint
+ */
 export function toGoogleOptions(endpoint: URL | undefined): ClientOptions {
   if (!endpoint) return { fallback: true };
   const isPlain = endpoint.protocol === 'http:';
@@ -40,7 +44,7 @@ export function toGoogleOptions(endpoint: URL | undefined): ClientOptions {
   };
 }
 
-/** What a Google Cloud client throws, as far as it is read here. */
+/** The fields of a Google Cloud client's error that are read here. */
 interface GoogleErrorLike {
   message?: string;
   code?: number | string;
@@ -49,13 +53,13 @@ interface GoogleErrorLike {
   cause?: { code?: string };
 }
 
-/** gRPC's DEADLINE_EXCEEDED, which the clients report for a time-out of theirs. */
+/** gRPC's DEADLINE_EXCEEDED, which the clients report for their own time-outs. */
 const deadlineExceeded = 4;
 
 /**
- * Translates the failure of a Google Cloud client.
+ * Converts an error of a Google Cloud client.
  *
- * @param advice is shown for a 401 or 403
+ * @param advice what to do about a 401 or 403
  */
 export function toUpstreamError(
   error: unknown,
@@ -66,7 +70,7 @@ export function toUpstreamError(
   const { code, httpStatusCode, status: plainStatus } = (error ?? {}) as GoogleErrorLike;
   const status = httpStatusCode ?? plainStatus;
   const { reason, message } = readBody(error);
-  // Compute reports an exhausted rate as a 403, which is no denial.
+  // Compute reports an exceeded rate limit as a 403, which is not a denial.
   const isRateLimit = reason === 'rateLimitExceeded' || reason === 'userRateLimitExceeded';
   return new UpstreamError({
     api,
@@ -76,19 +80,19 @@ export function toUpstreamError(
     isTimeout: status === undefined && code === deadlineExceeded,
     ...(isRateLimit ? { isRetryable: true } : {}),
     advice: !isRateLimit && (status === 401 || status === 403) ? advice : undefined,
-    // The clients' own messages are not passed on, for they may have the whole body in them, and causes are logged.
+    // The clients' own messages may contain the whole body, and causes are logged. So the cause has only these fields.
     cause: status === undefined ? error : { status, reason, message: message?.slice(0, 500) },
   });
 }
 
-/** What an answer says of its error, by Google's own form. */
+/** An error in the body of an answer, in Google's format. */
 interface ErrorBody {
   error?: { errors?: { reason?: string }[]; status?: string; message?: unknown };
 }
 
 /**
- * Reads `error.errors[0].reason`, which the clients drop, and the words of an error from the body that they keep for
- * telemetry. What is no client of Google Cloud, such as the one for tokens, keeps none.
+ * Reads an error's reason (`error.errors[0].reason`, which the clients drop) and message from the body that the clients
+ * keep for telemetry. The token client, which is not a Google Cloud client, keeps no body.
  */
 function readBody(error: unknown): { reason?: string | undefined; message?: string | undefined } {
   const payload = (error as Record<symbol, unknown> | undefined)?.[
@@ -111,8 +115,8 @@ function parseJson(payload: unknown): unknown {
 }
 
 /**
- * Gives up waiting for a Google Cloud client once the attempt is over: a token may hang for minutes, and no client heeds
- * that the instance is shutting down.
+ * Waits for a Google Cloud client until the try's time is over or the instance shuts down. A token request may hang for
+ * minutes, and no client stops at a shutdown.
  *
  * @throws {UpstreamError} `upstream_timeout`
  */

@@ -8,7 +8,7 @@ const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
 const label = 'jobset.sigs.k8s.io/';
 
-/** A JobSet as the API server answers it, as far as restarting it depends on it. */
+/** The parts of a JobSet, as the API server sends it, that a restart depends on. */
 export interface JobSet {
   kind?: string;
   metadata: { namespace: string; name: string; uid: string; deletionTimestamp?: string };
@@ -29,7 +29,7 @@ export interface JobSet {
   };
 }
 
-/** The first rule that matches a failed Job says what becomes of its JobSet. */
+/** A rule of a failure policy. The first rule that matches a failed Job decides what happens to its JobSet. */
 export interface FailurePolicyRule {
   name?: string;
   action?: string;
@@ -42,19 +42,19 @@ export interface ChildJob {
   name: string;
   uid: string;
   replicatedJob: string;
-  /** Unique in the JobSet. */
+  /** The Job's number, which is unique in the JobSet. */
   globalIndex: number;
-  /** Which restart of the JobSet it belongs to. */
+  /** The restart attempt that the Job belongs to: 0 before the first restart. */
   attempt: number;
   /** In ms since the epoch, by the API server's clock. */
   createdAt: number | undefined;
-  /** It has the condition FailureTarget or Failed, so its end is certain. */
+  /** True if the Job has the condition FailureTarget or Failed, so it is certain to end. */
   isFailing: boolean;
   backoffLimit: number;
   hasPodFailurePolicy: boolean;
   podReplacementPolicy: string | undefined;
   isIndexed: boolean;
-  /** What the next attempt's pods are made from. */
+  /** The template of its pods. The next attempt's pods are made from it too. */
   podSpec: V1PodSpec;
 }
 
@@ -64,10 +64,11 @@ export interface JobPod {
   uid: string;
   jobSetName: string;
   jobUid: string | undefined;
+  /** As in {@link ChildJob}. */
   attempt: number;
   completionIndex: number | undefined;
   nodeName: string | undefined;
-  /** Its phase is neither Succeeded nor Failed, terminating or not. */
+  /** True if its phase is neither Succeeded nor Failed. It may be terminating. */
   isLive: boolean;
   isTerminating: boolean;
   isReady: boolean;
@@ -76,7 +77,7 @@ export interface JobPod {
 /**
  * Reads a JobSet.
  *
- * @throws {FailoverError} `target_not_found`
+ * @throws {FailoverError} `target_not_found` if there is none
  */
 export async function readJobSet(
   { custom }: Pick<Kubernetes, 'custom'>,
@@ -88,7 +89,11 @@ export async function readJobSet(
   throw new FailoverError('target_not_found', `there is no JobSet ${name} in namespace ${namespace}`);
 }
 
-/** Reads a JobSet; undefined when there is none. */
+/**
+ * Reads a JobSet; undefined if there is none.
+ *
+ * @throws {UpstreamError} also if the answer is not a JobSet
+ */
 export async function findJobSet(
   { custom }: Pick<Kubernetes, 'custom'>,
   namespace: string,
@@ -115,12 +120,12 @@ export async function findJobSet(
   });
 }
 
-/** Says which attempt of the JobSet is the current one: as many restarts as it has had. */
+/** Returns the current restart attempt of a JobSet, which is the number of its restarts so far. */
 export function attemptOf(jobSet: JobSet): number {
   return jobSet.status?.restarts ?? 0;
 }
 
-/** Lists the child Jobs of a JobSet, of every attempt. */
+/** Lists the child Jobs of a JobSet, of all attempts, by their number. Jobs of another JobSet of this name are left out. */
 export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
   const { namespace, name } = jobSet.metadata;
   return listAll(
@@ -134,7 +139,7 @@ export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): 
   );
 }
 
-/** Lists the pods of a JobSet, of every attempt; without a name, those of all JobSets in the namespace. */
+/** Lists the pods of a JobSet, of all attempts. Without a name, it lists the pods of all JobSets in the namespace. */
 export function readPods(
   { core }: Pick<Kubernetes, 'core'>,
   namespace: string,

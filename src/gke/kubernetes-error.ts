@@ -3,7 +3,7 @@ import { parseRetryAfter } from './retry.ts';
 import { TimeoutError } from './transport.ts';
 import type { HttpResponse } from './transport.ts';
 
-/** Translates the failure of a call that got no answer. */
+/** Converts the error of a call that got no answer. */
 export function toNetworkError(error: unknown, call: string): UpstreamError {
   const isCertificate = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_/.test(readErrorCode(error));
   return new UpstreamError({
@@ -21,7 +21,7 @@ function readErrorCode(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** Translates an answer that says no. */
+/** Converts an answer with a status of 400 or above, and says which right is missing if it is a denial. */
 export function toStatusError(answer: HttpResponse, method: string, call: string): UpstreamError {
   const status = parseStatus(answer.body);
   return new UpstreamError({
@@ -36,13 +36,14 @@ export function toStatusError(answer: HttpResponse, method: string, call: string
   });
 }
 
+/** The fields of a Kubernetes Status that are read here. */
 interface Status {
   reason?: string;
   message?: string;
   details?: { kind?: string };
 }
 
-/** The front end of a DNS endpoint need not answer with a Kubernetes Status. */
+/** Reads no field if the body is not a Kubernetes Status: the front end of a DNS endpoint may answer without one. */
 function parseStatus(body: string): Status {
   try {
     const parsed = JSON.parse(body) as Status | null;
@@ -95,33 +96,34 @@ function parseResourcePath(path: string): {
 }
 
 /**
- * Parses an answer. A cut or foreign body must be an upstream's failure, not ours, and never count as an empty list or a
- * free lock.
+ * Parses the body of an answer. A truncated or foreign body is the upstream's failure, not ours. It must never count as an
+ * empty list or a free lock.
  *
- * @throws {UpstreamError} when it is no Kubernetes object
+ * @param describe returns the call's method and path
+ * @throws {UpstreamError} if the body is not a Kubernetes object
  */
 export function parseObject({ status, body }: HttpResponse, describe: () => string): object {
   try {
     const object = JSON.parse(body) as { kind?: unknown } | null;
     if (typeof object?.kind === 'string') return object;
   } catch {
-    // Told below, like JSON of another kind.
+    // The throw below reports it, like JSON that is not a Kubernetes object.
   }
-  throw brokenAnswer(status, describe());
+  throw answerMalformed(status, describe());
 }
 
-/** The same for a long list, which the generated client parses by itself: twice would take too long. */
+/** The same check for a long body. It does not parse, because the generated client does, and twice would take too long. */
 export function assertObject({ status, body }: HttpResponse, describe: () => string): void {
   const text = body.trim();
-  if (!text.startsWith('{') || !text.endsWith('}')) throw brokenAnswer(status, describe());
+  if (!text.startsWith('{') || !text.endsWith('}')) throw answerMalformed(status, describe());
 }
 
-function brokenAnswer(status: number, call: string): UpstreamError {
+function answerMalformed(status: number, call: string): UpstreamError {
   return new UpstreamError({
     api: 'Kubernetes API',
     call,
     status,
-    reason: 'with a body that is no Kubernetes object',
+    reason: 'with a body that is not a Kubernetes object',
     isRetryable: true,
   });
 }

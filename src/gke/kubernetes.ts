@@ -15,26 +15,26 @@ import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
-/** The Kubernetes API of one cluster for one invocation. Its calls retry, and throw {@link UpstreamError}. */
+/** The Kubernetes API of one cluster for one invocation. Its calls retry, and reject with {@link UpstreamError}. */
 export interface Kubernetes {
   core: CoreV1Api;
   batch: BatchV1Api;
   coordination: CoordinationV1Api;
   custom: CustomObjectsApi;
-  /** The API server's time in ms since the epoch, by its latest `Date` header; the local clock before the first answer. */
+  /** The API server's time in ms since the epoch, from its latest `Date` header. Before the first answer: the local time. */
   serverNow(): number;
-  /** The same, with every write held back by the gate. */
+  /** Returns a client that passes the gate before each try of a write. */
   throughGate(gate: Gate): Kubernetes;
-  /** The same, given up after so many milliseconds from now: for what must not hold an action up. */
+  /** Returns a client whose calls must end within `ms` from now, for calls that must not hold up an action. */
   within(ms: number): Kubernetes;
-  /** The same, with the waits between attempts wrapped. */
+  /** Returns a client with a wrapper around the waits between two tries. */
   waiting(whileWaiting: WhileWaiting): Kubernetes;
 }
 
 /**
  * Creates the client of one API server.
  *
- * @param token is sent as a bearer token; undefined where the transport presents a client certificate
+ * @param options.token the bearer token; undefined if the transport presents a client certificate
  */
 export function createKubernetes(options: {
   server: string;
@@ -70,7 +70,7 @@ interface Connection {
   limits: CallLimits;
 }
 
-/** Sends what the generated client has put together. */
+/** Sends a request of the generated client, and returns the response in the generated client's form. */
 async function send(context: RequestContext, perform: Perform): Promise<ResponseContext> {
   const body = context.getBody();
   const response = await perform({
@@ -86,14 +86,14 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
   });
 }
 
-/** Sends a call, retries it, and translates its failure: once, here. */
+/** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
   { method, url, headers, body }: Call,
   { token, transport, limits: { gate, ...ungated } }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
   const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
-  // Only a failure needs it, and thousands of patches don't fail.
+  // Called only after a failure, because parsing the URL of thousands of successful patches costs time.
   const describe = () => `${method} ${new URL(url).pathname}`;
   return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async ({ timeoutMs }) => {
     const sentAt = ungated.clock.now();
@@ -111,13 +111,15 @@ function performCall(
   });
 }
 
+/** In characters. The generated client parses a longer body, such as a page of nodes; to parse it twice takes too long. */
 const longBody = 262_144;
 
 type ServerClock = ReturnType<typeof createServerClock>;
 
-/** An answer that took longer may have waited for a frozen instance to thaw: its `Date` is long past. */
+/** If an answer took longer, the instance may have been frozen while it waited, so its `Date` is long past. */
 const promptMs = 5_000;
 
+/** Estimates the API server's time from the `Date` headers of its answers. */
 function createServerClock({ clock }: CallLimits) {
   let offsetMs: number | undefined;
   return {

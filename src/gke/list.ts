@@ -1,6 +1,6 @@
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 
-/** One page of a Kubernetes list. */
+/** One page of a Kubernetes list, as the generated client returns it. */
 interface ListPage<Item> {
   kind?: string;
   items?: Item[] | null;
@@ -8,9 +8,11 @@ interface ListPage<Item> {
 }
 
 /**
- * Reads a list to its end in pages of 500, starting again where the server has dropped the rest (410).
+ * Reads a whole list in pages of 500. If the server has dropped the rest of the list (410), it starts again, at most three
+ * times.
  *
- * @throws {UpstreamError} when the answer is no list: an empty object must not count as an empty pool
+ * @param reduce keeps a part of each item, before the next page is read
+ * @throws {UpstreamError} also if the answer is not a list: an empty object must not count as an empty pool
  */
 export async function listAll<Item, Kept = Item>(
   readPage: (page: { limit: number; _continue?: string }) => Promise<ListPage<Item>>,

@@ -5,34 +5,36 @@ import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 
+/** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
 
-/** A node, as far as its metadata says. Times are ms since the epoch. */
+/** The metadata of a node. */
 export interface NodeRef {
   name: string;
   uid: string;
   nodePool: string | undefined;
   labels: Record<string, string>;
   annotations: Record<string, string>;
+  /** In ms since the epoch, by the API server's clock. */
   createdAt: number;
 }
 
 /** A node with its health. */
 export interface NodeHealth extends NodeRef {
   isReady: boolean;
-  /** When Ready last changed; undefined when the node never said. */
+  /** When the condition Ready last changed, in ms since the epoch; undefined if the node has never reported it. */
   readyChangedAt: number | undefined;
   taintKeys: string[];
-  /** Conditions other than Ready that are true. */
+  /** The types of the conditions other than Ready that are true. */
   problems: string[];
   providerId: string | undefined;
-  /** Changes with the machine behind the node's name. */
+  /** It changes when another machine takes the node's name. */
   systemUuid: string | undefined;
 }
 
 type Core = Pick<Kubernetes, 'core'>;
 
-/** Reads a node's metadata; undefined when there is none. */
+/** Reads a node's metadata; undefined if there is no such node. */
 export async function readNode({ core }: Core, name: string): Promise<NodeRef | undefined> {
   try {
     return toNodeRef(await core.readNode({ name }, withHeaders({ Accept: metadataOnly })));
@@ -42,7 +44,7 @@ export async function readNode({ core }: Core, name: string): Promise<NodeRef | 
   }
 }
 
-/** Lists the metadata of a pool's nodes, or of those that a field selector lets through. */
+/** Lists the metadata of a pool's nodes, or only of those that a field selector matches. */
 export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
   return listAll(
     (page) =>
@@ -58,17 +60,17 @@ export function listPool({ core }: Core, nodePool: string, fieldSelector?: strin
   );
 }
 
-/** Lists a pool's nodes that the scheduler may still use: what is left to cordon. */
+/** Lists a pool's nodes that are not cordoned yet. */
 export function listSchedulable(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
   return listPool(kubernetes, nodePool, 'spec.unschedulable!=true');
 }
 
-/** Lists a pool's nodes that are cordoned, by whomever. */
+/** Lists a pool's cordoned nodes, whoever cordoned them. */
 export function listCordoned(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
   return listPool(kubernetes, nodePool, 'spec.unschedulable=true');
 }
 
-/** Reads a node with its health; undefined when there is none. */
+/** Reads a node with its health; undefined if there is no such node. */
 export async function readNodeHealth({ core }: Core, name: string): Promise<NodeHealth | undefined> {
   try {
     return toNodeHealth(await core.readNode({ name }));
@@ -78,7 +80,7 @@ export async function readNodeHealth({ core }: Core, name: string): Promise<Node
   }
 }
 
-/** Lists a pool's nodes with their health; each page is reduced before the next is read, for nodes are large. */
+/** Lists a pool's nodes with their health. It reduces each page before it reads the next, because nodes are large. */
 export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHealth[]> {
   return listAll(
     (page) => core.listNode({ labelSelector: `${nodePoolLabel}=${nodePool}`, ...page }),
@@ -86,7 +88,7 @@ export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHe
   );
 }
 
-/** Says whether a node, by the API server's clock, has been not Ready for long enough to count as dead. */
+/** True if a node has not been Ready for at least 60 s by the API server's clock, so that it counts as dead. */
 export function isDead(node: NodeHealth, serverNow: number): boolean {
   return !node.isReady && serverNow - (node.readyChangedAt ?? node.createdAt) >= deadAfterMs;
 }
@@ -121,15 +123,15 @@ function toNodeHealth(node: V1Node): NodeHealth {
   };
 }
 
-/** GKE writes the numeric id of the machine there. */
+/** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 
-/** The least healthy first. */
+/** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
 export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
   return [...nodes].sort(byHealth);
 }
 
-/** Says whether nothing is wrong with a node, as far as Kubernetes knows. */
+/** True if Kubernetes reports no problem with a node. */
 export function isHealthy(node: NodeHealth): boolean {
   return node.isReady && !isLeaving(node) && node.problems.length === 0;
 }
@@ -143,7 +145,7 @@ function byHealth(a: NodeHealth, b: NodeHealth): number {
   );
 }
 
-/** GKE has announced the machine's end or its maintenance. */
+/** True if GKE has announced the machine's termination or maintenance. */
 function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
   return (
     taintKeys.some((key) => /termination|maintenance/i.test(key)) ||
@@ -151,30 +153,31 @@ function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
   );
 }
 
+/** Says in words why a node was ranked first by {@link rankByHealth}. */
 export function describeHealth(node: NodeHealth): string {
   if (!node.isReady) return 'not Ready';
   if (isLeaving(node)) return 'about to be terminated or maintained';
-  return node.problems.length > 0 ? node.problems.join(', ') : 'all are healthy, first by name';
+  return node.problems.length > 0 ? node.problems.join(', ') : 'all look healthy; first by name';
 }
 
-/** A pool's nodes as they were read under the claim. */
+/** A pool's nodes. No node is in both lists. */
 export interface PoolNodes {
   schedulable: NodeRef[];
   cordoned: NodeRef[];
 }
 
-/** Reads a pool's nodes, metadata only. */
+/** Reads the metadata of a pool's nodes. */
 export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: string): Promise<PoolNodes> {
   const [schedulable, cordoned] = await Promise.all([
     listSchedulable(kubernetes, nodePool),
     listCordoned(kubernetes, nodePool),
   ]);
-  // A node that was cordoned between the two lists is in both.
+  // A node that somebody cordons between the two lists is in both.
   const names = new Set(schedulable.map((node) => node.name));
   return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
 }
 
-/** Names the first few of many. */
+/** Lists the first `most` names in order, and how many there are besides. */
 export function describeNames(names: string[], most = 5): string {
   const shown = [...names].sort().slice(0, most).join(', ');
   return names.length > most ? `${shown} and ${names.length - most} more` : shown;

@@ -1,24 +1,27 @@
 import type { Clock, Deadline } from '../clock.ts';
 import { UpstreamError } from '../errors.ts';
 
-/** Asked before every single write: resolves to the milliseconds it may take, or throws to stop the action. */
+/**
+ * Called before each try of a write. Resolves to the milliseconds that the try may take, or rejects to stop the action.
+ */
 export type Gate = () => Promise<number>;
 
-/** What a call's attempts are bounded by. */
+/** The limits of a call and its retries. */
 export interface CallLimits {
   clock: Clock;
   deadline: Deadline;
-  /** Absent for reads. */
+  /** Undefined for reads. */
   gate?: Gate | undefined;
-  /** Wraps the wait between two attempts, so that something else can have its turn meanwhile; it may throw to give up. */
+  /** Wraps the wait between two tries, so that other work can run meanwhile. If it rejects, the call is not tried again. */
   whileWaiting?: WhileWaiting;
-  /** Which failures are worth another attempt; by default, those that say so. */
+  /** Decides whether to try again after an error. By default: if the error is retryable. */
   shouldRetry?: (error: UpstreamError) => boolean;
 }
 
+/** Runs `wait`, and may do something before and after it. */
 export type WhileWaiting = (wait: () => Promise<void>) => Promise<void>;
 
-/** What one attempt may use. */
+/** The limits of one try. */
 export interface CallOptions {
   timeoutMs: number;
   signal: AbortSignal;
@@ -26,17 +29,22 @@ export interface CallOptions {
 
 const callTimeoutMs = 10_000;
 const maxTries = 5;
-/** A server that throttles is alive and says when to come back, so it is given more patience. */
+/** A server that throttles is alive and says when to come back, so it gets more tries. */
 const maxThrottledTries = 40;
-/** No wait outlasts what the lock has left after its gate (40 s), less what the call took, less what the next gate wants. */
+/**
+ * The gate leaves at least 40 s of lock. A call may take 10 s and the next gate needs 10 s, so a wait must stay under
+ * 20 s.
+ */
 const maxWaitMs = 15_000;
 const baseWaitMs = 200;
 
 /**
- * Calls an API until it answers, it refuses for good, or the deadline passes. Waits grow with jitter, and are what
- * `Retry-After` says where it says something.
+ * Calls an API until it answers, refuses for good, has been tried too often, or the deadline passes. The waits between
+ * tries follow `Retry-After` if the server sent it. Else they grow exponentially, with jitter.
  *
- * @param call must be safe to repeat, and throws {@link UpstreamError}
+ * @param call one try. It must be safe to repeat, and throw {@link UpstreamError} if it fails
+ * @throws {UpstreamError} of the last try, or what the gate threw
+ * @throws {FailoverError} `upstream_timeout` if the deadline has passed before a try
  */
 export async function callWithRetries<T>(
   limits: CallLimits,
@@ -70,7 +78,7 @@ export async function callWithRetries<T>(
   }
 }
 
-/** A gate that fails says nothing about what became of the attempts before it. */
+/** If the gate fails, an earlier try may still have taken effect, so the gate's error must say so. */
 async function passGate(gate: Gate, mayHaveWorked: boolean): Promise<number> {
   try {
     return await gate();
@@ -83,12 +91,12 @@ async function passGate(gate: Gate, mayHaveWorked: boolean): Promise<number> {
 function toWaitMs(tries: number, retryAfterSeconds = 0): number {
   const jitter = Math.random();
   const backoffMs = Math.min(baseWaitMs * 2 ** Math.min(tries - 1, 5), 5_000) * (0.5 + jitter / 2);
-  // The server knows better than any schedule; a little more keeps those that it told the same from coming at once.
+  // Follow the server rather than our own schedule. The jitter spreads clients that got the same Retry-After.
   const askedMs = retryAfterSeconds * 1000 + jitter * baseWaitMs;
   return Math.min(retryAfterSeconds > 0 ? askedMs : backoffMs, maxWaitMs);
 }
 
-/** Parses `Retry-After` in seconds; the date form and nonsense count as absent. */
+/** Parses a `Retry-After` header in seconds. A date, and anything else, counts as absent. */
 export function parseRetryAfter(value: string | null | undefined): number | undefined {
   return value && /^\d{1,6}$/.test(value.trim()) ? Number(value) : undefined;
 }

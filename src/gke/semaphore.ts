@@ -1,48 +1,48 @@
-/** Lets so many things be under way at a time, first come, first served. */
+/** A FIFO semaphore: at most `count` holders at a time. */
 export class Semaphore {
   #free: number;
-  #isOver = false;
+  #isClosed = false;
   readonly #queue: ((isAcquired: boolean) => void)[] = [];
 
   constructor(count: number) {
     this.#free = count;
   }
 
-  /** No turn is given any more. */
+  /** True once {@link close} was called: nobody can acquire the semaphore any more. */
   get isClosed(): boolean {
-    return this.#isOver;
+    return this.#isClosed;
   }
 
-  /** Waits for a turn; false where there will be none, for it is over. */
+  /** Waits for a slot. Resolves to false once the semaphore is closed. */
   acquire(): Promise<boolean> {
-    if (this.#isOver) return Promise.resolve(false);
+    if (this.#isClosed) return Promise.resolve(false);
     if (this.#free === 0) return new Promise((resolve) => this.#queue.push(resolve));
     this.#free--;
     return Promise.resolve(true);
   }
 
-  /** Gives a turn back. */
+  /** Releases a slot. */
   release(): void {
     const next = this.#queue.shift();
     if (next) next(true);
     else this.#free++;
   }
 
-  /** Gives no more turns; those that have one go on. */
+  /** Gives out no more slots. Those who hold one keep it. */
   close(): void {
-    this.#isOver = true;
+    this.#isClosed = true;
     for (const waiting of this.#queue.splice(0)) waiting(false);
   }
 }
 
-/** What came of an item: a value, or what was thrown. */
+/** The result of an item: the value, or what was thrown. */
 export type Settled<Result> = { value: Result } | { error: unknown };
 
 /**
- * Works on items, as many at a time as there are semaphore. After a failure nothing new is started, and it waits for what is
- * under way: no write may be in flight once the lock is given back.
+ * Works on items, each while it holds a slot of the semaphore. After a failure it starts no further item, and always waits
+ * for those in progress: no write may still be in flight when the lock is released.
  *
- * @returns what came of those that were started, in the items' order
+ * @returns the results of the items that were started, in the order of the items
  */
 export async function mapWithSemaphore<Item, Result>(
   semaphore: Semaphore,

@@ -1,7 +1,7 @@
 import { Agent, buildConnector } from 'undici';
 import type { Dispatcher } from 'undici';
 
-/** One HTTP request of an attempt. */
+/** One HTTP request: one try of a call. */
 export interface HttpRequest {
   method: string;
   url: string;
@@ -10,7 +10,7 @@ export interface HttpRequest {
   timeoutMs: number;
 }
 
-/** An HTTP response read to its end; header names are in lower case. */
+/** An HTTP response with its whole body. The names of headers are in lower case. */
 export interface HttpResponse {
   status: number;
   headers: Record<string, string>;
@@ -18,20 +18,21 @@ export interface HttpResponse {
 }
 
 /**
- * Sends a request once. Rejects with the network's error; after `timeoutMs`, or when the instance shuts down, with a
- * `TimeoutError`.
+ * Sends a request once. Rejects with the network's error, or with a {@link TimeoutError} after `timeoutMs` and when the
+ * instance shuts down.
  */
 export type Transport = (request: HttpRequest) => Promise<HttpResponse>;
 
-/** What a connection pool trusts and presents. */
+/** The certificates of a connection pool, in PEM. */
 export interface TlsOptions {
-  /** PEM; undefined trusts the system's roots. */
+  /** Undefined means the system's root certificates. */
   ca?: string | undefined;
+  /** The client certificate, with its key. */
   cert?: string | undefined;
   key?: string | undefined;
 }
 
-/** The request took longer than it may. */
+/** The request took longer than it may, or the instance is shutting down. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
@@ -39,23 +40,23 @@ export class TimeoutError extends Error {
 /** The connections of one invocation. */
 export interface ConnectionPool {
   transport: Transport;
-  /** Opens the first connection to a server, and says whether that worked, within 5 s. */
+  /** Opens the first connection to a server. Resolves within 5 s, to true if that worked. */
   canConnect(server: string): Promise<boolean>;
   close(): void;
 }
 
 const connectTimeoutMs = 5_000;
-/** Over HTTP/2 one of them carries a hundred requests at a time, over HTTP/1.1 one. */
+/** A connection carries a hundred requests at a time over HTTP/2, and one over HTTP/1.1. */
 const maxConnections = 32;
-/** A page of nodes is megabytes, and by default the server stops for an acknowledgement every 256 KB. */
+/** A page of nodes has megabytes. With the default window, the server waits for an acknowledgement every 256 KB. */
 const windowBytes = 4 * 1024 * 1024;
 
 /**
- * Opens the one connection pool that an invocation uses for a cluster. The Kubernetes client as it comes opens a TLS
- * connection per request as soon as it is given a CA.
+ * Creates the one connection pool that an invocation uses for a cluster. Without it, the Kubernetes client opens a TLS
+ * connection for each request once it has a CA.
  *
- * @param shutDown stops what is under way, and lets nothing be sent any more
- * @param onFailure is called for each request that gets no answer
+ * @param shutDown when it aborts, all requests in flight are stopped, and no further one is sent
+ * @param onFailure called for each request that gets no answer
  */
 export function createConnectionPool(
   tls: TlsOptions,
@@ -65,8 +66,8 @@ export function createConnectionPool(
   const connector = createConnector(tls);
   const agents: Agent[] = [];
   let current = openAgent();
-  const underWay = new Set<PendingRequest>();
-  // One listener for all: to add one for each request takes longer than to send it.
+  const inFlight = new Set<PendingRequest>();
+  // One listener for all requests, because adding one for each takes longer than sending the request.
   shutDown.addEventListener('abort', stopAll);
   return {
     transport(request) {
@@ -74,21 +75,21 @@ export function createConnectionPool(
       const { method, headers, body = null, timeoutMs } = request;
       const { origin, pathname, search } = new URL(request.url);
       const agent = current;
-      const exchange = createPendingRequest(timeoutMs, {
+      const pending = createPendingRequest(timeoutMs, {
         resolve(response) {
-          underWay.delete(exchange);
+          inFlight.delete(pending);
           resolve(response);
         },
         reject(error) {
-          underWay.delete(exchange);
+          inFlight.delete(pending);
           if (error instanceof TimeoutError) abandon(agent);
           onFailure();
           reject(error);
         },
       });
-      underWay.add(exchange);
+      inFlight.add(pending);
       if (shutDown.aborted) stopAll();
-      else agent.dispatch({ origin, path: pathname + search, method, headers, body }, exchange.handler);
+      else agent.dispatch({ origin, path: pathname + search, method, headers, body }, pending.handler);
       return promise;
     },
     canConnect: (server) => connector.open(new URL(server)),
@@ -104,7 +105,7 @@ export function createConnectionPool(
       connect: connector.connect,
       connections: maxConnections,
       h2Options: { settings: { initialWindowSize: windowBytes }, connectionWindowSize: windowBytes },
-      // Each request has a time-out of its own.
+      // No time-outs here: each request has its own.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -112,20 +113,23 @@ export function createConnectionPool(
     return agent;
   }
 
-  /** A connection may be dead without saying so: what is under way there may end, what comes next gets another one. */
+  /**
+   * After a time-out, a connection may be dead without a sign of it. Requests in flight on it may still end; new ones use
+   * new connections.
+   */
   function abandon(agent: Agent): void {
     if (agent === current) current = openAgent();
   }
 
   function stopAll(): void {
-    for (const exchange of underWay) exchange.stop('the instance is shutting down');
+    for (const pending of inFlight) pending.stop('the instance is shutting down');
   }
 }
 
-/** A request under way. */
+/** A request in flight. */
 interface PendingRequest {
   handler: Dispatcher.DispatchHandler;
-  /** Gives it up. */
+  /** Aborts the request and rejects it with a {@link TimeoutError}. */
   stop(why: string): void;
 }
 
@@ -135,21 +139,21 @@ function createPendingRequest(
 ): PendingRequest {
   const chunks: Buffer[] = [];
   let controller: Dispatcher.DispatchController | undefined;
-  let givenUp: TimeoutError | undefined;
+  let stopped: TimeoutError | undefined;
   let status = 0;
   let headers: Record<string, string> = {};
   const stop = (why: string) => {
     clearTimeout(timer);
-    givenUp = new TimeoutError(why);
-    controller?.abort(givenUp);
-    reject(givenUp);
+    stopped = new TimeoutError(why);
+    controller?.abort(stopped);
+    reject(stopped);
   };
   const timer = setTimeout(() => stop(`no answer in ${timeoutMs} ms`), timeoutMs);
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
       controller = started;
-      // It waited for a connection until it was given up: it must not be sent after that.
-      if (givenUp) started.abort(givenUp);
+      // The request was stopped while it waited for a connection. It must not be sent any more.
+      if (stopped) started.abort(stopped);
     },
     onResponseStart(_, statusCode, received) {
       status = statusCode;
@@ -164,31 +168,35 @@ function createPendingRequest(
     },
     onResponseError(_, error) {
       clearTimeout(timer);
-      if (!givenUp) reject(error);
+      if (!stopped) reject(error);
     },
   };
   return { handler, stop };
 }
 
+/** Joins the values of headers that occur several times. */
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const name in headers) flat[name] = String(headers[name]);
   return flat;
 }
 
-type Connect = buildConnector.connector;
+type Connector = buildConnector.connector;
 
-/** Connects with TLS as it is told; a connection can be opened before there is a request to send over it. */
+/**
+ * Creates undici's connector with these certificates. `open` opens a connection before there is a request; the first
+ * request then uses it.
+ */
 function createConnector(tls: TlsOptions) {
   const given = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
   const connectAnew = buildConnector({ ...given, timeout: connectTimeoutMs });
-  let opened: Parameters<Parameters<Connect>[1]>[1] = null;
+  let opened: Parameters<Parameters<Connector>[1]>[1] = null;
   const take = () => {
     const socket = opened;
     opened = null;
     return socket;
   };
-  const connect: Connect = (options, callback) => {
+  const connect: Connector = (options, callback) => {
     const socket = take();
     if (socket && !socket.destroyed) callback(null, socket);
     else connectAnew(options, callback);

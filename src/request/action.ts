@@ -1,40 +1,42 @@
 import { createHash, randomUUID } from 'node:crypto';
-import * as v from 'valibot';
-import { actionTypes } from '../action-type.ts';
-import type { ActionType } from '../action-type.ts';
+import { actionTypes, effectsOf } from '../action-type.ts';
+import type { ActionType, Effects } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
-import { isPlainObject, parseFields, proseField, textField, booleanField } from './fields.ts';
+import { dnsLabel } from '../names.ts';
+import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
 import type { Incident } from './incident.ts';
 
-/** What a caller asks for, checked; absent fields are undefined. */
+/** What a caller asks for, checked. Absent fields are undefined. docs/api.md describes the fields. */
 export interface Action {
   id: string;
-  /** The caller sent no id, so that there can be no record of it yet. */
+  /** True if the caller sent no id, so that no record of the action can exist yet. */
   isIdGenerated?: boolean;
   dryRun: boolean;
   requestor: string;
   reason: string;
   type: ActionType;
+  /** What the type does. */
+  effects: Effects;
   namespace: string;
   jobSetName: string | undefined;
   nodePool: string | undefined;
   nodeName: string | undefined;
   expectedNodeCounts: boolean;
   cluster: ClusterName;
-  /** What a Cloud Monitoring alert was about; undefined for an action that somebody sent. */
+  /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
   incident?: Incident;
 }
 
 /**
  * Parses the JSON value of a request's body into an action on one of the configured clusters.
  *
- * `null` and `""` mean absent, but for the booleans only `null` does: `"dry_run": ""` must not run live. Unknown fields
- * are refused, for the same reason.
+ * `null` means absent, and so does `""` unless the field is a boolean: `"dry_run": ""` must not run live. Unknown fields
+ * are refused for the same reason.
  *
- * @param generatedId is the action's id when the body has none
- * @throws {FailoverError} `invalid_action`, with the old controller's texts where it had one; `forbidden` or
+ * @param generatedId the action's id if the body has none
+ * @throws {FailoverError} `invalid_action`, in the earlier controller's words if it had this check; `forbidden` or
  *   `target_not_found` for a cluster that is not configured
  */
 export function parseAction(body: unknown, clusters: ClusterName[], generatedId: string): Action {
@@ -49,7 +51,7 @@ export function parseAction(body: unknown, clusters: ClusterName[], generatedId:
 }
 
 /**
- * Parses an action whose target may be left to be looked up, as an alert's may.
+ * Parses the action of an alert. Unlike a caller's action, it may leave the target to be looked up in the cluster.
  *
  * @throws {FailoverError} as {@link parseAction} does
  */
@@ -79,6 +81,7 @@ function toAction(
     requestor: fields.requestor,
     reason: fields.reason,
     type: fields.type,
+    effects: effectsOf[fields.type],
     namespace: fields.namespace ?? 'default',
     jobSetName: fields.jobset_name,
     nodePool: fields.node_pool,
@@ -90,15 +93,17 @@ function toAction(
   };
 }
 
-/** Finds the id that a body, however broken, was sent with, so that the answer can carry it; else makes one. */
+/** Finds the id in a body, even in one that is not valid JSON, so that the answer can carry it. Else generates one. */
 export function readId(rawBody: string): string {
   const found = /"id"\s*:\s*"([A-Za-z0-9._-]{1,128})"/.exec(rawBody.slice(0, 65_536));
   return found?.[1] ?? randomUUID();
 }
 
 /**
- * Hashes what an action is to do, so that one id cannot stand for two things. `reason` and `requestor` don't count: a
- * redelivery may word them differently.
+ * Hashes the fields that say what an action does, so that one id cannot stand for two actions. `reason` and `requestor`
+ * don't count, because a redelivery may word them differently.
+ *
+ * @returns 32 hexadecimal digits
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
@@ -109,28 +114,28 @@ export function hashAction(action: Action): string {
     .slice(0, 32);
 }
 
-const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const dnsSubdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-// oxlint-disable-next-line no-control-regex -- control characters are what it keeps out of logs and Events
+
 const actionFields = {
-  id: textField(1, 128, /^[A-Za-z0-9._-]+$/, 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -'),
+  id: textField({
+    max: 128,
+    pattern: /^[A-Za-z0-9._-]+$/,
+    rule: 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -',
+  }),
   dry_run: booleanField(),
   requestor: proseField(256),
   reason: proseField(1024),
-  type: textField(1, 128),
-  namespace: textField(1, 63, dnsLabel, 'must be the name of a Kubernetes namespace'),
-  jobset_name: textField(1, 63, dnsLabel, 'must be the name of a JobSet'),
-  node_pool: textField(1, 63, dnsLabel, 'must be the name of one node pool'),
-  node_name: textField(1, 253, dnsSubdomain, 'must be the name of one Kubernetes node'),
-  preflight_checks: v.nullish(
-    v.custom<Record<string, unknown>>((value) => isPlainObject(value), 'must be an object'),
-  ),
-  cluster: textField(
-    1,
-    200,
-    /^[a-z0-9.:/-]+$/,
-    'must be projects/P/locations/L/clusters/C, or its last part',
-  ),
+  type: textField({ max: 128, rule: 'must have 1 to 128 characters' }),
+  namespace: textField({ max: 63, pattern: dnsLabel, rule: 'must be the name of a Kubernetes namespace' }),
+  jobset_name: textField({ max: 63, pattern: dnsLabel, rule: 'must be the name of a JobSet' }),
+  node_pool: textField({ max: 63, pattern: dnsLabel, rule: 'must be the name of one node pool' }),
+  node_name: textField({ max: 253, pattern: dnsSubdomain, rule: 'must be the name of one Kubernetes node' }),
+  preflight_checks: objectField(),
+  cluster: textField({
+    max: 200,
+    pattern: /^[a-z0-9.:/-]+$/,
+    rule: 'must be projects/P/locations/L/clusters/C, or its last part',
+  }),
 };
 
 const preflightFields = { expected_node_counts: booleanField() };

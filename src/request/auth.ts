@@ -3,7 +3,11 @@ import type { Action } from './action.ts';
 import type { Config, WebhookCredentials } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 
-/** @throws {FailoverError} `forbidden` for an action or a namespace that the configuration does not allow */
+/**
+ * Checks that the configuration allows an action and the namespace that it uses.
+ *
+ * @throws {FailoverError} `forbidden`, which names the setting
+ */
 export function authoriseAction(action: Action, config: Config): void {
   const { type, namespace, jobSetName, incident } = action;
   const allowed = incident === undefined ? config.allowedActions : config.alertActions;
@@ -11,7 +15,7 @@ export function authoriseAction(action: Action, config: Config): void {
     const setting = incident === undefined ? 'ALLOWED_ACTIONS' : 'ALERT_ACTIONS';
     throw new FailoverError('forbidden', `${type} is not allowed here (${setting} is ${allowed.join(', ')})`);
   }
-  // An alert's namespace is read even where no JobSet is named: its pod is, or the JobSet on the pool is looked for there.
+  // An alert uses its namespace even without a JobSet's name: its pod is there, or the search for the pool's JobSet is.
   const usesNamespace = jobSetName !== undefined || incident?.namespace !== undefined;
   if (usesNamespace && !config.allowedNamespaces.includes(namespace)) {
     const namespaces = config.allowedNamespaces.join(', ');
@@ -23,8 +27,8 @@ export function authoriseAction(action: Action, config: Config): void {
 }
 
 /**
- * Reads who called from the bearer token's e-mail claim, for the log only. Cloud Run has checked the token and removed
- * its signature, so that nothing here can tell a true claim from a forged one.
+ * Reads the caller's e-mail address from the claims of the bearer token, for the log only. Cloud Run has checked the
+ * token and removed its signature, so this function cannot tell a true claim from a forged one.
  */
 export function readCaller(authorization: string | undefined): string | undefined {
   const payload = /^Bearer [\w-]+\.([\w-]+)\./i.exec(authorization ?? '')?.[1];
@@ -39,9 +43,10 @@ export function readCaller(authorization: string | undefined): string | undefine
 }
 
 /**
- * Demands Basic credentials. Both sides are hashed first, so that the comparison's time tells neither content nor length.
+ * Checks Basic credentials. It compares hashes, so that the time of the comparison tells neither content nor length.
  *
- * @throws {FailoverError} `unauthorized` with the challenge that Cloud Monitoring answers
+ * @throws {FailoverError} `unauthorized`, with the challenge (`WWW-Authenticate`) after which Cloud Monitoring sends its
+ *   credentials
  */
 export function requireBasicCredentials(
   authorization: string | undefined,

@@ -1,11 +1,12 @@
 import { channel } from 'node:diagnostics_channel';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Request } from '@google-cloud/functions-framework';
-import { FailoverError } from '../errors.ts';
+import { FailoverError, invalidAction } from '../errors.ts';
 
-/** Requests of this function are small; what is larger is none of them. */
+/** Real requests are a few kB; refuse anything above this. */
 const maxBytes = 256 * 1024;
 
+/** The headers as the client sent them, before they were replaced. */
 interface SentHeaders {
   contentType: string | undefined;
   contentEncoding: string | undefined;
@@ -14,11 +15,12 @@ interface SentHeaders {
 const sentHeaders = new WeakMap<IncomingMessage, SentHeaders>();
 
 /**
- * Has every request's body handed over as the bytes that were sent. functions-framework parses bodies before the
- * function runs, and answers malformed JSON with an HTML page, without the function ever seeing it; so it is told that
- * each body is of a type that it does not parse, and what was sent is remembered for {@link readJsonBody}.
+ * Makes functions-framework hand over each body as the bytes that were sent (docs/decisions/0004). Otherwise it parses
+ * bodies before the function runs, and answers malformed JSON with an HTML page, so that the function never sees the
+ * request. This hook gives each request a content type that the framework does not parse, and remembers the original
+ * headers for {@link readJsonBody}.
  *
- * Must be called before the server takes requests; calling it again does nothing.
+ * Call it before the server takes requests. To call it again does nothing.
  */
 export function keepRawBodies(): void {
   channel('http.server.request.start').unsubscribe(onRequest);
@@ -34,17 +36,17 @@ function onRequest(message: unknown): void {
     contentEncoding: headers['content-encoding'],
   });
   headers['content-type'] = 'application/octet-stream';
-  // Left in place, an unknown encoding would be answered by the framework too, and a gzip bomb unpacked.
+  // With this header, the framework would answer an unknown encoding itself, and would unpack a gzip bomb.
   delete headers['content-encoding'];
   request.url = toDecodable(request.url ?? '/');
 }
 
-/** The framework's server is the only one of Express; any other one in this process keeps its headers. */
+/** Recognizes the framework's server, the only Express server. Any other server in this process keeps its headers. */
 function isExpress(server: Server): boolean {
   return server.listeners('request').some((listener) => 'mountpath' in listener);
 }
 
-/** Express would answer a path that cannot be decoded with an HTML page of its own. */
+/** Escapes a path that cannot be decoded. Express would answer it with an HTML page. */
 function toDecodable(url: string): string {
   try {
     decodeURIComponent(url.split('?', 1)[0] ?? '');
@@ -54,7 +56,7 @@ function toDecodable(url: string): string {
   }
 }
 
-/** Reads a body as text, so that its id can be found even where it is no JSON. */
+/** Reads a body as text, so that its id can be found even if it is not JSON. A body above 256 KiB reads as empty. */
 export function readBodyText(request: Request): string {
   const { rawBody, body } = request as { rawBody?: unknown; body?: unknown };
   const bytes = Buffer.isBuffer(rawBody) ? rawBody : Buffer.isBuffer(body) ? body : Buffer.alloc(0);
@@ -62,7 +64,7 @@ export function readBodyText(request: Request): string {
 }
 
 /**
- * Parses a JSON body.
+ * Parses a JSON body. A field that an object has twice is refused.
  *
  * @throws {FailoverError} `payload_too_large`, `unsupported_media_type`, or `invalid_action`
  */
@@ -71,17 +73,16 @@ export function readJsonBody(request: Request): unknown {
   if (rawBody && rawBody.length > maxBytes) {
     throw new FailoverError(
       'payload_too_large',
-      `the body has ${rawBody.length} bytes, at most ${maxBytes} are taken`,
+      `the body is ${rawBody.length} bytes; the limit is ${maxBytes}`,
     );
   }
   assertJsonType(
     sentHeaders.get(request) ?? { contentType: request.get('content-type'), contentEncoding: undefined },
   );
   const text = readBodyText(request);
-  if (text.trim() === '')
-    throw new FailoverError('invalid_action', 'the body is empty; it must be a JSON object');
+  if (text.trim() === '') throw invalidAction('the body is empty; it must be a JSON object');
   const value = parseJson(text);
-  assertNothingTwice(text);
+  assertNoFieldTwice(text);
   return value;
 }
 
@@ -93,15 +94,17 @@ function parseJson(text: string): unknown {
   }
 }
 
+/** A string, with the colon if it is a field's name, or a brace. */
 const jsonToken = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/g;
 
 /**
- * Refuses a field that an object has twice: the last one would count, and the `"dry_run": true` that a person reads
- * might not be it.
+ * Refuses a field that an object has twice. JSON.parse takes the last one, and the `"dry_run": true` that a person reads
+ * might be the first.
  *
- * @param json must be valid
+ * @param json valid JSON
+ * @throws {FailoverError} `invalid_action`
  */
-function assertNothingTwice(json: string): void {
+function assertNoFieldTwice(json: string): void {
   const objects: Set<string>[] = [];
   for (const [token, colon] of json.matchAll(jsonToken)) {
     if (token === '{') objects.push(new Set());
@@ -109,14 +112,14 @@ function assertNothingTwice(json: string): void {
     else if (colon !== undefined) {
       const field = JSON.parse(token.slice(0, -colon.length)) as string;
       const fields = objects.at(-1);
-      if (fields?.has(field)) throw duplicateField(field);
+      if (fields?.has(field)) throw fieldRepeated(field);
       fields?.add(field);
     }
   }
 }
 
-function duplicateField(field: string): FailoverError {
-  return new FailoverError('invalid_action', `field ${JSON.stringify(field.slice(0, 64))} is given twice`);
+function fieldRepeated(field: string): FailoverError {
+  return invalidAction(`field ${JSON.stringify(field.slice(0, 64))} is given twice`);
 }
 
 function assertJsonType({ contentType, contentEncoding }: SentHeaders): void {
@@ -127,8 +130,9 @@ function assertJsonType({ contentType, contentEncoding }: SentHeaders): void {
       `Content-Encoding ${contentEncoding.slice(0, 64)} is not supported; send the body plain`,
     );
   }
-  if (contentType === undefined)
+  if (contentType === undefined) {
     throw new FailoverError('unsupported_media_type', `the request has no Content-Type; ${wanted}`);
+  }
   if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(contentType.trim())) return;
   throw new FailoverError(
     'unsupported_media_type',

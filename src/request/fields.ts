@@ -5,13 +5,23 @@ type Fields = Record<string, v.GenericSchema>;
 
 type Parsed<T extends Fields> = { [Key in keyof T]: NonNullable<v.InferOutput<T[Key]>> | undefined };
 
+/**
+ * Parses the fields of an object strictly: an unknown field is an error.
+ *
+ * @param schemas one field builder's result (below) for each known field
+ * @param within the field that holds the object, for messages; `''` means the body itself
+ * @returns each known field; absent ones are undefined
+ * @throws {FailoverError} `invalid_action`, which names the first field that is unknown or wrong
+ */
 export function parseFields<const T extends Fields>(schemas: T, value: unknown, within: string): Parsed<T> {
   const where = within ? `${within}.` : '';
-  if (!isPlainObject(value))
+  if (!isObject(value)) {
     throw invalidAction(within ? `${within} must be an object` : 'the body must be a JSON object');
+  }
   for (const name of Object.keys(value)) {
-    if (!Object.hasOwn(schemas, name))
+    if (!Object.hasOwn(schemas, name)) {
       throw invalidAction(describeUnknownField(name, where, Object.keys(schemas)));
+    }
   }
   const parsed: Record<string, unknown> = {};
   for (const [name, schema] of Object.entries(schemas)) {
@@ -22,11 +32,20 @@ export function parseFields<const T extends Fields>(schemas: T, value: unknown, 
   return parsed as Parsed<T>;
 }
 
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
+/** True for an object that is neither null nor an array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Says what a misspelt field may have meant; also used for the labels of an alert policy. */
+function describeUnknownField(name: string, where: string, known: string[]): string {
+  const shown = JSON.stringify(`${where}${name.slice(0, 64)}`);
+  const nearest = nearestName(name.slice(0, 64), known);
+  return nearest
+    ? `unknown field ${shown}, did you mean ${JSON.stringify(where + nearest)}?`
+    : `unknown field ${shown}; known fields: ${known.map((field) => where + field).join(', ')}`;
+}
+
+/** Finds the known name that a misspelt one probably means; undefined if none is close. */
 export function nearestName(given: string, known: string[]): string | undefined {
   const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
   const wanted = plain(given);
@@ -39,15 +58,7 @@ export function nearestName(given: string, known: string[]): string | undefined 
   return best?.name;
 }
 
-function describeUnknownField(name: string, where: string, known: string[]): string {
-  const shown = JSON.stringify(`${where}${name.slice(0, 64)}`);
-  const nearest = nearestName(name.slice(0, 64), known);
-  return nearest
-    ? `unknown field ${shown}, did you mean ${JSON.stringify(where + nearest)}?`
-    : `unknown field ${shown}, known are ${known.map((field) => where + field).join(', ')}`;
-}
-
-/** Levenshtein's distance. */
+/** Computes the Levenshtein distance. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {
@@ -61,32 +72,43 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-/** A boolean or absent. */
+/** A field that is `true`, `false`, `null` or absent. `""` is an error. */
 export function booleanField() {
   return v.nullish(v.boolean('must be true or false, without quotes'));
 }
 
-export function textField(
-  min: number,
-  max: number,
-  pattern: RegExp = /^/,
-  sentence = `must have ${min} to ${max} characters`,
-) {
+/** A field that is an object, `null` or absent. */
+export function objectField() {
+  return v.nullish(v.custom<Record<string, unknown>>(isObject, 'must be an object'));
+}
+
+/**
+ * A field that is a string of at most `max` characters; `null` and `""` mean absent.
+ *
+ * @param pattern a pattern that the text must match; by default any text will do
+ * @param rule the message for a text that is too long or does not match, such as `must be the name of a JobSet`
+ */
+export function textField({ max, pattern, rule }: { max: number; pattern?: RegExp; rule: string }) {
+  const text = v.pipe(
+    v.string(),
+    v.maxLength(max, rule),
+    v.check((value) => pattern === undefined || pattern.test(value), rule),
+  );
   return v.pipe(
     v.nullish(v.string('must be a string')),
     v.transform((value) => (value === '' ? undefined : value)),
-    v.nullish(
-      v.pipe(v.string(), v.minLength(min, sentence), v.maxLength(max, sentence), v.regex(pattern, sentence)),
-    ),
+    v.nullish(text),
   );
 }
 
+/** A text that a person reads, in a log or an Event: at most `max` characters, without control characters. */
 export function proseField(max: number) {
   return v.pipe(
-    textField(1, max, /^/, `must have at most ${max} characters`),
-    v.check((value) => !value || !controlCharacters.test(value), 'must not have control characters'),
+    textField({ max, rule: `must have at most ${max} characters` }),
+    v.check((value) => !value || !controlCharacter.test(value), 'must not have control characters'),
   );
 }
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it keeps out of logs and Events
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+/** The control characters of ASCII and Latin-1, and Unicode's line and paragraph separators. */
+// oxlint-disable-next-line no-control-regex -- control characters must not get into logs and Events
+export const controlCharacter = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;

@@ -1,26 +1,26 @@
-/** The incident that an alert's action came from, as far as deciding depends on it. */
+/** The part of an alert's incident that decisions depend on. */
 export interface Incident {
-  /** Cloud Monitoring's id; the id of the action too, but for what is done when it closes. */
+  /** Cloud Monitoring's id. It is also the id of the open's action; a close's action has the id `<id>.closed`. */
   id: string;
-  /** When it began, in ms since the epoch by Cloud Monitoring's clock. */
+  /** When the incident began, in ms since the epoch by Cloud Monitoring's clock. */
   startedAt: number;
-  /** A reminder of an incident that is still open. */
+  /** True for a reminder of an incident that is still open. */
   isRenotification: boolean;
   isClosed: boolean;
-  /** The pool that is cordoned for it is to be uncordoned when it closes. */
+  /** True if the close of the incident uncordons the pool (policy label `failover_on_close`). */
   uncordonsOnClose: boolean;
-  /** What its labels describe without naming a node or a pool; undefined where the action names one. */
+  /** What the incident's labels describe instead of a node or a pool; undefined if the action names one. */
   subject: AlertSubject | undefined;
-  /** What is shown as the resource's name: where to look first, and no more. */
+  /** The resource's display name. Only a hint where to look first; never trusted as an identity. */
   displayName: string;
-  /** The namespace that policy or resource name; undefined means every allowed one where a JobSet is looked for. */
+  /** The namespace from the policy or the resource. Undefined means: search every allowed namespace for the JobSet. */
   namespace: string | undefined;
 }
 
-/** What must be looked up in the cluster to know the node or the pool. */
+/** The object that must be looked up in the cluster to find the node or the pool. */
 export type AlertSubject =
   | { kind: 'pod'; namespace: string; podName: string }
   /** A machine, by Compute's numeric id. */
   | { kind: 'instance'; instanceId: string; zone: string }
-  /** The JobSet that the action names: the pool is the one that it runs on. */
+  /** The JobSet that the action names. The pool is the one that this JobSet runs on. */
   | { kind: 'jobset' };

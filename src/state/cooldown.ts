@@ -1,20 +1,26 @@
+import * as v from 'valibot';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
-import { parseAnnotation } from './lease.ts';
 import { failoverNamespace, prefix } from '../names.ts';
+import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { describeOverride } from './switches.ts';
+import type { ClusterSwitches } from './switches.ts';
 
 /** The mark that an effect leaves on its pool's Lease before anything is deleted. */
-export interface CooldownMark {
+export type CooldownMark = v.InferOutput<typeof markSchema>;
+
+const markSchema = v.object({
   /** The action's id. */
-  action: string;
-  /** When, by the API server's clock, in RFC 3339. */
-  at: string;
-  /** When this action was about to have it for the first time, if it was resumed since. */
-  firstAt?: string | undefined;
+  action: v.string(),
+  /** When, by the API server's clock. */
+  at: timeSchema,
+  /** When this action was about to do it for the first time, if it has been resumed since. */
+  firstAt: v.optional(v.string()),
   /** The machine that was repaired. */
-  instanceId?: string | undefined;
-}
+  instanceId: v.optional(v.string()),
+});
+
+const marksSchema = mapOf(markSchema);
 
 /** An effect that has a cooldown: the repair of the pool, or the restart of this JobSet from it. */
 export type Effect = 'repair' | `restart ${string}/${string}`;
@@ -24,12 +30,12 @@ const keepMarksMs = 7 * 24 * 3_600_000;
 
 type Annotations = Readonly<Record<string, string>>;
 
-/** Reads when an effect was last had from a pool. */
+/** Reads when an effect was last done to a pool. */
 export function readMark(annotations: Annotations, effect: Effect): CooldownMark | undefined {
   return readMarks(annotations)[effect];
 }
 
-/** Adds an effect's mark, and forgets marks that are a week old. */
+/** Adds an effect's mark, and drops marks that are a week old. */
 export function withMark(
   annotations: Annotations,
   effect: Effect,
@@ -41,7 +47,7 @@ export function withMark(
   return { ...annotations, [marksKey]: JSON.stringify({ ...Object.fromEntries(kept), [effect]: mark }) };
 }
 
-/** Takes an effect's mark back, putting in its place what was there before. */
+/** Takes an effect's mark back, and restores the one that was there before it. */
 export function withoutMark(
   annotations: Annotations,
   effect: Effect,
@@ -52,60 +58,52 @@ export function withoutMark(
 }
 
 /**
- * Refuses an effect that the pool has had within the cooldown, unless this very action is what had it.
+ * Refuses an effect that was done to the pool within the cooldown, unless this very action did it.
  *
  * @throws {FailoverError} `rate_limited`, also where the marks cannot be read
  */
 export function assertNotCoolingDown(
   annotations: Annotations,
   effect: Effect,
-  { config, id, nodePool, serverNow }: { config: Config; id: string; nodePool: string; serverNow: number },
+  {
+    config,
+    id,
+    nodePool,
+    switches,
+    isAlert,
+  }: { config: Config; id: string; nodePool: string; switches: ClusterSwitches; isAlert: boolean },
 ): void {
   assertReadable(annotations, nodePool, config);
   const mark = readMark(annotations, effect);
   if (!mark || mark.action === id) return;
-  const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - serverNow;
+  const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - switches.serverNow;
   if (leftMs <= 0) return;
   const retryAfterSeconds = Math.ceil(leftMs / 1000);
   throw new FailoverError(
     'rate_limited',
     `action is currently rate limited: ${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}, ` +
-      `again possible in ${retryAfterSeconds} s. ${describeOverride(serverNow)}`,
+      `again possible in ${retryAfterSeconds} s.${describeOverride(switches, { isAlert })}`,
     { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
 }
 
-/** A mark that cannot be read counts as one: a second deletion costs more than a person's look. */
+/** Marks that cannot be read count as recent ones, because a second deletion costs more than a person's look. */
 function assertReadable(annotations: Annotations, nodePool: string, config: Config): void {
-  if (annotations[marksKey] === undefined) return;
-  const marks = parseAnnotation(annotations, marksKey);
-  if (isObject(marks) && Object.values(marks).every((mark) => isMark(mark))) return;
+  if (parseStored(marksSchema, annotations, marksKey) !== 'broken') return;
   const lease = `pool-${nodePool}`;
   throw new FailoverError(
     'rate_limited',
-    `action is currently rate limited: annotation ${marksKey} of Lease ${lease} is broken, so nobody knows what the ` +
-      `pool has had; look, then: kubectl annotate lease ${lease} -n ${failoverNamespace} ${marksKey}-`,
+    `action is currently rate limited: annotation ${marksKey} of Lease ${lease} is broken, so it is unknown what was done to ` +
+      `the pool; check the pool, then: kubectl annotate lease ${lease} -n ${failoverNamespace} ${marksKey}-`,
     { headers: { 'Retry-After': String(Math.max(1, config.cooldownSeconds)) } },
   );
 }
 
 function readMarks(annotations: Annotations): Record<string, CooldownMark> {
-  const marks = parseAnnotation(annotations, marksKey);
-  const entries = isObject(marks) ? Object.entries(marks) : [];
+  // Where one mark is broken, the others still count.
+  const stored = parseStored(mapOf(v.unknown()), annotations, marksKey);
+  const entries = stored === undefined || stored === 'broken' ? [] : Object.entries(stored.value);
   return Object.fromEntries(
-    entries.flatMap(([effect, mark]) => (isMark(mark) ? [[effect, mark] as const] : [])),
+    entries.flatMap(([effect, mark]) => (v.is(markSchema, mark) ? [[effect, mark] as const] : [])),
   );
-}
-
-function isMark(value: unknown): value is CooldownMark {
-  return (
-    isObject(value) &&
-    typeof value['action'] === 'string' &&
-    typeof value['at'] === 'string' &&
-    Number.isFinite(Date.parse(value['at']))
-  );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

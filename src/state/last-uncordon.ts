@@ -4,12 +4,12 @@ import { prefix } from '../names.ts';
 
 const uncordonedKey = `${prefix}uncordoned-by`;
 
-/** Tells which claimId at which action uncordoned a pool last; undefined when none ever did. */
+/** Reads which action uncordoned a pool last, as `<action id>/<claim id>`. Undefined when none ever did. */
 export function readLastUncordon(annotations: Readonly<Record<string, string>>): string | undefined {
   return annotations[uncordonedKey];
 }
 
-/** Writes down, before the first node is released, that an action uncordons the pool. */
+/** Records that an action uncordons the pool. Must be called before the first node is released. */
 export async function noteUncordon(
   lock: PoolLock,
   { id, claimId }: { id: string; claimId: string },
@@ -18,10 +18,10 @@ export async function noteUncordon(
 }
 
 /**
- * Stops an action that is resumed after the pool was uncordoned: a late retry must not cordon again what was cleaned up,
- * and then delete.
+ * Stops a resumed action whose pool has been uncordoned since: a late retry must not cordon again what somebody cleaned
+ * up, and then delete.
  *
- * @param before is what {@link readLastUncordon} told when the action was decided
+ * @param before is what {@link readLastUncordon} returned when the action was decided
  * @throws {FailoverError} `target_changed`
  */
 export function assertNotUncordonedSince(
@@ -32,7 +32,7 @@ export function assertNotUncordonedSince(
   if (last === before) return;
   throw new FailoverError(
     'target_changed',
-    `node pool ${nodePool} was uncordoned by action ${last?.split('/')[0]} after this action had begun; ` +
-      'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+    `node pool ${nodePool} was uncordoned by action ${last?.split('/')[0]} after this action began; ` +
+      'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
   );
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { V1MicroTime } from '@kubernetes/client-node';
 import type { V1Lease } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
@@ -5,8 +6,9 @@ import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
 import { failoverNamespace } from '../names.ts';
+import { version, versionKey, withoutKnownVersion } from './stored.ts';
 
-/** A Lease as it was read. Times are ms since the epoch by the API server's clock. */
+/** A Lease as it was read. Times are in ms since the epoch, by the API server's clock. */
 export interface LeaseState {
   name: string;
   uid: string;
@@ -19,7 +21,7 @@ export interface LeaseState {
   durationSeconds: number | undefined;
 }
 
-/** What a Lease is to be. */
+/** A Lease as it is to be written. */
 export type LeaseDraft = Partial<Omit<LeaseState, 'uid' | 'resourceVersion'>> & { name: string };
 
 type Coordination = Pick<Kubernetes, 'coordination'>;
@@ -52,7 +54,7 @@ export async function createLease(
   }
 }
 
-/** Replaces a Lease if it is still as it was read; undefined when somebody else has written or deleted it. */
+/** Replaces a Lease if it is still as it was read. Undefined when somebody else has written or deleted it. */
 export async function replaceLease(
   { coordination }: Coordination,
   state: LeaseState,
@@ -68,7 +70,7 @@ export async function replaceLease(
   }
 }
 
-/** Deletes a Lease if it is still as it was read; says whether it did. */
+/** Deletes a Lease if it is still as it was read. Says whether it did. */
 export async function deleteLease({ coordination }: Coordination, state: LeaseState): Promise<boolean> {
   const { name, uid, resourceVersion } = state;
   try {
@@ -93,10 +95,10 @@ export async function listLeases(
 }
 
 /**
- * Changes a Lease's annotations, reading it again for as long as others write it at the same time.
+ * Changes a Lease's annotations. Reads it again whenever somebody else has written it in between.
  *
- * @param change returns the annotations as they are to be, or undefined to leave them
- * @param known is how the Lease was read a moment ago, which saves a call unless it has changed since
+ * @param change returns the new annotations, or undefined to leave them as they are
+ * @param known is the Lease as it was read a moment ago; it saves a call unless the Lease has changed since
  * @returns the Lease as it is afterwards
  */
 export async function updateAnnotations(
@@ -118,15 +120,15 @@ export async function updateAnnotations(
   }
 }
 
-/** More than what a hundred instances that write at the same time come to: in each round one of them is done. */
+/** A hundred instances that write at the same time stay below this, because each round lets one of them through. */
 const maxConflicts = 200;
 
 /**
- * Bounds a loop that reads again each time somebody else has written a Lease first.
+ * Bounds a loop that reads a Lease again each time somebody else has written it first.
  *
- * @param name is the Lease's; absent where it was to be created
- * @returns what to call on each conflict; it throws an {@link UpstreamError} when they never end, for then it is not
- *   somebody else's write that is in the way
+ * @param name is the Lease's name; absent where it was to be created
+ * @returns a function to call on each conflict; it throws an {@link UpstreamError} when conflicts never end, because
+ *   then something other than another writer is in the way
  */
 export function limitConflicts(name?: string): () => void {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases`;
@@ -145,13 +147,9 @@ export function limitConflicts(name?: string): () => void {
   };
 }
 
-/** Parses an annotation that holds JSON; undefined when it is absent or broken. */
-export function parseAnnotation(annotations: Record<string, string>, key: string): unknown {
-  try {
-    return JSON.parse(annotations[key] ?? '') as unknown;
-  } catch {
-    return undefined;
-  }
+/** Names the Lease that is about one thing of a kind, such as `action-` and an action's id, whatever characters that has. */
+export function toLeaseName(kind: 'action' | 'jobset' | 'closed', key: string): string {
+  return `${kind}-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
 }
 
 function toState({ metadata, spec }: V1Lease): LeaseState {
@@ -160,7 +158,7 @@ function toState({ metadata, spec }: V1Lease): LeaseState {
     uid: metadata?.uid ?? '',
     resourceVersion: metadata?.resourceVersion ?? '',
     labels: metadata?.labels ?? {},
-    annotations: metadata?.annotations ?? {},
+    annotations: withoutKnownVersion(metadata?.annotations ?? {}),
     holder: spec?.holderIdentity || undefined,
     acquiredAt: toMs(spec?.acquireTime),
     renewedAt: toMs(spec?.renewTime),
@@ -180,12 +178,12 @@ function toLease(draft: LeaseDraft & Partial<LeaseState>): V1Lease {
     uid,
     resourceVersion,
   } = draft;
-  // Without its uid, a replace of a Lease that was deleted meanwhile would make it anew.
+  // Without its uid, a replace of a Lease that was deleted meanwhile would create it again.
   const known = uid && resourceVersion ? { uid, resourceVersion } : {};
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, labels, annotations, ...known },
+    metadata: { name, labels, annotations: { [versionKey]: version, ...annotations }, ...known },
     spec: {
       ...(holder === undefined ? {} : { holderIdentity: holder }),
       ...(acquiredAt === undefined ? {} : { acquireTime: new V1MicroTime(acquiredAt) }),

@@ -8,20 +8,25 @@ import type { Gate } from '../gke/retry.ts';
 
 const durationSeconds = 60;
 const renewBelowMs = 40_000;
-/** Both sides keep away from the moment of expiry by this much: the clocks differ, and a call takes time. */
+/** Holder and taker both keep this distance from the moment of expiry, because clocks differ and a call takes time. */
 const spareMs = 10_000;
 
 const lastActionKey = `${prefix}last-action`;
 
-/** Who is in the way of a lock. */
+/** Another holder has the lock. */
 export interface LockBusy {
   heldBy: { id: string };
+  /** When the holder renewed the lock last, in ms since the epoch by the API server's clock. */
+  renewedAt: number;
+  /** From when on the lock can be taken, if the holder does not renew it. */
+  freeAt: number;
 }
 
 /**
- * Takes the lock of a node pool, unless another holder's has not expired yet by the API server's clock.
+ * Takes the lock of a node pool, unless another holder has it and, by the API server's clock, it has not expired.
  *
- * The holder is `<action id>/<attempt>`: a second delivery of an action that is still running does not hold it.
+ * The holder is `<action id>/<claim id>`, so that a second delivery of an action that is still running does not count as
+ * the holder.
  */
 export async function acquirePoolLock(
   kubernetes: Kubernetes,
@@ -35,11 +40,11 @@ export async function acquirePoolLock(
   const countConflict = limitConflicts(name);
   for (;;) {
     const current = await readLease(kubernetes, name);
-    // A create or replace whose answer was lost has worked after all: it is replaced once more.
+    // A create or replace whose response was lost may have succeeded. Then the Lease is ours, and is replaced once more.
     const isOurs = current?.holder === holder;
     if (!isOurs) found = current;
     const isFree = !current?.holder || isOurs || isExpired(current, kubernetes.serverNow());
-    if (!isFree) return { heldBy: { id: current?.holder?.split('/')[0] ?? '' } };
+    if (!isFree) return toBusy(current);
     const sentAt = clock.now();
     const time = kubernetes.serverNow();
     const annotations = { ...current?.annotations, [lastActionKey]: owner.id };
@@ -72,11 +77,19 @@ export async function acquirePoolLock(
 
 /** Says whether a lock may be taken from its holder. */
 function isExpired(lease: LeaseState, serverNow: number): boolean {
-  const expiresAt = (lease.renewedAt ?? 0) + (lease.durationSeconds ?? 0) * 1000;
-  return expiresAt + spareMs < serverNow;
+  return freeAt(lease) < serverNow;
 }
 
-/** Reads a pool's marks without taking its lock, for a dry run. */
+function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
+  return renewedAt + seconds * 1000 + spareMs;
+}
+
+function toBusy(lease: LeaseState): LockBusy {
+  const { holder = '', renewedAt = 0 } = lease;
+  return { heldBy: { id: holder.split('/')[0] ?? '' }, renewedAt, freeAt: freeAt(lease) };
+}
+
+/** Reads the annotations of a pool's Lease without taking its lock, for a dry run. */
 export async function readPoolMarks(
   kubernetes: Kubernetes,
   nodePool: string,
@@ -88,16 +101,16 @@ function toLockName(nodePool: string): string {
   return `pool-${nodePool}`;
 }
 
-/** A node pool's lock while this attempt holds it: the gate before each of its writes, and the pool's memory. */
+/** A node pool's lock while this claim holds it: the gate before each write, and what is stored about the pool. */
 export class PoolLock {
   readonly nodePool: string;
-  /** The action that held the lock last; undefined on a new pool. */
+  /** The action that held the lock last. Undefined for a pool that never had a lock. */
   readonly lastActionId: string | undefined;
   readonly #kubernetes: Kubernetes;
   readonly #clock: Clock;
   readonly #isNew: boolean;
   #lease: LeaseState;
-  /** By this instance's clock, from when the last successful renewal was *sent*. */
+  /** By this instance's clock. Counts from when the last successful renewal was *sent*. */
   #expiresAt: number;
   #renewal: Promise<void> | undefined;
   #isLost = false;
@@ -120,14 +133,14 @@ export class PoolLock {
     this.lastActionId = held.lastActionId;
   }
 
-  /** The pool's marks, as last written or read. */
+  /** The annotations of the pool's Lease, as last written or read. */
   get annotations(): Readonly<Record<string, string>> {
     return this.#lease.annotations;
   }
 
   /**
-   * Lets a write through for as long as it may take: renews the lock when less than 40 s are left, and stops the action
-   * once it is too late, which an instance that was throttled finds out here.
+   * Asked before each write. Renews the lock when less than 40 s are left, and resolves to the time that the write may
+   * take, in ms. An instance that was throttled past the expiry finds out here, and stops.
    *
    * @throws {FailoverError} `upstream_timeout` when the lock has expired or was taken
    */
@@ -141,7 +154,7 @@ export class PoolLock {
     return this.#leftMs() - spareMs;
   };
 
-  /** Changes the pool's marks, renewing the lock with the same write. */
+  /** Changes the annotations of the pool's Lease. The same write renews the lock. */
   async update(change: (annotations: Record<string, string>) => Record<string, string>): Promise<void> {
     while (this.#renewal) await this.#renewal;
     this.#assertHeld();
@@ -150,16 +163,17 @@ export class PoolLock {
   }
 
   /**
-   * Gives the lock back, if it is still held. A pool that nothing was done to is forgotten: its name may have been a typo.
+   * Releases the lock, if it is still held.
    *
-   * @param options.forget is for an action that was refused
+   * @param options.forget is for a refused action: the Lease of a pool to which nothing was ever done is deleted, because
+   *   its name may have been a typo
    */
   async release({ forget }: { forget: boolean }): Promise<void> {
     if (this.#isLost || this.#leftMs() <= 0) return;
-    // Once it has expired, there is nothing to give back.
+    // Once the lock has expired, there is nothing to release.
     const kubernetes = this.#kubernetes.within(this.#leftMs());
     if (await this.#free(kubernetes, this.#lease, forget)) return;
-    // Somebody annotated it, or a write of ours landed without an answer.
+    // Somebody annotated the Lease, or a write of ours succeeded although its response was lost.
     const { name, uid, holder } = this.#lease;
     const current = await readLease(kubernetes, name);
     if (current?.uid === uid && current.holder === holder) await this.#free(kubernetes, current, forget);
@@ -168,7 +182,7 @@ export class PoolLock {
   async #free(kubernetes: Kubernetes, lease: LeaseState, forget: boolean): Promise<boolean> {
     if (forget && this.#isNew) return deleteLease(kubernetes, lease);
     const annotations = { ...lease.annotations };
-    // A refused action leaves the pool as it found it, so that an unfinished one before it is still remembered.
+    // A refused action leaves the pool as it found it, so that an unfinished action before it is still remembered.
     if (forget && this.lastActionId !== undefined) annotations[lastActionKey] = this.lastActionId;
     const times = { renewedAt: undefined, acquiredAt: undefined, durationSeconds: undefined };
     const freed = { ...lease, ...times, holder: undefined, annotations };
@@ -190,7 +204,7 @@ export class PoolLock {
         this.#expiresAt = sentAt + durationSeconds * 1000;
         return;
       }
-      // Somebody else wrote it, or our own write landed without an answer.
+      // Somebody else wrote the Lease, or our own write succeeded although its response was lost.
       const current = await readLease(this.#kubernetes, this.#lease.name);
       if (!current || current.uid !== this.#lease.uid || current.holder !== this.#lease.holder) {
         this.#isLost = true;

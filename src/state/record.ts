@@ -1,22 +1,26 @@
-import { createHash } from 'node:crypto';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { createLease, deleteLease, parseAnnotation, readLease, replaceLease } from './lease.ts';
+import { createLease, deleteLease, readLease, replaceLease, toLeaseName } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { prefix } from '../names.ts';
+import { planSchema } from '../plan.ts';
 import type { Plan } from '../plan.ts';
-import type { Step } from '../step.ts';
+import { answerSchema } from '../step.ts';
+import type { RecordedStep, Step } from '../step.ts';
+import { parseStored } from './stored.ts';
 
-/** What is remembered of one action, so that a repetition resumes it or gets its answer. */
+/** What is remembered of one action, so that the same id sent again resumes it or gets its answer. */
 export interface ActionRecord {
   id: string;
-  /** Of what it is to do. */
+  /** Of what the action is to do, so that one id cannot stand for two actions. */
   hash: string;
   nodePool: string;
-  /** Written down before anything is deleted; a resumed action carries it out and never chooses again. */
+  /** Written before anything is deleted. A resume carries it out and never chooses again. */
   plan: Plan | undefined;
-  /** The answer, once it is done. */
-  answer: Step[] | undefined;
+  /** The answer, once the action is done. */
+  answer: RecordedStep[] | undefined;
+  /** When the answer was written, in ms since the epoch by the API server's clock. */
+  doneAt: number | undefined;
   lease: LeaseState;
 }
 
@@ -26,11 +30,14 @@ export const keys = {
   id: `${prefix}id`,
   hash: `${prefix}hash`,
   type: `${prefix}type`,
+  requestor: `${prefix}requestor`,
+  reason: `${prefix}reason`,
   nodePool: `${prefix}node-pool`,
   phase: `${prefix}phase`,
   plan: `${prefix}plan`,
   answer: `${prefix}answer`,
-  attempt: `${prefix}attempt`,
+  /** Version 0.1.0 called the claim an attempt; the key stays. */
+  claimId: `${prefix}attempt`,
 } as const;
 
 export const kindLabel = `${prefix}kind`;
@@ -41,10 +48,18 @@ export async function readRecord(kubernetes: Kubernetes, id: string): Promise<Ac
   return lease && toRecord(lease);
 }
 
-/** Claims an id by creating its record; undefined when another attempt was first. */
+/** Claims an id by creating its record. Undefined when another claim was first. */
 export async function createRecord(
   kubernetes: Kubernetes,
-  action: { id: string; type: string; hash: string; nodePool: string; claimId: string },
+  action: {
+    id: string;
+    type: string;
+    requestor: string;
+    reason: string;
+    hash: string;
+    nodePool: string;
+    claimId: string;
+  },
 ): Promise<ActionRecord | undefined> {
   const name = toRecordName(action.id);
   const created = await createLease(kubernetes, {
@@ -57,21 +72,23 @@ export async function createRecord(
       [keys.id]: action.id,
       [keys.hash]: action.hash,
       [keys.type]: action.type,
+      [keys.requestor]: action.requestor,
+      [keys.reason]: action.reason,
       [keys.nodePool]: action.nodePool,
       [keys.phase]: 'claimed' satisfies Phase,
-      [keys.attempt]: action.claimId,
+      [keys.claimId]: action.claimId,
     },
   });
   if (created) return toRecord(created);
-  // A create whose answer was lost has worked after all.
+  // The create may have succeeded although its response was lost.
   const current = await readLease(kubernetes, name);
-  return current?.annotations[keys.attempt] === action.claimId ? toRecord(current) : undefined;
+  return current?.annotations[keys.claimId] === action.claimId ? toRecord(current) : undefined;
 }
 
 /**
- * Writes the plan down. It must have worked before anything is deleted.
+ * Writes the plan. Nothing may be deleted before this has succeeded.
  *
- * @throws {FailoverError} `action_in_progress` when another attempt has written meanwhile
+ * @throws {FailoverError} `action_in_progress` when another claim has written the record in between
  */
 export function writePlan(kubernetes: Kubernetes, record: ActionRecord, plan: Plan): Promise<ActionRecord> {
   return writeRecord(kubernetes, record, {
@@ -80,7 +97,7 @@ export function writePlan(kubernetes: Kubernetes, record: ActionRecord, plan: Pl
   });
 }
 
-/** Writes the answer down: a repetition gets it and does nothing. */
+/** Writes the answer. From then on, the same id gets this answer and nothing is done again. */
 export function writeAnswer(
   kubernetes: Kubernetes,
   record: ActionRecord,
@@ -104,7 +121,7 @@ async function writeRecord(
     renewedAt: kubernetes.serverNow(),
   });
   if (written) return toRecord(written);
-  // A replace whose answer was lost has worked after all.
+  // The replace may have succeeded although its response was lost.
   const current = await readLease(kubernetes, record.lease.name);
   const isOurs =
     current?.uid === record.lease.uid &&
@@ -116,22 +133,27 @@ async function writeRecord(
   );
 }
 
-/** Forgets an action of which nothing was done, if no other attempt has taken it up. */
+/** Forgets an action of which nothing was done, unless another claim has taken it up. */
 export async function forgetRecord(kubernetes: Kubernetes, record: ActionRecord): Promise<void> {
   await deleteLease(kubernetes, record.lease);
 }
 
 function toRecordName(id: string): string {
-  return `action-${createHash('sha256').update(id).digest('hex').slice(0, 32)}`;
+  return toLeaseName('action', id);
 }
 
 function toRecord(lease: LeaseState): ActionRecord {
   const { annotations } = lease;
   const phase = annotations[keys.phase];
-  const plan = parseAnnotation(annotations, keys.plan) as Plan | undefined;
-  const answer = parseAnnotation(annotations, keys.answer) as Step[] | undefined;
-  // Guessing at a broken record could delete a second machine.
-  if ((phase !== 'claimed' && !plan) || (phase === 'done' && !answer)) {
+  const plan = parseStored(planSchema, annotations, keys.plan);
+  const answer = parseStored(answerSchema, annotations, keys.answer);
+  // A guess at a broken record could delete a second machine.
+  if (
+    plan === 'broken' ||
+    answer === 'broken' ||
+    (phase !== 'claimed' && !plan) ||
+    (phase === 'done' && !answer)
+  ) {
     throw new FailoverError(
       'action_in_progress',
       `the record of action ${annotations[keys.id]} (Lease ${lease.name}) is broken; delete it, check the node pool, and send a new id`,
@@ -141,8 +163,9 @@ function toRecord(lease: LeaseState): ActionRecord {
     id: annotations[keys.id] ?? '',
     hash: annotations[keys.hash] ?? '',
     nodePool: annotations[keys.nodePool] ?? '',
-    plan,
-    answer: phase === 'done' ? answer : undefined,
+    plan: plan?.value,
+    answer: phase === 'done' ? answer?.value : undefined,
+    doneAt: phase === 'done' ? lease.renewedAt : undefined,
     lease,
   };
 }

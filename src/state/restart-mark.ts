@@ -1,37 +1,43 @@
-import { createHash } from 'node:crypto';
+import * as v from 'valibot';
 import type { Config } from '../config.ts';
 import type { ChildJob, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { createLease, deleteLease, parseAnnotation, replaceLease } from './lease.ts';
-import type { LeaseState } from './lease.ts';
 import { prefix } from '../names.ts';
+import { createLease, deleteLease, replaceLease, toLeaseName } from './lease.ts';
+import type { LeaseState } from './lease.ts';
+import { parseStored, timeSchema } from './stored.ts';
 
-/** The last restart of a JobSet that this function brought about, whichever pool it was for. */
-export interface RestartMark {
-  action: string;
-  jobSetUid: string;
-  attempt: number;
-  jobUid: string;
-  leaderUid: string | undefined;
-  /** RFC 3339, by the API server's clock. */
-  at: string;
-}
+/** The last restart of a JobSet that this function began, whichever pool it was for. */
+export type RestartMark = v.InferOutput<typeof restartMarkSchema>;
+
+const restartMarkSchema = v.object({
+  /** The action's id. */
+  action: v.string(),
+  jobSetUid: v.string(),
+  /** The JobSet's restart attempt that was ended. */
+  attempt: v.number(),
+  jobUid: v.string(),
+  leaderUid: v.optional(v.string()),
+  /** By the API server's clock. */
+  at: timeSchema,
+});
 
 const markKey = `${prefix}restart`;
 
 /** Names the Lease of a JobSet's last restart. */
 export function toMarkName(namespace: string, name: string): string {
-  return `jobset-${createHash('sha256').update(`${namespace}/${name}`).digest('hex').slice(0, 32)}`;
+  return toLeaseName('jobset', `${namespace}/${name}`);
 }
 
-/** Reads the mark that a Lease holds; undefined where it holds none. */
+/** Reads the mark that a Lease holds; undefined where it holds none that can be read. */
 export function readRestartMark(lease: LeaseState | undefined): RestartMark | undefined {
-  return lease && (parseAnnotation(lease.annotations, markKey) as RestartMark | undefined);
+  const stored = lease && parseStored(restartMarkSchema, lease.annotations, markKey);
+  return stored === 'broken' ? undefined : stored?.value;
 }
 
 /**
- * Says whether a mark's restart is still the one under way. One whose attempt is still current after the deadline of an
- * action, with its Job alive, came to nothing and doesn't count.
+ * Says whether a mark's restart is still the one under way. A mark does not count once its attempt is still current after
+ * the deadline of an action and its Job is not failing, because then its restart came to nothing.
  */
 export function isStillUnderWay(
   mark: RestartMark,
@@ -46,7 +52,7 @@ export function isStillUnderWay(
  * Writes the mark of a restart.
  *
  * @param lease is the mark's Lease as it was read; undefined where there was none
- * @returns the Lease as it is afterwards; undefined when somebody else has written it meanwhile
+ * @returns the Lease as it is afterwards; undefined when somebody else has written it in between
  */
 export async function writeRestartMark(
   kubernetes: Kubernetes,
@@ -69,7 +75,7 @@ export async function writeRestartMark(
       });
 }
 
-/** Puts in the place of a mark what was there before it was written. */
+/** Restores what was there before a mark was written. */
 export async function restoreRestartMark(
   kubernetes: Kubernetes,
   written: LeaseState,

@@ -1,18 +1,26 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { deleteLease, listLeases, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import { prefix } from '../names.ts';
+import { maxRecords, minRecordRetentionMs, recordRetentionMs, sweptKey } from '../names.ts';
+import { mapWithSemaphore, Semaphore } from '../gke/semaphore.ts';
 import { keys, kindLabel } from './record.ts';
 
 const sweepIntervalMs = 3_600_000;
 
-const keepRecordsMs = 24 * 3_600_000;
+/** How soon the next sweep comes where this one could not delete all. */
+const sweepAgainMs = 5 * 60_000;
 
-const maxSwept = 200;
+/** How long a closed incident, and the last restart of a JobSet, are remembered. */
+const keepOthersMs = 24 * 3_600_000;
 
-const sweptKey = `${prefix}swept`;
+/** The caller waits for the sweep. */
+const maxSwept = 1000;
 
-/** Marks annotations of the Lease `cluster` with when was swept: until the first action there is nothing to sweep. */
+const concurrency = 16;
+
+const clusterLeaseName = 'cluster';
+
+/** Starts the sweep interval in the annotations of the Lease `cluster`: before the first action there is nothing to sweep. */
 export function beginSweeping(
   annotations: Record<string, string>,
   serverNow: number,
@@ -21,9 +29,10 @@ export function beginSweeping(
 }
 
 /**
- * Deletes what was finished more than 24 h ago, at most once an hour; unfinished actions are never swept.
+ * Deletes the records of done actions that are more than 7 days old, or that are beyond the bound on their number, at most
+ * once an hour. Unfinished actions are never swept.
  *
- * @param clusterLease as it was last written, which saves a call
+ * @param clusterLease as it was last written; it saves a call
  * @returns how many Leases it deleted
  */
 export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseState): Promise<number> {
@@ -31,15 +40,37 @@ export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseS
   let isDue = false;
   const markSwept = (annotations: Record<string, string>) => {
     isDue = !(now - Date.parse(annotations[sweptKey] ?? '') < sweepIntervalMs);
-    return isDue ? { ...annotations, [sweptKey]: new Date(now).toISOString() } : undefined;
+    return isDue ? { ...annotations, [sweptKey]: toTime(now) } : undefined;
   };
-  await updateAnnotations(kubernetes, 'cluster', markSwept, clusterLease);
+  const marked = await updateAnnotations(kubernetes, clusterLeaseName, markSwept, clusterLease);
   if (!isDue) return 0;
-  const leases = await listLeases(kubernetes, `${kindLabel} in (action,incident,jobset)`);
-  const finished = leases.filter(
-    ({ labels, annotations }) => labels[kindLabel] !== 'action' || annotations[keys.phase] === 'done',
+  const old = findOld(await listLeases(kubernetes, `${kindLabel} in (action,incident,jobset)`), now);
+  const swept = old.slice(0, maxSwept);
+  const deleted = await mapWithSemaphore(new Semaphore(concurrency), swept, (lease) =>
+    deleteLease(kubernetes, lease),
   );
-  const old = finished.filter((lease) => now - (lease.renewedAt ?? now) > keepRecordsMs).slice(0, maxSwept);
-  for (const lease of old) await deleteLease(kubernetes, lease);
-  return old.length;
+  for (const each of deleted) if ('error' in each) throw each.error;
+  if (swept.length < old.length) {
+    const at = toTime(now - sweepIntervalMs + sweepAgainMs);
+    const markSooner = (annotations: Record<string, string>) => ({ ...annotations, [sweptKey]: at });
+    await updateAnnotations(kubernetes, clusterLeaseName, markSooner, marked);
+  }
+  return swept.length;
+}
+
+/** Chooses the Leases to delete, the oldest first. */
+function findOld(leases: LeaseState[], now: number): LeaseState[] {
+  const ageOf = ({ renewedAt }: LeaseState) => now - (renewedAt ?? now);
+  const byAge = [...leases].sort((a, b) => ageOf(b) - ageOf(a));
+  const isAction = ({ labels }: LeaseState) => labels[kindLabel] === 'action';
+  const done = byAge.filter((lease) => isAction(lease) && lease.annotations[keys.phase] === 'done');
+  const excess = new Set(done.slice(0, Math.max(0, done.length - maxRecords)));
+  const isOldAction = (lease: LeaseState) =>
+    ageOf(lease) > recordRetentionMs || (excess.has(lease) && ageOf(lease) > minRecordRetentionMs);
+  const others = byAge.filter((lease) => !isAction(lease) && ageOf(lease) > keepOthersMs);
+  return [...done.filter((lease) => isOldAction(lease)), ...others];
+}
+
+function toTime(ms: number): string {
+  return new Date(ms).toISOString();
 }

@@ -2,24 +2,33 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import { failoverNamespace, prefix } from '../names.ts';
+import { clusterKeys, failoverNamespace, prefix } from '../names.ts';
+import { nearestName } from '../request/fields.ts';
+import { versionKey } from './stored.ts';
 
 export const hourMs = 3_600_000;
 
-/** The Lease that bounds what is done to the whole cluster, and that a person annotates at 3 a.m. */
+/** The Lease that holds the cluster's budget, and the switches that a person sets with `kubectl annotate`. */
 export const clusterLease = 'cluster';
 
 const pausedKey = `${prefix}paused`;
 
 const overrideKey = `${prefix}override-until`;
 
+/** Everything that a person or this function writes there. */
+const knownKeys = [pausedKey, overrideKey, versionKey, ...clusterKeys];
+
 /** What a person has set on the Lease `cluster`. */
 export interface ClusterSwitches {
-  /** Why everything is paused; undefined when it is not. */
+  /** Why everything is paused. Undefined when it is not. */
   pausedFor: string | undefined;
-  /** Until when cooldown and budget are lifted, in ms since the epoch; undefined when they are not. */
+  /** An annotation of ours that this function does not know, such as a misspelt pause. */
+  unknownKey: string | undefined;
+  /** The annotation that asks to lift cooldown and budget, but does not: it is no time, past, or too far ahead. */
+  ignoredOverride: string | undefined;
+  /** Until when cooldown and budget are lifted, in ms since the epoch. Undefined when they are not. */
   overrideUntil: number | undefined;
-  /** As it was read; undefined when there is none yet. */
+  /** The Lease as it was read. Undefined when there is none yet. */
   lease: LeaseState | undefined;
   /** When it was read, by the API server's clock. */
   serverNow: number;
@@ -40,8 +49,12 @@ export async function assertNotPaused(kubernetes: Kubernetes): Promise<void> {
   refusePaused(await readSwitches(kubernetes));
 }
 
-/** @throws {FailoverError} `paused` */
-export function refusePaused({ pausedFor }: Pick<ClusterSwitches, 'pausedFor'>): void {
+/** @throws {FailoverError} `paused`, also for a switch that nobody knows: a misspelt pause must not let actions through */
+export function refusePaused({
+  pausedFor,
+  unknownKey,
+}: Pick<ClusterSwitches, 'pausedFor' | 'unknownKey'>): void {
+  if (unknownKey !== undefined) throw unknownSwitch(unknownKey);
   if (pausedFor === undefined) return;
   throw new FailoverError(
     'paused',
@@ -50,25 +63,52 @@ export function refusePaused({ pausedFor }: Pick<ClusterSwitches, 'pausedFor'>):
   );
 }
 
-/** The line that lifts cooldown and budget. */
-export function describeOverride(serverNow: number): string {
-  const until = new Date(serverNow + 30 * 60_000).toISOString().replace(/\.\d+Z$/, 'Z');
-  return (
-    `To lift cooldown and budget for 30 minutes: kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ` +
-    `--overwrite ${overrideKey}=${until}`
+function unknownSwitch(key: string): FailoverError {
+  const nearest = nearestName(key, [pausedKey, overrideKey]);
+  const hint = nearest ? `, did you mean ${nearest}?` : `; the switches are ${pausedKey} and ${overrideKey}.`;
+  return new FailoverError(
+    'paused',
+    `unknown annotation ${key} on Lease ${clusterLease}${hint} Nothing is done until it is gone: ` +
+      `kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ${key}-`,
   );
 }
 
+/**
+ * Says how to lift cooldown and budget, for the text of a refusal.
+ *
+ * @returns nothing for an alert, because the override does not count for alerts
+ */
+export function describeOverride(
+  { serverNow, ignoredOverride }: Pick<ClusterSwitches, 'serverNow' | 'ignoredOverride'>,
+  { isAlert }: { isAlert: boolean },
+): string {
+  if (isAlert) return '';
+  const until = new Date(serverNow + 30 * 60_000).toISOString().replace(/\.\d+Z$/, 'Z');
+  const ignored =
+    ignoredOverride === undefined
+      ? ''
+      : `. Its present value (${ignoredOverride.slice(0, 64)}) is ignored because it is not a time within the next hour`;
+  return (
+    ' ' +
+    `To lift cooldown and budget for 30 minutes: kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ` +
+    `--overwrite ${overrideKey}=${until}${ignored}`
+  );
+}
+
+/** Reads the switches out of the annotations of the Lease `cluster`. */
 export function toSwitches(
   lease: Pick<LeaseState, 'annotations'> | undefined,
   now: number,
 ): Omit<ClusterSwitches, 'lease'> {
   const annotations = lease?.annotations ?? {};
-  const until = Date.parse(annotations[overrideKey] ?? '');
-  // One that reaches further is a typo or was forgotten there, and lifts nothing.
+  const override = annotations[overrideKey];
+  const until = Date.parse(override ?? '');
+  // A time that is more than an hour ahead is a typo or was forgotten, so it lifts nothing.
   const isLifted = until > now && until <= now + hourMs;
   return {
     pausedFor: annotations[pausedKey],
+    unknownKey: Object.keys(annotations).find((key) => key.startsWith(prefix) && !knownKeys.includes(key)),
+    ignoredOverride: isLifted ? undefined : override,
     overrideUntil: isLifted ? until : undefined,
     serverNow: now,
   };

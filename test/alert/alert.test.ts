@@ -69,7 +69,7 @@ describe('toAlert', () => {
       expect(outcomeOf(() => read(payload))).to.match(/^ignored: a test notification/);
     });
 
-    it('names what the aggregation of the captured container alert has reduced away, and what keeps it', () => {
+    it('says which label the aggregation of the captured container alert removed, and how to keep it', () => {
       const payload = readCaptured('containerClosed', {
         state: 'open',
         started_at: now / 1000,
@@ -80,7 +80,7 @@ describe('toAlert', () => {
       expect(outcome).to.include('add resource.label.location, resource.label.pod_name to groupByFields');
     });
 
-    it('takes the captured machine, whose cluster no label names, for one of its project and region', () => {
+    it('looks for the captured machine in the clusters of its project and region, because no label names its cluster', () => {
       const clusters =
         'projects/flanksource-sandbox/locations/europe-west1/clusters/hub,projects/flanksource-sandbox/locations/europe-west1-b/clusters/zonal,' +
         `projects/flanksource-sandbox/locations/us-east1/clusters/far,${demo}`;
@@ -103,13 +103,13 @@ describe('toAlert', () => {
       expect(action.reason).to.match(/^Sent packets for flanksource-sandbox gke-hub-cluster/);
     });
 
-    it('refuses a cloud function, which names nothing to act on', () => {
+    it('refuses an alert about a cloud function, because it names nothing to act on', () => {
       const payload = readCaptured('cloudFunction', {
         started_at: now / 1000,
         policy_user_labels: { failover_action: 'cordon_nodepool' },
       });
       expect(outcomeOf(() => read(payload))).to.match(
-        /^invalid_action: resource type "cloud_function" names no node/,
+        /^invalid_action: resource type "cloud_function" does not name a node/,
       );
     });
   });
@@ -173,7 +173,7 @@ describe('toAlert', () => {
       }
     }
 
-    it('carries what the policy asks for besides', () => {
+    it('takes every other field that the policy’s labels set', () => {
       const { action } = construct({
         resource: { node_name: 'gke-tpu-1' },
         labels: {
@@ -205,14 +205,14 @@ describe('toAlert', () => {
       });
     });
 
-    it('makes an uncordon of its own id of a close that is to uncordon', () => {
+    it('turns a close that must uncordon into an uncordon with an id of its own', () => {
       const labels = { failover_action: restart, failover_on_close: 'uncordon_nodepool' };
       const { action } = construct({ state: 'closed', resource: { node_name: 'gke-tpu-1' }, labels });
       expect(action).to.include({ id: '0.constructed01.closed', type: 'uncordon_nodepool' });
       expect(action.incident).to.include({ id: '0.constructed01', isClosed: true });
     });
 
-    it('tells two pods apart in the hash of what is to be done, and not two deliveries', () => {
+    it('gives two pods different hashes, and two deliveries of one alert the same hash', () => {
       const hashOf = (podName: string, summary: string) => {
         const payload = createNotification({
           startedAt: now,
@@ -225,7 +225,7 @@ describe('toAlert', () => {
       expect(hashOf('train-0', 'first')).not.to.equal(hashOf('train-1', 'first'));
     });
 
-    it('fits texts that a workload wrote into one line of a log: control characters, too long, none', () => {
+    it('makes one log line of the texts that a workload wrote, with control characters, too long or empty', () => {
       const payload = createNotification({ startedAt: now, resource: { node_name: 'gke-tpu-1' } });
       const texts = { policy_name: 'a\npolicy\u0000\u2028x', summary: '😀'.repeat(600) };
       const { action } = read({ ...payload, incident: { ...payload.incident, ...texts } });
@@ -265,7 +265,7 @@ describe('toAlert', () => {
         name: 'a label that is like no other',
         options: { resource: node, labels: { ...act, failover_zzz: 'x' } },
         outcome:
-          /^invalid_action: unknown label "failover_zzz" of the alert policy, known are failover_action, /,
+          /^invalid_action: unknown label "failover_zzz" of the alert policy; known labels: failover_action, /,
       },
       ...['yes', 'True', '1', ''].map((value) => ({
         name: `failover_dry_run=${JSON.stringify(value)}`,
@@ -310,17 +310,17 @@ describe('toAlert', () => {
       {
         name: 'a cluster without a JobSet',
         options: { type: 'k8s_cluster' },
-        outcome: /^invalid_action: resource type k8s_cluster names no target; .* failover_jobset/,
+        outcome: /^invalid_action: resource type k8s_cluster does not name a target; .* failover_jobset/,
       },
       {
         name: 'a resource type that is not known',
         options: { type: 'global', resource: node },
-        outcome: /^invalid_action: resource type "global" names no node/,
+        outcome: /^invalid_action: resource type "global" does not name a node/,
       },
       {
         name: 'a resource type that every object has',
         options: { type: 'constructor', resource: node },
-        outcome: /^invalid_action: resource type "constructor" names no node/,
+        outcome: /^invalid_action: resource type "constructor" does not name a node/,
       },
       // F-4: an empty pool name, `*` or a list became a selector that matched every node.
       ...['*', 'slice-a,slice-b', 'slice-a,!x', 'SLICE'].map((pool) => ({
@@ -368,7 +368,8 @@ describe('toAlert', () => {
       {
         name: 'cluster labels that name none',
         options: { resource: node, clusterLabels: { project_id: 'P!', location: 'x y', cluster_name: '\n' } },
-        outcome: /^invalid_action: resource labels project_id, location and cluster_name name no cluster/,
+        outcome:
+          /^invalid_action: resource labels project_id, location and cluster_name do not name a cluster/,
       },
       // F-33: two clusters are configured and none is named: refused, never the first.
       {
@@ -461,13 +462,13 @@ describe('toAlert', () => {
       expect(change({ resource: 'gke-tpu-1' })).to.equal(
         'invalid_action: incident.resource must be an object',
       );
-      expect(change({ resource: [] })).to.match(/^invalid_action: resource type "" names no node/);
+      expect(change({ resource: [] })).to.match(/^invalid_action: resource type "" does not name a node/);
       expect(change({ resource: { type: 'k8s_node', labels: { node_name: 1 } } })).to.match(
         /labels.node_name must be a string/,
       );
     });
 
-    it('takes null for absent where Cloud Monitoring leaves things out', () => {
+    it('reads null as an absent field where Cloud Monitoring sends null', () => {
       const payload = createNotification({ startedAt: now, resource: node });
       const changes = {
         renotify: null,
@@ -539,7 +540,7 @@ describe('toAlert', () => {
       }
     });
 
-    it('does not count from the start for a renotification, which comes late by nature', () => {
+    it('does not count from the start for a renotification, because it always comes late', () => {
       expect(bare(5 * hourMs, { renotify: true })).to.equal('acts');
       expect(pushed(0, 5 * hourMs, { renotify: true })).to.equal('acts');
       expect(pushed(maxAgeMs + 1000, 5 * hourMs, { renotify: true })).to.match(
@@ -547,19 +548,19 @@ describe('toAlert', () => {
       );
     });
 
-    it('lets a renotification act for as long as it is known what was done for its incident', () => {
+    it('accepts a renotification as long as the record of its incident is kept', () => {
       expect(bare(24 * hourMs - 1000, { renotify: true })).to.equal('acts');
       expect(bare(24 * hourMs, { renotify: true })).to.match(
         /^ignored: stale: renotified after more than 24 h/,
       );
     });
 
-    it('does not hold back a close, of which the worst is nothing', () => {
+    it('does not drop a late close', () => {
       const labels = { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' };
       expect(bare(48 * hourMs, { state: 'closed', labels })).to.equal('acts');
     });
 
-    it('refuses a start in the future, against which every node would look old', () => {
+    it('refuses an incident that starts in the future, because every node would look older than it', () => {
       expect(bare(-maxAgeMs)).to.equal('acts');
       expect(bare(-maxAgeMs - 1000)).to.match(/^invalid_action: incident.started_at is in the future/);
     });
@@ -569,17 +570,17 @@ describe('toAlert', () => {
     const labels = { failover_action: 'cordon_nodepool' };
     const node = { node_name: 'gke-tpu-1' };
 
-    it('is read in upper case too', () => {
+    it('reads a state in upper case', () => {
       expect(outcomeOf(() => construct({ state: 'OPEN', resource: node }))).to.equal('acts');
     });
 
-    it('is ignored where it is neither open nor closed', () => {
+    it('ignores a state that is neither open nor closed', () => {
       expect(outcomeOf(() => construct({ state: 'acknowledged', resource: node }))).to.equal(
         'ignored: its state is "acknowledged", neither open nor closed',
       );
     });
 
-    it('closed is no error, whatever it lacks, where nothing is to be done on close', () => {
+    it('ignores an incomplete close when nothing has to be done on close', () => {
       expect(outcomeOf(() => construct({ state: 'closed', labels, resource: {} }))).to.equal(
         'ignored: closed',
       );
@@ -589,14 +590,14 @@ describe('toAlert', () => {
       );
     });
 
-    it('closed has nothing to undo after a dry run', () => {
+    it('ignores the close of a dry run, because there is nothing to undo', () => {
       const dry = { ...labels, failover_dry_run: 'true', failover_on_close: 'uncordon_nodepool' };
       expect(outcomeOf(() => construct({ state: 'closed', labels: dry, resource: node }))).to.match(
         /^ignored: closed; a dry run/,
       );
     });
 
-    it('closed may lack the texts that a cancelled incident has instead of values', () => {
+    it('accepts a close without the texts that a cancelled incident lacks', () => {
       const payload = createNotification({
         startedAt: now,
         state: 'closed',

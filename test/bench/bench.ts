@@ -29,8 +29,9 @@ const groups = {
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);
 const asked = process.argv.slice(2);
 const unknown = asked.filter((group) => !(group in groups));
-if (unknown.length > 0)
+if (unknown.length > 0) {
   throw new Error(`no group ${unknown.join(', ')}; there are ${Object.keys(groups).join(', ')}`);
+}
 
 await buildFunction(join(root, 'dist'));
 const source = join(root, 'dist/index.mjs');
@@ -54,8 +55,9 @@ emulator.stop();
 
 const before = existsSync(resultsPath) ? (JSON.parse(readFileSync(resultsPath, 'utf8')) as Result[]) : [];
 const names = new Set(measured.map(({ name }) => name));
-const results = asked.length > 0 ? [...before.filter(({ name }) => !names.has(name)), ...measured] : measured;
-writeFileSync(resultsPath, `${JSON.stringify(results.map(rounded), undefined, 2)}\n`);
+const kept = asked.length > 0 ? before.filter(({ name }) => !names.has(name)) : [];
+const results = [...kept, ...measured].map(rounded);
+writeFileSync(resultsPath, `${JSON.stringify(results, undefined, 2)}\n`);
 writeFileSync(chartPath, drawChart(results));
 console.log(toTable(measured));
 const missed = measured.filter((result) => !meetsGoal(result));

@@ -45,8 +45,9 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
   if (nodes === undefined && slices === undefined) return createDemoWorld(emulator, { paddingBytes });
   const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
   addSystemNamespace(cluster);
-  if (nodes !== undefined)
+  if (nodes !== undefined) {
     cluster.addTpuSlice('slice-a', { nodes, topology: `${nodes / 4}x4x4`, paddingBytes });
+  }
   if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
   for (let index = 0; index < (slices ?? 0); index++) {
     cluster.addTpuSlice(`slice-${index}`);

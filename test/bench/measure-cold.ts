@@ -88,8 +88,9 @@ async function addSample(samples: Samples, spec: FunctionSpec, body: unknown): P
   samples.ms.push(started.elapsedMs());
   samples.mb.push(started.peakRssMb());
   await started.stop();
-  if (answer.status !== 200)
+  if (answer.status !== 200) {
     throw new Error(`the action failed: ${JSON.stringify(answer.body)}\n${started.output()}`);
+  }
 }
 
 /** The function that the framework's own guide begins with, as a package of its own. */

@@ -166,8 +166,9 @@ async function cordonOnce(
   const mb = started.peakRssMb();
   await started.stop();
   const traffic = await emulator.report();
-  if (status !== 200 || traffic.schedulable > 0 || traffic.patches !== world.nodes)
+  if (status !== 200 || traffic.schedulable > 0 || traffic.patches !== world.nodes) {
     throw new Error(`the pool is not cordoned: ${JSON.stringify({ body, traffic })}\n${started.output()}`);
+  }
   return { ms, mb, traffic };
 }
 
@@ -180,8 +181,9 @@ async function cordonTwice(emulator: EmulatorProcess, source: string): Promise<n
   const { status, body } = await started.post(action);
   await started.stop();
   const both = await emulator.report();
-  if (status !== 200 || first.patches !== 128)
+  if (status !== 200 || first.patches !== 128) {
     throw new Error(`the second cordon failed: ${JSON.stringify(body)}`);
+  }
   return both.patches - first.patches;
 }
 

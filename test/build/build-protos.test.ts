@@ -72,7 +72,7 @@ describe('pruneProtos', () => {
     });
   });
 
-  it('keeps of an answer the fields that are read, and of a request all', () => {
+  it('keeps only the fields of an answer that are read, and all fields of a request', () => {
     const answer = ['name', 'note', 'parts.number'];
     const v1 = protos.nested.shop.nested.v1.nested;
     const { Order, BuyRequest, ...others } = pruned([{ method: 'shop.v1.Shop.Buy', answer }]);

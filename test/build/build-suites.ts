@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
 const directory = join(root, 'dist/suites');
 
 rmSync(directory, { recursive: true, force: true });
-// Thousands of schedules over the same calls show nothing more about the bundle; the build's own suites make it themselves.
+// Thousands of interleavings of the same calls show nothing more about the bundle; the build's own suites make it themselves.
 const leftOut =
   /^test\/(build\/|scenarios\/(faults-(act|claim|cordon)|failover-crashes|interleavings|alert-fuzz))/;
 const suites = globSync(

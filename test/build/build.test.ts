@@ -57,7 +57,7 @@ function failing(api: 'container' | 'compute', status: number, reason: string, t
 
 const cases: Case[] = [
   {
-    name: 'a token that is had at the second attempt',
+    name: 'a token that the second call gets',
     faults: [{ api: 'metadata', effect: { status: 503 } }],
     actions: [cordon],
     status: 200,
@@ -238,7 +238,7 @@ describe('buildFunction', function () {
     }
   });
 
-  it('leaves out gRPC, and what of the packages is loaded for nothing', () => {
+  it('leaves out gRPC and the parts of packages that are loaded but never used', () => {
     const code = readdirSync(join(directory, 'dist'))
       .filter((name) => name.endsWith('.mjs'))
       .map((name) => readFileSync(join(directory, 'dist', name), 'utf8'))
@@ -248,15 +248,16 @@ describe('buildFunction', function () {
       'NodePoolAutoConfig',
       'BulkInsertInstanceResource',
       'V1DeploymentSpec',
-    ])
+    ]) {
       expect(code.includes(word), word).to.equal(false);
+    }
   });
 
-  it('says nothing of the compile cache where it was used', () => {
+  it('logs nothing about the compile cache when it was used', () => {
     expect(built.output()).not.to.include('compile cache');
   });
 
-  it('warns at start where the compile cache is not of this version of Node', async () => {
+  it('warns at start when another version of Node made the compile cache', async () => {
     rmSync(join(directory, 'dist/compile-cache'), { recursive: true });
     const slower = await startInstance(join(directory, 'dist/index.mjs'), directory);
     await slower.stop();
@@ -306,8 +307,9 @@ async function startInstance(module: string, directory: string): Promise<Instanc
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  }
   const url = `http://127.0.0.1:${port}`;
   while (!(await fetch(`${url}/robots.txt`).catch(() => undefined))) {
     if (child.exitCode !== null) throw new Error(`${module} did not start: ${output}`);

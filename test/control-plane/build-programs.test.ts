@@ -31,8 +31,9 @@ describe('buildPrograms', () => {
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'build-programs-test-'));
     said = [];
-    for (const path of ['bin', 'module/config/components/crd/bases', 'module/config/components/webhook'])
+    for (const path of ['bin', 'module/config/components/crd/bases', 'module/config/components/webhook']) {
       await mkdir(join(directory, path), { recursive: true });
+    }
     await writeFile(join(directory, 'bin', 'go'), GO, { mode: 0o755 });
     await writeFile(
       join(directory, 'module/config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml'),

@@ -106,8 +106,9 @@ async function build(target: string, say: (line: string) => void): Promise<void>
     }
     await rename(join(unfinished, 'server'), join(unfinished, 'etcd')); // etcd's main package is called `server`
     const jobset = await go(['list', '-m', '-f', '{{.Dir}}', 'sigs.k8s.io/jobset']);
-    for (const [name, path] of Object.entries(MANIFESTS))
+    for (const [name, path] of Object.entries(MANIFESTS)) {
       await copyFile(join(jobset.trim(), path), join(unfinished, name));
+    }
     await rename(unfinished, target).catch(async (error: unknown) => {
       if (!(await isBuilt(target))) throw error;
     });
@@ -173,8 +174,9 @@ async function withLock(path: string, say: (line: string) => void, work: () => P
     const holder = Number(await readFile(path, 'utf8').catch(() => ''));
     if (holder > 0 && !isRunning(holder)) await rm(path, { force: true });
     else {
-      if (waited % 120 === 0)
+      if (waited % 120 === 0) {
         say(`control plane: waiting for the build of process ${holder || 'unknown'} (${path})`);
+      }
       await delay(250);
     }
   }
@@ -199,7 +201,8 @@ async function removeUnused(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     const path = join(cache, name);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
-    if (Date.now() - mtimeMs > KEEP_UNUSED_DAYS * 24 * 3600 * 1000)
+    if (Date.now() - mtimeMs > KEEP_UNUSED_DAYS * 24 * 3600 * 1000) {
       await rm(path, { recursive: true, force: true });
+    }
   }
 }

@@ -33,8 +33,9 @@ export function createCertificateAuthority(commonName: string): CertificateAutho
         extension('2.5.29.15', true, der(0x03, Buffer.from([7, 0x80]))),
         extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'))),
       ];
-      if (names.length > 0)
+      if (names.length > 0) {
         extensions.push(extension('2.5.29.17', false, sequence(...names.map(subjectName))));
+      }
       return {
         certificate: certify(issuer, subject, keys.publicKey, extensions),
         key: toPem(keys.privateKey),
@@ -117,8 +118,9 @@ function oid(dotted: string): Buffer {
   const bytes = [first * 40 + second];
   for (const arc of rest) {
     const base128 = [arc & 0x7f];
-    for (let high = Math.floor(arc / 128); high > 0; high = Math.floor(high / 128))
+    for (let high = Math.floor(arc / 128); high > 0; high = Math.floor(high / 128)) {
       base128.unshift((high & 0x7f) | 0x80);
+    }
     bytes.push(...base128);
   }
   return der(0x06, Buffer.from(bytes));

@@ -15,8 +15,9 @@ describeConformance('a real control plane', () =>
 
 describeConformance('an API server alone, as envtest has it, by its kubeconfig', () =>
   unlessUnavailable(async () => {
-    if (process.env[EXTERNAL_CLUSTER_VARIABLE])
+    if (process.env[EXTERNAL_CLUSTER_VARIABLE]) {
       return `${EXTERNAL_CLUSTER_VARIABLE} is set: that cluster was enough`;
+    }
     const started = await startControlPlane({ apiOnly: true });
     const target = toTarget(await connectExternalCluster(started.kubeconfigPath));
     return { ...target, stop: () => target.stop().then(() => started.stop()) };

@@ -56,10 +56,11 @@ export function describeCordons(stage: () => Stage): void {
     beforeEach(async () => {
       const { world, can, advance } = stage();
       await world.replaceInstance(node.metadata.name, { newNode: true });
-      if (can.runJobSets)
+      if (can.runJobSets) {
         await eventually('the node has no taint but its own', async () => (await taints()).length === 1, {
           advance,
         });
+      }
       node = await read();
     });
 
@@ -106,10 +107,11 @@ export function describeCordons(stage: () => Stage): void {
 
     it('cost nothing when they are repeated', async () => {
       await cordon();
-      if (stage().can.runJobSets)
+      if (stage().can.runJobSets) {
         await eventually('the taint is there', async () => (await taints()).length === 2, {
           advance: stage().advance,
         });
+      }
       const { resourceVersion } = (await read()).metadata;
       const { status, body } = await cordon();
       expect(status).to.equal(200);
@@ -272,7 +274,7 @@ export function describeCordons(stage: () => Stage): void {
         message: /^the name of the object \(other\) does not match the name on the URL /,
       },
     ];
-    for (const { title, query, body, status, reason, message } of refused)
+    for (const { title, query, body, status, reason, message } of refused) {
       it(`refuse an apply ${title}`, async () => {
         expectStatus(await apply({ metadata: { ...identity(), ...body } }, query), {
           status,
@@ -280,5 +282,6 @@ export function describeCordons(stage: () => Stage): void {
           message,
         });
       });
+    }
   });
 }

@@ -48,12 +48,13 @@ function createEmulatedMachines(cluster: EmulatedCluster, advance: () => void): 
       cluster.killNode(name);
       cluster.change('nodes', undefined, name, ({ status: { conditions } }) => {
         const ready = conditions.find(({ type }) => type === 'Ready');
-        if (ready?.lastTransitionTime)
+        if (ready?.lastTransitionTime) {
           ready.lastTransitionTime = new Date(
             Date.parse(ready.lastTransitionTime) - notReadyForSeconds * 1000,
           )
             .toISOString()
             .replace(/\.\d+/, '');
+        }
       });
       return Promise.resolve();
     },

@@ -64,11 +64,12 @@ export function describeEvents(stage: () => Stage): void {
       },
       { title: 'with an eventTime and all that then belongs to it', body: event(node, dated) },
     ];
-    for (const { title, body } of taken)
+    for (const { title, body } of taken) {
       it(`takes one ${title}`, async () => {
         const { status, text } = await post(EVENTS, body);
         expect(status, text).to.equal(201);
       });
+    }
 
     const mismatch = /involvedObject\.namespace: Invalid value: ".*": does not match event\.namespace$/;
     const refused: { title: string; path?: string; body: object; expected: ExpectedStatus }[] = [
@@ -113,10 +114,11 @@ export function describeEvents(stage: () => Stage): void {
         expected: { status: 404, reason: 'NotFound', message: 'namespaces "nowhere" not found' },
       },
     ];
-    for (const { title, path = EVENTS, body, expected } of refused)
+    for (const { title, path = EVENTS, body, expected } of refused) {
       it(`refuses ${title}`, async () => {
         expectStatus(await post(path, body), expected);
       });
+    }
 
     it('refuses a name that exists: a retry does not multiply it', async () => {
       const once = event(node);

@@ -51,11 +51,12 @@ export function describeLeases(stage: () => Stage): void {
         metadata: { annotations: { a: 'x'.repeat(262_143) } },
       },
     ];
-    for (const { title, spec, metadata } of taken)
+    for (const { title, spec, metadata } of taken) {
       it(`works ${title}`, async () => {
         const { status, text } = await post(LEASES, lease(spec, metadata));
         expect(status, text.slice(0, 300)).to.equal(201);
       });
+    }
 
     it('keeps the time as it is written, in UTC', async () => {
       const { spec } = await create({ renewTime: '2026-01-01T02:00:00.123456+02:00', acquireTime: TIME });
@@ -155,10 +156,11 @@ export function describeLeases(stage: () => Stage): void {
         },
       },
     ];
-    for (const { title, spec, metadata, expected } of refused)
+    for (const { title, spec, metadata, expected } of refused) {
       it(`refuses ${title}`, async () => {
         expectStatus(await post(LEASES, lease(spec, metadata)), expected);
       });
+    }
 
     it('refuses what is not JSON, another kind, and another content type', async () => {
       expectStatus(await post(LEASES, '{'), { status: 400, reason: 'BadRequest' });
@@ -231,12 +233,13 @@ export function describeLeases(stage: () => Stage): void {
       for (const metadata of [
         { name, resourceVersion, uid: 'other' },
         { name, uid: 'other' },
-      ])
+      ]) {
         expectStatus(await put(name, lease({}, metadata)), {
           status: 409,
           reason: 'Conflict',
           message: /Precondition failed: UID in precondition: other, UID in object meta: /,
         });
+      }
     });
 
     it('refuses another name than the path has', async () => {

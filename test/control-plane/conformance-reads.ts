@@ -26,8 +26,9 @@ export function describeReads(stage: () => Stage): void {
     });
     after(async () => {
       const [first, second, third] = stage().nodes;
-      for (const name of [first, second, third])
+      for (const name of [first, second, third]) {
         await stage().client.patch(`${NODES}/${name}`, { metadata: { labels: { colour: null } } });
+      }
       await stage().client.patch(`${NODES}/${first}`, { spec: { unschedulable: null } });
     });
 
@@ -45,11 +46,12 @@ export function describeReads(stage: () => Stage): void {
       { selector: 'colour,colour!=red', matches: [1, 2] },
       { selector: 'colour=red,colour=blue', matches: [] },
     ];
-    for (const { selector, matches } of labels)
+    for (const { selector, matches } of labels) {
       it(`finds by labels: ${selector || '(none)'}`, async () => {
         const found = await list({ labelSelector: [POOL, selector].filter(Boolean).join(',') });
         expect(names(found)).to.deep.equal(matches.map((index) => stage().nodes[index]));
       });
+    }
 
     const fields: { selector: string; matches: number[] }[] = [
       { selector: 'spec.unschedulable=true', matches: [0] },
@@ -57,11 +59,12 @@ export function describeReads(stage: () => Stage): void {
       { selector: 'spec.unschedulable=false', matches: [1, 2, 3, 4, 5, 6, 7] },
       { selector: 'spec.unschedulable==true', matches: [0] },
     ];
-    for (const { selector, matches } of fields)
+    for (const { selector, matches } of fields) {
       it(`finds by fields: ${selector}`, async () => {
         const found = await list({ labelSelector: POOL, fieldSelector: selector });
         expect(names(found)).to.deep.equal(matches.map((index) => stage().nodes[index]));
       });
+    }
 
     it('finds by name, alone and together with another field', async () => {
       const [first, second] = stage().nodes;
@@ -80,7 +83,7 @@ export function describeReads(stage: () => Stage): void {
       { fieldSelector: 'spec.providerID=x' },
       { fieldSelector: 'spec.unschedulable' },
     ];
-    for (const query of refused)
+    for (const query of refused) {
       it(`refuses ${JSON.stringify(query)}`, async () => {
         const answer = await stage().client.request(
           'GET',
@@ -88,6 +91,7 @@ export function describeReads(stage: () => Stage): void {
         );
         expectStatus(answer, { status: 400, reason: 'BadRequest' });
       });
+    }
   });
 
   describe('paging', () => {

@@ -80,8 +80,9 @@ export function describeRefusals(stage: () => Stage): void {
           contentType: 'text/plain',
         }),
       ];
-      for (const { headers } of answers)
+      for (const { headers } of answers) {
         expect(headers['date']).to.match(/^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
+      }
     });
 
     it('answers 401 to a token that nobody knows', async () => {
@@ -135,7 +136,7 @@ export function describeRefusals(stage: () => Stage): void {
           'events is forbidden: User "USER" cannot create resource "events" in API group "" in the namespace "default"',
       },
     ] as const;
-    for (const { method, path, message } of forbidden)
+    for (const { method, path, message } of forbidden) {
       it(`says what a user may not do: ${method} ${path}`, async function () {
         const { strangersToken, url, ca } = stage();
         if (strangersToken === undefined) this.skip();
@@ -155,5 +156,6 @@ export function describeRefusals(stage: () => Stage): void {
           message: message.replace('USER', strangersToken.user),
         });
       });
+    }
   });
 }

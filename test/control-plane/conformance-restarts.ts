@@ -44,7 +44,7 @@ export function describeRestarts(stage: () => Stage): void {
     });
     afterEach(() => world.removeAll());
 
-    for (const row of RESTART_ROWS)
+    for (const row of RESTART_ROWS) {
       it(`${row.title}: ${describeOutcome(row.expected)}`, async () => {
         const run = await start(row);
         await row.trigger(run);
@@ -54,6 +54,7 @@ export function describeRestarts(stage: () => Stage): void {
           counted: row.expected.counted,
         });
       });
+    }
 
     it('keep the names of Jobs, under other uids, and take the spec from the template', async () => {
       const run = await start({ spec: DEFAULT_LIMIT });
@@ -164,8 +165,9 @@ export function describeRestarts(stage: () => Stage): void {
       // 2 Jobs with 2 pods each: without exclusive placement, the first slice has room for both.
       const pools = ['template-0', 'template-1'];
       const poolOfNode = new Map<string, string>();
-      for (const pool of pools)
+      for (const pool of pools) {
         for (const node of await world.addTpuSlice(pool, { nodes: NODES })) poolOfNode.set(node, pool);
+      }
       const spec = {
         job: { parallelism: 2, completions: 2 },
         parallelism: NODES,
@@ -187,10 +189,11 @@ export function describeRestarts(stage: () => Stage): void {
       const [a, b] = [poolsOfJob('a'), poolsOfJob('b')];
       expect([new Set(a).size, new Set(b).size]).to.deep.equal([1, 1]);
       expect([a[0], b[0]]).to.have.members(pools);
-      for (const { metadata } of running)
+      for (const { metadata } of running) {
         expect(metadata.annotations).to.include({
           'alpha.jobset.sigs.k8s.io/exclusive-topology': 'cloud.google.com/gke-nodepool',
         });
+      }
     });
 
     describe('and the policies that govern them', () => {
@@ -204,13 +207,18 @@ export function describeRestarts(stage: () => Stage): void {
       it('refuse another failurePolicy', async () => {
         await world.addJobSet({ name: 'policies', ...suspended });
         const rules = [{ name: 'rule', action: 'FailJobSet' }];
-        for (const failurePolicy of [{ maxRestarts: 60 }, { restartStrategy: 'BlockingRecreate' }, { rules }])
+        for (const failurePolicy of [
+          { maxRestarts: 60 },
+          { restartStrategy: 'BlockingRecreate' },
+          { rules },
+        ]) {
           expectStatus(await change('policies', { failurePolicy }), {
             status: 422,
             reason: 'Invalid',
             message:
               'JobSet.jobset.x-k8s.io "policies" is invalid: spec.failurePolicy: Invalid value: Value is immutable',
           });
+        }
         const { spec } = await stage().client.get<JobSet>(`${jobSetsPath('default')}/policies`);
         expect(spec.failurePolicy).to.deep.equal({ maxRestarts: 3, restartStrategy: 'Recreate' });
       });
@@ -274,8 +282,9 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
       `all pods of attempt ${restarts} run on another pool`,
       async () => {
         const pods = (await world.runningPods(run.name)).filter((pod) => attemptOf(pod) === String(restarts));
-        if (pods.length !== count || pods.some(({ metadata }) => metadata.uid === run.leader.metadata.uid))
+        if (pods.length !== count || pods.some(({ metadata }) => metadata.uid === run.leader.metadata.uid)) {
           return false;
+        }
         return !poolsOf(run, pods).includes(run.pool);
       },
       { timeoutMs: 120_000, advance },

@@ -25,21 +25,23 @@ export function describeWrites(stage: () => Stage): void {
         body: { metadata: { annotations: { taken: 'charset' } } },
       },
     ];
-    for (const { contentType, body } of taken)
+    for (const { contentType, body } of taken) {
       it(`takes ${contentType}`, async () => {
         const { status, body: patched } = await patch<Node>(contentType, body);
         expect(status).to.equal(200);
         expect(patched.metadata.annotations?.['taken']).to.be.a('string');
         expect(patched.metadata.resourceVersion).to.equal((await read()).metadata.resourceVersion);
       });
+    }
 
-    for (const contentType of ['application/json', 'text/plain', 'application/yaml'])
+    for (const contentType of ['application/json', 'text/plain', 'application/yaml']) {
       it(`refuses ${contentType}`, async () => {
         expectStatus(await patch(contentType, { metadata: {} }), {
           status: 415,
           reason: 'UnsupportedMediaType',
         });
       });
+    }
 
     it('refuses a strategic merge patch of a custom resource', async function () {
       if (!stage().can.runJobSets) this.skip();
@@ -211,12 +213,13 @@ export function describeWrites(stage: () => Stage): void {
         expected: { status: 422, reason: 'Invalid', message: /metadata\.labels: Invalid value: "a b"/ },
       },
     ];
-    for (const { title, contentType, body, expected } of refused)
+    for (const { title, contentType, body, expected } of refused) {
       it(`refuses ${title} and changes nothing`, async () => {
         const before = await read();
         expectStatus(await patch(contentType, body), expected);
         expect((await read()).metadata.resourceVersion).to.equal(before.metadata.resourceVersion);
       });
+    }
 
     it('takes the right uid and the current resource version', async () => {
       const { uid, resourceVersion } = (await read()).metadata;

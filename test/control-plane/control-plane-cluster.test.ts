@@ -140,7 +140,7 @@ describe('startControlPlane', function () {
     );
   });
 
-  for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const)
+  for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
     it(`leaves no process and no file behind when serve.ts gets ${signal}`, async () => {
       const child = spawn(process.execPath, [SERVE], { stdio: ['ignore', 'pipe', 'ignore'] });
       const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
@@ -156,6 +156,7 @@ describe('startControlPlane', function () {
         async () => !existsSync(directory) && (await processesOf(id)).length === 0,
       );
     });
+  }
 });
 
 const PROGRAMS = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok', 'jobset'];

@@ -29,8 +29,9 @@ export async function eventually<T>(
       problem = error;
     }
     const passedMs = advance ? advances * 1000 : Date.now() - started;
-    if (passedMs >= timeoutMs)
+    if (passedMs >= timeoutMs) {
       throw new Error(`${what}: not within ${timeoutMs / 1000} s`, ...(problem ? [{ cause: problem }] : []));
+    }
     if (advance) advance();
     else await delay(intervalMs);
   }

@@ -55,8 +55,9 @@ async function readCurrentContext(
   const context = config.contexts.find(({ name }) => name === config['current-context'])?.context;
   const cluster = config.clusters.find(({ name }) => name === context?.cluster)?.cluster;
   const user = config.users.find(({ name }) => name === context?.user)?.user;
-  if (cluster?.['server'] === undefined || user === undefined)
+  if (cluster?.['server'] === undefined || user === undefined) {
     throw new Error(`the kubeconfig ${path} has no cluster and user for its current context`);
+  }
   /** A field may hold base64 itself, or the name of a file that holds PEM. */
   const read = async (
     entry: Record<string, string | undefined>,
@@ -73,10 +74,11 @@ async function readCurrentContext(
     read(user, 'client-key'),
   ]);
   const token = user['token'];
-  if (token === undefined && certificate === undefined)
+  if (token === undefined && certificate === undefined) {
     throw new Error(
       `the kubeconfig ${path} has neither a token nor a client certificate; plugins are not run here`,
     );
+  }
   return {
     url: cluster['server'],
     ca,

@@ -68,8 +68,9 @@ export async function createFailoverBench(
   const { admin } = controlPlane;
   const names = { email: FUNCTION_USER, uniqueId: FUNCTION_UNIQUE_ID, namespaces };
   const rights = await renderRights(names);
-  for (const name of namespaces)
+  for (const name of namespaces) {
     await admin.request('POST', '/api/v1/namespaces', { body: { metadata: { name } } });
+  }
   await applyRights(admin, rights);
 
   const emulator = new Emulator();

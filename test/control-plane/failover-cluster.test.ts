@@ -243,8 +243,9 @@ describe('the function against a real control plane', function () {
     for (const pool of bad) await bench.world.addTpuSlice(pool, { nodes: 4 });
     await bench.world.addJobSet({ name, parallelism: 4, replicatedJobs: [{ name: 'workers', replicas: 4 }] });
     await eventually('all four slices work', async () => (await bench.world.runningPods(name)).length === 16);
-    for (const pool of ['slice-e', 'slice-f', 'slice-g', 'slice-h'])
+    for (const pool of ['slice-e', 'slice-f', 'slice-g', 'slice-h']) {
       await bench.world.addTpuSlice(pool, { nodes: 4 });
+    }
     const instances = [
       await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
       await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),

@@ -41,8 +41,9 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
       jobset_name: 'train',
     };
     const { status, body } = await took('the action', () => failover.send(action));
-    for (const { step, duration_ms: ms } of failover.lines)
+    for (const { step, duration_ms: ms } of failover.lines) {
       if (typeof step === 'string') console.log(`        of which ${step}: ${Number(ms) / 1000} s`);
+    }
     expect(status, JSON.stringify(body)).to.equal(200);
     expect(body.steps?.[0]).to.deep.include({ nodes: NODES, cordoned: NODES, already_cordoned: 0 });
     expect(body.steps?.[1]).to.deep.include({ outcome: 'restarted', schedulable_elsewhere: NODES });

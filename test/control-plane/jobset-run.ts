@@ -67,8 +67,9 @@ export async function startRun(stage: Stage, world: World, name: string, options
   const [leader, follower] = [find(0), find(2)];
   const pool = poolOfNode.get(leader.spec.nodeName ?? '') ?? '';
   for (let index = 0; index < (options.freeSlices ?? 1); index += 1) await addSlice(`${name}-free-${index}`);
-  for (const [node, its] of poolOfNode)
+  for (const [node, its] of poolOfNode) {
     if (its === pool) await client.patch(`/api/v1/nodes/${node}`, { spec: { unschedulable: true } });
+  }
   const dead = options.dead && (options.dead === 'leader' ? leader : follower).spec.nodeName;
   if (dead !== undefined) await world.killNode(dead);
   const job = `/apis/batch/v1/namespaces/default/jobs/${leader.metadata.labels?.['batch.kubernetes.io/job-name']}`;

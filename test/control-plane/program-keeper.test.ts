@@ -35,12 +35,13 @@ describe('keepPrograms', () => {
     await keeper.stop();
   });
 
-  for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
+  for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
     it(`leaves nothing behind when the process that started it gets ${signal}`, async () => {
       const { parent, pids } = await startInAnotherProcess();
       parent.kill(signal);
       await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
     });
+  }
 
   it('leaves nothing behind when the process that started it throws', async () => {
     const { parent, pids } = await startInAnotherProcess();

@@ -53,8 +53,9 @@ export function keepPrograms(directory: string): ProgramKeeper {
   });
   // A write to a keeper that is gone: `ended` is what tells of it.
   keeper.stdin.on('error', () => {});
-  for (const handle of [keeper, keeper.stdin, keeper.stdout])
+  for (const handle of [keeper, keeper.stdin, keeper.stdout]) {
     (handle as unknown as { unref(): void }).unref();
+  }
   return {
     start: (program) => void keeper.stdin.write(`${JSON.stringify(program)}\n`),
     onExit: (listener) => void listeners.push(listener),

@@ -227,10 +227,11 @@ function toWebhookConfigurations(manifests: string, url: string, ca: string): ob
         caBundle: Buffer.from(ca).toString('base64'),
       };
       // Without it every pod of every test goes through the webhooks.
-      if (webhook.rules.some((rule) => rule.resources.includes('pods')))
+      if (webhook.rules.some((rule) => rule.resources.includes('pods'))) {
         webhook.objectSelector = {
           matchExpressions: [{ key: 'jobset.sigs.k8s.io/jobset-name', operator: 'Exists' }],
         };
+      }
     }
     return configuration;
   });

@@ -11,8 +11,9 @@ export async function startOrSkip(context: Mocha.Context, suite: string): Promis
   };
   // It may have to be built first.
   context.timeout(3_600_000);
-  if (spawnSync('kubectl', ['version', '--client']).error)
+  if (spawnSync('kubectl', ['version', '--client']).error) {
     return skip('kubectl is not installed, which renders its rights');
+  }
   const controlPlane = await startControlPlane().catch((error: unknown) => {
     if (!(error instanceof ControlPlaneUnavailable)) throw error;
     return skip(error.message);

@@ -16,9 +16,9 @@ const port = readPort();
 try {
   await serve();
 } catch (error) {
-  if (error instanceof ControlPlaneUnavailable)
+  if (error instanceof ControlPlaneUnavailable) {
     console.error(`there is no control plane to start: ${error.message}; npm start has an emulated one`);
-  else if (error instanceof FunctionDidNotStart) console.error(error.message);
+  } else if (error instanceof FunctionDidNotStart) console.error(error.message);
   else throw error;
   process.exitCode = 1;
 }

@@ -79,8 +79,9 @@ describe('decide', () => {
     expect(await decideOn(world, { type: 'cordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
     expect(await decideOn(world, { type: 'uncordon_nodepool' })).to.deep.equal({ claimId: 'uuid' });
     expect(await decideOn(world, restart)).to.have.all.keys('claimId', 'restart');
-    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool'])
+    for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
       expect(await decideOn(world, { type })).to.have.all.keys('claimId', 'repair');
+    }
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
@@ -119,7 +120,7 @@ describe('decide', () => {
     expect(refusal).to.include({ code: 'repair_refused', status: 409 });
   });
 
-  it('plans no cordon alone where the restart is refused', async () => {
+  it('plans no cordon when the restart is refused', async () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
     expect((await refusalOf(decideOn(world, restart))).code).to.equal('restart_refused');
   });
@@ -127,13 +128,13 @@ describe('decide', () => {
   describe('with expected_node_counts', () => {
     const checked = { type: 'cordon_nodepool', preflight_checks: { expected_node_counts: true } };
 
-    it('goes on where the slice is whole, cordoned nodes counted', async () => {
+    it('passes when the slice is complete, cordoned nodes included', async () => {
       const world = createInMemoryWorld();
       world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-a')[0] ?? '', true);
       expect(await decideOn(world, checked)).to.deep.equal({ claimId: 'uuid' });
     });
 
-    it('refuses where a node is missing or too many, and does not mind where it was not asked for', async () => {
+    it('refuses when nodes are missing or too many, but only if the check was asked for', async () => {
       const missing = createInMemoryWorld();
       missing.cluster.removeNode(nodeNames(missing.cluster, 'slice-a')[0] ?? '');
       const excess = createInMemoryWorld();
@@ -151,7 +152,7 @@ describe('decide', () => {
       }
     });
 
-    it('refuses where it cannot be checked', async () => {
+    it('refuses when the check cannot be made', async () => {
       const world = createInMemoryWorld({ slices: [], jobSet: null });
       world.cluster.addPool('slice-a', { gpu: true });
       expect((await refusalOf(decideOn(world, checked))).message).to.match(
@@ -163,7 +164,7 @@ describe('decide', () => {
   describe('within a cooldown', () => {
     // F-27: cordon_and_repair_nodepool, and repair_nodepool a minute later: one repair.
     for (const type of ['cordon_and_repair_nodepool', 'repair_nodepool']) {
-      it(`refuses ${type} of a pool that was repaired, to the second`, async () => {
+      it(`refuses ${type} of a repaired pool until the last second of the cooldown`, async () => {
         const world = createInMemoryWorld();
         const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'repair');
         const refusal = await refusalOf(decideOn(world, { type }, { poolAnnotations }));
@@ -177,12 +178,13 @@ describe('decide', () => {
       });
     }
 
-    it('refuses the restart of a JobSet that was restarted from this pool, and of no other', async () => {
+    it('refuses to restart a JobSet that was restarted from this pool, and no other JobSet', async () => {
       const world = createInMemoryWorld();
       const poolAnnotations = markedBefore(world, cooldownSeconds - 1, 'restart default/train');
       expect((await refusalOf(decideOn(world, restart, { poolAnnotations }))).code).to.equal('rate_limited');
-      for (const other of ['restart default/other', 'restart research/train', 'repair'] as const)
+      for (const other of ['restart default/other', 'restart research/train', 'repair'] as const) {
         await decideOn(world, restart, { poolAnnotations: markedBefore(world, 1, other) });
+      }
       await decideOn(world, restart, {
         poolAnnotations: markedBefore(world, cooldownSeconds, 'restart default/train'),
       });
@@ -198,12 +200,12 @@ describe('decide', () => {
       await decideOn(world, { type: 'uncordon_nodepool' }, { poolAnnotations });
     });
 
-    it('does not refuse what this very action has had', async () => {
+    it('does not refuse an action because of its own mark', async () => {
       const world = createInMemoryWorld();
       await decideOn(world, repair, { poolAnnotations: markedBefore(world, 1, 'repair', 'mine') });
     });
 
-    it('refuses where the marks cannot be read, and says how to start them anew', async () => {
+    it('refuses when the marks cannot be read, and says how to reset them', async () => {
       const world = createInMemoryWorld();
       for (const broken of ['{"repair":', '"x"', 'null', '[]', '{"repair":{}}', '{"repair":"x"}']) {
         const poolAnnotations = { 'autometric-failover/effects': broken };
@@ -214,7 +216,7 @@ describe('decide', () => {
     });
   });
 
-  it('refuses one pool too many within the hour, but not one that was acted on', async () => {
+  it('refuses one pool too many within the hour, but not a pool that was counted already', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     expect((await refusalOf(decideOn(world, { type: 'cordon_nodepool' }))).code).to.equal('budget_exceeded');
@@ -223,21 +225,22 @@ describe('decide', () => {
     await decideOn(world, { type: 'cordon_nodepool' });
   });
 
-  it('lets an uncordon through whatever the limits are', async () => {
+  it('allows an uncordon whatever the limits are', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     await annotate(world, 'paused', 'x');
     await decideOn(world, { type: 'uncordon_nodepool' });
   });
 
-  it('refuses everything else while it is paused, before it looks at anything else', async () => {
+  it('refuses everything else while the cluster is paused, before it checks anything else', async () => {
     const world = createInMemoryWorld();
     await useUpBudget(world);
     await annotate(world, 'paused', 'the storage is down');
     await annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
     const before = world.emulator.requests.length;
-    for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }])
+    for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }]) {
       expect((await refusalOf(decideOn(world, fields))).code).to.equal('paused');
+    }
     const lists = world.emulator.requests.slice(before).filter(({ path }) => /pods|jobs$/.test(path));
     expect(lists).to.deep.equal([]);
   });
@@ -272,7 +275,7 @@ describe('decideDryRun', () => {
     expect((await decideDry(world, { type: 'uncordon_nodepool' })).limits).to.deep.equal([]);
   });
 
-  it('refuses what waiting would not lift', async () => {
+  it('refuses what waiting would not change', async () => {
     const world = createInMemoryWorld({ jobSet: { suspend: true } });
     expect((await refusalOf(decideDry(world, restart))).code).to.equal('restart_refused');
   });

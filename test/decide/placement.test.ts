@@ -38,7 +38,7 @@ describe('isPinnedTo', () => {
       ]),
     },
   ]) {
-    it(`is a pod with ${name}`, () => {
+    it(`is true for a pod with ${name}`, () => {
       expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(true);
     });
   }
@@ -68,7 +68,7 @@ describe('isPinnedTo', () => {
       spec: toSpec({}, [{ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['gke-b-1'] }] }]),
     },
     {
-      name: 'a wish for the pool only',
+      name: 'only a preference for the pool',
       spec: {
         containers: [],
         affinity: {
@@ -81,7 +81,7 @@ describe('isPinnedTo', () => {
       },
     },
   ]) {
-    it(`is no pod with ${name}`, () => {
+    it(`is false for a pod with ${name}`, () => {
       expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(false);
     });
   }
@@ -106,7 +106,7 @@ describe('countSchedulableElsewhere', () => {
     ]);
   });
 
-  it('counts none where there are none', async () => {
+  it('counts 0 when no node matches', async () => {
     expect(await countSchedulableElsewhere(serve({}).kubernetes, toSpec({}), 'pool-a')).to.equal(0);
   });
 

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { FailoverError } from '../../src/errors.ts';
 import type { NodeRef } from '../../src/gke/nodes.ts';
 import { assertExpectedNodeCounts } from '../../src/decide/preflight.ts';
 import { isMultiHost, toExpectedNodes } from '../../src/gke/slice.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 const countLabel = 'cloud.google.com/gke-accelerator-count';
@@ -18,7 +18,7 @@ describe('toExpectedNodes', () => {
     { topology: '16x20x28', count: '4', nodes: 2240, what: 'the largest v5p' },
     { topology: '2x4', count: '1', nodes: 8, what: 'hosts of one chip' },
   ]) {
-    it(`of ${topology} with ${count} chips a node are ${nodes} (${what})`, () => {
+    it(`computes ${nodes} nodes for ${topology} with ${count} chips per node (${what})`, () => {
       expect(toExpectedNodes(toNode({ topology, count }))).to.equal(nodes);
     });
   }
@@ -62,15 +62,15 @@ describe('toExpectedNodes', () => {
     ...['8', '8x', 'x8', '8X8', '8x8x8x8', '0x8', '-8x8', '8 x 8', '8x8\n', '1e3x2'].map((topology) => ({
       name: `the topology ${JSON.stringify(topology)}`,
       labels: { topology, count: '4' },
-      why: `its TPU topology ${topology} is none that is known`,
+      why: `its TPU topology ${topology} is not a known topology`,
     })),
     ...['0', '-4', '4.0', 'four', '99999', ' 4'].map((count) => ({
       name: `the count ${JSON.stringify(count)}`,
       labels: { topology: '8x8', count },
-      why: `its label ${countLabel}=${count} is no number of chips`,
+      why: `its label ${countLabel}=${count} is not a number of chips`,
     })),
   ]) {
-    it(`are not to be told of ${name}`, () => {
+    it(`cannot be computed for ${name}`, () => {
       expect(toExpectedNodes(toNode(labels))).to.equal(why);
       expect(isMultiHost(toNode(labels))).to.equal(false);
     });
@@ -78,43 +78,43 @@ describe('toExpectedNodes', () => {
 });
 
 describe('isMultiHost', () => {
-  it('is a node of a slice of several hosts', () => {
+  it('is true for a node of a slice with several hosts', () => {
     expect(isMultiHost(toNode({ topology: '8x8', count: '4' }))).to.equal(true);
   });
 });
 
 describe('assertExpectedNodeCounts', () => {
-  it('lets a slice through that has every node', () => {
+  it('passes a slice that has every node', () => {
     expect(() => assertExpectedNodeCounts('slice-a', slice(16))).not.to.throw();
   });
 
   for (const count of [1, 15, 17]) {
     it(`refuses a slice of 16 that has ${count}`, () => {
-      expect(refusal(slice(count))).to.equal(
+      expect(refusedWith(slice(count))).to.equal(
         `expected_node_counts: node pool slice-a has ${count} nodes, but its TPU topology 8x8 needs 16`,
       );
     });
   }
 
   it('refuses a pool without nodes', () => {
-    expect(refusal([])).to.equal(
+    expect(refusedWith([])).to.equal(
       'expected_node_counts: not applicable to node pool slice-a: it has no nodes',
     );
   });
 
   // It was asked for: where it cannot be made, it must not look as if it had been.
-  it('refuses where it is not applicable, saying why', () => {
-    expect(refusal([toNode({ count: '8' })])).to.equal(
+  it('refuses when the check is not applicable, and says why', () => {
+    expect(refusedWith([toNode({ count: '8' })])).to.equal(
       `expected_node_counts: not applicable to node pool slice-a: its nodes have no label ${topologyLabel}`,
     );
-    expect(refusal([toNode({ topology: '2x2', count: '4' })])).to.match(
+    expect(refusedWith([toNode({ topology: '2x2', count: '4' })])).to.match(
       /fits on one node, so it has independent nodes$/,
     );
   });
 
-  it('refuses a pool whose nodes differ, of which one would not tell', () => {
+  it('refuses a pool whose nodes have different labels', () => {
     for (const other of [{ topology: '4x4', count: '4' }, { topology: '8x8', count: '8' }, {}]) {
-      expect(refusal([...slice(15), toNode(other)])).to.equal(
+      expect(refusedWith([...slice(15), toNode(other)])).to.equal(
         `expected_node_counts: the nodes of node pool slice-a differ in their labels ${topologyLabel} and ${countLabel}`,
       );
     }
@@ -133,12 +133,8 @@ function toNode({ topology, count }: { topology?: string; count?: string }): Nod
   return { name: 'gke-a-1', uid: 'u', nodePool: 'slice-a', labels, annotations: {}, createdAt: 0 };
 }
 
-function refusal(nodes: NodeRef[]): string {
-  try {
-    assertExpectedNodeCounts('slice-a', nodes);
-  } catch (error) {
-    expect(error).to.be.instanceOf(FailoverError).and.to.include({ code: 'preflight_refused', status: 409 });
-    return (error as FailoverError).message;
-  }
-  throw new Error('nothing was refused');
+function refusedWith(nodes: NodeRef[]): string {
+  const refused = refusal(() => assertExpectedNodeCounts('slice-a', nodes));
+  expect(refused).to.include({ code: 'preflight_refused', status: 409 });
+  return refused.message;
 }

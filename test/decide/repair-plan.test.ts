@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { FailoverError } from '../../src/errors.ts';
 import type { NodeHealth } from '../../src/gke/nodes.ts';
 import { planRepair } from '../../src/decide/repair-plan.ts';
 import { toRequestId } from '../../src/effects/repair.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const cluster = {
   fullName: 'projects/ml-prod/locations/us-central1/clusters/train',
@@ -30,13 +30,13 @@ describe('planRepair', () => {
     });
   });
 
-  it('plans it by its name where the node does not say the id', () => {
+  it('plans the machine by its name when the node does not have its id', () => {
     const plan = planRepair([toNode({ name: 'gke-a-7' })], { ...target, nodeName: 'gke-a-7' });
     expect(plan).not.to.have.property('instanceId');
     expect(plan.instanceName).to.equal('gke-a-7');
   });
 
-  it('plans the node that was named though it is healthy, for the caller knows more', () => {
+  it('plans the node that was named even if it is healthy, because the caller may know more', () => {
     const node = toNode({ name: 'gke-a-7', isReady: true });
     expect(planRepair([node], { ...target, nodeName: 'gke-a-7' }).node.name).to.equal('gke-a-7');
   });
@@ -100,10 +100,10 @@ describe('planRepair', () => {
       }
     });
 
-    it('chooses the first by name where all are healthy, and says so', () => {
+    it('chooses the first by name when all are healthy, and says so', () => {
       expect(planRepair(healthy.toReversed(), target)).to.include({
         instanceName: 'a',
-        why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+        why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       });
     });
   });
@@ -118,47 +118,49 @@ describe('planRepair', () => {
       });
     });
 
-    it('chooses none where all are Ready, though one has another problem', () => {
+    it('chooses none when all are Ready, even if one has another problem', () => {
       const nodes = [toNode({ name: 'a', problems: ['DiskPressure'] }), toNode({ name: 'b' })];
-      expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
+      expect(refusedWith(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
         message:
-          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'node pool pool-a is not a multi-host slice, so only the bad machine may be deleted, ' +
           'and all of them are Ready; name the node_name',
       });
     });
 
-    it('chooses none where several are not Ready, naming them', () => {
+    it('chooses none when several are not Ready, and names them', () => {
       const nodes = ['b', 'a', 'c'].map((name) => toNode({ name, isReady: name === 'c' }));
-      expect(refusal(() => planRepair(nodes, target))).to.deep.equal({
+      expect(refusedWith(() => planRepair(nodes, target))).to.deep.equal({
         code: 'target_ambiguous',
         message:
-          'node pool pool-a is no multi-host slice, so only the bad machine may be deleted, ' +
+          'node pool pool-a is not a multi-host slice, so only the bad machine may be deleted, ' +
           'and several are not Ready: a, b; name the node_name',
       });
     });
 
-    it('names twenty of many', () => {
+    it('names at most twenty nodes', () => {
       const nodes = Array.from({ length: 25 }, (_, index) => toNode({ name: `n${index}`, isReady: false }));
-      expect(refusal(() => planRepair(nodes, target)).message).to.match(/ and 5 more; name the node_name$/);
+      expect(refusedWith(() => planRepair(nodes, target)).message).to.match(
+        / and 5 more; name the node_name$/,
+      );
     });
 
-    it('takes a pool of which one node says otherwise for independent machines', () => {
+    it('treats a pool as independent machines when the label of one node says so', () => {
       const nodes = [toNode({ name: 'a', labels: sliceLabels }), toNode({ name: 'b' })];
-      expect(refusal(() => planRepair(nodes, target)).code).to.equal('target_ambiguous');
+      expect(refusedWith(() => planRepair(nodes, target)).code).to.equal('target_ambiguous');
     });
   });
 
-  it('finds nothing to repair in a pool without nodes', () => {
-    expect(refusal(() => planRepair([], target))).to.deep.equal({
+  it('refuses a pool without nodes', () => {
+    expect(refusedWith(() => planRepair([], target))).to.deep.equal({
       code: 'target_not_found',
       message: 'node pool pool-a has no nodes',
     });
   });
 
-  it('refuses on Autopilot, where only GKE may delete machines', () => {
+  it('refuses on Autopilot, because only GKE may delete machines there', () => {
     const node = toNode({ name: 'a', isReady: false });
-    expect(refusal(() => planRepair([node], { ...target, isAutopilot: true }))).to.deep.equal({
+    expect(refusedWith(() => planRepair([node], { ...target, isAutopilot: true }))).to.deep.equal({
       code: 'repair_refused',
       message: 'cluster train is an Autopilot cluster, whose machines only GKE may delete',
     });
@@ -183,7 +185,7 @@ describe('planRepair', () => {
   ]) {
     it(`refuses the providerID ${JSON.stringify(providerId) ?? 'that is absent'}`, () => {
       const node = { ...toNode({ name: 'a' }), providerId };
-      expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+      expect(refusedWith(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
         code: 'repair_refused',
         message: 'node a has no providerID of the form gce://PROJECT/ZONE/INSTANCE',
       });
@@ -192,7 +194,7 @@ describe('planRepair', () => {
 
   it('refuses a machine of another project', () => {
     const node = { ...toNode({ name: 'a' }), providerId: 'gce://ml-dev/us-central1-a/a' };
-    expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+    expect(refusedWith(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
       code: 'repair_refused',
       message: 'node a says that its machine is in project ml-dev, not in ml-prod',
     });
@@ -225,7 +227,7 @@ describe('planRepair', () => {
     it(`refuses a machine in ${zone} for a cluster in ${location}`, () => {
       const node = { ...toNode({ name: 'a' }), providerId: `gce://ml-prod/${zone}/a` };
       const plan = () => planRepair([node], { ...target, nodeName: 'a', cluster: { ...cluster, location } });
-      expect(refusal(plan)).to.deep.equal({
+      expect(refusedWith(plan)).to.deep.equal({
         code: 'repair_refused',
         message: `node a says that its machine is in zone ${zone}, outside the cluster's location ${location}`,
       });
@@ -238,7 +240,7 @@ describe('planRepair', () => {
       const node = { ...toNode({ name: 'a' }), providerId: toProviderId(instance) };
       expect(planRepair([node], { ...target, nodeName: 'a' }).instanceName).to.equal(instance);
       const longer = { ...node, providerId: toProviderId('a'.repeat(64)) };
-      expect(refusal(() => planRepair([longer], { ...target, nodeName: 'a' })).code).to.equal(
+      expect(refusedWith(() => planRepair([longer], { ...target, nodeName: 'a' })).code).to.equal(
         'repair_refused',
       );
     });
@@ -254,9 +256,9 @@ describe('planRepair', () => {
   for (const instanceId of ['', '0', '-1', 'gke-a-7', '1/2', '1 ', '1'.repeat(21)]) {
     it(`refuses the instance id ${JSON.stringify(instanceId)}`, () => {
       const node = toNode({ name: 'a', instanceId });
-      expect(refusal(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
+      expect(refusedWith(() => planRepair([node], { ...target, nodeName: 'a' }))).to.deep.equal({
         code: 'repair_refused',
-        message: 'annotation container.googleapis.com/instance_id of node a is no instance id',
+        message: 'annotation container.googleapis.com/instance_id of node a is not an instance id',
       });
     });
   }
@@ -264,7 +266,7 @@ describe('planRepair', () => {
 
 describe('toRequestId', () => {
   // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
-  it('is the same UUID for the same deletion, in every attempt and release', () => {
+  it('is the same UUID for the same deletion, in every claim and release', () => {
     expect(toRequestId('incident-7', '4242')).to.equal(toRequestId('incident-7', '4242'));
     expect(toRequestId('incident-7', '4242')).to.match(
       /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
@@ -306,12 +308,7 @@ function toNode({
   };
 }
 
-function refusal(work: () => unknown): { code: string; message: string } {
-  try {
-    work();
-  } catch (error) {
-    if (!(error instanceof FailoverError)) throw error;
-    return { code: error.code, message: error.message };
-  }
-  throw new Error('nothing was refused');
+function refusedWith(work: () => unknown): { code: string; message: string } {
+  const { code, message } = refusal(work);
+  return { code, message };
 }

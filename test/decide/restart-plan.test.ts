@@ -40,7 +40,7 @@ describe('planRestart', () => {
   });
 
   // F-53: with two replicatedJobs, the leader of the wrong Job was deleted.
-  it('chooses the Job on the pool of several, not the first of the JobSet', async () => {
+  it('chooses the Job that is on the pool, not the first Job of the JobSet', async () => {
     const world = createInMemoryWorld({ slices: three, jobs: [{ name: 'a' }, { name: 'b', replicas: 2 }] });
     for (const [pool, job] of [
       ['slice-a', 'train-a-0'],
@@ -53,7 +53,7 @@ describe('planRestart', () => {
     }
   });
 
-  it('chooses the lowest global index of several Jobs on the pool, and the one on the node that was named first', async () => {
+  it('chooses the Job with the lowest global index on the pool, or the Job on the named node if one was named', async () => {
     const world = createInMemoryWorld({
       slices: ['slice-a'],
       jobSet: { exclusiveTopology: '' },
@@ -69,7 +69,7 @@ describe('planRestart', () => {
     expect(planned.leader?.name).to.match(/^train-a-0-0-/);
   });
 
-  it('takes the leader wherever it runs, for a Job with any live pod on the pool', async () => {
+  it('chooses the leader of a Job with any live pod on the pool, wherever the leader runs', async () => {
     const world = createInMemoryWorld({
       slice: { topology: '2x4' },
       jobSet: { exclusiveTopology: '' },
@@ -104,7 +104,7 @@ describe('planRestart', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('counts pods that have ended for nothing', async () => {
+  it('ignores pods that have ended', async () => {
     const world = createInMemoryWorld();
     for (const { metadata } of podsOn(world, 'slice-a')) {
       world.cluster.change('pods', 'default', metadata.name, ({ status }) => (status.phase = 'Failed'));
@@ -112,7 +112,7 @@ describe('planRestart', () => {
     expect((await plan(world)).outcome).to.equal('not_on_pool');
   });
 
-  it('is already under way when the Job is failing', async () => {
+  it('is already restarting when the Job is failing', async () => {
     const world = createInMemoryWorld();
     for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
     world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
@@ -120,7 +120,7 @@ describe('planRestart', () => {
     expect(await plan(world)).to.include({ outcome: 'already_restarting', attempt: 0 });
   });
 
-  it('is already under way when what is left on the pool is of an older attempt', async () => {
+  it('is already restarting when only pods of an older attempt are left on the pool', async () => {
     const world = createInMemoryWorld();
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
     const planned = await plan(world);
@@ -129,7 +129,7 @@ describe('planRestart', () => {
   });
 
   // F-34: a terminating leader on a dead node is no proof of a restart.
-  it('takes a terminating leader on a dead node for what it is', async () => {
+  it('plans the deletion of a leader that hangs terminating on a dead node', async () => {
     const world = createInMemoryWorld();
     world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
     world.clock.advance(301_000);
@@ -263,13 +263,13 @@ describe('planRestart', () => {
     });
   });
 
-  it('has one restart left below maxRestarts', async () => {
+  it('restarts when one restart is left before maxRestarts', async () => {
     const world = createInMemoryWorld({ jobSet: { failurePolicy: { maxRestarts: 2 } } });
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restartsCountTowardsMax = 1));
     expect((await plan(world)).outcome).to.equal('restart');
   });
 
-  it('does not mind a condition that is false', async () => {
+  it('ignores a condition that is false', async () => {
     const world = createInMemoryWorld();
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
       status.conditions = [
@@ -280,7 +280,7 @@ describe('planRestart', () => {
     expect((await plan(world)).outcome).to.equal('restart');
   });
 
-  it('does not mind a pin to several pools, to another pool, or of a Job that is elsewhere', async () => {
+  it('accepts a pin to several pools, a pin to another pool, and a pinned Job on another pool', async () => {
     const label = 'cloud.google.com/gke-nodepool';
     const affinity = {
       nodeAffinity: {
@@ -377,12 +377,12 @@ describe('planRestart', () => {
         why: /would not be restarted as a whole: Shrug \(rule r/,
       },
       {
-        what: 'a condition that is not known here',
+        what: 'a condition that this function does not know',
         rules: [{ name: 'r', action: 'RestartJobSet', onJobFailureMessagePatterns: ['x'] }],
-        why: /would not be restarted as a whole: a condition that is not known here \(rule r/,
+        why: /would not be restarted as a whole: a condition that this function does not know \(rule r/,
       },
       {
-        what: 'a condition that is not known here, of a rule for another replicatedJob',
+        what: 'a condition that this function does not know, of a rule for another replicatedJob',
         rules: [
           {
             name: 'r',
@@ -416,7 +416,7 @@ describe('planRestart', () => {
     }
   });
 
-  it('says that there is no room elsewhere', async () => {
+  it('says that no node elsewhere could take the run', async () => {
     const world = createInMemoryWorld({ slices: ['slice-a'] });
     const step = await restart(world);
     expect(step).to.include({
@@ -425,7 +425,7 @@ describe('planRestart', () => {
     });
   });
 
-  it('counts no cordoned node for room elsewhere, and none that does not match', async () => {
+  it('does not count cordoned or non-matching nodes as room elsewhere', async () => {
     const world = createInMemoryWorld({
       slices: three,
       jobs: [{ nodeSelector: { 'cloud.google.com/gke-tpu-topology': '4x4' } }],

@@ -23,8 +23,8 @@ function read({ kubernetes }: Pick<InMemoryWorld, 'kubernetes'>, action = toActi
   return readSnapshot(kubernetes, action, 'slice-a', isResuming);
 }
 
-describe('readWorld', () => {
-  it('has the pool’s nodes, cordoned or not, and writes nothing', async () => {
+describe('readSnapshot', () => {
+  it('has the pool’s nodes, whether cordoned or not, and writes nothing', async () => {
     const world = createInMemoryWorld();
     const [cordoned = '', ...schedulable] = nodeNames(world.cluster, 'slice-a');
     world.cluster.cordonAs('kubectl', cordoned, true);
@@ -44,14 +44,14 @@ describe('readWorld', () => {
     });
   });
 
-  it('resumes where the pool has no nodes any more, nor the one that was named', async () => {
+  it('lets an action resume when the pool has no nodes any more and the named node is gone', async () => {
     const world = createInMemoryWorld({ slices: ['slice-b'], jobSet: null });
     const { nodes, eventTarget } = await read(world, toAction({ node_name: 'gke-x' }), true);
     expect(nodes).to.deep.equal({ schedulable: [], cordoned: [] });
     expect(eventTarget).to.equal(undefined);
   });
 
-  it('refuses a node that is gone since its pool was looked up, or that has moved', async () => {
+  it('refuses a node that was deleted, or moved to another pool, after its pool was resolved', async () => {
     const world = createInMemoryWorld();
     const gone = await refusalOf(read(world, toAction({ node_name: 'gke-x' })));
     expect(gone).to.include({ code: 'target_not_found', message: 'there is no node gke-x' });
@@ -70,12 +70,13 @@ describe('readWorld', () => {
     expect(named?.taintKeys).to.include('node.kubernetes.io/unreachable');
   });
 
-  it('has what else is wrong with the node that was named, and its machine', async () => {
+  it('has the other problems of the named node, and its machine', async () => {
     const world = createInMemoryWorld();
     const [name = ''] = nodeNames(world.cluster, 'slice-a');
     world.cluster.change('nodes', undefined, name, ({ status }) => {
-      for (const condition of status.conditions)
+      for (const condition of status.conditions) {
         if (condition.type === 'DiskPressure') condition.status = 'True';
+      }
       status.nodeInfo = { ...status.nodeInfo, systemUUID: 'the-machine' };
     });
     const { namedNode: named } = await read(world, toAction({ node_name: name }));
@@ -87,7 +88,7 @@ describe('readWorld', () => {
     });
   });
 
-  describe('says what Events are shown on', () => {
+  describe('shows Events on', () => {
     it('the JobSet that was named', async () => {
       const world = createInMemoryWorld();
       const { eventTarget } = await read(world, toAction({ jobset_name: 'train' }));
@@ -100,7 +101,7 @@ describe('readWorld', () => {
       });
     });
 
-    it('else the node that was named', async () => {
+    it('the named node, if no JobSet was named', async () => {
       const world = createInMemoryWorld();
       const name = nodeNames(world.cluster, 'slice-a')[2] ?? '';
       for (const fields of [{}, { jobset_name: 'gone' }]) {
@@ -110,7 +111,7 @@ describe('readWorld', () => {
       }
     });
 
-    it('else the pool’s first node, cordoned or not', async () => {
+    it('the pool’s first node otherwise, whether cordoned or not', async () => {
       const world = createInMemoryWorld();
       const [first = ''] = nodeNames(world.cluster, 'slice-a');
       expect((await read(world)).eventTarget?.name).to.equal(first);

@@ -60,7 +60,7 @@ describe('resolvePool', () => {
     );
   });
 
-  it('refuses a node that does not exist, also with a pool', async () => {
+  it('refuses a node that does not exist, even if a pool is named too', async () => {
     const { kubernetes } = createInMemoryWorld();
     for (const fields of [{}, { node_pool: 'slice-a' }]) {
       const refusal = await refusalOf(resolvePool(kubernetes, cordon({ node_name: 'gke-x', ...fields })));
@@ -73,14 +73,15 @@ describe('resolvePool', () => {
   });
 
   // F-4: an empty pool name, `*` or a list became a selector that matched every node.
-  it('refuses a node that is in no pool, or in one without a name', async () => {
+  it('refuses a node that is in no pool, or whose pool has no name', async () => {
     for (const label of [undefined, '']) {
       const world = createInMemoryWorld();
       const name = firstNode(world, 'slice-a');
       world.cluster.change('nodes', undefined, name, ({ metadata }) => {
         delete metadata.labels?.['cloud.google.com/gke-nodepool'];
-        if (label !== undefined)
+        if (label !== undefined) {
           metadata.labels = { ...metadata.labels, 'cloud.google.com/gke-nodepool': label };
+        }
       });
       const refusal = await refusalOf(resolvePool(world.kubernetes, cordon({ node_name: name })));
       expect(refusal).to.include({
@@ -104,7 +105,7 @@ describe('resolvePool', () => {
     );
   });
 
-  it('counts pods that have ended for nothing, and terminating ones', async () => {
+  it('ignores pods that have ended or are terminating', async () => {
     const world = createInMemoryWorld(onBoth);
     const onB = new Set(nodeNames(world.cluster, 'slice-b'));
     for (const { metadata, spec } of world.cluster
@@ -152,7 +153,7 @@ describe('requirePoolOf', () => {
 });
 
 describe('findPools', () => {
-  it('asks twice for a pool, however many nodes it has', async () => {
+  it('makes two calls for a pool, however many nodes it has', async () => {
     const world = createInMemoryWorld({ slice: { topology: '8x8' } });
     const names = new Set([...nodeNames(world.cluster, 'slice-a'), ...nodeNames(world.cluster, 'slice-b')]);
     expect(names.size).to.equal(32);
@@ -160,7 +161,7 @@ describe('findPools', () => {
     expect(world.emulator.requests.length).to.be.at.most(4);
   });
 
-  it('passes over a node that is gone, or in no pool', async () => {
+  it('skips a node that is gone or in no pool', async () => {
     const world = createInMemoryWorld();
     const [gone = '', loose = '', other = ''] = nodeNames(world.cluster, 'slice-a');
     world.cluster.removeNode(gone);

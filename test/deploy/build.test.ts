@@ -26,10 +26,11 @@ describe('compileAhead', () => {
   }
 
   it('says in one line that a Node is too old', async () => {
-    for (const version of ['v20.20.2', 'v22.0.0'])
+    for (const version of ['v20.20.2', 'v22.0.0']) {
       expect(compileAhead(directory, await createNode(version))).to.equal(
         `not compiled ahead for node ${version} (needs 22.1)`,
       );
+    }
   });
 
   it('says in one line why another Node cannot load the bundle', async () => {

@@ -39,8 +39,9 @@ describe('the page docs/api.md', () => {
   it('gives each code the status that it has', async () => {
     const page = await read('docs/api.md');
     const [, statuses = ''] = /const statusOfCode = \{(.+?)\}/s.exec(await readSources()) ?? [];
-    for (const [, code = '', status = ''] of statuses.matchAll(/^ {2}(\w+): (\d+)/gm))
+    for (const [, code = '', status = ''] of statuses.matchAll(/^ {2}(\w+): (\d+)/gm)) {
       expect(page, code).to.match(new RegExp(`^\\| ${status} \\|[^|]*\`${code}\``, 'm'));
+    }
   });
 });
 

@@ -20,26 +20,29 @@ describe('the shell scripts', () => {
     'deploy/examples/call-with-curl.sh',
     'deploy/examples/call-with-gcloud.sh',
   ];
-  for (const script of scripts)
-    for (const option of ['--help', '-h'])
+  for (const script of scripts) {
+    for (const option of ['--help', '-h']) {
       it(`${script} ${option} prints how to use it`, async () => {
         const { code, stdout } = await run(script, [option]);
         expect(code).to.equal(0);
         expect(stdout).to.match(new RegExp(`^Usage: ${script} `));
       });
+    }
+  }
 
   for (const [name, needed] of [
     ['call-with-curl.sh', 'curl'],
     ['call-with-gcloud.sh', 'jq'],
   ] as const) {
     const script = `deploy/examples/${name}`;
-    for (const given of [[], ['my-project', 'us-central1', 'autometric-failover']])
+    for (const given of [[], ['my-project', 'us-central1', 'autometric-failover']]) {
       it(`${script} with ${given.length} arguments prints how to use it, and fails`, async () => {
         const { code, stdout, stderr } = await run(script, given);
         expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' });
         expect(stderr).to.match(new RegExp(`^Usage: ${script} PROJECT REGION FUNCTION ACTION_FILE\n`));
         expect(stderr).to.include(`gcloud and ${needed}`);
       });
+    }
 
     it(`${script} says which program is missing`, async () => {
       const directory = await mkdtemp(join(tmpdir(), 'path-'));

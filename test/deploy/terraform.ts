@@ -40,8 +40,9 @@ export async function stateAfter(name: string): Promise<TestRun> {
 /** The one resource at an address, as applied. */
 export function resourceOf(run: TestRun, address: string): Record<string, unknown> {
   const resource = run.resources.find((each) => each.address === address);
-  if (!resource)
+  if (!resource) {
     throw new Error(`${run.name} has no ${address}: ${run.resources.map((r) => r.address).join(', ')}`);
+  }
   return resource.values;
 }
 

@@ -84,21 +84,21 @@ describe('cordonPool', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PATCH nodes': 4 });
   });
 
-  it('leaves other pools alone, and a pool whose name begins like its own', async () => {
+  it('leaves other pools alone, even one whose name starts with the same letters', async () => {
     const world = createInMemoryWorld({ slices: [pool, `${pool}-2`, 'slice-b'], jobSet: null });
     expect(await cordon(world)).to.equal(4);
     expect(countCordoned(world.cluster, `${pool}-2`)).to.equal(0);
     expect(countCordoned(world.cluster, 'slice-b')).to.equal(0);
   });
 
-  it('cordons nothing where there are no nodes any more', async () => {
+  it('cordons nothing when the pool has no nodes any more', async () => {
     const world = createWorld();
     for (const name of nodeNames(world.cluster, pool)) world.cluster.removeNode(name);
     expect(await cordon(world)).to.equal(0);
     expect(world.emulator.writes()).to.deep.equal([]);
   });
 
-  it('costs no write for a node that a person has cordoned, which stays theirs', async () => {
+  it('sends no write for a node that a person cordoned, and leaves it to them', async () => {
     const world = createWorld();
     world.cluster.cordonAs('kubectl', first(world), true);
     expect(await cordon(world)).to.equal(3);
@@ -126,11 +126,11 @@ describe('cordonPool', () => {
     const refusal = await refusalOf(cordon({ kubernetes }));
     expect(refusal.code).to.equal('upstream_failed');
     expect(refusal.message).to.match(
-      /^node pool slice-a is not cordoned: 8 nodes were cordoned, 1 were not \(gke-tpu-.*\), for new ones keep coming; nothing was deleted, send the same id again to resume$/,
+      /^node pool slice-a is not cordoned: 8 nodes were cordoned, 1 were not \(gke-tpu-.*\): new nodes keep joining; nothing was deleted, send the same id again to resume$/,
     );
   });
 
-  it('takes a node that is gone meanwhile for done, and makes none', async () => {
+  it('counts a node that was deleted meanwhile as done, and does not re-create it', async () => {
     const world = createWorld();
     const name = first(world);
     const { kubernetes } = when(world, isPatch, () => world.cluster.removeNode(name));
@@ -138,7 +138,7 @@ describe('cordonPool', () => {
     expect(nodeNames(world.cluster, pool)).to.have.length(3);
   });
 
-  it('does not touch a node that was re-created under the name with a stale uid, and cordons it as itself', async () => {
+  it('does not patch a re-created node with the old uid, but cordons it with its new one', async () => {
     const world = createWorld();
     const name = first(world);
     const before = node(world, name).metadata.uid;
@@ -151,7 +151,7 @@ describe('cordonPool', () => {
   });
 
   // F-31: a person cordons between list and patch, or uncordons ours and cordons again: both are theirs.
-  it('is one of two owners of a node that a person cordons between its list and its patch', async () => {
+  it('adds a hold to a node that a person cordons between the list and the patch', async () => {
     const world = createWorld();
     const name = first(world);
     const { kubernetes } = when(world, isPatch, () => world.cluster.cordonAs('kubectl', name, true));
@@ -162,7 +162,7 @@ describe('cordonPool', () => {
   });
 
   // F-45: a person uncordoned while the action was running; it went on and deleted the machine.
-  it('stops where a person has released a node that this action had cordoned, and cordons nothing again', async () => {
+  it('stops when a person has uncordoned a node that this action had cordoned, and does not cordon it again', async () => {
     const world = createWorld();
     await cordon(world, 'mine');
     const names = nodeNames(world.cluster, pool);
@@ -173,12 +173,12 @@ describe('cordonPool', () => {
     expect(refusal).to.include({ code: 'target_changed', status: 409 });
     expect(refusal.message).to.equal(
       `somebody uncordoned 1 nodes of node pool slice-a (${names[0]}) after this action had cordoned them; ` +
-        'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+        'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
     );
     expect(world.emulator.writes()).to.have.length(before);
   });
 
-  it('cordons anew what a person released of another action', async () => {
+  it('cordons again what another action cordoned and a person uncordoned', async () => {
     const world = createWorld();
     await cordon(world, 'earlier');
     world.cluster.cordonAs('kubectl', first(world), false);
@@ -186,7 +186,7 @@ describe('cordonPool', () => {
     expect(node(world, first(world)).metadata.annotations?.[actionAnnotation]).to.equal('mine');
   });
 
-  it('has at most as many writes in flight as it may', async () => {
+  it('never has more writes in flight than CORDON_CONCURRENCY', async () => {
     for (const limit of [1, 3, 64]) {
       const world = createWorld(16);
       let inFlight = 0;
@@ -205,8 +205,7 @@ describe('cordonPool', () => {
   });
 
   // F-48: with 100 nodes and more, 3–6 % were left out in silence because errors were swallowed.
-  it('cordons 1,100 nodes, in pages, while the API server refuses every tenth write', async function () {
-    this.timeout(20_000);
+  it('cordons 1,100 nodes, in pages, while the API server refuses every tenth write', async () => {
     const world = createWorld(1_100);
     world.emulator.faults.add({
       method: 'PATCH',
@@ -221,7 +220,7 @@ describe('cordonPool', () => {
     expect(lists.map(({ query }) => query['limit'])).to.deep.equal(['500', '500', '500', '500']);
   });
 
-  it('starts a list again whose rest the API server has dropped', async () => {
+  it('starts the list again when the API server dropped its remaining pages', async () => {
     const world = createWorld(501);
     const { kubernetes } = when(
       world,
@@ -232,7 +231,7 @@ describe('cordonPool', () => {
   });
 
   // F-49: patch 137 of 256 fails: retried, then the action stops, says so, and can be resumed.
-  it('starts nothing new after a failure, waits for what is under way, and says how far it came', async () => {
+  it('starts nothing new after a failure, waits for running writes, and says how many nodes are cordoned', async () => {
     const world = createWorld(256);
     const bad = nodeNames(world.cluster, pool)[136] ?? '';
     world.emulator.faults.add({
@@ -262,7 +261,7 @@ describe('cordonPool', () => {
     expect(countCordoned(world.cluster, pool)).to.equal(256);
   });
 
-  it('says it when the API server will not have a node cordoned, and not that new ones keep coming', async () => {
+  it('reports a cordon that the API server ignores, and does not report it as nodes that keep joining', async () => {
     for (const status of [409, 422]) {
       const world = createWorld();
       const name = first(world);
@@ -279,7 +278,7 @@ describe('cordonPool', () => {
     }
   });
 
-  it('names the permission that it lacks', async () => {
+  it('names the missing permission', async () => {
     const world = createWorld();
     world.cluster.deny({ verb: 'patch', resource: 'nodes' });
     const refusal = await refusalOf(cordon(world));
@@ -304,7 +303,7 @@ describe('readPool', () => {
     );
   });
 
-  it('does not take an answer without a list for an empty pool', async () => {
+  it('does not read an answer without a list as an empty pool', async () => {
     const world = createWorld();
     world.emulator.faults.add({
       path: /\/nodes\?/,
@@ -316,7 +315,7 @@ describe('readPool', () => {
     expect(refusal.message).to.match(/^the Kubernetes API answered 200 without a list/);
   });
 
-  it('gives up on a list whose rest is dropped again and again', async () => {
+  it('gives up when the remaining pages are dropped again and again', async () => {
     const world = createWorld();
     world.emulator.faults.add({ path: /\/nodes\?/, times: Infinity, effect: { status: 410 } });
     expect((await refusalOf(readPool(world.kubernetes, pool))).message).to.match(/answered 410/);
@@ -326,13 +325,14 @@ describe('readPool', () => {
   it('asks for metadata only', async () => {
     const world = createWorld();
     await readPool(world.kubernetes, pool);
-    for (const { headers } of world.emulator.requests)
+    for (const { headers } of world.emulator.requests) {
       expect(headers['accept']).to.match(/^application\/json;as=PartialObjectMetadataList;/);
+    }
   });
 });
 
 describe('uncordonPool', () => {
-  it('releases what we cordoned with one write each, and leaves no annotation', async () => {
+  it('uncordons what the function cordoned with one write each, and leaves no annotation', async () => {
     const world = createWorld();
     await cordon(world);
     const before = world.emulator.writes().length;
@@ -376,7 +376,7 @@ describe('uncordonPool', () => {
     expect(countEffects(world.emulator.writes().slice(before))).to.deep.equal({ 'PATCH nodes': 3 });
   });
 
-  it('leaves a node that a person has released and cordoned again', async () => {
+  it('leaves a node that a person uncordoned and cordoned again', async () => {
     const world = createWorld();
     const name = first(world);
     await cordon(world);
@@ -386,7 +386,7 @@ describe('uncordonPool', () => {
     expect(node(world, name).spec.unschedulable).to.equal(true);
   });
 
-  it('clears our annotation off a node that a person has released', async () => {
+  it('removes the function’s annotation from a node that a person uncordoned', async () => {
     const world = createWorld();
     const name = first(world);
     await cordon(world);
@@ -411,7 +411,7 @@ describe('uncordonPool', () => {
     expect(world.cluster.get('nodes', undefined, gone)).to.equal(undefined);
   });
 
-  it('says which nodes were not released, and releases them when sent again', async () => {
+  it('says which nodes are not uncordoned, and uncordons them when sent again', async () => {
     const world = createWorld();
     await cordon(world);
     const name = first(world);
@@ -431,7 +431,7 @@ describe('uncordonPool', () => {
     expect(await uncordon(world)).to.deep.include({ uncordoned: 1 });
   });
 
-  it('says it when the API server will not have a node released, and does not call it somebody else’s', async () => {
+  it('reports an uncordon that the API server ignores, and does not report the node as cordoned by somebody else', async () => {
     for (const status of [409, 422]) {
       const world = createWorld();
       await cordon(world);
@@ -445,7 +445,7 @@ describe('uncordonPool', () => {
 });
 
 describe('planCordon and planUncordon', () => {
-  it('say what would be done, without a write', async () => {
+  it('report the changes without a write', async () => {
     const world = createWorld();
     world.cluster.cordonAs('kubectl', first(world), true);
     const nodes = await readPool(world.kubernetes, pool);

@@ -19,7 +19,7 @@ import {
 import { nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
 
 // F-32: another pod of the attempt sits on a dead node: the restart does not hang.
-describe('freeDeadNodes, as a part of restartJobSet', () => {
+describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
   /** The node of the follower dies; the JobSet has not noticed. */
   function killFollower(world: InMemoryWorld): Pod {
     const follower = podsOn(world, 'slice-a')[1];
@@ -28,7 +28,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     return follower;
   }
 
-  it('deletes the pod there too, at once and by its uid, and the JobSet moves', async () => {
+  it('deletes a pod on a dead node too, at once and by its uid, and the JobSet moves', async () => {
     const world = createInMemoryWorld();
     cordon(world, 'slice-a');
     const follower = killFollower(world);
@@ -45,7 +45,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('leaves it for 59 s, says so, and the same action again deletes it after 60 s', async () => {
+  it('leaves the pod for 59 s, says so, and deletes it after 60 s when the same action is sent again', async () => {
     const world = createInMemoryWorld();
     cordon(world, 'slice-a');
     const follower = killFollower(world);
@@ -65,7 +65,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('deletes a pod that its eviction has marked already', async () => {
+  it('deletes a pod that the eviction has already marked for deletion', async () => {
     const world = createInMemoryWorld({ jobs: [{ podReplacementPolicy: 'Failed' }] });
     cordon(world, 'slice-a');
     const follower = killFollower(world);
@@ -120,10 +120,10 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
       ended?.metadata.name ?? '',
       ({ status }) => (status.phase = 'Failed'),
     );
-    for (const pod of world.cluster.nodes()) world.cluster.killNode(pod.metadata.name);
+    for (const node of world.cluster.nodes()) world.cluster.killNode(node.metadata.name);
     world.clock.advance(120_000);
     const step = await restart(world);
-    const deleted = step['deleted_on_dead_nodes'] as string[];
+    const deleted = step.deleted_on_dead_nodes ?? [];
     // The leader, whose finalizer keeps it until its Job has counted it, and the last follower.
     expect(deleted.map((name) => name.slice(0, 'train-workers-0-0'.length))).to.deep.equal([
       'train-workers-0-0',
@@ -131,15 +131,16 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     ]);
   });
 
-  it('leaves the run that goes on elsewhere, where only what is left of an older attempt is on the pool', async () => {
+  it('leaves a run on another pool alone when only pods of an older attempt are on this pool', async () => {
     const world = createInMemoryWorld({ jobs: [{ name: 'a' }, { name: 'b' }] });
     // The attempt of Job b is the current one; of Job a the old pods hang on a dead machine.
     world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
     const onB = podsOn(world, 'slice-b').map(({ metadata }) => metadata.name);
-    for (const name of onB)
+    for (const name of onB) {
       world.cluster.change('pods', 'default', name, ({ metadata }) => {
         metadata.labels = { ...metadata.labels, [attemptLabel]: '1' };
       });
+    }
     const [, stuck] = podsOn(world, 'slice-a');
     world.cluster.killNode(stuck?.spec.nodeName ?? '');
     world.cluster.killNode(podsOn(world, 'slice-b')[1]?.spec.nodeName ?? '');
@@ -151,7 +152,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
   });
 
-  it('frees it where another action has restarted the attempt', async () => {
+  it('deletes the pod even when another action has restarted the attempt', async () => {
     const world = createInMemoryWorld({ slices: three, jobs: [{ name: 'a' }, { name: 'b' }] });
     await restart(world, { id: 'b', nodePool: 'slice-b' });
     const follower = killFollower(world);
@@ -162,7 +163,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     });
   });
 
-  it('has a last look before that deletion too', async () => {
+  it('checks beforeDeletion before this deletion too', async () => {
     const world = createInMemoryWorld();
     killFollower(world);
     world.clock.advance(60_000);
@@ -211,7 +212,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(effects(world)['DELETE pods']).to.be.within(2, 70);
   });
 
-  it('takes a node that never said whether it is Ready for dead a minute after it was made', async () => {
+  it('treats a node that never reported Ready as dead one minute after its creation', async () => {
     for (const [seconds, isDead] of [
       [59, false],
       [60, true],
@@ -221,24 +222,25 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
       world.cluster.change('nodes', undefined, spec.nodeName ?? '', ({ status }) => (status.conditions = []));
       world.clock.advance(seconds * 1000);
       const step = await restart(world);
-      expect(step['deleted_on_dead_nodes']).to.deep.equal(isDead ? [metadata.name] : undefined);
+      expect(step.deleted_on_dead_nodes).to.deep.equal(isDead ? [metadata.name] : undefined);
     }
   });
 
-  it('does not mind a pod that is gone meanwhile', async () => {
+  it('accepts that a pod was deleted meanwhile', async () => {
     const world = createInMemoryWorld();
     const follower = killFollower(world);
     world.clock.advance(60_000);
     const step = await restart(world, {
       onRequest({ method, url }) {
-        if (method === 'DELETE' && url.includes(follower.metadata.name))
+        if (method === 'DELETE' && url.includes(follower.metadata.name)) {
           world.cluster.remove('pods', 'default', follower.metadata.name);
+        }
       },
     });
     expect(step).to.deep.include({ deleted_on_dead_nodes: [follower.metadata.name] });
   });
 
-  it('frees a slice of which every machine is dead before its lock expires, and names the first twenty pods', async () => {
+  it('deletes the pods of a slice with only dead machines before its lock expires, and names the first twenty', async () => {
     const world = createInMemoryWorld({
       slices: ['slice-a'],
       slice: { nodes: 100 },
@@ -259,7 +261,7 @@ describe('freeDeadNodes, as a part of restartJobSet', () => {
     expect(most).to.equal(64);
     // The leader is still there when the dead nodes' pods are listed: its finalizer keeps it until its Job has counted it.
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 101 });
-    const named = step['deleted_on_dead_nodes'] as string[];
+    const named = step.deleted_on_dead_nodes ?? [];
     expect(named).to.have.length(21);
     expect(named[20]).to.equal('and 80 more');
   });

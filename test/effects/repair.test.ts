@@ -42,14 +42,14 @@ async function planByName(world: InMemoryWorld): Promise<RepairPlan> {
 
 interface Carrier {
   id?: string;
-  isDecider?: boolean;
+  isResume?: boolean;
   onRequest?: (request: HttpRequest) => void;
   beforeDeletion?: () => Promise<void>;
 }
 
 /** Carries a plan out as one action that holds the pool's lock, and gives that back. */
 async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carrier = {}): Promise<Step> {
-  const { id = 'a', isDecider = true, onRequest, beforeDeletion = async () => undefined } = carrier;
+  const { id = 'a', isResume = false, onRequest, beforeDeletion = async () => undefined } = carrier;
   const kubernetes = world.connect(onRequest ? { onRequest } : {});
   const lock = await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id, claimId: '1' });
   if (!(lock instanceof PoolLock)) throw new Error(`the lock is ${lock.heldBy.id}'s`);
@@ -60,7 +60,7 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
       deadline: new Deadline(world.clock, 240_000),
       deleteInstance: createInMemoryDeletion(world.emulator, world.clock),
       actionId: id,
-      isDecider,
+      isResume,
       beforeDeletion,
     });
   } finally {
@@ -101,10 +101,10 @@ describe('repairInstance', () => {
       operation: world.emulator.fleet.operations[0]?.name,
       instance: `projects/demo-project/zones/us-central1-a/instances/${planned.instanceName}`,
       instance_id: id,
-      why: 'the least healthy node of a multi-host slice: all are healthy, first by name',
+      why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       replaces: 'all machines of the slice',
       cordon:
-        'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+        're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
     });
     expect(sentDeletions(world)).to.deep.equal([id]);
     const [request] = world.emulator.writes().filter(({ api }) => api === 'compute');
@@ -125,17 +125,17 @@ describe('repairInstance', () => {
     });
   });
 
-  it('is one deletion when the same action repeats it', async () => {
+  it('sends one deletion when the same action runs again', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     const first = await carryOut(world, planned);
-    const second = await carryOut(world, planned, { isDecider: false });
+    const second = await carryOut(world, planned, { isResume: true });
     expect(second).to.deep.equal(first);
     expect(deleted(world)).to.have.length(1);
   });
 
   // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
-  it('is one deletion when the answer was lost, at once or after the machine was replaced', async () => {
+  it('deletes one machine when the answer was lost, whether it retries at once or after the machine was replaced', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({ api: 'compute', effect: 'reset_after' });
@@ -144,13 +144,13 @@ describe('repairInstance', () => {
     world.emulator.settle();
     const replacement = machine(world, planned.instanceName);
     expect(replacement?.id).not.to.equal(planned.instanceId);
-    await carryOut(world, planned, { isDecider: false });
+    await carryOut(world, planned, { isResume: true });
     expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
     expect(machine(world, planned.instanceName)).to.deep.include({ id: replacement?.id, status: 'RUNNING' });
   });
 
   // F-59: the machine was gone already, or its group was re-creating it: an endless 500.
-  it('is done with a machine that is being re-created, or is gone', async () => {
+  it('is done when the machine is being re-created or is gone', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     await carryOut(world, planned);
@@ -163,7 +163,7 @@ describe('repairInstance', () => {
 
   // F-21: the machine is re-created under its name before the deletion: the replacement lives.
   for (const nodeObject of ['survives', 'reregistered'] as const) {
-    it(`leaves the replacement of a machine alone whose Node object is ${nodeObject}`, async () => {
+    it(`leaves the replacement machine alone when its Node object is ${nodeObject}`, async () => {
       const world = createInMemoryWorld();
       const planned = await plan(world);
       const replacement = world.cluster.replaceInstance(planned.node.name, nodeObject);
@@ -192,7 +192,7 @@ describe('repairInstance', () => {
       const world = createInMemoryWorld();
       const planned = await plan(world);
       world.emulator.faults.add({ api: 'compute', times: Infinity, effect });
-      const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+      const refusal = await refusalOf(carryOut(world, planned, { isResume: true }));
       expect(refusal).to.include({ code: 'upstream_failed', status: 502 });
       expect(refusal.message).to.match(message);
       expect(sentDeletions(world)).to.have.length(1);
@@ -209,7 +209,7 @@ describe('repairInstance', () => {
     world.clock.advance(200_000);
     world.emulator.settle();
     world.emulator.faults.add({ api: 'compute', times: Infinity, effect: { status: 403 } });
-    await refusalOf(carryOut(world, await plan(world), { id: 'b', isDecider: false }));
+    await refusalOf(carryOut(world, await plan(world), { id: 'b', isResume: true }));
     expect(cooldown(world)).to.deep.equal(before);
   });
 
@@ -229,7 +229,7 @@ describe('repairInstance', () => {
     }
   });
 
-  it('waits out an exhausted rate, which Compute reports as 403, and does not take it for a denial', async () => {
+  it('waits when Compute’s rate limit answers 403, and does not treat it as a missing permission', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     const body = { error: { errors: [{ reason: 'rateLimitExceeded' }] } };
@@ -238,7 +238,7 @@ describe('repairInstance', () => {
     expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceId, planned.instanceId]);
   });
 
-  it('deletes nothing and marks nothing when the last look stops it', async () => {
+  it('deletes nothing and marks nothing when beforeDeletion stops it', async () => {
     const world = createInMemoryWorld();
     const stop = new FailoverError('paused', 'paused');
     const work = carryOut(world, await plan(world), { beforeDeletion: () => Promise.reject(stop) });
@@ -277,7 +277,7 @@ describe('repairInstance', () => {
 });
 
 describe('repairInstance by the name of the machine', () => {
-  it('deletes it in the attempt that decided it, where the node does not say the id', async () => {
+  it('deletes the machine in the claim that decided it, when the node does not have its id', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
     const step = await carryOut(world, planned);
@@ -286,14 +286,14 @@ describe('repairInstance by the name of the machine', () => {
     expect(sentDeletions(world)).to.deep.equal([planned.instanceName]);
   });
 
-  it('never does so when it is resumed, and says what to type', async () => {
+  it('never deletes by name when it resumes, and says what to type', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
-    const refusal = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    const refusal = await refusalOf(carryOut(world, planned, { isResume: true }));
     expect(refusal).to.include({ code: 'repair_refused', status: 409 });
     expect(refusal.message).to.equal(
-      `the machine of node ${planned.node.name} is known by its name only, and an earlier attempt may have deleted it ` +
-        'already, so its replacement could be hit; look, then: ' +
+      `the machine of node ${planned.node.name} is known by its name only, and an earlier request may have deleted it ` +
+        'already, so a second deletion could hit its replacement; check the machine, then: ' +
         `gcloud compute instances delete ${planned.instanceName} --zone us-central1-a --project demo-project`,
     );
     expect(sentDeletions(world)).to.deep.equal([]);
@@ -321,20 +321,20 @@ describe('repairInstance by the name of the machine', () => {
         }),
     ],
   ] as const) {
-    it(`does not do so when the node ${what} since it was decided`, async () => {
+    it(`does not delete by name when the node ${what} since the decision`, async () => {
       const world = createInMemoryWorld();
       const planned = await planByName(world);
       const work = carryOut(world, planned, { beforeDeletion: async () => change(world, planned.node.name) });
       expect(await refusalOf(work)).to.include({
         code: 'target_changed',
-        message: `the machine of node ${planned.node.name} was replaced meanwhile; nothing was deleted`,
+        message: `the machine of node ${planned.node.name} was replaced in the meantime; nothing was deleted`,
       });
       expect(sentDeletions(world)).to.deep.equal([]);
       expect(cooldown(world)).to.equal(undefined);
     });
   }
 
-  it('sends it once when nobody knows what became of it, and keeps the mark', async () => {
+  it('sends the deletion once when its outcome is unknown, and keeps the mark', async () => {
     for (const effect of ['reset_before', 'reset_after', 'hang', { status: 503 }] as const) {
       const world = createInMemoryWorld();
       const planned = await planByName(world);
@@ -345,7 +345,7 @@ describe('repairInstance by the name of the machine', () => {
     }
   });
 
-  it('sends it again after a 429, which is certain to have done nothing', async () => {
+  it('sends the deletion again after a 429, because a 429 has certainly done nothing', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
     world.emulator.faults.add({ api: 'compute', effect: { status: 429 } });
@@ -353,7 +353,7 @@ describe('repairInstance by the name of the machine', () => {
     expect(sentDeletions(world)).to.have.length(2);
   });
 
-  it('deletes it where an IAM condition on names refuses the id, in the attempt that decided it', async () => {
+  it('deletes the machine by name when an IAM condition on names refuses the id, in the claim that decided it', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({
@@ -364,12 +364,12 @@ describe('repairInstance by the name of the machine', () => {
     expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
     expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceName]);
     expect(deleted(world)).to.deep.equal([`${planned.instanceName} ${planned.instanceId}`]);
-    const again = await refusalOf(carryOut(world, planned, { isDecider: false }));
+    const again = await refusalOf(carryOut(world, planned, { isResume: true }));
     expect(again).to.include({ code: 'upstream_failed' });
     expect(deleted(world)).to.have.length(1);
   });
 
-  it('does not do so when the machine was replaced since, though the id was refused', async () => {
+  it('does not delete by name when the machine was replaced since, even if the id was refused', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.emulator.faults.add({ api: 'compute', effect: { status: 403 } });

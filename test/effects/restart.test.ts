@@ -54,7 +54,7 @@ describe('restartJobSet', () => {
       },
     ],
   ] as const) {
-    it(`ends a Job with ${what} by its deadline, and the JobSet moves`, async () => {
+    it(`fails a Job with ${what} by setting its deadline, and the JobSet moves`, async () => {
       const world = createInMemoryWorld({ jobs: [job as object] });
       cordon(world, 'slice-a');
       const uid = world.cluster.get('jobs', 'default', 'train-workers-0')?.metadata.uid;
@@ -73,7 +73,7 @@ describe('restartJobSet', () => {
     });
   }
 
-  it('ends a Job whose pods have no index by its deadline', async () => {
+  it('fails a Job whose pods have no index by setting its deadline', async () => {
     const jobs = [{ completionMode: 'NonIndexed' as const }];
     const world = createInMemoryWorld({ slices: ['slice-a'], jobSet: { exclusiveTopology: '' }, jobs });
     expect(await restart(world)).to.include({ outcome: 'restarted', way: 'job_deadline' });
@@ -81,7 +81,7 @@ describe('restartJobSet', () => {
   });
 
   // F-54: a finished leader was "deleted", with no effect.
-  it('ends a Job whose leader has succeeded by its deadline', async () => {
+  it('fails a Job whose leader has succeeded by setting its deadline', async () => {
     const world = createInMemoryWorld();
     world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Succeeded');
     world.emulator.settle();
@@ -111,7 +111,7 @@ describe('restartJobSet', () => {
     expect(seen?.cooldown).to.deep.equal({ action: 'a', at: '2026-11-23T03:00:00.000Z' });
   });
 
-  it('does nothing the second time, by whatever action', async () => {
+  it('does nothing the second time, whichever action asks', async () => {
     const world = createInMemoryWorld();
     cordon(world, 'slice-a');
     const planned = await plan(world);
@@ -137,7 +137,7 @@ describe('restartJobSet', () => {
     expect(world.cluster.pods('default').map(({ metadata }) => metadata.uid)).to.deep.equal(before);
   });
 
-  it('deletes the recorded leader when it is resumed before that had happened', async () => {
+  it('deletes the recorded leader when it resumes before the deletion was sent', async () => {
     const world = createInMemoryWorld();
     cordon(world, 'slice-a');
     const planned = await plan(world);
@@ -149,14 +149,14 @@ describe('restartJobSet', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('is done with a leader that is gone meanwhile', async () => {
+  it('is done when the leader was deleted meanwhile', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
     world.cluster.remove('pods', 'default', planned.leader?.name ?? '');
     expect((await carryOut(world, planned)).outcome).to.equal('restarted');
   });
 
-  it('leaves a Job alone that was made anew meanwhile', async () => {
+  it('leaves a Job alone that was re-created meanwhile', async () => {
     const world = createInMemoryWorld({ jobs: [{ backoffLimit: 6 }] });
     const planned = await plan(world);
     world.cluster.change('jobs', 'default', 'train-workers-0', ({ metadata }) => (metadata.uid = 'another'));
@@ -176,14 +176,15 @@ describe('restartJobSet', () => {
     expect(effects(world)).to.deep.equal({});
   });
 
-  it('leaves a JobSet alone that is gone or was made anew meanwhile, and its pods on dead nodes', async () => {
+  it('leaves a JobSet alone that was deleted or re-created meanwhile, and also its pods on dead nodes', async () => {
     for (const recreate of [true, false]) {
       const world = createInMemoryWorld();
       const planned = await plan(world);
       const jobSet = world.cluster.get('jobsets', 'default', 'train');
       world.cluster.remove('jobsets', 'default', 'train');
-      if (recreate && jobSet)
+      if (recreate && jobSet) {
         world.cluster.put('jobsets', { ...jobSet, metadata: { ...jobSet.metadata, uid: 'another' } });
+      }
       world.cluster.killNode(leaderOn(world, 'slice-a').spec.nodeName ?? '');
       world.clock.advance(120_000);
       expect((await carryOut(world, planned)).outcome).to.equal('jobset_gone');
@@ -210,7 +211,7 @@ describe('restartJobSet', () => {
     }
   });
 
-  it('deletes nothing and marks nothing when the last look stops it', async () => {
+  it('deletes nothing and marks nothing when beforeDeletion stops it', async () => {
     const world = createInMemoryWorld();
     const stop = new FailoverError('paused', 'paused');
     const refusal = await refusalOf(restart(world, { beforeDeletion: () => Promise.reject(stop) }));
@@ -255,7 +256,7 @@ describe('restartJobSet for one attempt', () => {
     expect(marks(world, 'slice-b').cooldown).to.equal(undefined);
   });
 
-  it('restarts once when another action marks between its look and its mark', async () => {
+  it('restarts once when another action writes its mark between this action’s read and its mark', async () => {
     const world = createInMemoryWorld(onBoth);
     const [first, second] = [await plan(world), await plan(world, { nodePool: 'slice-b' })];
     const step = await carryOut(world, first, {
@@ -272,7 +273,7 @@ describe('restartJobSet for one attempt', () => {
   });
 
   // F-38: the mark of a restart was written, then the instance died: not already_restarted for ever.
-  it('takes a restart that came to nothing for none after the deadline of an action, not sooner', async () => {
+  it('ignores the mark of a restart without effect once the deadline of an action has passed, not sooner', async () => {
     const world = createInMemoryWorld(onBoth);
     const first = await plan(world);
     const died = new Error('the instance died');
@@ -290,7 +291,7 @@ describe('restartJobSet for one attempt', () => {
     expect((await carryOut(world, second, { id: 'b', nodePool: 'slice-b' })).outcome).to.equal('restarted');
   });
 
-  it('waits for ever for a restart whose Job is failing', async () => {
+  it('never repeats a restart whose Job is failing', async () => {
     const world = createInMemoryWorld(onBoth);
     for (const name of nodeNames(world.cluster, 'slice-a').slice(1)) world.cluster.killNode(name);
     await restart(world);
@@ -311,7 +312,7 @@ describe('restartJobSet for one attempt', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-c #2']);
   });
 
-  it('does not mind the mark of another JobSet that had the name', async () => {
+  it('ignores the mark of an earlier JobSet of the same name', async () => {
     const world = createInMemoryWorld();
     await restart(world);
     const mark = marks(world).jobSet;
@@ -331,7 +332,7 @@ describe('restartJobSet when it is refused', () => {
     ['deletion of the leader', {}, { verb: 'delete', resource: 'pods' }],
     ['patch of the Job', { backoffLimit: 6 }, { verb: 'patch', resource: 'jobs' }],
   ] as const) {
-    it(`takes both marks back after the ${what} was forbidden`, async () => {
+    it(`removes both marks after the ${what} was forbidden`, async () => {
       const world = createInMemoryWorld({ jobs: [job] });
       const allow = world.cluster.deny(resource);
       const refusal = await refusalOf(restart(world));
@@ -345,7 +346,7 @@ describe('restartJobSet when it is refused', () => {
     });
   }
 
-  it('puts back what was marked before', async () => {
+  it('restores the marks that were there before', async () => {
     const world = createInMemoryWorld({ slices: three });
     cordon(world, 'slice-a');
     await restart(world);
@@ -373,7 +374,7 @@ describe('restartJobSet when it is refused', () => {
     }
   });
 
-  it('does not call a Job restarted whose patch the API server would not have, and takes both marks back', async () => {
+  it('does not report a restart when the API server ignores the patch of the Job, and removes both marks', async () => {
     for (const status of [409, 422]) {
       const world = createInMemoryWorld({ jobs: [{ backoffLimit: 6 }] });
       world.emulator.faults.add({ method: 'PATCH', path: /\/jobs\//, effect: { status } });

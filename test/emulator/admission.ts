@@ -47,12 +47,13 @@ export function admitUpdate(resource: Resource, before: KubernetesObject, draft:
     assertPoliciesKept(resource, before as JobSet, draft as JobSet);
     causes.push(...findJobSetChanges(before as JobSet, draft as JobSet));
   }
-  if (resource.plural === 'pods' && (before as Pod).spec.nodeName !== (draft as Pod).spec.nodeName)
+  if (resource.plural === 'pods' && (before as Pod).spec.nodeName !== (draft as Pod).spec.nodeName) {
     causes.push({
       reason: 'FieldValueForbidden',
       message: 'Forbidden: pod updates may not change fields other than `spec.containers[*].image`',
       field: 'spec',
     });
+  }
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
 
@@ -89,26 +90,33 @@ export function defaultPodSpec(spec: PodSpec): void {
 
 export function addDefaultTolerations(spec: PodSpec): void {
   spec.tolerations ??= [];
-  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'])
-    if (!spec.tolerations.some((each) => each.key === key))
+  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
+    if (!spec.tolerations.some((each) => each.key === key)) {
       spec.tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 });
-  for (const key of ['google.com/tpu', 'nvidia.com/gpu'])
-    if (spec.containers.some((each) => each.resources?.limits?.[key] ?? each.resources?.requests?.[key]))
-      if (!spec.tolerations.some((each) => each.key === key))
+    }
+  }
+  for (const key of ['google.com/tpu', 'nvidia.com/gpu']) {
+    if (spec.containers.some((each) => each.resources?.limits?.[key] ?? each.resources?.requests?.[key])) {
+      if (!spec.tolerations.some((each) => each.key === key)) {
         spec.tolerations.push({ key, operator: 'Exists', effect: 'NoSchedule' });
+      }
+    }
+  }
 }
 
 function admitPod(_state: ClusterState, resource: Resource, draft: Pod): void {
-  if (!draft.spec?.containers?.length)
+  if (!draft.spec?.containers?.length) {
     throw invalid(resource, draft.metadata.name, [requiredValue('spec.containers')]);
+  }
   defaultPodSpec(draft.spec);
   addDefaultTolerations(draft.spec);
   draft.status = { phase: 'Pending', qosClass: 'BestEffort' };
 }
 
 function admitJob(state: ClusterState, resource: Resource, draft: Job): void {
-  if (!draft.spec?.template?.spec?.containers?.length)
+  if (!draft.spec?.template?.spec?.containers?.length) {
     throw invalid(resource, draft.metadata.name, [requiredValue('spec.template.spec.containers')]);
+  }
   defaultJobSpec(draft.spec);
   draft.metadata.uid ||= state.random.uuid();
   draft.metadata.generation = 1;
@@ -125,8 +133,9 @@ function admitJob(state: ClusterState, resource: Resource, draft: Job): void {
 }
 
 function admitJobSet(resource: Resource, draft: JobSet): void {
-  if (!draft.spec?.replicatedJobs?.length)
+  if (!draft.spec?.replicatedJobs?.length) {
     throw invalid(resource, draft.metadata.name, [requiredValue('spec.replicatedJobs')]);
+  }
   defaultJobSet(draft);
   draft.metadata.generation = 1;
   draft.status = {};
@@ -141,8 +150,9 @@ function defaultJobSet({ spec }: JobSet): void {
   if (spec.failurePolicy) {
     spec.failurePolicy.maxRestarts ??= 0;
     spec.failurePolicy.restartStrategy ??= 'Recreate';
-    for (const [index, rule] of (spec.failurePolicy.rules ?? []).entries())
+    for (const [index, rule] of (spec.failurePolicy.rules ?? []).entries()) {
       rule.name ||= `failurePolicyRule${index}`;
+    }
   }
   for (const replicatedJob of spec.replicatedJobs) {
     replicatedJob.replicas ??= 1;
@@ -156,12 +166,14 @@ function assertLease(resource: Resource, draft: Lease): void {
   draft.spec ??= {};
   const causes: Causes = [];
   const { leaseDurationSeconds, leaseTransitions } = draft.spec;
-  if (leaseDurationSeconds !== undefined && leaseDurationSeconds <= 0)
+  if (leaseDurationSeconds !== undefined && leaseDurationSeconds <= 0) {
     causes.push(invalidValue('spec.leaseDurationSeconds', leaseDurationSeconds, 'must be greater than 0'));
-  if (leaseTransitions !== undefined && leaseTransitions < 0)
+  }
+  if (leaseTransitions !== undefined && leaseTransitions < 0) {
     causes.push(
       invalidValue('spec.leaseTransitions', leaseTransitions, 'must be greater than or equal to 0'),
     );
+  }
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
 
@@ -169,8 +181,9 @@ function assertEvent(resource: Resource, draft: Event): void {
   const causes: Causes = [];
   const namespace = draft.metadata.namespace ?? '';
   const about = draft.involvedObject?.namespace ?? '';
-  if (about === '' ? namespace !== '' && namespace !== 'default' : namespace !== about)
+  if (about === '' ? namespace !== '' && namespace !== 'default' : namespace !== about) {
     causes.push(invalidValue('involvedObject.namespace', about, 'does not match event.namespace'));
+  }
   if (draft.eventTime) causes.push(...findEventTimeCauses(draft));
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
@@ -181,27 +194,32 @@ function findEventTimeCauses(draft: Event): Causes {
   for (const field of ['reportingComponent', 'reportingInstance', 'action', 'reason'] as const) {
     const value = draft[field];
     if (typeof value !== 'string' || value === '') causes.push(requiredValue(field));
-    else if (field !== 'reportingComponent' && value.length > 128)
+    else if (field !== 'reportingComponent' && value.length > 128) {
       causes.push(invalidValue(field, '', 'can have at most 128 characters'));
+    }
   }
-  if ((draft.message ?? '').length > 1024)
+  if ((draft.message ?? '').length > 1024) {
     causes.push(invalidValue('message', '', 'can have at most 1024 characters'));
+  }
   return causes;
 }
 
 function findJobChanges(before: Job, draft: Job): Causes {
   const causes: Causes = [];
   const immutable = ['template', 'selector', 'completions', 'podFailurePolicy', 'completionMode'] as const;
-  for (const field of immutable)
-    if (!isEqualJson(before.spec[field], draft.spec[field]))
+  for (const field of immutable) {
+    if (!isEqualJson(before.spec[field], draft.spec[field])) {
       causes.push(invalidValue(`spec.${field}`, draft.spec[field] ?? null, 'field is immutable'));
+    }
+  }
   for (const field of ['activeDeadlineSeconds', 'backoffLimit', 'parallelism'] as const) {
     const value = draft.spec[field];
-    if (value !== undefined && (!Number.isInteger(value) || value < 0))
+    if (value !== undefined && (!Number.isInteger(value) || value < 0)) {
       causes.push(invalidValue(`spec.${field}`, value, 'must be greater than or equal to 0'));
+    }
   }
   const conditions = draft.status?.conditions;
-  if (isConditionTrue(conditions, 'Failed') && !isConditionTrue(conditions, 'FailureTarget'))
+  if (isConditionTrue(conditions, 'Failed') && !isConditionTrue(conditions, 'FailureTarget')) {
     causes.push(
       invalidValue(
         'status.conditions',
@@ -209,6 +227,7 @@ function findJobChanges(before: Job, draft: Job): Causes {
         'cannot set Failed=True condition without the FailureTarget=true condition',
       ),
     );
+  }
   return causes;
 }
 
@@ -221,12 +240,10 @@ function assertPoliciesKept(resource: Resource, before: JobSet, draft: JobSet): 
   const causes: Causes = [];
   for (const field of ['failurePolicy', 'successPolicy'] as const) {
     const [old, wanted] = [before.spec[field], draft.spec[field]];
-    if (old && wanted && !isEqualJson(old, wanted))
-      causes.push({
-        reason: 'FieldValueInvalid',
-        message: 'Invalid value: Value is immutable',
-        field: `spec.${field}`,
-      });
+    if (old && wanted && !isEqualJson(old, wanted)) {
+      const message = 'Invalid value: Value is immutable';
+      causes.push({ reason: 'FieldValueInvalid', message, field: `spec.${field}` });
+    }
   }
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
@@ -234,10 +251,12 @@ function assertPoliciesKept(resource: Resource, before: JobSet, draft: JobSet): 
 /** While a JobSet is not suspended, its Jobs may hardly change. */
 function findJobSetChanges(before: JobSet, draft: JobSet): Causes {
   const causes: Causes = [];
-  if (!isEqualJson(before.spec.managedBy, draft.spec.managedBy))
+  if (!isEqualJson(before.spec.managedBy, draft.spec.managedBy)) {
     causes.push(invalidValue('spec.managedBy', draft.spec.managedBy ?? null, 'field is immutable'));
+  }
   const isSuspended = before.spec.suspend && draft.spec.suspend;
-  if (!isSuspended && !isEqualJson(before.spec.replicatedJobs, draft.spec.replicatedJobs))
+  if (!isSuspended && !isEqualJson(before.spec.replicatedJobs, draft.spec.replicatedJobs)) {
     causes.push(invalidValue('spec.replicatedJobs', '…', 'field is immutable'));
+  }
   return causes;
 }

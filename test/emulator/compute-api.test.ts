@@ -71,7 +71,7 @@ describe('answerCompute', () => {
     expect(remove(world, node.metadata.name).status).to.equal(200);
   });
 
-  for (const requestId of ['00000000-0000-0000-0000-000000000000', 'retry-1'])
+  for (const requestId of ['00000000-0000-0000-0000-000000000000', 'retry-1']) {
     it(`refuses the request id ${requestId}`, () => {
       const { world, node } = createSlice();
       const { status, body } = remove(world, node.metadata.name, requestId);
@@ -79,19 +79,22 @@ describe('answerCompute', () => {
       expect(reasonOf(body)).to.equal('invalid');
       expect(world.emulator.fleet.deletions).to.deep.equal([]);
     });
+  }
 
   it('does not find a machine in another zone or project', () => {
     const { world, node } = createSlice();
-    for (const root of [ROOT.replace('1-a', '1-b'), ROOT.replace('/p/', '/other/')])
+    for (const root of [ROOT.replace('1-a', '1-b'), ROOT.replace('/p/', '/other/')]) {
       expect(ask(world, 'DELETE', `${root}/instances/${instanceId(node)}`).status).to.equal(404);
+    }
   });
 
   it('wants a token with cloud-platform', () => {
     const { world, node } = createSlice();
     const path = `${ROOT}/instances/${node.metadata.name}`;
     const { token } = world.emulator.tokens.issueToken(['https://www.googleapis.com/auth/userinfo.email']);
-    for (const authorization of ['', 'Bearer unknown', `Bearer ${token}`])
+    for (const authorization of ['', 'Bearer unknown', `Bearer ${token}`]) {
       expect(ask(world, 'GET', path, { authorization }).status).to.equal(401);
+    }
   });
 
   it('lists machines by zone, filtered by name, and all of them aggregated', () => {

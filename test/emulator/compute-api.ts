@@ -53,8 +53,9 @@ function route(
     // Waiting is up to two minutes of real time in Compute; here nothing waits: the caller asks again.
     if (method === 'GET' || (method === 'POST' && wait)) return toOperation(operation, now);
   }
-  if (collection === 'instances' && name === undefined && method === 'GET')
+  if (collection === 'instances' && name === undefined && method === 'GET') {
     return toList(project, zone, filterInstances(fleet.list(project, zone), query.get('filter')));
+  }
   if (collection === 'instances' && name !== undefined && !wait) {
     if (method === 'DELETE') return toOperation(deleteInstance(fleet, project, zone, name, query, user), now);
     if (method === 'GET') return toInstance(requireInstance(fleet, project, zone, name));
@@ -71,23 +72,25 @@ function deleteInstance(
   user: string,
 ): Operation {
   const requestId = query.get('requestId') ?? undefined;
-  if (requestId !== undefined && !isRequestId(requestId))
+  if (requestId !== undefined && !isRequestId(requestId)) {
     throw new GoogleError(
       400,
       'INVALID_ARGUMENT',
       'invalid',
       `Invalid value for field 'requestId': '${requestId}'. Request ID must be a valid UUID.`,
     );
+  }
   const known = requestId === undefined ? undefined : fleet.findRequest(requestId);
   if (known) return known;
   const instance = requireInstance(fleet, project, zone, nameOrId);
-  if (instance.status !== 'RUNNING')
+  if (instance.status !== 'RUNNING') {
     throw new GoogleError(
       400,
       'FAILED_PRECONDITION',
       'resourceNotReady',
       `The resource 'projects/${project}/zones/${zone}/instances/${instance.name}' is not ready`,
     );
+  }
   return fleet.delete(instance, requestId, user);
 }
 

@@ -54,7 +54,7 @@ describe('answerContainer', () => {
       },
     },
   ];
-  for (const { title, spec, expected } of shapes)
+  for (const { title, spec, expected } of shapes) {
     it(`describes ${title}`, () => {
       const emulator = new Emulator();
       const cluster = emulator.addCluster({ name: NAME, ...spec });
@@ -62,6 +62,7 @@ describe('answerContainer', () => {
       const { endpoint, controlPlaneEndpointsConfig } = get(emulator, `/v1/${NAME}`);
       expect({ endpoint, ...(controlPlaneEndpointsConfig as object) }).to.deep.equal(expected);
     });
+  }
 
   it('tells what changed since: its state, and Autopilot', () => {
     const emulator = new Emulator();
@@ -92,8 +93,9 @@ describe('answerContainer', () => {
       'p/locations/l1/clusters/a',
       'p/locations/l2/clusters/b',
       'q/locations/l1/clusters/c',
-    ])
+    ]) {
       emulator.addCluster({ name: `projects/${name}` });
+    }
     const names = (path: string) =>
       (get(emulator, path)['clusters'] as { name: string }[] | undefined)?.map(({ name }) => name);
     expect(names('/v1/projects/p/locations/-/clusters')).to.deep.equal(['a', 'b']);

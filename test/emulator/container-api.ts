@@ -84,9 +84,11 @@ const CLUSTER_STATUS = [
 function withNumericStatus(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const body = { ...value } as Record<string, unknown>;
-  if (typeof body['status'] === 'string')
+  if (typeof body['status'] === 'string') {
     body['status'] = Math.max(CLUSTER_STATUS.indexOf(body['status']), 0);
-  for (const field of ['clusters', 'nodePools'])
+  }
+  for (const field of ['clusters', 'nodePools']) {
     if (Array.isArray(body[field])) body[field] = (body[field] as unknown[]).map(withNumericStatus);
+  }
   return body;
 }

@@ -14,8 +14,9 @@ type FieldType = 'boolean' | 'integer' | 'string' | 'strings' | 'time' | 'microt
  */
 export function decode(resource: Resource, draft: KubernetesObject): void {
   dropNulls(draft);
-  for (const [path, type] of Object.entries({ ...METADATA, ...FIELDS[resource.plural] }))
+  for (const [path, type] of Object.entries({ ...METADATA, ...FIELDS[resource.plural] })) {
     readField(resource, draft, path, type);
+  }
 }
 
 const METADATA: Record<string, FieldType> = {
@@ -57,8 +58,9 @@ function dropNulls(object: JsonObject): void {
   for (const [key, value] of Object.entries(object)) {
     if (value === null) delete object[key];
     else if (isJsonObject(value) && !Object.isFrozen(value)) dropNulls(value);
-    else if (Array.isArray(value) && !Object.isFrozen(value))
+    else if (Array.isArray(value) && !Object.isFrozen(value)) {
       for (const item of value as unknown[]) if (isJsonObject(item)) dropNulls(item);
+    }
   }
 }
 
@@ -85,8 +87,9 @@ const GO_TYPES = { boolean: 'bool', integer: 'int64', string: 'string', strings:
 
 function isOfType(value: unknown, type: FieldType): boolean {
   if (type === 'integer') return Number.isInteger(value);
-  if (type === 'strings')
+  if (type === 'strings') {
     return isJsonObject(value) && Object.values(value).every((each) => typeof each === 'string');
+  }
   return typeof value === type;
 }
 
@@ -101,8 +104,9 @@ const LAYOUTS = {
 
 function readTime(value: unknown, type: 'time' | 'microtime'): string {
   const { name, pattern } = LAYOUTS[type];
-  if (typeof value !== 'string')
+  if (typeof value !== 'string') {
     throw new DecodingError(`json: cannot unmarshal ${nameOf(value)} into Go value of type string`);
+  }
   const milliseconds = Date.parse(value);
   if (!/^\d{4}-\d\d-\d\dT/.test(value) || !pattern.test(value) || Number.isNaN(milliseconds)) {
     const [, rest = value] = /T\d\d:\d\d:\d\d(.*)$/.exec(value) ?? [];

@@ -46,20 +46,22 @@ export function deleteObject<P extends Plural>(
 function assertPreconditions(plural: Plural, object: KubernetesObject, options: DeleteOptions): void {
   const { uid, resourceVersion } = options.preconditions ?? {};
   const { metadata } = object;
-  if (uid !== undefined && uid !== metadata.uid)
+  if (uid !== undefined && uid !== metadata.uid) {
     throw failedPrecondition(
       resourceOf(plural),
       metadata.name,
       `the UID in the precondition (${uid}) does not match the UID in record (${metadata.uid}). ` +
         'The object might have been deleted and then recreated',
     );
-  if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion)
+  }
+  if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
     throw failedPrecondition(
       resourceOf(plural),
       metadata.name,
       `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record ` +
         `(${metadata.resourceVersion}). The object might have been modified`,
     );
+  }
 }
 
 /** A pod that never reached a node, or has ended, has nobody to wait for. */

@@ -11,8 +11,9 @@ export const KUBERNETES_VERSION = `v${GKE_VERSION}`;
 export function answerDiscovery(pathname: string): HttpResponse | undefined {
   const path = pathname.replace(/\/$/, '');
   if (path === '/version') return toJsonResponse(200, toVersion());
-  if (path === '/healthz' || path === '/livez' || path === '/readyz')
+  if (path === '/healthz' || path === '/livez' || path === '/readyz') {
     return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: 'ok' };
+  }
   if (path === '/api') return toJsonResponse(200, { kind: 'APIVersions', versions: ['v1'] });
   if (path === '/apis') return toJsonResponse(200, toGroupList());
   if (path === '/openapi/v3') return toJsonResponse(200, toOpenApiIndex());

@@ -129,7 +129,7 @@ describe('Faults', () => {
     { effect: 'malformed', isApplied: true, outcome: '200', status: 201 },
     { effect: 'none', isApplied: true, outcome: '201', status: 201 },
   ];
-  for (const { effect, isApplied, outcome, status } of cases)
+  for (const { effect, isApplied, outcome, status } of cases) {
     it(`${typeof effect === 'string' ? effect : `status ${effect.status}`}: ${outcome}, ${isApplied ? '' : 'not '}carried out`, () => {
       const world = createTestWorld();
       world.emulator.faults.add({ api: 'kubernetes', method: 'POST', effect });
@@ -138,6 +138,7 @@ describe('Faults', () => {
       expect(world.emulator.requests[0]?.status).to.equal(status);
       expect(world.emulator.requests[0]?.fault?.effect).to.equal(effect);
     });
+  }
 
   it('says whether a lost connection carried the request out', () => {
     const world = createTestWorld();
@@ -190,8 +191,9 @@ describe('Faults', () => {
   it('strikes by chance, the same for the same seed, and renames nothing', () => {
     const run = (probability: number | undefined): [statuses: number[], names: string[]] => {
       const world = createTestWorld(3);
-      if (probability !== undefined)
+      if (probability !== undefined) {
         world.emulator.faults.add({ probability, times: Infinity, effect: { status: 500 } });
+      }
       const statuses = Array.from({ length: 40 }, () => getNodes(world).status);
       return [statuses, world.cluster.addTpuSlice('slice-a')];
     };

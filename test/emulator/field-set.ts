@@ -100,15 +100,17 @@ const UNOWNED: FieldSet = {
 
 function collect(kind: string, path: string, value: unknown): FieldSet {
   const keys = Array.isArray(value) ? listKeysOf(kind, path) : undefined;
-  if (Array.isArray(value) && keys === 'set')
+  if (Array.isArray(value) && keys === 'set') {
     return Object.fromEntries(value.map((item) => [`v:${JSON.stringify(item)}`, {}]));
-  if (Array.isArray(value) && keys !== undefined && keys !== 'set')
+  }
+  if (Array.isArray(value) && keys !== undefined && keys !== 'set') {
     return Object.fromEntries(
       (value as JsonObject[]).map((item) => [
         toKeyElement(keys, item),
         { '.': {}, ...collect(kind, path, item) },
       ]),
     );
+  }
   if (!isJsonObject(value)) return {};
   const fields: FieldSet = {};
   for (const [key, child] of Object.entries(value)) {

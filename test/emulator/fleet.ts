@@ -141,8 +141,9 @@ export class Fleet {
       }
       if (repair.backAt > now) continue;
       hasChanged = true;
-      for (const { name, project, zone, machineType, group } of repair.instances)
+      for (const { name, project, zone, machineType, group } of repair.instances) {
         group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
+      }
     }
     this.#repairs = this.#repairs.filter((repair) => repair.backAt > now);
     return hasChanged;

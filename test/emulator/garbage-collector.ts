@@ -8,10 +8,11 @@ const OWNERS = ['jobsets', 'jobs'] as const;
 /** Deletes what belongs to objects that are gone, and first the dependents of those deleted in the foreground. */
 export function collectGarbage(state: ClusterState): void {
   const owners = new Map<string, KubernetesObject>();
-  for (const plural of OWNERS)
+  for (const plural of OWNERS) {
     for (const object of state.store.list(plural)) owners.set(object.metadata.uid, object);
+  }
 
-  for (const plural of OWNED)
+  for (const plural of OWNED) {
     for (const object of state.store.list(plural)) {
       const references = object.metadata.ownerReferences ?? [];
       const isCollectable = references.every(({ kind }) => kind === 'Job' || kind === 'JobSet');
@@ -23,9 +24,12 @@ export function collectGarbage(state: ClusterState): void {
         propagationPolicy: found.length > 0 ? 'Foreground' : 'Background',
       });
     }
-  for (const plural of OWNERS)
-    for (const object of state.store.list(plural))
+  }
+  for (const plural of OWNERS) {
+    for (const object of state.store.list(plural)) {
       if (isDeletedInForeground(object)) finishDeletion(state, object);
+    }
+  }
   removeNamespaces(state);
 }
 
@@ -58,8 +62,9 @@ function removeNamespaces(state: ClusterState): void {
     const contents = plurals.flatMap((plural) =>
       state.store.list(plural, name).map((object) => ({ plural, object })),
     );
-    for (const { plural, object } of contents)
+    for (const { plural, object } of contents) {
       if (!object.metadata.deletionTimestamp) deleteObject(state, plural, object as never);
+    }
     if (contents.length === 0) state.store.remove('namespaces', namespace);
   }
 }

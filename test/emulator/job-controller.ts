@@ -84,11 +84,12 @@ function countEndedPods(state: ClusterState, job: Job): { job: Job; failedByPoli
       (pod.metadata.deletionTimestamp !== undefined && !countsOnlyFailedPhase(job))
     ) {
       const action = findPolicyAction(job, pod);
-      if (action === 'FailJob')
+      if (action === 'FailJob') {
         failedByPolicy ??= {
           reason: 'PodFailurePolicy',
           message: `Pod ${pod.metadata.namespace}/${pod.metadata.name} matched a FailJob rule of the pod failure policy`,
         };
+      }
       if (action !== 'Ignore') failed += 1;
     } else continue;
     untrack(state, pod);
@@ -99,8 +100,9 @@ function countEndedPods(state: ClusterState, job: Job): { job: Job; failedByPoli
     if (succeeded > 0) draft.status.succeeded = (draft.status.succeeded ?? 0) + succeeded;
     if (failed > 0) draft.status.failed = (draft.status.failed ?? 0) + failed;
     const completed = new Set([...parseIndexes(draft.status.completedIndexes), ...indexes]);
-    if (draft.spec.completionMode === 'Indexed' && completed.size > 0)
+    if (draft.spec.completionMode === 'Indexed' && completed.size > 0) {
       draft.status.completedIndexes = [...completed].sort((a, b) => a - b).join(',');
+    }
   });
   return { job: updated, failedByPolicy };
 }
@@ -119,10 +121,11 @@ function findPolicyAction(job: Job, pod: Pod): PodFailurePolicyRule['action'] {
 }
 
 function isRuleMatched({ onExitCodes, onPodConditions }: PodFailurePolicyRule, pod: Pod): boolean {
-  if (onPodConditions?.length)
+  if (onPodConditions?.length) {
     return onPodConditions.some(
       ({ type, status = 'True' }) => findCondition(pod.status.conditions, type)?.status === status,
     );
+  }
   if (!onExitCodes) return false;
   return (pod.status.containerStatuses ?? []).some((each) => {
     const exitCode = (each['state'] as { terminated?: { exitCode: number } } | undefined)?.terminated
@@ -161,12 +164,14 @@ function findFailure(state: ClusterState, job: Job, byPolicy: Failure | undefine
   if (target?.status === 'True') return { reason: target.reason ?? '', message: target.message ?? '' };
   if (byPolicy) return byPolicy;
   const { activeDeadlineSeconds, backoffLimit = 6, suspend } = job.spec;
-  if ((job.status.failed ?? 0) > backoffLimit)
+  if ((job.status.failed ?? 0) > backoffLimit) {
     return { reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' };
+  }
   if (activeDeadlineSeconds === undefined || suspend || !job.status.startTime) return undefined;
   const due = Date.parse(job.status.startTime) + activeDeadlineSeconds * 1000;
-  if (due <= state.now())
+  if (due <= state.now()) {
     return { reason: 'DeadlineExceeded', message: 'Job was active longer than specified deadline' };
+  }
   state.wakeAt(due);
   return undefined;
 }

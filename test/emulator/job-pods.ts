@@ -24,11 +24,12 @@ export function createMissingPods(state: ClusterState, job: Job): void {
   }
   const taken = new Set([...parseIndexes(job.status.completedIndexes), ...occupied.map(indexOf)]);
   let left = wanted;
-  for (let index = 0; index < completions && left > 0; index++)
+  for (let index = 0; index < completions && left > 0; index++) {
     if (!taken.has(index)) {
       createPod(state, job, index);
       left -= 1;
     }
+  }
 }
 
 function createPod(state: ClusterState, job: Job, index: number | undefined): void {

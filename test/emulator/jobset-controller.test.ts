@@ -259,7 +259,7 @@ const ROWS: Row[] = [
 ];
 
 describe('runJobSets', () => {
-  for (const row of ROWS)
+  for (const row of ROWS) {
     it(`${row.trigger}: ${describeOutcome(row)}`, () => {
       const run = startRun(row);
       row.act(run);
@@ -274,6 +274,7 @@ describe('runJobSets', () => {
         failed: row.failed,
       });
     });
+  }
 
   it('takes the next attempt from the template, under the same names', () => {
     const run = startRun({ job: DEFAULT });
@@ -302,8 +303,9 @@ describe('runJobSets', () => {
 
   it('restarts no more often than maxRestarts', () => {
     const run = startRun({ failurePolicy: { maxRestarts: 2 } });
-    for (const node of run.cluster.nodes('slice-b'))
+    for (const node of run.cluster.nodes('slice-b')) {
       run.cluster.cordonAs('kubectl', node.metadata.name, false);
+    }
     for (let attempt = 0; attempt < 3; attempt++) {
       const leader = run.cluster.pods().find((pod) => indexOf(pod) === 0);
       if (leader) deletePod(run, leader);
@@ -313,7 +315,7 @@ describe('runJobSets', () => {
   });
 
   // Whichever of the two has the lower name.
-  for (const seed of [1, 2, 3, 4])
+  for (const seed of [1, 2, 3, 4]) {
     it(`makes no follower while a deleted leader has not ended: which one to follow? (seed ${seed})`, () => {
       const run = startRun({ job: DEFAULT, dead: 'leader' }, seed);
       deleteGently(run);
@@ -326,6 +328,7 @@ describe('runJobSets', () => {
       const indexes = run.cluster.pods().map(indexOf);
       expect(indexes).not.to.include(indexOf(run.follower));
     });
+  }
 
   it('suspends without counting anything, and resumes elsewhere', () => {
     const run = startRun({});
@@ -482,13 +485,14 @@ function summarise(cluster: EmulatedCluster): Summary {
   const running: Record<string, number> = {};
   let pending = 0;
   let stuck = 0;
-  for (const pod of cluster.pods())
+  for (const pod of cluster.pods()) {
     if (pod.metadata.deletionTimestamp) stuck += 1;
     else if (pod.status.phase === 'Pending') pending += 1;
     else if (pod.status.phase === 'Running') {
       const pool = poolOf(cluster, pod) ?? '';
       running[pool] = (running[pool] ?? 0) + 1;
     }
+  }
   return {
     restarts: jobSet?.status.restarts ?? 0,
     counted: jobSet?.status.restartsCountTowardsMax ?? 0,

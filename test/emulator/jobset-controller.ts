@@ -134,7 +134,7 @@ function setJobSuspended(state: ClusterState, job: Job, isSuspended: boolean): v
 function createMissingJobs(state: ClusterState, jobSet: JobSet): void {
   const globalReplicas = jobSet.spec.replicatedJobs.reduce((sum, { replicas = 1 }) => sum + replicas, 0);
   let globalIndex = 0;
-  for (const replicatedJob of jobSet.spec.replicatedJobs)
+  for (const replicatedJob of jobSet.spec.replicatedJobs) {
     for (let index = 0; index < (replicatedJob.replicas ?? 1); index++) {
       const job = toJob(jobSet, replicatedJob, index, globalIndex++, globalReplicas);
       // The name is free again only when the last attempt's Job is really gone.
@@ -142,6 +142,7 @@ function createMissingJobs(state: ClusterState, jobSet: JobSet): void {
       admitCreate(state, resourceOf('jobs'), job);
       state.create('jobs', job);
     }
+  }
 }
 
 function toJob(

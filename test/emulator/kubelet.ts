@@ -28,8 +28,9 @@ export function finishPod(
     const reason = phase === 'Succeeded' ? 'PodCompleted' : 'PodFailed';
     draft.status.phase = phase;
     const conditions = (draft.status.conditions ??= []);
-    for (const type of ['Ready', 'ContainersReady'])
+    for (const type of ['Ready', 'ContainersReady']) {
       setCondition(conditions, { type, status: 'False', reason }, time);
+    }
     draft.status.containerStatuses = draft.spec.containers.map(({ name, image }) => ({
       name,
       image,
@@ -48,8 +49,9 @@ function startPod(state: ClusterState, pod: Pod): void {
     draft.status.phase = 'Running';
     draft.status.startTime = time;
     const conditions: Condition[] = (draft.status.conditions ??= []);
-    for (const type of ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady'])
+    for (const type of ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady']) {
       setCondition(conditions, { type, status: 'True' }, time);
+    }
     const node = state.store.get('nodes', undefined, pod.spec.nodeName ?? '');
     const hostIP = node?.status.addresses?.find((each) => each.type === 'InternalIP')?.address;
     if (hostIP) Object.assign(draft.status, { hostIP, podIP: hostIP });

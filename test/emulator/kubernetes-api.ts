@@ -62,8 +62,9 @@ export class KubernetesApi {
       if (user === undefined) throw unauthorized();
       const { pathname } = splitPath(request.path);
       const discovered = request.method === 'GET' && answerDiscovery(pathname);
-      if (discovered && user === ANONYMOUS && !PUBLIC_PATHS.has(pathname))
+      if (discovered && user === ANONYMOUS && !PUBLIC_PATHS.has(pathname)) {
         throw forbiddenPath(user, pathname);
+      }
       if (discovered) return discovered;
       const parsed = parseKubernetesRequest(request, user);
       if (!parsed && isServed(pathname)) throw notServed();

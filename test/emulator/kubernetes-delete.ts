@@ -26,8 +26,9 @@ export function removeObject(state: ClusterState, request: KubernetesRequest): H
 export function removeCollection(state: ClusterState, request: KubernetesRequest): HttpResponse {
   const objects = selectObjects(state, request);
   const options = parseDeleteOptions(request);
-  if (!isDryRun(request))
+  if (!isDryRun(request)) {
     for (const object of objects) deleteObject(state, request.resource.plural, object, options);
+  }
   const metadata = { resourceVersion: String(state.store.revision) };
   return toResponse(
     200,
@@ -54,8 +55,9 @@ export function evict(state: ClusterState, request: KubernetesRequest): HttpResp
 }
 
 function parseDeleteOptions(request: KubernetesRequest): DeleteOptions {
-  if (request.text !== '' && !isJsonObject(request.body))
+  if (request.text !== '' && !isJsonObject(request.body)) {
     throw badRequest("couldn't get version/kind; json parse error: invalid character");
+  }
   const body = (request.body ?? {}) as DeleteOptions & { orphanDependents?: boolean };
   const grace = request.query.get('gracePeriodSeconds');
   const policy = request.query.get('propagationPolicy') as DeleteOptions['propagationPolicy'] | null;

@@ -65,10 +65,11 @@ export class Lister {
   #resume(token: string): Page {
     const decoded = parseJson(Buffer.from(token, 'base64url').toString()) as
       { id?: string; from?: number } | undefined;
-    if (typeof decoded?.id !== 'string' || typeof decoded.from !== 'number')
+    if (typeof decoded?.id !== 'string' || typeof decoded.from !== 'number') {
       throw badRequest('continue key is not valid: illegal base64 data at input byte 0');
+    }
     const snapshot = this.#snapshots.get(decoded.id);
-    if (!snapshot)
+    if (!snapshot) {
       throw new ApiStatus(
         410,
         'Expired',
@@ -77,6 +78,7 @@ export class Lister {
           'the results. Continuing with the provided token results in an inconsistent list - objects that were ' +
           'created, modified, or deleted between the time the first chunk was returned and now may show up in the list.',
       );
+    }
     return { ...snapshot, from: decoded.from, id: decoded.id };
   }
 
@@ -143,8 +145,9 @@ function findCandidates(
 function parseLimit(text: string | null): number {
   if (text === null || text === '') return 0;
   const limit = Number(text);
-  if (!Number.isInteger(limit))
+  if (!Number.isInteger(limit)) {
     throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  }
   return Math.max(limit, 0);
 }
 

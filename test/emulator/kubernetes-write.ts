@@ -37,10 +37,11 @@ export function replaceObject(state: ClusterState, request: KubernetesRequest): 
   const { resource, namespace, name = '' } = request;
   const representation = negotiate(request.headers['accept'], false);
   const body = readBody(request);
-  if (body.metadata.name && body.metadata.name !== name)
+  if (body.metadata.name && body.metadata.name !== name) {
     throw badRequest(
       `the name of the object (${body.metadata.name}) does not match the name on the URL (${name})`,
     );
+  }
   body.metadata.name = name;
   const current = state.store.get(resource.plural, namespace, name);
   if (!current) return replaceMissing(state, request, body, representation);
@@ -67,26 +68,30 @@ export function patchObject(state: ClusterState, request: KubernetesRequest): Ht
   ];
   if (!type || !accepted.includes(type)) throw unsupportedMediaType(accepted);
   if (type === APPLY_PATCH) return applyObject(state, request);
-  if (request.query.get('force'))
+  if (request.query.get('force')) {
     throw invalidPatchOptions(
       'force',
       'FieldValueForbidden',
       'Forbidden: may not be specified for non-apply patch',
     );
+  }
   const current = getObject(state, request);
   const patched = applyPatch(type, resource.kind, current, parsePatch(request));
   if (!isJsonObject(patched['metadata'])) throw badRequest('metadata must be an object');
   const draft = patched as KubernetesObject;
-  if (draft.metadata.resourceVersion && draft.metadata.resourceVersion !== current.metadata.resourceVersion)
+  if (draft.metadata.resourceVersion && draft.metadata.resourceVersion !== current.metadata.resourceVersion) {
     throw staleResourceVersion(resource, name);
-  if (draft.metadata.name !== name)
+  }
+  if (draft.metadata.name !== name) {
     throw badRequest(
       `the name of the object (${draft.metadata.name}) does not match the name on the URL (${name})`,
     );
-  if (draft.metadata.namespace !== namespace)
+  }
+  if (draft.metadata.namespace !== namespace) {
     throw badRequest(
       `the namespace of the object (${draft.metadata.namespace}) does not match the namespace on the URL (${namespace})`,
     );
+  }
   decodePatched(request, draft);
   const updated = storeChange(state, request, current, draft, 'Update');
   return toResponse(200, formatObject(resource, updated, representation, tableOptions(state, request)));
@@ -114,18 +119,21 @@ function assertReplaceable(
 ): void {
   const { resource, name = '' } = request;
   const { uid, resourceVersion } = body.metadata;
-  if (uid && uid !== current.metadata.uid)
+  if (uid && uid !== current.metadata.uid) {
     throw conflict(resource, name, toPreconditionText(request, uid, current.metadata.uid));
+  }
   const isUnconditionalAllowed = !resource.custom && resource.plural !== 'leases';
-  if (!resourceVersion && !isUnconditionalAllowed)
+  if (!resourceVersion && !isUnconditionalAllowed) {
     throw invalid(resource, name, [
       {
         ...invalidValue('metadata.resourceVersion', 0, ''),
         message: 'Invalid value: 0: must be specified for an update',
       },
     ]);
-  if (resourceVersion && resourceVersion !== current.metadata.resourceVersion)
+  }
+  if (resourceVersion && resourceVersion !== current.metadata.resourceVersion) {
     throw staleResourceVersion(resource, name);
+  }
 }
 
 function toPreconditionText(
@@ -156,12 +164,13 @@ function applyObject(state: ClusterState, request: KubernetesRequest): HttpRespo
   const { resource, namespace, name = '', query } = request;
   const representation = negotiate(request.headers['accept'], false);
   const manager = query.get('fieldManager');
-  if (!manager)
+  if (!manager) {
     throw invalidPatchOptions(
       'fieldManager',
       'FieldValueRequired',
       'Required value: is required for apply patch',
     );
+  }
   const configuration = readConfiguration(request);
   const current = state.store.get(resource.plural, namespace, name);
   if (!current) {

@@ -105,9 +105,11 @@ function readBody(incoming: AnyRequest): Promise<string | undefined> {
 
 function answer(handle: Handle, incoming: AnyRequest, body: string): HttpResponse | ConnectionLost | 'never' {
   const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(incoming.headers))
-    if (value !== undefined && !name.startsWith(':'))
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (value !== undefined && !name.startsWith(':')) {
       headers[name] = Array.isArray(value) ? value.join(', ') : value;
+    }
+  }
   try {
     return handle({ method: incoming.method ?? 'GET', path: incoming.url ?? '/', headers, body });
   } catch (error) {

@@ -88,8 +88,9 @@ function overlay(kind: string, path: string, target: unknown, configuration: unk
     }
     return result;
   }
-  if (Array.isArray(configuration) && Array.isArray(target))
+  if (Array.isArray(configuration) && Array.isArray(target)) {
     return overlayList(kind, path, target, configuration);
+  }
   return configuration;
 }
 

@@ -21,10 +21,12 @@ const NAME_RULE =
 function findNameCauses(name: string): Causes {
   if (!name) return [requiredValue('metadata.name', 'name or generateName is required')];
   const causes: Causes = [];
-  if (name.length > 253)
+  if (name.length > 253) {
     causes.push(invalidValue('metadata.name', name, 'must be no more than 253 characters'));
-  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name))
+  }
+  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) {
     causes.push(invalidValue('metadata.name', name, NAME_RULE));
+  }
   return causes;
 }
 
@@ -46,8 +48,9 @@ const MAX_ANNOTATION_BYTES = 262_144;
 /** Keys and values of all annotations together. */
 function findAnnotationCauses(annotations: Record<string, string>): Causes {
   let bytes = 0;
-  for (const [key, value] of Object.entries(annotations))
+  for (const [key, value] of Object.entries(annotations)) {
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
   if (bytes <= MAX_ANNOTATION_BYTES) return [];
   return [tooLong('metadata.annotations', `may not be more than ${MAX_ANNOTATION_BYTES} bytes`)];
 }

@@ -26,11 +26,12 @@ describe('answerMetadata', () => {
     },
     { path: `${ROOT}/universe/universe-domain`, expected: 'googleapis.com' },
   ];
-  for (const { path, expected } of texts)
+  for (const { path, expected } of texts) {
     it(`answers ${path}`, () => {
       const { emulator } = createTestWorld();
       expect(get(emulator, path)).to.include({ status: 200, body: expected });
     });
+  }
 
   it('answers 404 to what it does not know', () => {
     expect(get(createTestWorld().emulator, `${ROOT}/instance/gpu`).status).to.equal(404);
@@ -45,7 +46,7 @@ describe('Tokens', () => {
     { scopes: undefined, user: '104711811223344556677', google: true },
     { scopes: [EMAIL], user: '401', google: false },
   ];
-  for (const { scopes, user, google } of cases)
+  for (const { scopes, user, google } of cases) {
     it(`with the scopes ${scopes?.map((scope) => scope.slice(32)).join(' and ') ?? 'of the default'}: ${user}`, () => {
       const { emulator, cluster } = createTestWorld();
       const query = scopes ? `?scopes=${encodeURIComponent(scopes.join(','))}` : '';
@@ -58,6 +59,7 @@ describe('Tokens', () => {
       const container = emulator.handleContainer(withToken(answer.access_token, `/v1/${cluster.name}`));
       expect(container.status).to.equal(google ? 200 : 401);
     });
+  }
 
   it('last an hour', () => {
     const { emulator, cluster, advance } = createTestWorld();

@@ -25,8 +25,9 @@ export function answerMetadata(identity: MetadataIdentity, now: number, request:
     server: 'Metadata Server for VM',
     date: new Date(now).toUTCString(),
   };
-  if (request.headers['metadata-flavor'] !== 'Google')
+  if (request.headers['metadata-flavor'] !== 'Google') {
     return toTextResponse(403, 'Missing Metadata-Flavor:Google header.\n', flavor);
+  }
   const { pathname, query } = splitPath(request.path);
   const { email, projectId, uniqueId } = identity.account;
   const text = (body: string) => ({

@@ -10,7 +10,7 @@ export function silenceNode(state: ClusterState, name: string): void {
   const node = state.store.get('nodes', undefined, name);
   if (!node) return;
   state.update('nodes', node, (draft) => {
-    for (const type of ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready'])
+    for (const type of ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready']) {
       setCondition(
         draft.status.conditions,
         {
@@ -21,10 +21,12 @@ export function silenceNode(state: ClusterState, name: string): void {
         },
         state.time(),
       );
+    }
   });
   keepTaints(state, name);
-  for (const pod of state.store.lookup('pods', 'node', name))
+  for (const pod of state.store.lookup('pods', 'node', name)) {
     if (isPodLive(pod)) setPodReady(state, pod, false);
+  }
 }
 
 /** The kubelet reports again. */
@@ -40,12 +42,14 @@ export function wakeNode(state: ClusterState, name: string): void {
       { type: 'Ready', status: 'True', reason: 'KubeletReady', message },
       time,
     );
-    for (const [type, reason] of Object.entries(HEALTHY))
+    for (const [type, reason] of Object.entries(HEALTHY)) {
       setCondition(draft.status.conditions, { type, status: 'False', reason, message: reason }, time);
+    }
   });
   keepTaints(state, name);
-  for (const pod of state.store.lookup('pods', 'node', name))
+  for (const pod of state.store.lookup('pods', 'node', name)) {
     if (isPodLive(pod) && pod.status.phase === 'Running') setPodReady(state, pod, true);
+  }
 }
 
 export const HEALTHY = {
@@ -99,11 +103,14 @@ function toWantedTaints(node: Node): Taint[] {
   if (node.spec.unschedulable) taints.push({ key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' });
   const ready = findCondition(node.status.conditions, 'Ready')?.status;
   const key = ready === 'False' ? 'node.kubernetes.io/not-ready' : 'node.kubernetes.io/unreachable';
-  if (ready === 'False' || ready === 'Unknown')
+  if (ready === 'False' || ready === 'Unknown') {
     taints.push({ key, effect: 'NoSchedule' }, { key, effect: 'NoExecute' });
-  for (const type of ['Memory', 'Disk', 'PID'])
-    if (findCondition(node.status.conditions, `${type}Pressure`)?.status === 'True')
+  }
+  for (const type of ['Memory', 'Disk', 'PID']) {
+    if (findCondition(node.status.conditions, `${type}Pressure`)?.status === 'True') {
       taints.push({ key: `node.kubernetes.io/${type.toLowerCase()}-pressure`, effect: 'NoSchedule' });
+    }
+  }
   return taints;
 }
 

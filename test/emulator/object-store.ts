@@ -93,8 +93,9 @@ export class ObjectStore {
   ): StoredObjects[P] {
     const { namespace, name } = object.metadata;
     // A controller that works on what it read before an own write would undo that write.
-    if (this.get(plural, namespace, name) !== object)
+    if (this.get(plural, namespace, name) !== object) {
       throw new Error(`stale write to ${plural} ${toKey(namespace, name)}`);
+    }
     const draft = cloneJson(object);
     change(draft);
     if (isEqualJson(draft, object)) return object;
@@ -143,8 +144,9 @@ class Table<T extends KubernetesObject> {
   >();
 
   constructor(indexes: Record<string, (object: T) => string | undefined>) {
-    for (const [name, value] of Object.entries(indexes))
+    for (const [name, value] of Object.entries(indexes)) {
       this.#indexes.set(name, { value, buckets: new Map() });
+    }
   }
 
   get(key: string): T | undefined {

@@ -16,8 +16,9 @@ export function storeNew(
   draft: KubernetesObject,
 ): KubernetesObject {
   const { resource, namespace } = request;
-  if (namespace && !state.store.get('namespaces', undefined, namespace))
+  if (namespace && !state.store.get('namespaces', undefined, namespace)) {
     throw notFound(resourceOf('namespaces'), namespace);
+  }
   admitCreate(state, resource, draft);
   const { name } = draft.metadata;
   if (state.store.get(resource.plural, namespace, name)) throw alreadyExists(resource, name);
@@ -35,10 +36,12 @@ export function toNewObject(
   const { resource, namespace } = request;
   const draft = cloneJson(body);
   const { metadata } = draft;
-  if (namespace && metadata.namespace && metadata.namespace !== namespace)
+  if (namespace && metadata.namespace && metadata.namespace !== namespace) {
     throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
-  if (metadata.resourceVersion)
+  }
+  if (metadata.resourceVersion) {
     throw badRequest('resourceVersion should not be set on objects to be created');
+  }
   if (metadata.generateName && !metadata.name) metadata.name = metadata.generateName + state.random.suffix();
   for (const field of [
     'uid',
@@ -46,8 +49,9 @@ export function toNewObject(
     'deletionTimestamp',
     'managedFields',
     'generation',
-  ] as const)
+  ] as const) {
     delete metadata[field];
+  }
   if (namespace) metadata.namespace = namespace;
   else delete metadata.namespace;
   const { kind } = resource;
@@ -68,17 +72,19 @@ export function storeChange(
   const { resource, subresource } = request;
   const draft = restrictToEndpoint(current, wanted, subresource, resource.subresources.includes('status'));
   const { metadata } = draft;
-  if (metadata.uid && metadata.uid !== current.metadata.uid)
+  if (metadata.uid && metadata.uid !== current.metadata.uid) {
     throw invalid(resource, current.metadata.name, [
       invalidValue('metadata.uid', metadata.uid, 'field is immutable'),
     ]);
+  }
   keepSystemFields(current, draft, operation);
   dropEmptyMaps(metadata);
   admitUpdate(resource, current, draft);
   if (resource.plural === 'nodes') normaliseNode(draft as Node);
   if (operation === 'Update') recordUpdate(current, draft, toManager(state, request));
-  if (metadata.generation !== undefined && !isEqualJson(current['spec'], draft['spec']))
+  if (metadata.generation !== undefined && !isEqualJson(current['spec'], draft['spec'])) {
     metadata.generation += 1;
+  }
   if (isEqualJson(current, draft)) return current;
   if (isDryRun(request)) return draft;
   const updated = state.store.put(resource.plural, draft);
@@ -93,8 +99,9 @@ function restrictToEndpoint(
   subresource: string | undefined,
   hasStatus: boolean,
 ): KubernetesObject {
-  if (subresource === 'status')
+  if (subresource === 'status') {
     return cloneJson({ ...current, status: wanted['status'], metadata: withMetadataOf(current, wanted) });
+  }
   const { status, ...others } = wanted;
   const draft = cloneJson({ ...others, apiVersion: current.apiVersion, kind: current.kind });
   // What is stored never changes, so that an unchanged part of it need not be copied.

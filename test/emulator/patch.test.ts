@@ -17,12 +17,13 @@ describe('applyMergePatch', () => {
     { target: { e: null }, patch: { a: 1 }, result: { e: null, a: 1 } },
     { target: {}, patch: { a: { bb: { ccc: null } } }, result: { a: { bb: {} } } },
   ];
-  for (const { target, patch, result } of cases)
+  for (const { target, patch, result } of cases) {
     it(`${JSON.stringify(target)} with ${JSON.stringify(patch)} is ${JSON.stringify(result)}`, () => {
       const before = JSON.stringify(target);
       expect(applyMergePatch(target, patch)).to.deep.equal(result);
       expect(JSON.stringify(target)).to.equal(before);
     });
+  }
 });
 
 describe('applyStrategicMergePatch', () => {
@@ -111,10 +112,11 @@ describe('applyJsonPatch', () => {
       result: { ...target(), metadata: { annotations: {} } },
     },
   ];
-  for (const { operations, result } of cases)
+  for (const { operations, result } of cases) {
     it(JSON.stringify(operations), () => {
       expect(applyJsonPatch(target(), operations)).to.deep.equal(result);
     });
+  }
 
   for (const operation of [
     { op: 'test', path: '/list/0', value: 'y' },
@@ -123,10 +125,11 @@ describe('applyJsonPatch', () => {
     { op: 'add', path: '/none/below', value: 1 },
     { op: 'add', path: '/list/7', value: 1 },
     { op: 'spell', path: '/list' },
-  ])
+  ]) {
     it(`refuses ${JSON.stringify(operation)}`, () => {
       expect(() => applyJsonPatch(target(), [operation]))
         .to.throw(ApiStatus)
         .that.includes({ code: 422 });
     });
+  }
 });

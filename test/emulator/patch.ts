@@ -28,8 +28,9 @@ export interface JsonPatchOperation {
 
 /** Applies RFC 6902. @throws ApiStatus 422 where an operation cannot be done or a test does not hold */
 export function applyJsonPatch(target: JsonObject, operations: unknown): JsonObject {
-  if (!Array.isArray(operations))
+  if (!Array.isArray(operations)) {
     throw badRequest('error decoding patch: json: cannot unmarshal object into Go value');
+  }
   const root = { document: cloneJson(target) as unknown };
   for (const operation of operations as JsonPatchOperation[]) applyOperation(root, operation);
   return root.document as JsonObject;
@@ -65,8 +66,9 @@ function mergeList(kind: string, path: string, target: unknown, patch: unknown[]
     const index = result.findIndex((each) => each[mergeKey] === item[mergeKey]);
     if (item['$patch'] === 'delete') result = result.filter((_, at) => at !== index);
     else if (index < 0) result = [...result, mergeStrategically(kind, path, {}, item)];
-    else
+    else {
       result = result.map((each, at) => (at === index ? mergeStrategically(kind, path, each, item) : each));
+    }
   }
   return result;
 }
@@ -74,10 +76,12 @@ function mergeList(kind: string, path: string, target: unknown, patch: unknown[]
 function applyDirective(result: JsonObject, directive: string, value: unknown): void {
   const [name, field = ''] = directive.split('/');
   const list = result[field];
-  if (name === '$deleteFromPrimitiveList' && Array.isArray(list) && Array.isArray(value))
+  if (name === '$deleteFromPrimitiveList' && Array.isArray(list) && Array.isArray(value)) {
     result[field] = list.filter((item) => !value.includes(item));
-  if (name === '$retainKeys' && Array.isArray(value))
+  }
+  if (name === '$retainKeys' && Array.isArray(value)) {
     for (const key of Object.keys(result)) if (!value.includes(key)) delete result[key];
+  }
   // $setElementOrder only orders.
 }
 

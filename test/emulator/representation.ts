@@ -56,7 +56,7 @@ export function formatList(
   options: TableOptions,
 ): string {
   if (representation === 'table') return JSON.stringify(toTable(resource, objects, metadata, options));
-  if (representation === 'partial')
+  if (representation === 'partial') {
     return JSON.stringify({
       kind: 'PartialObjectMetadataList',
       apiVersion: 'meta.k8s.io/v1',
@@ -64,6 +64,7 @@ export function formatList(
       // A Go slice that nothing was added to: null, and clients have to cope.
       items: objects.length === 0 ? null : objects.map(toPartial),
     });
+  }
   const head = JSON.stringify({ kind: `${resource.kind}List`, apiVersion: apiVersionOf(resource), metadata });
   const items = objects.map((object) =>
     resource.custom ? toJsonText(resource, object) : toBareText(object),

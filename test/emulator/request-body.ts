@@ -22,16 +22,18 @@ export function readBody(request: KubernetesRequest): KubernetesObject {
 export function readConfiguration(request: KubernetesRequest): KubernetesObject {
   const { resource, name } = request;
   const body = parseJson(request.text) ?? readYaml(request.text);
-  if (!isJsonObject(body) || typeof body['kind'] !== 'string' || typeof body['apiVersion'] !== 'string')
+  if (!isJsonObject(body) || typeof body['kind'] !== 'string' || typeof body['apiVersion'] !== 'string') {
     throw badRequest("error decoding YAML: Object 'Kind' is missing");
+  }
   assertKind(resource, body);
   decodeBody(resource, body);
   if (body.metadata.managedFields) throw badRequest('metadata.managedFields must be nil');
   body.metadata.name ??= name ?? '';
-  if (body.metadata.name !== name)
+  if (body.metadata.name !== name) {
     throw badRequest(
       `the name of the object (${body.metadata.name}) does not match the name on the URL (${name})`,
     );
+  }
   return body;
 }
 
@@ -49,12 +51,13 @@ export function decodePatched(request: KubernetesRequest, draft: KubernetesObjec
 
 function assertJsonBody(request: KubernetesRequest): void {
   const type = (request.headers['content-type'] ?? 'application/json').split(';')[0]?.trim();
-  if (type !== 'application/json')
+  if (type !== 'application/json') {
     throw unsupportedMediaType([
       'application/json',
       'application/yaml',
       'application/vnd.kubernetes.protobuf',
     ]);
+  }
 }
 
 function decodeBody(resource: Resource, draft: KubernetesObject): void {
@@ -79,20 +82,23 @@ function readYaml(text: string): unknown {
 
 /** Refuses a body that is not one object of the kind that the path says. */
 function assertKind(resource: Resource, body: unknown): asserts body is KubernetesObject {
-  if (!isJsonObject(body))
+  if (!isJsonObject(body)) {
     throw badRequest(
       `the object provided is unrecognized (must be of type ${resource.kind}): couldn't get version/kind; json parse error`,
     );
+  }
   const apiVersion = apiVersionOf(resource);
   const { kind, apiVersion: given } = body as { kind?: string; apiVersion?: string };
-  if (kind !== undefined && kind !== resource.kind)
+  if (kind !== undefined && kind !== resource.kind) {
     throw badRequest(
       `${kind} in version ${JSON.stringify(given ?? apiVersion)} cannot be handled as a ${resource.kind}: ` +
         `no kind ${JSON.stringify(kind)} is registered for the version`,
     );
-  if (given !== undefined && given !== apiVersion)
+  }
+  if (given !== undefined && given !== apiVersion) {
     throw badRequest(
       `the API version in the data (${given}) does not match the expected API version (${apiVersion})`,
     );
+  }
   body['metadata'] ??= {};
 }

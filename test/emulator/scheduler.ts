@@ -23,8 +23,9 @@ export function schedulePods(state: ClusterState): void {
 export function explainUnfit(node: Node, spec: PodSpec): string | undefined {
   if (!matchesNodeSelection(node, spec)) return "node(s) didn't match Pod's node affinity/selector";
   const tolerations = spec.tolerations ?? [];
-  if (node.spec.unschedulable && !isTolerated(UNSCHEDULABLE, tolerations))
+  if (node.spec.unschedulable && !isTolerated(UNSCHEDULABLE, tolerations)) {
     return 'node(s) were unschedulable';
+  }
   const taint = node.spec.taints?.find(
     (each) => each.effect !== 'PreferNoSchedule' && !isTolerated(each, tolerations),
   );
@@ -117,8 +118,9 @@ class SchedulingPass {
 
   #take(nodeName: string, spec: PodSpec): void {
     const taken = this.#taken.get(nodeName) ?? {};
-    for (const [resource, count] of Object.entries(toRequests(spec)))
+    for (const [resource, count] of Object.entries(toRequests(spec))) {
       taken[resource] = (taken[resource] ?? 0) + count;
+    }
     this.#taken.set(nodeName, taken);
   }
 
@@ -179,20 +181,22 @@ class AffinityCheck {
       domains: findDomains(term, bound),
     }));
     // What bound pods do not want near them holds for this pod too.
-    for (const each of exclusive)
+    for (const each of exclusive) {
       for (const term of each.spec.affinity?.podAntiAffinity
         ?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {
         const domain = isSelectedBy(term, pod, each) ? domainOf(each, term.topologyKey) : undefined;
         if (domain !== undefined) this.#unwanted.push({ term, domains: new Set([domain]) });
       }
+    }
   }
 
   explainRefusal(node: Node): string | undefined {
     const { labels } = node.metadata;
     for (const { term, domains, isFirst } of this.#wanted) {
       const domain = labels?.[term.topologyKey];
-      if (domain === undefined || (!isFirst && !domains.has(domain)))
+      if (domain === undefined || (!isFirst && !domains.has(domain))) {
         return "node(s) didn't match pod affinity rules";
+      }
     }
     for (const { term, domains } of this.#unwanted) {
       const domain = labels?.[term.topologyKey];
@@ -210,8 +214,9 @@ function isSelectedBy(term: PodAffinityTerm, candidate: Pod, owner: Pod): boolea
 
 function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
   const { labels, name } = node.metadata;
-  for (const [key, value] of Object.entries(spec.nodeSelector ?? {}))
+  for (const [key, value] of Object.entries(spec.nodeSelector ?? {})) {
     if (labels?.[key] !== value) return false;
+  }
   const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
   if (!required) return true;
   return required.nodeSelectorTerms.some(
@@ -224,11 +229,12 @@ const COUNTED = ['google.com/tpu', 'nvidia.com/gpu'];
 
 function toRequests(spec: PodSpec): Record<string, number> {
   const requests: Record<string, number> = { pods: 1 };
-  for (const container of spec.containers)
+  for (const container of spec.containers) {
     for (const resource of COUNTED) {
       const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
       if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
     }
+  }
   return requests;
 }
 

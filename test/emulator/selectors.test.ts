@@ -30,22 +30,24 @@ describe('parseLabelSelector', () => {
     { selector: 'cloud.google.com/gke-nodepool in (slice-a,slice-b),tier=gold,!none', matches: true },
     { selector: 'cloud.google.com/gke-nodepool=slice-a,tier=silver', matches: false },
   ];
-  for (const { selector, matches } of cases)
+  for (const { selector, matches } of cases) {
     it(`"${selector}" ${matches ? 'selects' : 'does not select'}`, () => {
       expect(matchesLabels(LABELS, parseLabelSelector(selector))).to.equal(matches);
     });
+  }
 
   it('selects nothing of an object without labels but what asks for their absence', () => {
     expect(matchesLabels(undefined, parseLabelSelector('tier'))).to.equal(false);
     expect(matchesLabels(undefined, parseLabelSelector('!tier'))).to.equal(true);
   });
 
-  for (const selector of ['*', 'tier=*', 'a=b=c', 'tier in gold', 'in (x', '=x'])
+  for (const selector of ['*', 'tier=*', 'a=b=c', 'tier in gold', 'in (x', '=x']) {
     it(`refuses "${selector}"`, () => {
       expect(() => parseLabelSelector(selector))
         .to.throw(ApiStatus)
         .that.includes({ code: 400 });
     });
+  }
 });
 
 describe('parseFieldSelector', () => {
@@ -78,11 +80,12 @@ describe('parseFieldSelector', () => {
     { object: event, selector: 'source=k,type=Normal', matches: true },
     { object: event, selector: 'type=Warning', matches: false },
   ];
-  for (const { object, selector, matches } of cases)
+  for (const { object, selector, matches } of cases) {
     it(`${selector} ${matches ? 'selects' : 'does not select'} ${JSON.stringify(object)}`, () => {
       const requirements = parseFieldSelector(selector, object.kind);
       expect(matchesFields(object as unknown as KubernetesObject, requirements)).to.equal(matches);
     });
+  }
 
   it('refuses a field that the kind cannot be selected by', () => {
     expect(() => parseFieldSelector('spec.providerID=x', 'Node'))

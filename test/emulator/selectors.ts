@@ -100,8 +100,9 @@ function readField(object: KubernetesObject, field: string): string {
   // Booleans are compared as text, and an unset one is false: `spec.unschedulable!=true` finds what is left to cordon.
   const absent = field === 'spec.unschedulable' || field === 'spec.hostNetwork' ? 'false' : '';
   let value: unknown = field === 'source' ? object['source'] : object;
-  for (const part of field === 'source' ? ['component'] : field.split('.'))
+  for (const part of field === 'source' ? ['component'] : field.split('.')) {
     value = (value as Record<string, unknown> | undefined)?.[part];
+  }
   if (typeof value === 'string') return value;
   return value === undefined || value === null ? absent : JSON.stringify(value);
 }

@@ -51,13 +51,14 @@ describe('serveEmulator', () => {
     return response.status;
   };
 
-  for (const allowH2 of [true, false])
+  for (const allowH2 of [true, false]) {
     it(`serves each cluster with its own CA over HTTP/${allowH2 ? 2 : 1.1}, on one connection if the client keeps it`, async () => {
       const before = server.connections(cluster).ip;
       const agent = createAgent(cluster.endpoints.ca, allowH2);
       for (let count = 0; count < 5; count++) expect(await getNodes(agent)).to.equal(200);
       expect(server.connections(cluster).ip - before).to.equal(1);
     });
+  }
 
   it('serves the DNS endpoint with a certificate of another CA, which everybody trusts', async () => {
     const publicCa = await readFile(server.publicCaPath, 'utf8');
@@ -87,8 +88,8 @@ describe('serveEmulator', () => {
     { effect: 'refuse', code: /^(ECONNRESET|UND_ERR_SOCKET|ERR_HTTP2_STREAM_ERROR)$/ },
     { effect: 'hang', code: /aborted due to timeout/ },
   ];
-  for (const { effect, code } of broken)
-    for (const allowH2 of [true, false])
+  for (const { effect, code } of broken) {
+    for (const allowH2 of [true, false]) {
       it(`breaks a connection: ${effect} over HTTP/${allowH2 ? 2 : 1.1}, and serves the next`, async () => {
         const agent = createAgent(cluster.endpoints.ca, allowH2);
         expect(await getNodes(agent)).to.equal(200);
@@ -98,6 +99,8 @@ describe('serveEmulator', () => {
         expect(emulator.faults.pending).to.deep.equal([]);
         expect(await getNodes(agent)).to.equal(200);
       });
+    }
+  }
 
   it('answers a client that gives up with nothing, and stays alive', async () => {
     emulator.faults.add({ api: 'kubernetes', effect: 'none', delayMs: 30 });

@@ -70,7 +70,7 @@ describe('npm start', function () {
     expect(existsSync(stdout), stdout).to.equal(true);
   });
 
-  for (const port of ['abc', '65536', '-1', '80.5'])
+  for (const port of ['abc', '65536', '-1', '80.5']) {
     it(`says which ports there are when PORT is ${port}`, async () => {
       child.kill('SIGKILL');
       printed = '';
@@ -78,16 +78,18 @@ describe('npm start', function () {
       expect(await once(child, 'close')).to.deep.equal([1, null]);
       expect(printed).to.equal(`PORT must be a number from 0 to 65535, not ${port}\n`);
     });
+  }
 
   function start(environment: Record<string, string>): ChildProcess {
     const started = spawn(process.execPath, [join(import.meta.dirname, 'start.ts')], {
       env: { ...process.env, TMPDIR: directory, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    for (const stream of [started.stdout, started.stderr])
+    for (const stream of [started.stdout, started.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         if (started === child) printed += text;
       });
+    }
     return started;
   }
 
@@ -196,8 +198,9 @@ describe("the function's log on a terminal", () => {
       ['03:38:17 internal error: 500', '03:38:17 Error: x'],
     ],
   ];
-  for (const [what, line, expected] of lines)
+  for (const [what, line, expected] of lines) {
     it(`shows ${what}`, () => expect(toText(line)).to.deep.equal(expected));
+  }
 
   it('shows text that is no JSON as it is', () =>
     expect(toHumanLines('Serving function...', time)).to.deep.equal(['Serving function...']));

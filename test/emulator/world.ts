@@ -245,8 +245,9 @@ function toReplicatedJob(options: ReplicatedJobOptions): ReplicatedJob {
     ...(affinity && { affinity }),
     ...(tolerations && { tolerations }),
   };
-  if (options.terminationGracePeriodSeconds !== undefined)
+  if (options.terminationGracePeriodSeconds !== undefined) {
     podSpec.terminationGracePeriodSeconds = options.terminationGracePeriodSeconds;
+  }
   const parallelism = options.parallelism ?? 1;
   const spec: Job['spec'] = {
     parallelism,
@@ -259,8 +260,9 @@ function toReplicatedJob(options: ReplicatedJobOptions): ReplicatedJob {
     'podReplacementPolicy',
     'podFailurePolicy',
   ] as const;
-  for (const field of copied)
+  for (const field of copied) {
     if (options[field] !== undefined) Object.assign(spec, { [field]: options[field] });
+  }
   if (options.completionMode) spec.completionMode = options.completionMode;
   return { name, replicas, template: { spec } };
 }

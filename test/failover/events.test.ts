@@ -31,7 +31,7 @@ const jobSet: EventTarget = {
 const node: EventTarget = { apiVersion: 'v1', kind: 'Node', name: 'gke-tpu-3f2a9c1d-00bc', uid: '77aa' };
 const now = Date.parse('2026-11-23T03:00:00Z');
 
-describe('announceTrigger', () => {
+describe('emitStarted', () => {
   it('writes an Event on the JobSet, as kubectl describe shows it', async () => {
     const { kubernetes, written, log } = setUp();
     await emitStarted(kubernetes, jobSet, action, log);
@@ -50,7 +50,8 @@ describe('announceTrigger', () => {
       involvedObject: jobSet,
       type: 'Normal',
       reason: 'FailoverActionTriggered',
-      message: 'Failover action triggered: cordon_nodepool_and_restart_jobset: HBM errors',
+      message:
+        'Failover action triggered: cordon_nodepool_and_restart_jobset: HBM errors (action incident-7 of alice@example.com)',
       firstTimestamp: new Date(now),
       lastTimestamp: new Date(now),
       count: 1,
@@ -58,7 +59,7 @@ describe('announceTrigger', () => {
     });
   });
 
-  it('writes an Event on a Node in default, where those of cluster-wide objects are', async () => {
+  it('writes an Event on a Node in namespace default, where Events of cluster-wide objects are', async () => {
     const { kubernetes, written, log } = setUp();
     await emitStarted(kubernetes, node, action, log);
     expect(written[0]).to.deep.include({ namespace: 'default' });
@@ -66,7 +67,7 @@ describe('announceTrigger', () => {
     expect(written[0]?.body.involvedObject).to.deep.equal(node);
   });
 
-  it('says of a dry run that it is one, under a name of its own', async () => {
+  it('says that a dry run is one, under a name of its own', async () => {
     const { kubernetes, written, log } = setUp();
     await emitStarted(kubernetes, jobSet, action, log);
     await emitStarted(kubernetes, jobSet, rehearsal, log);
@@ -77,7 +78,7 @@ describe('announceTrigger', () => {
     expect(namesOf(written)).to.have.property('size', 2);
   });
 
-  it('gives a retry the same name, and another object, action or phase another one', async () => {
+  it('gives a retry the same name, and another object, action or phase a different name', async () => {
     const { kubernetes, written, log } = setUp();
     await emitStarted(kubernetes, jobSet, action, log);
     await emitStarted(kubernetes, jobSet, { ...action, requestor: 'bob', reason: 'again' }, log);
@@ -88,13 +89,13 @@ describe('announceTrigger', () => {
     expect(namesOf(written)).to.have.property('size', 4);
   });
 
-  it('gives an Event 5 s, for it must not hold the action up', async () => {
+  it('waits at most 5 s for an Event, because it must not hold the action up', async () => {
     const { kubernetes, patience, log } = setUp();
     await emitStarted(kubernetes, jobSet, action, log);
     expect(patience).to.deep.equal([5000]);
   });
 
-  it('takes an Event that is there already for its own', async () => {
+  it('accepts an Event that exists already as its own', async () => {
     const { kubernetes, lines, log } = setUp(
       new UpstreamError({ api: 'Kubernetes API', call: 'POST', status: 409 }),
     );
@@ -102,7 +103,7 @@ describe('announceTrigger', () => {
     expect(lines).to.deep.equal([]);
   });
 
-  it('logs an Event that cannot be written, and stops nothing', async () => {
+  it('logs an Event that cannot be written, and goes on', async () => {
     const failure = new UpstreamError({ api: 'Kubernetes API', call: 'POST /events', status: 403 });
     const { kubernetes, lines, log } = setUp(failure);
     await emitStarted(kubernetes, jobSet, action, log);
@@ -130,7 +131,7 @@ describe('announceTrigger', () => {
     }
   });
 
-  it('names an Event as Kubernetes demands, whatever the name of the object', async () => {
+  it('makes a valid name for an Event, whatever the name of the object', async () => {
     const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
     const names = fc
       .array(label, { minLength: 1, maxLength: 8 })
@@ -156,7 +157,7 @@ describe('announceTrigger', () => {
 });
 
 // F-63: one Event before acting, none after: nobody knew who acted, why, or whether it worked.
-describe('announceOutcome', () => {
+describe('emitFinished', () => {
   for (const { name, outcome, event } of [
     {
       name: 'a success',

@@ -124,7 +124,7 @@ describe('failover', () => {
     });
 
     // A dry run makes no mutating request but its Event.
-    it(`rehearses ${what} with no write but its Event, and leaves no trace`, async () => {
+    it(`makes a dry run of ${what} with no write but its Event, and leaves no trace`, async () => {
       const world = new VirtualFailover();
       const before = leaseNames(world);
       const answer = await world.send({ ...body, dry_run: true });
@@ -139,7 +139,7 @@ describe('failover', () => {
     });
 
     // F-63: one Event before acting, none after: nobody knew who acted, why, or whether it worked.
-    it(`tells of ${what} before and after`, async () => {
+    it(`emits an Event before and after ${what}`, async () => {
       const world = new VirtualFailover();
       await world.send({ ...body, requestor: 'kim', reason: 'link errors' });
       expect(events(world).map(({ reason }) => reason)).to.deep.equal([
@@ -147,7 +147,9 @@ describe('failover', () => {
         'FailoverActionSucceeded',
       ]);
       const [before, after] = events(world);
-      expect(before?.message).to.equal(`Failover action triggered: ${body.type}: link errors`);
+      expect(before?.message).to.equal(
+        `Failover action triggered: ${body.type}: link errors (action a of kim)`,
+      );
       expect(after?.message).to.match(new RegExp(`^${body.type} succeeded \\(action a of kim\\): `));
       for (const event of [before, after]) {
         expect(event?.metadata.annotations).to.deep.equal({
@@ -182,7 +184,7 @@ describe('failover', () => {
     }
   });
 
-  it('deletes nothing when one node cannot be cordoned, says how far it came, and resumes', async () => {
+  it('deletes nothing when one node cannot be cordoned, says how many are, and resumes', async () => {
     for (const body of [restart, repair]) {
       const world = new VirtualFailover();
       const bad = nodeNames(world.cluster, 'slice-a')[3] ?? '';
@@ -221,7 +223,7 @@ describe('failover', () => {
     }
   });
 
-  it('starts a list again whose rest was dropped while it was read', async () => {
+  it('starts a list again when its remaining pages were dropped', async () => {
     const world = new VirtualFailover({ slice: { nodes: 501 }, jobSet: null, slices: ['slice-a'] });
     world.once(/^GET .*\/nodes$/, () => {
       world.emulator.faults.add({
@@ -235,7 +237,7 @@ describe('failover', () => {
     expect(world.emulator.faults.pending).to.deep.equal([]);
   });
 
-  it('says that the action before it on the pool was left unfinished', async () => {
+  it('warns that the previous action on the pool is unfinished', async () => {
     const world = new VirtualFailover();
     world.cluster.deny({ verb: 'delete', resource: 'pods' });
     await world.send({ ...restart, id: 'first' });
@@ -246,13 +248,13 @@ describe('failover', () => {
     expect(ownEvents(world).filter((event) => event.includes(`notice slice-a: ${notice}`))).to.have.length(1);
   });
 
-  it('sweeps at most once an hour what is done for a day, and nothing that is unfinished', async () => {
+  it('sweeps at most once an hour the records that are done for a week, and no unfinished record', async () => {
     const world = new VirtualFailover();
     await world.send({ ...cordon, id: 'done' });
     world.cluster.deny({ verb: 'delete', resource: 'pods' });
     await world.send({ ...restart, id: 'unfinished' });
     expect(leaseNames(world).filter((name) => name === 'action')).to.have.length(2);
-    await world.pass(25 * 3600);
+    await world.pass(8 * 24 * 3600);
     await world.send({ ...cordon, id: 'next' });
     const ids = world.cluster
       .leases(failoverNamespace)
@@ -346,7 +348,7 @@ describe('failover, when it refuses', () => {
     },
   ];
   for (const { what, body, world: options, change, code, status, isShown } of cases) {
-    it(`refuses ${what}: nothing is touched, nothing is kept, and the way is free at once`, async () => {
+    it(`refuses ${what}: changes nothing, keeps no record, and gives the lock back at once`, async () => {
       const world = new VirtualFailover(options);
       change?.(world);
       const before = leaseNames(world);
@@ -356,8 +358,9 @@ describe('failover, when it refuses', () => {
       expect(leaseNames(world)).to.deep.equal(before);
       const shown = ownEvents(world).map((event) => event.split(':')[0]);
       expect(shown).to.deep.equal(isShown ? ['FailoverActionRefused'] : []);
-      if (isShown)
+      if (isShown) {
         expect(ownEvents(world)[0]).to.include(`refused with ${code} (action a of test): ${answer.error}`);
+      }
       // The same id is free for another action.
       annotate(world, 'paused', '');
       world.cluster.change(
@@ -370,7 +373,7 @@ describe('failover, when it refuses', () => {
     });
   }
 
-  it('gives back what it claimed when the budget is used up meanwhile', async () => {
+  it('gives back its record and lock when the budget is used up meanwhile', async () => {
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
     world.once(/^POST .*\/events$/, () => {
       annotate(world, 'pools', JSON.stringify({ other: new Date(world.time.now).toISOString() }));
@@ -381,7 +384,7 @@ describe('failover, when it refuses', () => {
   });
 
   // Nothing of an action may be under way once another can have the pool.
-  it('gives nothing back before the Event that it was writing has come to an end', async () => {
+  it('gives its record and lock back only after the Event that it was writing', async () => {
     const world = new VirtualFailover();
     world.emulator.faults.add({ path: /\/events$/, times: 1, effect: 'reset_before' });
     world.emulator.faults.add({
@@ -406,28 +409,31 @@ describe('failover, when it refuses', () => {
 });
 
 // Every 403 says which permission is missing, and what it came from: an upstream, not the caller.
-describe('failover, where a permission is missing', () => {
+describe('failover without a permission', () => {
   const denials: {
     verb: 'get' | 'list' | 'create' | 'update' | 'patch' | 'delete';
     resource: string;
     body: Record<string, unknown>;
+    /** The action names a node of the pool instead of the pool. */
+    namesNode?: boolean;
     where: string;
   }[] = [
     { verb: 'get', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'create', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'update', resource: 'leases', body: cordon, where: ' in namespace autometric-failover-system' },
     { verb: 'list', resource: 'nodes', body: cordon, where: '' },
-    { verb: 'get', resource: 'nodes', body: { ...cordon, node_pool: null, node_name: 'gke-x' }, where: '' },
+    { verb: 'get', resource: 'nodes', body: { ...cordon, node_pool: null }, namesNode: true, where: '' },
     { verb: 'patch', resource: 'nodes', body: cordon, where: '' },
     { verb: 'get', resource: 'jobsets', body: restart, where: ' in namespace default' },
     { verb: 'list', resource: 'jobs', body: restart, where: ' in namespace default' },
     { verb: 'list', resource: 'pods', body: restart, where: ' in namespace default' },
     { verb: 'delete', resource: 'pods', body: restart, where: ' in namespace default' },
   ];
-  for (const { verb, resource, body, where } of denials) {
-    it(`names ${verb} ${resource}, and goes on where it was once it is granted`, async () => {
+  for (const { verb, resource, body: action, namesNode, where } of denials) {
+    it(`names ${verb} ${resource}, and resumes once it is granted`, async () => {
       const world = new VirtualFailover();
-      if (body['node_name'] !== undefined) body['node_name'] = nodeNames(world.cluster, 'slice-a')[0];
+      const [node] = nodeNames(world.cluster, 'slice-a');
+      const body = namesNode ? { ...action, node_name: node } : action;
       const grant = world.cluster.deny({ verb, resource });
       const answer = await world.send(body);
       expect(answer).to.include({ status: 502, code: 'upstream_failed' });
@@ -445,7 +451,7 @@ describe('failover, where a permission is missing', () => {
     });
   }
 
-  it('names the Compute one', async () => {
+  it('names the permission of Compute', async () => {
     const world = new VirtualFailover();
     world.emulator.faults.add({ api: 'compute', times: 2, effect: { status: 403 } });
     const answer = await world.send(repair);

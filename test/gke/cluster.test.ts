@@ -87,7 +87,7 @@ describe('createConnect', () => {
     { name: 'a token', token: () => undefined, api: 'metadata server' },
     { name: 'a cluster', token: giveToken, api: 'Container API' },
   ]) {
-    it(`gives up ${what} that hangs when the instance shuts down`, async () => {
+    it(`stops waiting for ${what} that hangs when the instance shuts down`, async () => {
       const asked = Promise.withResolvers<void>();
       respond = {
         token: (response) => {
@@ -137,7 +137,7 @@ describe('createConnect', () => {
     ]);
   });
 
-  it('does not find a cluster that is not there, and asks once', async () => {
+  it('refuses a cluster that does not exist, and asks once', async () => {
     let count = 0;
     respond = {
       token: giveToken,
@@ -283,7 +283,7 @@ describe('toEndpoint', () => {
     },
   ];
   for (const { what, cluster, wanted, lacks } of missing) {
-    it(`does not find ${what} (${wanted}), and says what is missing`, () => {
+    it(`refuses ${what} (${wanted}), and says what is missing`, () => {
       const error = failureOf(() => toEndpoint(cluster, name, wanted));
       expect(error).to.be.instanceOf(UpstreamError);
       expect(error).to.include({

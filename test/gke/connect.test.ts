@@ -61,7 +61,7 @@ describe('createConnect', () => {
     expect(asked('container')).to.equal(2);
   });
 
-  it('reaches a cluster that has moved, in the first action after that', async () => {
+  it('reaches a cluster that has moved, in the first action after the move', async () => {
     const before = await listen('before');
     announce(before);
     await useCluster();
@@ -71,7 +71,7 @@ describe('createConnect', () => {
     expect(asked('container')).to.equal(2);
   });
 
-  it('trusts a new CA, in the first action after that', async () => {
+  it('trusts a new CA, in the first action after the change', async () => {
     const before = await listen('before');
     announce(before);
     await useCluster();
@@ -81,7 +81,7 @@ describe('createConnect', () => {
     expect(asked('container')).to.equal(2);
   });
 
-  it('does not trust another server at the address that it kept', async () => {
+  it('does not trust another server at the cached address', async () => {
     const before = await listen('before');
     announce(before);
     await useCluster();
@@ -103,7 +103,7 @@ describe('createConnect', () => {
     expect(asked('container')).to.equal(2);
   });
 
-  it('names the metadata server where that gives no token, not who was to be asked with it', async () => {
+  it('names the metadata server when it gives no token, not the API that needed the token', async () => {
     for (const status of [403, 404]) {
       const lift = emulator.faults.add({ api: 'metadata', times: Infinity, effect: { status } });
       const failure = await createConnect({ ...config }, clock())(
@@ -115,7 +115,7 @@ describe('createConnect', () => {
     }
   });
 
-  it('keeps nothing of a cluster that cannot be connected to as configured', async () => {
+  it('caches nothing of a cluster that cannot be reached as configured', async () => {
     connect = createConnect({ ...config, gkeEndpoint: 'dns' }, clock());
     const failures = [await useCluster().catch(String), await useCluster().catch(String)];
     expect(failures[0]).to.include('no DNS endpoint that allows external traffic');
@@ -139,7 +139,7 @@ describe('createConnect', () => {
       expect(new Set(emulator.requests.map(({ api }) => api))).to.deep.equal(new Set(['kubernetes']));
     });
 
-    it('trusts a certificate that is in a file beside it', async () => {
+    it('trusts a CA certificate in a file beside the kubeconfig', async () => {
       for (const { cluster: entry } of settings.clusters) {
         writeFileSync(
           join(dirname(kubeconfig), 'ca.crt'),
@@ -154,12 +154,12 @@ describe('createConnect', () => {
       await useCluster();
     });
 
-    it('says which there are, where there is no such context', async () => {
+    it('names the contexts that exist when the context does not', async () => {
       useContext('kind-kind');
       const failure = await useCluster().catch((error: unknown) => error);
       expect(failure).to.include({ code: 'target_not_found' });
       expect(String(failure)).to.match(
-        /the kubeconfig has no context kind-kind .*\(KUBECONFIG_CONTEXT\); there is demo$/,
+        /the kubeconfig has no context kind-kind .*\(KUBECONFIG_CONTEXT\); its contexts: demo$/,
       );
     });
 

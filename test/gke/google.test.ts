@@ -19,7 +19,7 @@ describe('getGoogleAuth', () => {
     expect(getGoogleAuth(readConfig(environment))).not.to.equal(getGoogleAuth(config));
   });
 
-  it('names the project, for which Google’s library would go looking otherwise', async () => {
+  it('names the project, because Google’s library would otherwise look it up', async () => {
     expect(await getGoogleAuth(readConfig(environment)).getProjectId()).to.equal('ml-prod');
   });
 });
@@ -192,7 +192,7 @@ describe('toUpstreamError', () => {
       });
     }
 
-    it(`tells the log what the API said in words (${api})`, async () => {
+    it(`keeps the API’s message for the log (${api})`, async () => {
       respond = (response) => response.writeHead(404).end(toBody(404, 'notFound', 'NOT_FOUND'));
       expect(JSON.stringify(describeError(await failureOf(() => call[api]())))).to.contain(
         'secret-free words',
@@ -235,7 +235,7 @@ describe('toUpstreamError', () => {
     }
   });
 
-  it('translates what the token endpoint answered, which comes with another client', () => {
+  it('translates an answer of the token endpoint, which another client makes', () => {
     const thrown = Object.assign(new Error('invalid_grant'), { status: 400, code: '400' });
     expect(toUpstreamError(thrown, 'metadata server', 'GET token', 'advice')).to.include({
       upstreamStatus: 400,
@@ -255,7 +255,7 @@ describe('toUpstreamError', () => {
   }
 });
 
-describe('withinAttempt', () => {
+describe('withinCall', () => {
   const what = { api: 'Container API', call: 'GET x' } as const;
   const never = new Promise<never>(() => undefined);
   const { signal } = new AbortController();
@@ -266,7 +266,7 @@ describe('withinAttempt', () => {
     expect(await failureOf(withinCall({ timeoutMs: 1000, signal }, what, Promise.reject(bug)))).to.equal(bug);
   });
 
-  it('gives up after the time that the attempt has', async () => {
+  it('gives up after the time-out of the call', async () => {
     expect(await failureOf(withinCall({ timeoutMs: 5, signal }, what, never))).to.include({
       code: 'upstream_timeout',
       message: 'the Container API did not answer in time (GET x)',

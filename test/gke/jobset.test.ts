@@ -30,7 +30,7 @@ describe('readJobSet', () => {
     });
   });
 
-  it('does not take an answer without a JobSet for one', async () => {
+  it('does not read an answer without a JobSet as a JobSet', async () => {
     const { kubernetes, emulator } = createInMemoryWorld();
     for (const body of ['{}', '{"kind":"Status","status":"Success"}', '{"kind":"JobSet","metadata":{}}']) {
       emulator.faults.add({ path: /\/jobsets\//, times: Infinity, effect: { status: 200, body } });
@@ -42,7 +42,7 @@ describe('readJobSet', () => {
     expect(await findJobSet(kubernetes, 'default', 'x')).to.equal(undefined);
   });
 
-  it('names the permission that it lacks', async () => {
+  it('names the missing permission', async () => {
     const { kubernetes, cluster } = createInMemoryWorld();
     cluster.deny({ verb: 'get', resource: 'jobsets' });
     expect((await refusalOf(readJobSet(kubernetes, 'default', 'train'))).message).to.include(
@@ -52,7 +52,7 @@ describe('readJobSet', () => {
 });
 
 describe('readJobs', () => {
-  it('has each child Job with what decides how it fails, by global index', async () => {
+  it('has each child Job, sorted by global index, with the fields that decide how it fails', async () => {
     const world = createInMemoryWorld({
       slices: ['slice-a', 'slice-b', 'slice-c'],
       jobs: [
@@ -74,7 +74,7 @@ describe('readJobs', () => {
     expect(jobs[2]).to.include({ backoffLimit: 6, podReplacementPolicy: 'Failed', globalIndex: 2 });
   });
 
-  it('knows a Job that is failing while its last pods end', async () => {
+  it('marks a Job as failing while its last pods end', async () => {
     const world = createInMemoryWorld();
     for (const name of nodeNames(world.cluster, 'slice-a').slice(1)) world.cluster.killNode(name);
     world.cluster.finishPod('default', leaderName(world), 'Failed');
@@ -83,7 +83,7 @@ describe('readJobs', () => {
     expect(job).to.include({ isFailing: true, attempt: 0 });
   });
 
-  it('does not take a condition that is false, or another one, for a failure', async () => {
+  it('does not treat a false condition, or another condition, as a failure', async () => {
     const world = createInMemoryWorld();
     world.cluster.change('jobs', 'default', 'train-workers-0', ({ status }) => {
       status.conditions = [
@@ -95,7 +95,7 @@ describe('readJobs', () => {
     expect(job?.isFailing).to.equal(false);
   });
 
-  it('leaves out the Jobs of an earlier JobSet of the name', async () => {
+  it('leaves out the Jobs of an earlier JobSet of the same name', async () => {
     const world = createInMemoryWorld();
     const jobSet = await readJobSet(world.kubernetes, 'default', 'train');
     expect(await readJobs(world.kubernetes, jobSet)).to.have.length(1);
@@ -113,7 +113,7 @@ describe('readJobs', () => {
 });
 
 describe('readPods', () => {
-  it('has each pod with where it is in the JobSet', async () => {
+  it('has each pod with its place in the JobSet', async () => {
     const world = createInMemoryWorld();
     world.cluster.addJobSet({ name: 'other', replicatedJobs: [{ name: 'workers', resources: {} }] });
     world.emulator.settle();
@@ -126,7 +126,7 @@ describe('readPods', () => {
     }
   });
 
-  it('knows the index by the annotation where there is no label', async () => {
+  it('reads the index from the annotation when there is no label', async () => {
     const world = createInMemoryWorld();
     const name = leaderName(world);
     world.cluster.change('pods', 'default', name, ({ metadata }) => {
@@ -136,7 +136,7 @@ describe('readPods', () => {
     expect(pods.find((pod) => pod.name === name)?.completionIndex).to.equal(0);
   });
 
-  it('has a pod live until its phase says otherwise, terminating or not', async () => {
+  it('counts a pod as live until its phase says otherwise, terminating or not', async () => {
     const world = createInMemoryWorld();
     const leader = leaderName(world);
     const pod = async () =>

@@ -9,7 +9,7 @@ import type { CallOptions, CallLimits, Gate } from '../../src/gke/retry.ts';
 describe('callWithRetries', () => {
   afterEach(() => restore());
 
-  it('returns what the first try answers, and waits for nothing', async () => {
+  it('returns the first answer without waiting', async () => {
     const { limits, waits } = setUp();
     const answer = await callWithRetries(limits, async ({ timeoutMs }) => timeoutMs);
     expect(answer).to.equal(10_000);
@@ -42,13 +42,13 @@ describe('callWithRetries', () => {
     });
   }
 
-  it('does not try again after an error that no upstream is the cause of', async () => {
+  it('does not try again after an error that is not from an upstream', async () => {
     const { limits } = setUp();
     expect(await countCalls(limits, new TypeError('a bug'))).to.equal(1);
     expect(await countCalls(limits, new FailoverError('paused', 'x'))).to.equal(1);
   });
 
-  it('lets the caller say what is worth another try', async () => {
+  it('lets the caller say which errors to retry', async () => {
     const { limits } = setUp();
     const once = { ...limits, shouldRetry: () => false };
     expect(await countCalls(once, toError({ status: 500 }))).to.equal(1);
@@ -80,18 +80,18 @@ describe('callWithRetries', () => {
     expect(await waitsAfter({ status: 429, retryAfterSeconds: 0 })).to.deep.equal([100]);
   });
 
-  it('waits 15 s at most, for the lock would expire', async () => {
+  it('waits 15 s at most, because the lock would expire', async () => {
     expect(await waitsAfter({ status: 429, retryAfterSeconds: 3600 })).to.deep.equal([15_000]);
   });
 
-  it('has more patience with a server that throttles, but not without end', async () => {
+  it('tries a throttling server more often, but not forever', async () => {
     useRandom(1);
     const { limits, waits } = setUp({ deadlineMs: 3_600_000 });
     expect(await countCalls(limits, toError({ status: 429 }))).to.equal(40);
     expect(Math.max(...waits)).to.equal(5000);
   });
 
-  it('does not wait for what the deadline does not leave time for', async () => {
+  it('does not start a wait that the deadline cuts off', async () => {
     const { limits, waits, time } = setUp({ deadlineMs: 10_000 });
     const error = await failureOf(() =>
       callWithRetries(limits, async () => {
@@ -103,7 +103,7 @@ describe('callWithRetries', () => {
     expect(time.now).to.equal(0);
   });
 
-  it('does not wait until the very end of the deadline, at which nothing may be sent', async () => {
+  it('does not wait until the exact end of the deadline, because nothing may be sent then', async () => {
     const failure = toError({ status: 429, retryAfterSeconds: 3600 });
     const { limits, waits } = setUp({ deadlineMs: 15_000 });
     expect(await countCalls(limits, failure)).to.equal(1);
@@ -112,7 +112,7 @@ describe('callWithRetries', () => {
     expect(await countCalls(longer.limits, failure)).to.equal(2);
   });
 
-  it('starts no try after the deadline, which is compared with the clock', async () => {
+  it('starts no call once the clock has passed the deadline', async () => {
     const { limits, time } = setUp({ deadlineMs: 10_000 });
     let calls = 0;
     const error = await failureOf(() =>
@@ -141,7 +141,7 @@ describe('callWithRetries', () => {
   });
 
   describe('with a gate', () => {
-    it('asks before every try, and gives it no longer than the gate allows', async () => {
+    it('asks the gate before every call, and gives the call no longer than the gate allows', async () => {
       const { limits } = setUp();
       const allowed = [10_500, 4000, 800];
       const given: number[] = [];
@@ -155,7 +155,7 @@ describe('callWithRetries', () => {
       expect(given).to.deep.equal([10_000, 4000, 800]);
     });
 
-    it('sends nothing once the gate has shut', async () => {
+    it('sends nothing once the gate has closed', async () => {
       const { limits } = setUp();
       let asked = 0;
       const gate = async () => {
@@ -173,7 +173,7 @@ describe('callWithRetries', () => {
       expect(error).to.include({ code: 'upstream_timeout', message: 'the lock has expired' });
     });
 
-    it('does not ask after the deadline', async () => {
+    it('does not ask the gate after the deadline', async () => {
       const { limits, time } = setUp({ deadlineMs: 10_000 });
       time.now = 10_000;
       let asked = 0;
@@ -211,11 +211,11 @@ describe('callWithRetries', () => {
       return thrown as UpstreamError;
     };
 
-    it('by its only try', async () => {
+    it('by its only call', async () => {
       expect((await failWith([{ status: 403 }])).mayHaveWorked).to.equal(false);
     });
 
-    it('by what its tries before were answered', async () => {
+    it('by the answers to the earlier calls', async () => {
       expect((await failWith([{}, { status: 403 }])).mayHaveWorked).to.equal(true);
       expect((await failWith([{ status: 503 }, { status: 429 }, { status: 400 }])).mayHaveWorked).to.equal(
         true,
@@ -223,7 +223,7 @@ describe('callWithRetries', () => {
       expect((await failWith([{ status: 429 }, { status: 403 }])).mayHaveWorked).to.equal(false);
     });
 
-    it('also where it is the gate that fails in the end', async () => {
+    it('even if the gate fails in the end', async () => {
       for (const [first, mayHaveWorked] of [
         [{}, true],
         [{ status: 429 }, false],

@@ -65,7 +65,7 @@ describe('createConnectionPool', () => {
   });
 
   for (const status of [302, 404, 500]) {
-    it(`reads an answer of ${status} like any other, and follows nothing`, async () => {
+    it(`reads an answer of ${status} like any other, and follows no redirect`, async () => {
       const { url, seen } = await serve((_request, response) => {
         response.writeHead(status, { Location: '/elsewhere', 'Retry-After': '7' });
         response.end('no');
@@ -230,7 +230,7 @@ describe('createConnectionPool', () => {
   });
 
   for (const protocol of ['h2', 'http/1.1'] as const) {
-    it(`closes the connections that it has left, too, with what is still under way there (${protocol})`, async () => {
+    it(`also closes connections that it no longer uses, with the requests that still run on them (${protocol})`, async () => {
       const arrived = Promise.withResolvers<void>();
       const { url } = await serve((request) => request.url === '/slow' && arrived.resolve(), { protocol });
       const pool = openPool({ ca: authority.pem });
@@ -246,7 +246,7 @@ describe('createConnectionPool', () => {
   }
 
   // Its lock may be somebody else's by then.
-  it('never sends what was given up while it waited for a connection', async () => {
+  it('never sends a request that timed out while it waited for a connection', async () => {
     const { url, count } = await serve(answerOk);
     const line = createServer((socket) => {
       const behind = connect(Number(new URL(url).port), '127.0.0.1');
@@ -264,7 +264,7 @@ describe('createConnectionPool', () => {
     expect(count().requests).to.equal(1);
   });
 
-  it('stops what is under way when the instance shuts down, and sends nothing after that', async () => {
+  it('aborts running requests when the instance shuts down, and sends nothing after that', async () => {
     const controller = new AbortController();
     const arrived = Promise.withResolvers<void>();
     const { url, count } = await serve(() => arrived.resolve());
@@ -281,7 +281,7 @@ describe('createConnectionPool', () => {
     expect(count().requests).to.be.within(1, 2);
   });
 
-  it('leaves no listener behind on the signal of the instance', async () => {
+  it('leaves no listener on the shutdown signal', async () => {
     const { url } = await serve(answerOk);
     const { signal } = new AbortController();
     const pool = openPool({ ca: authority.pem }, signal);
@@ -291,7 +291,7 @@ describe('createConnectionPool', () => {
     expect(getEventListeners(signal, 'abort')).to.have.lengthOf(0);
   });
 
-  it('tells of each request that gets no answer', async () => {
+  it('reports each request that gets no answer', async () => {
     const server = await serve((_request, response) => response.writeHead(500));
     let failures = 0;
     const pool = createConnectionPool({ ca: authority.pem }, new AbortController().signal, () => failures++);
@@ -308,12 +308,13 @@ describe('createConnectionPool', () => {
       expect(await pool.canConnect(url)).to.equal(true);
       await hasConnected(1);
       expect(count()).to.deep.equal({ requests: 0, connections: 1 });
-      for (const path of ['/a', '/b'])
+      for (const path of ['/a', '/b']) {
         expect((await pool.transport(toRequest(url + path))).status).to.equal(200);
+      }
       expect(count()).to.deep.equal({ requests: 2, connections: 1 });
     });
 
-    it('opens another one where that was lost before the first request', async () => {
+    it('opens another connection when the first was lost before the first request', async () => {
       const server = await serve(answerOk);
       const { url, count } = server;
       const pool = openPool({ ca: authority.pem });
@@ -325,7 +326,7 @@ describe('createConnectionPool', () => {
       expect(count()).to.deep.equal({ requests: 1, connections: 2 });
     });
 
-    it('says no of a server that nobody listens at, and of one that has another certificate', async () => {
+    it('is false when nobody listens, and when the server has another certificate', async () => {
       const { url } = await serve(answerOk);
       expect(await openPool({}).canConnect(`https://127.0.0.1:${await findFreePort()}`)).to.equal(false);
       expect(await openPool({ ca: otherAuthority.pem }).canConnect(url)).to.equal(false);
@@ -347,7 +348,7 @@ describe('createConnectionPool', () => {
     }
   }
 
-  it('rejects with what the network says where nobody listens', async () => {
+  it('rejects with the network’s error when nobody listens', async () => {
     const error = await failureOf(open({})(toRequest(`http://127.0.0.1:${await findFreePort()}`)));
     expect(error).to.include({ code: 'ECONNREFUSED' }).and.not.to.be.instanceOf(TimeoutError);
   });
@@ -374,9 +375,9 @@ describe('createConnectionPool', () => {
     }
   }
 
-  // Each attempt has to pass the lock's gate.
+  // Each call has to pass the lock's gate.
   for (const how of ['goes away', 'breaks the connection'] as const) {
-    it(`does not by itself send again what a server that ${how} may have carried out`, async () => {
+    it(`does not by itself resend a request that a server that ${how} may have carried out`, async () => {
       const { url, count } = await serve((_request, response) => {
         const { id, session } = (response as Http2ServerResponse).stream;
         if (how === 'goes away') session?.goaway(constants.NGHTTP2_NO_ERROR, id);

@@ -7,6 +7,7 @@ import { resolveCluster } from '../../src/cluster-name.ts';
 import type { Action } from '../../src/request/action.ts';
 import type { ClusterName } from '../../src/cluster-name.ts';
 import { FailoverError } from '../../src/errors.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const train = toClusterName('ml-prod', 'us-central1', 'train');
 const serve = toClusterName('ml-prod', 'us-east5-b', 'serve');
@@ -47,6 +48,7 @@ describe('parseAction', () => {
       requestor: 'alice@example.com',
       reason: 'HBM errors',
       type: 'cordon_nodepool_and_restart_jobset',
+      effects: { cordon: true, restart: true, repair: false, uncordon: false },
       namespace: 'research',
       jobSetName: 'llm',
       nodePool: 'pool-a',
@@ -64,6 +66,7 @@ describe('parseAction', () => {
       requestor: 'alice@example.com',
       reason: 'HBM errors',
       type: 'cordon_nodepool',
+      effects: { cordon: true, restart: false, repair: false, uncordon: false },
       namespace: 'default',
       jobSetName: undefined,
       nodePool: 'pool-a',
@@ -137,7 +140,7 @@ describe('parseAction', () => {
     },
   ]) {
     it(`refuses ${name}, which must never run live`, () => {
-      expect(refusal({ ...cordon, ...field })).to.deep.equal({ code: 'invalid_action', message: text });
+      expect(refusedWith({ ...cordon, ...field })).to.deep.equal({ code: 'invalid_action', message: text });
     });
   }
 
@@ -181,17 +184,17 @@ describe('parseAction', () => {
       ]),
   ]) {
     it(`answers ${name} with the earlier controller's text`, () => {
-      expect(refusal(body)).to.deep.equal({ code: 'invalid_action', message: text });
+      expect(refusedWith(body)).to.deep.equal({ code: 'invalid_action', message: text });
     });
   }
 
-  it('says which types there are where none is given', () => {
-    expect(refusal({ ...cordon, type: undefined }).message).to.equal(
+  it('lists the types when none is given', () => {
+    expect(refusedWith({ ...cordon, type: undefined }).message).to.equal(
       `type is required, one of ${actionTypes.join(', ')}`,
     );
   });
 
-  it('needs neither pool nor node for a restart, for the JobSet says where it runs', () => {
+  it('needs neither pool nor node for a restart, because the function finds where the JobSet runs', () => {
     expect(parse(restart)).to.include({ nodePool: undefined, nodeName: undefined, jobSetName: 'llm' });
   });
 
@@ -220,7 +223,7 @@ describe('parseAction', () => {
     'a'.repeat(64),
   ]) {
     it(`refuses the pool name ${JSON.stringify(pool).slice(0, 30)}`, () => {
-      expect(refusal({ ...cordon, node_pool: pool })).to.deep.equal({
+      expect(refusedWith({ ...cordon, node_pool: pool })).to.deep.equal({
         code: 'invalid_action',
         message: 'node_pool must be the name of one node pool',
       });
@@ -273,7 +276,7 @@ describe('parseAction', () => {
   ]) {
     it(`takes a ${field} of ${longest.length} characters and refuses one of ${tooLong.length}`, () => {
       expect(() => parse({ ...restart, [field]: longest })).not.to.throw();
-      expect(refusal({ ...restart, [field]: tooLong })).to.deep.equal({
+      expect(refusedWith({ ...restart, [field]: tooLong })).to.deep.equal({
         code: 'invalid_action',
         message: `${field} ${sentence}`,
       });
@@ -282,7 +285,7 @@ describe('parseAction', () => {
 
   for (const id of ['a b', 'a/b', 'a\n', 'ä', '{}', ' ']) {
     it(`refuses the id ${JSON.stringify(id)}`, () => {
-      expect(refusal({ ...cordon, id }).message).to.match(/^id must have/);
+      expect(refusedWith({ ...cordon, id }).message).to.match(/^id must have/);
     });
   }
 
@@ -299,7 +302,7 @@ describe('parseAction', () => {
     ['cluster', 'Train'],
   ] as const) {
     it(`refuses the ${field} ${JSON.stringify(value)}`, () => {
-      const { code, message } = refusal({ ...restart, [field]: value });
+      const { code, message } = refusedWith({ ...restart, [field]: value });
       expect(code).to.equal('invalid_action');
       expect(message).to.match(new RegExp(`^${field} must be`));
     });
@@ -314,8 +317,8 @@ describe('parseAction', () => {
       ['a C1 control', '\u0085'],
       ['a line separator', '\u2028'],
     ] as const) {
-      it(`refuses ${name} in ${field}, which would forge a line of a log`, () => {
-        expect(refusal({ ...cordon, [field]: `a${character}b` })).to.deep.equal({
+      it(`refuses ${name} in ${field}, because it would forge a log line`, () => {
+        expect(refusedWith({ ...cordon, [field]: `a${character}b` })).to.deep.equal({
           code: 'invalid_action',
           message: `${field} must not have control characters`,
         });
@@ -343,7 +346,7 @@ describe('parseAction', () => {
   ]) {
     for (const value of [1, true, {}, ['pool-a']]) {
       it(`refuses ${JSON.stringify(value)} for ${field}`, () => {
-        expect(refusal({ ...restart, [field]: value })).to.deep.equal({
+        expect(refusedWith({ ...restart, [field]: value })).to.deep.equal({
           code: 'invalid_action',
           message: `${field} must be a string`,
         });
@@ -353,7 +356,7 @@ describe('parseAction', () => {
 
   for (const body of [null, undefined, [], [cordon], 'cordon_nodepool', 1, true]) {
     it(`refuses the body ${JSON.stringify(body)?.slice(0, 20)}, which is no object`, () => {
-      expect(refusal(body)).to.deep.equal({
+      expect(refusedWith(body)).to.deep.equal({
         code: 'invalid_action',
         message: 'the body must be a JSON object',
       });
@@ -363,7 +366,7 @@ describe('parseAction', () => {
   // A preflight check is a safety: "" is no more absent here than for a boolean.
   for (const value of ['', 'expected_node_counts', [], ['expected_node_counts'], true]) {
     it(`refuses ${JSON.stringify(value)} for preflight_checks`, () => {
-      expect(refusal({ ...cordon, preflight_checks: value })).to.deep.equal({
+      expect(refusedWith({ ...cordon, preflight_checks: value })).to.deep.equal({
         code: 'invalid_action',
         message: 'preflight_checks must be an object',
       });
@@ -379,7 +382,7 @@ describe('parseAction', () => {
     {
       name: 'an unknown preflight check',
       field: { preflight_checks: { disk: true } },
-      text: 'unknown field "preflight_checks.disk", known are preflight_checks.expected_node_counts',
+      text: 'unknown field "preflight_checks.disk"; known fields: preflight_checks.expected_node_counts',
     },
     {
       name: 'a quoted preflight check',
@@ -406,7 +409,7 @@ describe('parseAction', () => {
       name: 'a field like no other',
       field: { 'a long and winding field': 1 },
       text:
-        'unknown field "a long and winding field", known are id, dry_run, requestor, reason, type, namespace, ' +
+        'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
         'jobset_name, node_pool, node_name, preflight_checks, cluster',
     },
     {
@@ -416,24 +419,24 @@ describe('parseAction', () => {
     },
   ]) {
     it(`refuses ${name}, with its name and what it may have meant`, () => {
-      expect(refusal({ ...cordon, ...field })).to.deep.equal({ code: 'invalid_action', message: text });
+      expect(refusedWith({ ...cordon, ...field })).to.deep.equal({ code: 'invalid_action', message: text });
     });
   }
 
   for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
     it(`refuses the key ${key} like any other unknown field`, () => {
       const body = JSON.parse(`{"${key}": {"dry_run": true}, ${JSON.stringify(cordon).slice(1)}`) as unknown;
-      expect(refusal(body).message).to.contain(`unknown field "${key}"`);
+      expect(refusedWith(body).message).to.contain(`unknown field "${key}"`);
       const nested = {
         ...cordon,
         preflight_checks: JSON.parse(`{"${key}": {"expected_node_counts": true}}`) as unknown,
       };
-      expect(refusal(nested).message).to.contain(`unknown field "preflight_checks.${key}"`);
+      expect(refusedWith(nested).message).to.contain(`unknown field "preflight_checks.${key}"`);
     });
   }
 
-  it('shows the start only of a long unknown name', () => {
-    const { message } = refusal({ ...cordon, ['z'.repeat(100_000)]: 1 });
+  it('shows only the start of a long unknown name', () => {
+    const { message } = refusedWith({ ...cordon, ['z'.repeat(100_000)]: 1 });
     expect(message)
       .to.contain(`"${'z'.repeat(64)}"`)
       .and.to.have.lengthOf.below(300);
@@ -479,7 +482,7 @@ describe('parseAction', () => {
       { requiredKeys: ['requestor', 'reason', 'type'] },
     );
 
-    it('throws nothing but a refusal, and otherwise returns what is within the rules', () => {
+    it('throws only a refusal, and otherwise returns a valid action', () => {
       let accepted = 0;
       fc.assert(
         fc.property(
@@ -504,9 +507,9 @@ describe('parseAction', () => {
             expect(action.reason).to.match(/^[^\n\0]{1,1024}$/u);
             expect(Object.keys(body as object).filter((key) => !known.includes(key))).to.deep.equal([]);
             expect(action.dryRun).to.equal((body as { dry_run?: unknown }).dry_run === true);
-            if (action.type === 'cordon_nodepool_and_restart_jobset')
+            if (action.type === 'cordon_nodepool_and_restart_jobset') {
               expect(action.jobSetName).to.be.a('string');
-            else expect(action.nodePool ?? action.nodeName).to.be.a('string');
+            } else expect(action.nodePool ?? action.nodeName).to.be.a('string');
           },
         ),
         { numRuns: 1500 },
@@ -521,10 +524,11 @@ describe('parseAction', () => {
           fc.jsonValue(),
           (key, value) => {
             const body = Object.defineProperty({ ...cordon }, key, { value, enumerable: true });
-            expect(refusal(body).code).to.equal('invalid_action');
+            expect(refusedWith(body).code).to.equal('invalid_action');
             const checks = Object.defineProperty({}, key, { value, enumerable: true });
-            if (key !== 'expected_node_counts')
-              expect(refusal({ ...cordon, preflight_checks: checks }).code).to.equal('invalid_action');
+            if (key !== 'expected_node_counts') {
+              expect(refusedWith({ ...cordon, preflight_checks: checks }).code).to.equal('invalid_action');
+            }
           },
         ),
         { numRuns: 300 },
@@ -583,16 +587,16 @@ describe('readId', () => {
 });
 
 describe('resolveCluster', () => {
-  it('takes the one cluster that is configured where none is named', () => {
+  it('takes the only configured cluster when none is named', () => {
     expect(resolveCluster(undefined, [train])).to.equal(train);
   });
 
   // F-33: two clusters are configured and none is named: refused, never the first.
-  it('refuses to choose among several clusters where none is named', () => {
-    const { code, message } = refusalOf(() => resolveCluster(undefined, [train, serve]));
+  it('refuses to choose among several clusters when none is named', () => {
+    const { code, message } = refusal(() => resolveCluster(undefined, [train, serve]));
     expect({ code, message }).to.deep.equal({
       code: 'invalid_action',
-      message: `cluster is required, for several are configured: ${train.fullName}, ${serve.fullName}`,
+      message: `cluster is required because several are configured: ${train.fullName}, ${serve.fullName}`,
     });
   });
 
@@ -603,18 +607,18 @@ describe('resolveCluster', () => {
   });
 
   it('refuses a bare name that two clusters have, naming both', () => {
-    const { code, message } = refusalOf(() => resolveCluster('train', [train, serve, trainElsewhere]));
+    const { code, message } = refusal(() => resolveCluster('train', [train, serve, trainElsewhere]));
     expect(code).to.equal('invalid_action');
     expect(message).to.equal(`cluster train is ambiguous: ${train.fullName}, ${trainElsewhere.fullName}`);
   });
 
-  it('refuses a full name that is not configured, also where it differs in the location only', () => {
+  it('refuses a full name that is not configured, even if only the location differs', () => {
     for (const given of [
       trainElsewhere.fullName,
       'projects/ml-prod/locations/us-central1-a/clusters/train',
       `${train.fullName}/`,
     ]) {
-      const { code, message } = refusalOf(() => resolveCluster(given, [train, serve]));
+      const { code, message } = refusal(() => resolveCluster(given, [train, serve]));
       expect({ code, message }).to.deep.equal({
         code: 'forbidden',
         message: `cluster ${given} is not one of the configured clusters (CLUSTERS)`,
@@ -622,15 +626,15 @@ describe('resolveCluster', () => {
     }
   });
 
-  it('does not find a bare name that no cluster has', () => {
-    expect(refusalOf(() => resolveCluster('other', [train])).code).to.equal('target_not_found');
+  it('refuses a bare name that no cluster has', () => {
+    expect(refusal(() => resolveCluster('other', [train])).code).to.equal('target_not_found');
   });
 });
 
 describe('hashAction', () => {
   const action = parse({ ...restart, node_pool: 'pool-a' });
 
-  it('is the same for another wording, for a redelivery may say it differently', () => {
+  it('is the same for another wording, because a redelivery may have one', () => {
     const reworded = { ...action, id: 'other', requestor: 'bob', reason: 'other words', dryRun: true };
     expect(hashAction(reworded)).to.equal(hashAction(action));
   });
@@ -661,8 +665,8 @@ describe('effectsOf', () => {
     ['repair_nodepool', 'repair'],
     ['uncordon_nodepool', 'uncordon'],
   ] as const) {
-    it(`of ${type} are ${effects}`, () => {
-      const had = Object.entries(effectsOf(type)).flatMap(([effect, has]) => (has ? effect : []));
+    it(`of ${type} is ${effects}`, () => {
+      const had = Object.entries(effectsOf[type]).flatMap(([effect, has]) => (has ? effect : []));
       expect(had.join(' ')).to.equal(effects);
     });
   }
@@ -673,7 +677,7 @@ describe('nearestName', () => {
     expect(nearestName('Node-Pool', ['node_name', 'node_pool'])).to.equal('node_pool');
   });
 
-  it('finds none where all are far', () => {
+  it('finds none when all are far', () => {
     expect(nearestName('completely', ['node_name', 'node_pool'])).to.equal(undefined);
     expect(nearestName('x', [])).to.equal(undefined);
   });
@@ -683,19 +687,9 @@ function parse(body: unknown): Action {
   return parseAction(body, [train], 'generated');
 }
 
-function refusal(body: unknown): { code: string; message: string } {
-  const { code, message } = refusalOf(() => parse(body));
+function refusedWith(body: unknown): { code: string; message: string } {
+  const { code, message } = refusal(() => parse(body));
   return { code, message };
-}
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
 }
 
 function toClusterName(projectId: string, location: string, name: string): ClusterName {

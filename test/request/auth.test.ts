@@ -5,8 +5,8 @@ import { parseAction } from '../../src/request/action.ts';
 import { authoriseAction, readCaller, requireBasicCredentials } from '../../src/request/auth.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
-import { FailoverError } from '../../src/errors.ts';
 import type { Incident } from '../../src/request/incident.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const environment = { CLUSTERS: 'projects/ml-prod/locations/us-central1/clusters/train' };
 
@@ -19,13 +19,13 @@ describe('authoriseAction', () => {
   });
 
   for (const type of actionTypes) {
-    it(`allows ${type} where nothing narrows it`, () => {
+    it(`allows ${type} when nothing restricts it`, () => {
       expect(() => authoriseAction(parse({ type }), readConfig(environment))).not.to.throw();
     });
   }
 
   it('refuses an action that ALLOWED_ACTIONS leaves out', () => {
-    expect(refusal(parse({ type: 'repair_nodepool' }), config)).to.deep.equal({
+    expect(refusedWith(parse({ type: 'repair_nodepool' }), config)).to.deep.equal({
       code: 'forbidden',
       message:
         'repair_nodepool is not allowed here ' +
@@ -33,14 +33,14 @@ describe('authoriseAction', () => {
     });
   });
 
-  it('refuses it as a dry run too, for the answer would tell what is not the caller’s business', () => {
-    expect(refusal(parse({ type: 'repair_nodepool', dry_run: true }), config).code).to.equal('forbidden');
+  it('refuses it as a dry run too, because the answer would reveal what the caller may not see', () => {
+    expect(refusedWith(parse({ type: 'repair_nodepool', dry_run: true }), config).code).to.equal('forbidden');
   });
 
   // F-6: any pod in the cluster could trigger deletions.
-  it('refuses an alert what only a caller may ask for', () => {
+  it('refuses an alert an action that only a caller may ask for', () => {
     const alert = { ...parse({ type: 'uncordon_nodepool' }), incident };
-    expect(refusal(alert, config)).to.deep.equal({
+    expect(refusedWith(alert, config)).to.deep.equal({
       code: 'forbidden',
       message: 'uncordon_nodepool is not allowed here (ALERT_ACTIONS is cordon_nodepool)',
     });
@@ -48,16 +48,16 @@ describe('authoriseAction', () => {
     expect(() => authoriseAction(cordon, config)).not.to.throw();
   });
 
-  it('refuses an alert a namespace that it only looks around in', () => {
+  it('refuses an alert in a namespace that it may only read', () => {
     const alert = { ...parse({ type: 'cordon_nodepool', namespace: 'kube-system' }), incident };
     expect(() => authoriseAction(alert, config)).not.to.throw();
     const looking = { ...alert, incident: { ...incident, namespace: 'kube-system' } };
-    expect(refusal(looking, config)).to.include({ code: 'forbidden' });
+    expect(refusedWith(looking, config)).to.include({ code: 'forbidden' });
   });
 
   it('refuses a JobSet in a namespace that is not allowed, and takes one in each that is', () => {
     const restart = { type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'llm' };
-    expect(refusal(parse({ ...restart, namespace: 'kube-system' }), config)).to.deep.equal({
+    expect(refusedWith(parse({ ...restart, namespace: 'kube-system' }), config)).to.deep.equal({
       code: 'forbidden',
       message: 'namespace kube-system is not allowed here (ALLOWED_NAMESPACES is default, research)',
     });
@@ -66,12 +66,12 @@ describe('authoriseAction', () => {
     }
   });
 
-  it('refuses a JobSet that is named for its Events only, too', () => {
+  it('refuses a JobSet even if it is named only for its Events', () => {
     const action = parse({ type: 'cordon_nodepool', jobset_name: 'llm', namespace: 'kube-system' });
-    expect(refusal(action, config).code).to.equal('forbidden');
+    expect(refusedWith(action, config).code).to.equal('forbidden');
   });
 
-  it('takes a namespace that nothing is done in', () => {
+  it('accepts a namespace in which nothing is done', () => {
     expect(() =>
       authoriseAction(parse({ type: 'cordon_nodepool', namespace: 'kube-system' }), config),
     ).not.to.throw();
@@ -152,7 +152,7 @@ describe('requireBasicCredentials', () => {
     },
   ]) {
     it(`refuses ${name} with a challenge`, () => {
-      const error = refusalOf(() => requireBasicCredentials(authorization, credentials));
+      const error = refusal(() => requireBasicCredentials(authorization, credentials));
       expect(error).to.include({
         code: 'unauthorized',
         status: 401,
@@ -183,19 +183,9 @@ function parse(body: object) {
   return parseAction(all, readConfig(environment).clusters, 'generated');
 }
 
-function refusal(action: Parameters<typeof authoriseAction>[0], config: Config) {
-  const { code, message } = refusalOf(() => authoriseAction(action, config));
+function refusedWith(action: Parameters<typeof authoriseAction>[0], config: Config) {
+  const { code, message } = refusal(() => authoriseAction(action, config));
   return { code, message };
-}
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
 }
 
 function toToken(claims: unknown, signature = 'c2ln'): string {

@@ -64,7 +64,7 @@ describe('readJsonBody', () => {
 
   // Whether they are an action is not decided here: the framework would have refused some of them with an HTML page.
   for (const text of ['null', '"text"', '17', '[]', 'true']) {
-    it(`hands over ${text}, which is JSON but no object`, async () => {
+    it(`returns ${text}, which is JSON but no object`, async () => {
       expect(await post(text, { 'Content-Type': json })).to.deep.equal({
         value: JSON.parse(text) as unknown,
         text,
@@ -81,7 +81,7 @@ describe('readJsonBody', () => {
     { name: 'NaN', text: '{"id":NaN}' },
     { name: 'a form', text: 'id=a-1&type=cordon_nodepool' },
   ]) {
-    it(`refuses ${name}, and hands its text over for the id in it`, async () => {
+    it(`refuses ${name}, and returns its text, which has the id`, async () => {
       expect(await post(text, { 'Content-Type': json })).to.deep.equal({
         code: 'invalid_action',
         message: 'the body is not JSON',
@@ -112,7 +112,7 @@ describe('readJsonBody', () => {
     });
   }
 
-  it('takes one name in several objects, and as a text, for what it is', async () => {
+  it('accepts the same name in several objects and as a value', async () => {
     const text = String.raw`{"a":{"a":"a"},"b":[{"a":1},{"a":2}],"c":"\"a\":1, {\"a\":","d":["a","a"],"e":"\\"}`;
     expect(await post(text, { 'Content-Type': json })).to.deep.equal({
       value: JSON.parse(text) as unknown,
@@ -120,7 +120,7 @@ describe('readJsonBody', () => {
     });
   });
 
-  it('keeps __proto__ a field like any other', async () => {
+  it('treats __proto__ as a field like any other', async () => {
     const { value } = await post('{"__proto__":{"dry_run":true}}', { 'Content-Type': json });
     expect(Object.keys(value as object)).to.deep.equal(['__proto__']);
     expect(({} as { dry_run?: boolean }).dry_run).to.equal(undefined);
@@ -179,12 +179,12 @@ describe('readJsonBody', () => {
     });
   }
 
-  it('shows the start only of a long Content-Type', async () => {
+  it('shows only the start of a long Content-Type', async () => {
     const { message } = await post(action, { 'Content-Type': `x/${'y'.repeat(5000)}` });
     expect(message).to.contain(`Content-Type x/${'y'.repeat(62)} is not supported`);
   });
 
-  it('refuses a body that is packed, and does not unpack it', async () => {
+  it('refuses a compressed body, and does not decompress it', async () => {
     const packed = gzipSync(Buffer.alloc(10_000_000, ' '));
     const started = process.memoryUsage().arrayBuffers;
     expect(await post(packed, { 'Content-Type': json, 'Content-Encoding': 'gzip' })).to.include({
@@ -194,7 +194,7 @@ describe('readJsonBody', () => {
     expect(process.memoryUsage().arrayBuffers - started).to.be.below(9_000_000);
   });
 
-  it('refuses an encoding that nobody knows, and takes the one that is none', async () => {
+  it('refuses an unknown encoding, and accepts identity', async () => {
     const refused = await post(action, { 'Content-Type': json, 'Content-Encoding': 'aes128gcm' });
     expect(refused.code).to.equal('unsupported_media_type');
     const plain = await post(action, { 'Content-Type': json, 'Content-Encoding': 'Identity' });
@@ -207,7 +207,7 @@ describe('readJsonBody', () => {
     expect(taken).to.have.property('value');
     expect(await post(fill(262_145), { 'Content-Type': json })).to.deep.equal({
       code: 'payload_too_large',
-      message: 'the body has 262145 bytes, at most 262144 are taken',
+      message: 'the body is 262145 bytes; the limit is 262144',
       text: '',
     });
   });
@@ -243,12 +243,12 @@ describe('readJsonBody', () => {
   });
 
   // Failing to decode, the framework would answer with an HTML page and a stack.
-  it('has a path that cannot be decoded reach the function', async () => {
+  it('lets a path that cannot be decoded reach the function', async () => {
     const request = toRequest(action, { 'Content-Type': json, 'Content-Length': String(action.length) });
     expect((await send(request.replace('/actions', '/%E0%A4%A?x=%zz'))).value).to.deep.equal(parsed);
   });
 
-  it('leaves the requests of other servers of the process as they are', async () => {
+  it('leaves requests to other servers in the process unchanged', async () => {
     const other = createServer((request, response) => {
       response.end(
         `${request.headers['content-type']} ${request.headers['content-encoding']} ${request.url}`,

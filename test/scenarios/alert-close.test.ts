@@ -69,22 +69,24 @@ describe('the close of an incident', () => {
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
   });
 
-  it('finds the pool though the node of the incident is gone, and its record is swept', async () => {
+  it('finds the pool even if the node of the incident is gone and its record is swept', async () => {
     const world = await createWorld(independentNodes());
     const [node = ''] = nodeNames(world.cluster, 'slice-a');
     const options = { resource: { node_name: node }, labels: cordon, startedAt: world.time.now };
     await world.notify(options);
     await world.pass(26 * 3600);
     world.cluster.removeNode(node);
-    for (const { metadata } of world.cluster.leases('autometric-failover-system'))
-      if (metadata.name.startsWith('action-'))
+    for (const { metadata } of world.cluster.leases('autometric-failover-system')) {
+      if (metadata.name.startsWith('action-')) {
         world.cluster.remove('leases', 'autometric-failover-system', metadata.name);
+      }
+    }
     expect(steps(await world.notify({ ...options, state: 'closed' }))).to.deep.equal([
       { step: 'uncordon', uncordoned: 3, kept: 0 },
     ]);
   });
 
-  it('does nothing but to be remembered where its policy does not ask for it', async () => {
+  it('only records itself when its policy does not ask to uncordon', async () => {
     const world = await createWorld();
     const labels = { failover_action: 'cordon_nodepool' };
     await world.notify({ ...pool, labels });
@@ -101,7 +103,7 @@ describe('the close of an incident', () => {
 
   // F-29: the close of an incident overtakes its open: the open cordons nothing.
   for (const labels of [cordon, restart, { failover_action: 'cordon_nodepool' }]) {
-    it(`that overtakes its open leaves nothing to do for it (${JSON.stringify(labels)})`, async () => {
+    it(`that arrives before its open makes the open do nothing (${JSON.stringify(labels)})`, async () => {
       const world = await createWorld();
       const startedAt = world.time.now;
       const closed = await world.notify({ ...pool, labels, state: 'closed', startedAt });
@@ -125,7 +127,7 @@ describe('the close of an incident', () => {
     });
   }
 
-  it('waits for its open that is still being carried out, and undoes it then', async () => {
+  it('waits for its open while that is running, and then undoes it', async () => {
     const world = await createWorld();
     // Each node takes a quarter of a minute.
     const busy = { status: 503, headers: { 'retry-after': '15' } };
@@ -141,7 +143,7 @@ describe('the close of an incident', () => {
     expect(cordoned(world)).to.equal(0);
   });
 
-  it('undoes an open that stopped half-way, and that one is not carried on afterwards', async () => {
+  it('undoes an open that stopped halfway, which does not resume afterwards', async () => {
     const world = await createWorld();
     const [, second = ''] = nodeNames(world.cluster, 'slice-a');
     const allow = world.cluster.deny({ verb: 'patch', resource: 'nodes', name: second });
@@ -164,27 +166,29 @@ describe('the close of an incident', () => {
     for (const id of ids) await world.notify({ ...pool, id, labels: cordon });
     const close = (id: string) => world.notify({ ...pool, id, labels: cordon, state: 'closed' });
     expect((await close('0.b')).body.ignored).to.equal(
-      'closed; node pool slice-a stays cordoned, for incident 0.a and 1 more are still open',
+      'closed; node pool slice-a stays cordoned because incident 0.a and 1 more are still open',
     );
     expect((await close('0.a')).body.ignored).to.equal(
-      'closed; node pool slice-a stays cordoned, for incident 0.c is still open',
+      'closed; node pool slice-a stays cordoned because incident 0.c is still open',
     );
     expect(cordoned(world)).to.equal(4);
     expect(steps(await close('0.c'))).to.deep.equal([{ step: 'uncordon', uncordoned: 4, kept: 0 }]);
   });
 
-  it('counts an incident that was handled by another, or rate limited, among those that asked', async () => {
+  it('keeps the hold of an incident that another one handled or that was rate limited', async () => {
     const world = await createWorld();
     const [first = '', second = ''] = nodeNames(world.cluster, 'slice-a');
     const alert = (id: string, node: string, state: string) =>
       world.notify({ id, resource: { node_name: node }, labels: repair, state, startedAt: world.time.now });
     await alert('0.a', first, 'open');
     expect((await alert('0.b', second, 'open')).body.ignored).to.match(/^handled/);
-    expect((await alert('0.a', first, 'closed')).body.ignored).to.match(/for incident 0\.b is still open$/);
+    expect((await alert('0.a', first, 'closed')).body.ignored).to.match(
+      /because incident 0\.b is still open$/,
+    );
     expect(cordoned(world)).to.equal(4);
   });
 
-  it('does not count an incident that was over when it was told of', async () => {
+  it('keeps no hold for an incident that was over when its notification arrived', async () => {
     const world = await createWorld();
     const [node = ''] = nodeNames(world.cluster, 'slice-a');
     const startedAt = world.time.now;
@@ -216,8 +220,8 @@ describe('the close of an incident', () => {
       await world.pass(60);
       const close = () => world.notify({ ...pool, labels: cordon, state: 'closed' });
       expect((await close()).body.ignored).to.equal(
-        "closed; node pool slice-a stays cordoned, for only 3 of the slice's 4 nodes are Ready; " +
-          'uncordon_nodepool lifts it once it is whole',
+        "closed; node pool slice-a stays cordoned because only 3 of the slice's 4 nodes are Ready; " +
+          'send uncordon_nodepool once it is whole',
       );
       expect(cordoned(world)).to.equal(4);
       // Delivered again when it is whole, it is done.
@@ -237,7 +241,7 @@ describe('the close of an incident', () => {
       expect((await close()).body.ignored).to.match(/has no node that was cordoned for it and is Ready$/);
     });
 
-    it('uncordons of independent nodes those that are Ready, and the rest when a later incident closes', async () => {
+    it('uncordons the Ready nodes of independent ones, and the rest when a later incident closes', async () => {
       const world = await createWorld(independentNodes());
       const [dead = ''] = nodeNames(world.cluster, 'slice-a');
       await world.notify({ ...pool, labels: cordon });
@@ -264,7 +268,7 @@ describe('the close of an incident', () => {
       ).to.deep.equal([{ step: 'uncordon', uncordoned: 4, kept: 0 }]);
     });
 
-    it('uncordons nothing where no node is Ready', async () => {
+    it('uncordons nothing when no node is Ready', async () => {
       const world = await createWorld(independentNodes(2));
       await world.notify({ ...pool, labels: cordon });
       for (const node of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(node);
@@ -302,18 +306,18 @@ describe('the close of an incident', () => {
       expect(cordoned(world)).to.equal(4);
     });
 
-    it('what an action that is to last has asked for since', async () => {
+    it('the hold of an incident whose policy does not uncordon on close', async () => {
       const world = await createWorld();
       await world.notify({ ...pool, id: '0.a', labels: cordon });
       await world.notify({ ...pool, id: '0.keeper', labels: { failover_action: 'cordon_nodepool' } });
       const { body } = await world.notify({ ...pool, id: '0.a', labels: cordon, state: 'closed' });
       expect(body.ignored).to.equal(
-        'closed; node pool slice-a stays cordoned, for action 0.keeper has cordoned it too; uncordon_nodepool lifts it',
+        'closed; node pool slice-a stays cordoned because action 0.keeper cordoned it too; send uncordon_nodepool to release it',
       );
       expect(cordoned(world)).to.equal(4);
     });
 
-    it('what is cordoned anew after somebody has lifted it', async () => {
+    it('what is cordoned again after somebody uncordoned it', async () => {
       const world = await createWorld();
       await world.notify({ ...pool, id: '0.a', labels: cordon });
       await world.notify({ ...pool, id: '0.lift', labels: { failover_action: 'uncordon_nodepool' } });
@@ -334,7 +338,7 @@ describe('the close of an incident', () => {
     });
   });
 
-  it('of an incident called like what every object has is an incident like any other', async () => {
+  it('handles an incident whose id is the name of a property of every object', async () => {
     const world = await createWorld();
     await world.notify({ ...pool, id: '0.other', labels: cordon });
     const sliceB = { type: 'k8s_node_pool', resource: { node_pool_name: 'slice-b' } };

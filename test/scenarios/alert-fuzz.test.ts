@@ -111,7 +111,7 @@ const now = Date.parse('2026-11-23T03:00:00Z');
 const config = readConfig({ CLUSTERS: trainCluster });
 
 describe('a damaged notification', () => {
-  it('is refused, ignored, or names what it was about: nothing else is ever thrown', () => {
+  it('is refused, ignored, or still names its own target, and throws nothing else', () => {
     const property = fc.property(notification, damages, ({ subject, labels, state, renotify }, harm) => {
       const whole = createNotification({
         ...subject('gke-tpu-1'),
@@ -145,7 +145,7 @@ describe('a damaged notification', () => {
     fc.assert(property, { numRuns: 3000 });
   });
 
-  it('is answered in JSON with an id, is no server error, and touches nothing but the pool that it was about', async function () {
+  it('gets an answer in JSON with an id and no server error, and changes only the pool that it is about', async function () {
     this.timeout(60_000);
     const property = fc.asyncProperty(
       notification,
@@ -179,7 +179,7 @@ describe('a damaged notification', () => {
     await fc.assert(property, { numRuns: 250 });
   });
 
-  it('is refused, ignored or named, whatever JSON it is', () => {
+  it('is refused or ignored, or names its own target, whatever JSON it is', () => {
     const property = fc.property(fc.jsonValue(), (value) => {
       for (const body of [
         value,
@@ -199,7 +199,7 @@ describe('a damaged notification', () => {
   });
 
   // F-1: a misspelt dry run, or `"true"` as a string, ran live.
-  it('never runs live where one character of a label was mistyped', () => {
+  it('never runs live when one character of a label was mistyped', () => {
     const edit = fc.record({
       name: fc.constantFrom('failover_dry_run', 'failover_expected_node_counts', 'failover_jobset'),
       at: fc.nat(20),
@@ -221,7 +221,7 @@ describe('a damaged notification', () => {
     fc.assert(property, { numRuns: 300 });
   });
 
-  it('that was captured is never more than ignored or refused, with our labels on it', () => {
+  it('is only ignored or refused when it is a captured one with the function’s labels', () => {
     const names = ['containerClosed', 'cloudFunction', 'machine', 'documented', 'test'] as const;
     const property = fc.property(fc.constantFrom(...names), damages, (name, harm) => {
       const labels = { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' };

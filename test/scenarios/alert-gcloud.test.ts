@@ -55,7 +55,7 @@ describe('gcloud functions call', function () {
     needs(this, 'gcloud');
   });
 
-  it('calls the function and shows its answer; of a refusal, the log has the reason', async () => {
+  it('calls the function and shows its answer; the log has the reason of a refusal', async () => {
     await withGcloud(async ({ cluster, deployed }, call, cloud) => {
       const cordon = {
         id: 'incident-42',

@@ -68,11 +68,12 @@ describe('the example alert policies', () => {
       'multi_host/available',
       'interruption_count',
       'conditionMatchedLog',
-    ])
+    ]) {
       expect(
         texts.filter((text) => text.includes(kind)),
         kind,
       ).to.have.length(1);
+    }
   });
 
   it('have the labels and the grouping that the function needs to act on their incidents', () => {
@@ -94,7 +95,7 @@ describe('the example alert policies', () => {
     }
   });
 
-  it('are taken by gcloud as they stand', async function () {
+  it('are accepted by gcloud unchanged', async function () {
     needs(this, 'gcloud');
     this.timeout(60_000);
     const created: Policy[] = [];

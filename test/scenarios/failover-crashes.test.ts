@@ -34,17 +34,18 @@ async function expectDoneOnce(world: VirtualFailover, body: { type: string }, wh
   expect(countCordoned(world.cluster, 'slice-a'), where).to.equal(4);
   expect(countCordoned(world.cluster, 'slice-b'), where).to.equal(0);
   expect(restarts(world), where).to.equal(isRestart ? 1 : 0);
-  if (!isRepair)
+  if (!isRepair) {
     expect(whereTrainRuns(world.cluster), where).to.deep.equal(isRestart ? ['slice-b #1'] : ['slice-a #0']);
+  }
   expect(deletedMachines(world), where).to.have.length(isRepair ? 1 : 0);
   expect((await world.send({ ...cordon, id: 'next' })).status, where).to.equal(200);
 }
 
-describe('an action', () => {
+describe('failover', () => {
   for (const [what, body] of Object.entries(actions)) {
     // F-11: a crash after the cordon and before the deletion: the retry resumes.
     // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
-    it(`a ${what} that crashes at any of its writes is made up for by the same request`, async () => {
+    it(`completes a ${what} that crashed at any of its writes when the same request is sent again`, async () => {
       const methods = await methodsOf(body);
       const writes = [...methods.keys()].filter((request) => methods[request] !== 'GET');
       expect(writes.length).to.be.greaterThan(6);
@@ -67,7 +68,7 @@ describe('an action', () => {
 
   // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
   for (const [what, body] of Object.entries({ restart, repair: actions.repair })) {
-    it(`a ${what} that freezes at any of its requests does nothing more once another has the pool, and is resumed`, async () => {
+    it(`stops a ${what} that froze at any of its requests once another action has the pool, and resumes it`, async () => {
       const requests = (await methodsOf(body)).length;
       for (let request = 0; request < requests; request++) {
         const world = new VirtualFailover(options);

@@ -25,7 +25,7 @@ describe('a crash', () => {
     ['restart', restart, (world: VirtualFailover) => restarts(world) === 1],
     ['repair', repair, (world: VirtualFailover) => deletedMachines(world).length === 1],
   ] as const) {
-    it(`between the cordon and the ${what} is made up for by the same request`, async () => {
+    it(`between the cordon and the ${what} is completed by the same request`, async () => {
       const world = new VirtualFailover();
       const doomed = world.newInstance();
       world.once(lockUpdate, () => doomed.crash());
@@ -48,7 +48,7 @@ describe('a crash', () => {
   }
 
   // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
-  it('after the machine was deleted has the retry choose no other machine, before and after it came back', async () => {
+  it('after the machine was deleted does not make the retry choose another machine, before and after it is back', async () => {
     for (const seconds of [75, 300, 7200]) {
       const world = new VirtualFailover();
       const doomed = world.newInstance();
@@ -66,7 +66,7 @@ describe('a crash', () => {
     }
   });
 
-  it('after the leader was deleted has the retry leave the new attempt alone', async () => {
+  it('after the leader was deleted does not make the retry restart the new attempt', async () => {
     const world = new VirtualFailover({ slices: ['slice-a', 'slice-b'] });
     const doomed = world.newInstance();
     world.once(podDeletion, () => doomed.crash());
@@ -81,7 +81,7 @@ describe('a crash', () => {
   });
 
   // F-35: a restart that named only the JobSet does not touch the pool that the JobSet has moved to.
-  it('of a restart that named the JobSet only has the retry stay on the pool that it was for', async () => {
+  it('of a restart that named only the JobSet leaves the retry on the recorded pool', async () => {
     for (const moment of [podDeletion, recordUpdate]) {
       const world = new VirtualFailover();
       const byName = { ...restart, node_pool: null };
@@ -103,7 +103,7 @@ describe('a crash', () => {
   });
 
   // F-38: the mark of a restart was written, then the instance died: not already_restarted for ever.
-  it('between the mark of a restart and the deletion is not taken for a restart for ever', async () => {
+  it('between the mark of a restart and the deletion does not block a restart forever', async () => {
     const world = new VirtualFailover({ slices: three, jobs: [{ name: 'x' }, { name: 'y' }] });
     const doomed = world.newInstance();
     world.once(/^POST .*\/leases$/, () =>
@@ -120,7 +120,7 @@ describe('a crash', () => {
   });
 
   // F-40: an unfinished action that resumes after another one still has its own plan.
-  it('leaves a plan that the retry carries out, whatever was done on the pool meanwhile', async () => {
+  it('leaves a plan that the retry carries out, whatever happened on the pool meanwhile', async () => {
     const world = new VirtualFailover();
     const doomed = world.newInstance();
     const planned = nodeNames(world.cluster, 'slice-a')[3] ?? '';
@@ -150,7 +150,7 @@ describe('a JobSet that restarts between the decision and the cordon, and comes 
     for (const name of others) world.cluster.cordonAs('kubectl', name, false);
   }
 
-  it('is restarted once more, by the attempt that decided', async () => {
+  it('is restarted once more by the claim that decided', async () => {
     const world = new VirtualFailover();
     world.once(nodePatch, () => restartInPlace(world));
     const answer = await world.send(restart);
@@ -160,7 +160,7 @@ describe('a JobSet that restarts between the decision and the cordon, and comes 
     expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE pods': 1 });
   });
 
-  it('is left alone by a resume, which never chooses again', async () => {
+  it('is left alone by a resume, because a resume never chooses again', async () => {
     const world = new VirtualFailover();
     const doomed = world.newInstance();
     world.once(nodePatch, () => {
@@ -180,7 +180,7 @@ describe('a JobSet that restarts between the decision and the cordon, and comes 
 
 describe('a machine', () => {
   // F-21: the machine is re-created under its name before the deletion: the replacement lives.
-  it('that was re-created between the decision and the deletion lives', async () => {
+  it('that was re-created between the decision and the deletion is not deleted', async () => {
     const world = new VirtualFailover();
     let replacement = '';
     world.once(nodePatch, () => {
@@ -221,7 +221,7 @@ describe('a machine', () => {
   });
 
   // F-26: the machine is deleted and the write of the record fails: the cooldown holds.
-  it('that was deleted is not repaired again at once, though the record of it could not be written', async () => {
+  it('that was deleted is not repaired again at once, even if its record could not be written', async () => {
     const world = new VirtualFailover();
     world.once(machineDeletion, () => {
       world.emulator.faults.add({
@@ -264,7 +264,7 @@ describe('an instance that is throttled', () => {
     ['before it deletes a machine', repair, lockUpdate],
     ['before it deletes a leader', restart, lockUpdate],
   ] as const) {
-    it(`${what} writes nothing any more once another has the pool`, async () => {
+    it(`${what} writes nothing more once another action has the pool`, async () => {
       const world = new VirtualFailover({ slices: three });
       const frozen = world.newInstance();
       world.once(moment, () => frozen.freeze(200_000));
@@ -283,7 +283,7 @@ describe('an instance that is throttled', () => {
     });
   }
 
-  it('is answered by the retry of its own request, which has resumed meanwhile', async () => {
+  it('stops once the retry of its own request has resumed the action, and deletes no second machine', async () => {
     const world = new VirtualFailover();
     const frozen = world.newInstance();
     world.once(nodePatch, () => frozen.freeze(200_000));
@@ -295,7 +295,7 @@ describe('an instance that is throttled', () => {
     expect(deletedMachines(world)).to.have.length(1);
   });
 
-  it('takes its lock for no older than it is when it thaws while it asks for it', async () => {
+  it('does not overestimate the time left on a lock that it was granted while frozen', async () => {
     for (const [moment, skew] of [
       [/^GET .*\/leases\/pool-/, 0],
       [/^POST .*\/leases$/, 60_000],
@@ -314,9 +314,9 @@ describe('an instance that is throttled', () => {
   });
 });
 
-describe('two at once', () => {
+describe('two requests at once', () => {
   // F-22: a redelivery of a running action is not the holder of its lock.
-  it('are one when they are the same action', async () => {
+  it('are carried out once when they are the same action', async () => {
     for (const apart of [0, 4, 20, 100]) {
       const world = new VirtualFailover();
       const first = world.begin(repair, world.newInstance());
@@ -330,22 +330,24 @@ describe('two at once', () => {
     }
   });
 
-  it('are one when the first takes longer than the second waits', async () => {
+  it('are carried out once when the first takes longer than the second waits', async () => {
     const world = new VirtualFailover();
     const slow = world.newInstance();
     world.once(nodePatch, () => slow.freeze(30_000));
     const first = world.begin(repair, slow);
     await world.pass(1);
     const second = await world.send(repair);
-    expect(second).to.include({ status: 409, code: 'action_in_progress', retryAfter: '30' });
-    expect(second.error).to.equal('action a is still being carried out; send the same id again in a minute');
+    expect(second).to.include({ status: 409, code: 'action_in_progress', retryAfter: '60' });
+    expect(second.error).to.match(
+      /^action a is still being carried out; its last sign of life was 10 s ago, and if it is dead, its lock can be taken at \S+Z: send the same id again then$/,
+    );
     expect((await world.answerOf(first)).status).to.equal(200);
     expect(await world.send(repair)).to.include({ status: 200, isReplay: true });
     expect(deletedMachines(world)).to.have.length(1);
   });
 
   // F-24: a request that resolved its targets while another acted decides on fresh reads.
-  it('decide one after the other, the second on what the first has left', async () => {
+  it('decide one after the other, the second on the state that the first left', async () => {
     const world = new VirtualFailover();
     const slow = world.newInstance();
     world.once(nodePatch, () => slow.freeze(3_000));
@@ -370,8 +372,9 @@ describe('two at once', () => {
     const answers = [];
     for (const each of sent) answers.push(await world.answerOf(each));
     expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
-    for (const { code } of answers.filter(({ status }) => status !== 200))
+    for (const { code } of answers.filter(({ status }) => status !== 200)) {
       expect(code).to.equal('rate_limited');
+    }
     expect(deletedMachines(world)).to.have.length(1);
     expect(holderOf(world)).to.equal(undefined);
   });

@@ -47,8 +47,9 @@ describe('a JobSet', () => {
     const found: unknown[] = [];
     for (const each of sent) found.push((await world.answerOf(each)).steps.at(-1)?.['outcome']);
     expect(found.filter((outcome) => outcome === 'restarted')).to.have.length(1);
-    for (const outcome of found)
+    for (const outcome of found) {
       expect(outcome).to.be.oneOf(['restarted', 'already_restarted', 'already_restarting']);
+    }
     await world.pass(5);
     expect(restarts(world)).to.equal(1);
     for (const pool of pools) expect(countCordoned(world.cluster, pool)).to.equal(4);
@@ -61,7 +62,7 @@ describe('a JobSet', () => {
   });
 
   // F-37: the JobSet moved to pool B, and now pool B is bad: restarted again, not rate limited.
-  it('whose next pool turns bad too is restarted again, and from the first pool not within the cooldown', async () => {
+  it('whose next pool turns bad too is restarted again, but not from the first pool within the cooldown', async () => {
     const world = new VirtualFailover({ slices: three });
     await world.send(restart);
     await world.pass(1200);
@@ -166,7 +167,7 @@ describe('a JobSet', () => {
 
 describe('limits', () => {
   // F-12: pool B was refused while pool A was limited.
-  it('of one pool are not those of another', async () => {
+  it('of one pool do not apply to another', async () => {
     const world = new VirtualFailover();
     await world.send(repair);
     expect((await world.send({ ...repair, id: 'b' })).code).to.equal('rate_limited');
@@ -175,7 +176,7 @@ describe('limits', () => {
   });
 
   // F-28: every pool turns bad at once because the metric broke: the budget holds.
-  it('stop what would finish the cluster off', async () => {
+  it('stop what would take the whole cluster out of service', async () => {
     const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d', 'slice-e'];
     const world = new VirtualFailover({ slices: pools });
     const sent = pools.map((pool) =>
@@ -198,8 +199,9 @@ describe('limits', () => {
   // F-15: a dry run used up the rate limit, or the rate limit refused it.
   it('neither count a dry run nor refuse one', async () => {
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
-    for (const pool of ['slice-a', 'slice-b'])
+    for (const pool of ['slice-a', 'slice-b']) {
       expect((await world.send({ ...repair, node_pool: pool, dry_run: true })).status).to.equal(200);
+    }
     expect((await world.send(repair)).status).to.equal(200);
     const again = await world.send({ ...repair, id: 'b', dry_run: true });
     expect(again.status).to.equal(200);
@@ -214,7 +216,7 @@ describe('limits', () => {
     expect((await world.send(undo)).status).to.equal(200);
   });
 
-  it('are lifted by a person for an hour at most', async () => {
+  it('can be lifted by a person for at most one hour', async () => {
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
     await world.send(repair);
     await world.pass(200);
@@ -248,7 +250,7 @@ describe('limits', () => {
 
 describe('a cordon', () => {
   // F-45: a person uncordoned while the action was running; it went on and deleted the machine.
-  it('that a person lifts while the action is in flight stops it, and it stays lifted', async () => {
+  it('that a person removes while the action is running stops the action, and stays removed', async () => {
     for (const body of [restart, repair]) {
       const world = new VirtualFailover();
       const name = nodeNames(world.cluster, 'slice-a')[0] ?? '';
@@ -272,7 +274,7 @@ describe('a cordon', () => {
   });
 
   // F-47: a late retry cordoned the pool again after the clean-up.
-  it('that was undone is not set again by a late retry of what is done', async () => {
+  it('that was undone is not set again by a late retry of a done action', async () => {
     const world = new VirtualFailover();
     await world.send(repair);
     await world.pass(300);
@@ -284,7 +286,7 @@ describe('a cordon', () => {
     expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);
   });
 
-  it('that was undone is not set again by a late retry of what was left unfinished, nor is anything deleted', async () => {
+  it('that was undone is not set again by a late retry of an unfinished action, which deletes nothing either', async () => {
     for (const body of [cordon, restart, repair]) {
       const world = new VirtualFailover();
       const path = new RegExp(`/nodes/${nodeNames(world.cluster, 'slice-a')[3]}`);
@@ -299,8 +301,8 @@ describe('a cordon', () => {
       const late = await world.send(body);
       expect(late).to.include({ status: 409, code: 'target_changed' });
       expect(late.error).to.equal(
-        'node pool slice-a was uncordoned by action undo after this action had begun; ' +
-          'nothing was deleted and nothing is cordoned again: send a new id if it is still wanted',
+        'node pool slice-a was uncordoned by action undo after this action began; ' +
+          'nothing was deleted and nothing is cordoned again: send it with a new id if it is still wanted',
       );
       expect(countEffects(world.newWrites())).to.deep.equal({});
       expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);
@@ -309,7 +311,7 @@ describe('a cordon', () => {
   });
 
   // F-31: a person cordons between list and patch, or uncordons ours and cordons again: both are theirs.
-  it('of a person survives the undo, whichever came first', async () => {
+  it('of a person survives the uncordon, whichever came first', async () => {
     const world = new VirtualFailover();
     const [before = '', between = '', again = ''] = nodeNames(world.cluster, 'slice-a');
     world.cluster.cordonAs('kubectl', before, true);

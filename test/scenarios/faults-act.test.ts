@@ -162,7 +162,7 @@ const rows: FaultedCall[] = [
     action: 'restart',
     request: { method: 'PUT', path: /\/leases\/action-/, match: isPhase('done') },
     before: afterRestart,
-    // Another attempt at the action has written it meanwhile.
+    // Another claim of the action has written it meanwhile.
     outcomes: { 'status 404': 'action_in_progress', 'status 409': 'action_in_progress' },
   },
   {

@@ -142,7 +142,7 @@ const rows: FaultedCall[] = [
     title: 'plan: write it down',
     action: 'repair',
     request: { method: 'PUT', path: /\/leases\/action-/, match: isPhase('planned') },
-    // Another attempt at the action has written it meanwhile.
+    // Another claim of the action has written it meanwhile.
     outcomes: { 'status 404': 'action_in_progress', 'status 409': 'action_in_progress' },
   },
 ];

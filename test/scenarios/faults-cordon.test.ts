@@ -31,7 +31,7 @@ describe('patch 137 of 256', () => {
       expect(answer.tookMs).to.be.within(waitMs, waitMs + 2_000);
     });
 
-    it(`stops the action while it fails with ${name}, which resumes with what is left`, async () => {
+    it(`stops the action while it fails with ${name}, and the action resumes with the rest`, async () => {
       const world = await createVirtualWorld(large);
       // They are sent in the order of their names.
       const path = new RegExp(`/nodes/${world.nodes[136]}\\?`);
@@ -64,10 +64,11 @@ describe('patch 137 of 256', () => {
 
 // F-48: with 100 nodes and more, 3–6 % were left out in silence because errors were swallowed.
 describe('a cordon of 256 nodes of which 6 % fail', () => {
-  it('leaves none out', async () => {
+  it('leaves no node out', async () => {
     const world = await createVirtualWorld(large);
-    for (const effect of [toAnswer(500), 'reset_before', toAnswer(429)] as const)
+    for (const effect of [toAnswer(500), 'reset_before', toAnswer(429)] as const) {
       world.emulator.faults.add({ ...patch, times: Infinity, probability: 0.02, effect });
+    }
     const answer = await world.send();
     expect(answer).to.have.property('status', 200);
     expect(answer.body.steps?.[0]).to.include({ nodes: 256, cordoned: 256 });
@@ -76,7 +77,7 @@ describe('a cordon of 256 nodes of which 6 % fail', () => {
     world.expectCordonsBeforeDeletions();
   });
 
-  it('stops and says how many are not cordoned, while some of them fail for good', async () => {
+  it('stops while some nodes keep failing, and says how many are not cordoned', async () => {
     const world = await createVirtualWorld(large);
     const broken = world.nodes.filter((_, index) => index % 16 === 7);
     const path = new RegExp(`/nodes/(${broken.join('|')})\\?`);

@@ -80,7 +80,7 @@ describe('a metadata server that never answers', () => {
   const worlds = new ServedWorlds();
   after(() => worlds.close());
 
-  it('stops the action in time, which goes on when it does answer', async () => {
+  it('stops the action in time, and the action resumes when it answers', async () => {
     const world = await worlds.create({ action: 'repair' });
     const lift = world.emulator.faults.add({
       api: 'metadata',
@@ -107,7 +107,7 @@ describe('an API server that cannot be reached', () => {
     'has another certificate': { ca: createCertificateAuthority('another').certificate },
   };
   for (const [what, endpoint] of Object.entries(unreachable)) {
-    it(`is named when it ${what}, and found as soon as it is put right`, async () => {
+    it(`is named when it ${what}, and is reached as soon as that is fixed`, async () => {
       const world = await worlds.create({ action: 'repair' });
       const { endpoints } = world.cluster;
       const right = { ...endpoints };

@@ -27,7 +27,7 @@ describe('a repair while Compute refuses', () => {
     'a 403': toAnswer(403),
     'a 400 for a machine that is protected': toReason(400, 'invalidResourceUsage'),
   })) {
-    it(`reports ${what} as a failure each time, and never as under way`, async () => {
+    it(`reports ${what} as a failure each time, and never as a repair that is running`, async () => {
       const world = await createVirtualWorld({ action: 'repair' });
       const lift = world.emulator.faults.add({ ...deletion, times: Infinity, effect });
       for (let time = 1; time <= 3; time++) {
@@ -43,7 +43,7 @@ describe('a repair while Compute refuses', () => {
   }
 
   // F-59: the machine was gone already, or its group was re-creating it: an endless 500.
-  it('is done where the machine was replaced just before', async () => {
+  it('is done when the machine was replaced just before', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const [node = ''] = world.nodes;
     const replace = () => world.cluster.replaceInstance(node, 'survives');
@@ -54,7 +54,7 @@ describe('a repair while Compute refuses', () => {
     expect(world.emulator.fleet.deletions).to.deep.equal([]);
   });
 
-  it('is done where the group is re-creating the machine', async () => {
+  it('is done when the group is re-creating the machine', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     world.emulator.faults.add({ ...deletion, effect: toReason(400, 'resourceNotReady') });
     const answer = await world.send();
@@ -68,7 +68,7 @@ const lost: Record<string, FaultEffect> = { 'a reset': 'reset_after', 'no answer
 describe('a repair whose answers are lost', () => {
   // F-10: the answer was lost after Compute accepted, and the retry deleted the replacement.
   for (const [what, effect] of Object.entries(lost)) {
-    it(`lets the replacement live when it is sent again after ${what}`, async () => {
+    it(`does not delete the replacement when it is sent again after ${what}`, async () => {
       const world = await createVirtualWorld({ action: 'repair' });
       const [node = ''] = world.nodes;
       const lift = world.emulator.faults.add({ ...deletion, times: Infinity, effect });
@@ -104,7 +104,7 @@ describe('a repair whose answers are lost', () => {
   }
 
   // F-20: a crash after the deletion and before the record: the retry chooses nothing else.
-  it('leaves the replacements as they are, however often its record could not be written', async () => {
+  it('never deletes a replacement, however often its record could not be written', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const lift = world.emulator.faults.add({ ...lastRecord, times: Infinity, effect: toAnswer(500) });
     for (let time = 1; time <= 3; time++) {
@@ -119,7 +119,7 @@ describe('a repair whose answers are lost', () => {
   });
 
   // F-26: the machine is deleted and the write of the record fails: the cooldown holds.
-  it('holds the cooldown although its record could not be written', async () => {
+  it('keeps the cooldown even if its record could not be written', async () => {
     const world = await createVirtualWorld({ action: 'repair' });
     const lift = world.emulator.faults.add({ ...lastRecord, times: Infinity, effect: toAnswer(500) });
     expect(await world.send()).to.have.property('status', 502);

@@ -1,16 +1,16 @@
 import fc from 'fast-check';
-import { runSchedule } from '../simulation/run-schedule.ts';
-import { schedules } from '../simulation/schedule.ts';
+import { runInterleaving } from '../simulation/run-interleaving.ts';
+import { interleavings } from '../simulation/interleaving.ts';
 
-const runs = Number(process.env['SCHEDULE_RUNS'] ?? 60);
-const seed = Number(process.env['SCHEDULE_SEED'] ?? Date.now() % 2_147_483_647);
+const runs = Number(process.env['INTERLEAVING_RUNS'] ?? 60);
+const seed = Number(process.env['INTERLEAVING_SEED'] ?? Date.now() % 2_147_483_647);
 
-describe('random schedules of several function instances', () => {
-  it(`break no invariant in ${runs} runs (SCHEDULE_SEED=${seed})`, async function () {
+describe('random interleavings of several function instances', () => {
+  it(`break no invariant in ${runs} runs (INTERLEAVING_SEED=${seed})`, async function () {
     this.timeout(0);
     await fc.assert(
-      fc.asyncProperty(schedules, async (schedule) => {
-        const { violations, answers } = await runSchedule(schedule);
+      fc.asyncProperty(interleavings, async (interleaving) => {
+        const { violations, answers } = await runInterleaving(interleaving);
         if (violations.length > 0) {
           const story = answers
             .map(({ at, actionId, answer }) => `${at} ms ${actionId}: ${answer}`)

@@ -1,23 +1,16 @@
 import { Deadline } from '../../src/clock.ts';
 import type { Clock } from '../../src/clock.ts';
-import { createDeleteInstance } from '../../src/gke/compute.ts';
-import type { InstanceDeletion } from '../../src/gke/compute.ts';
 import type { Config } from '../../src/config.ts';
-import { UpstreamError } from '../../src/errors.ts';
 import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
-import { createKubernetes } from '../../src/gke/kubernetes.ts';
 import { createLog } from '../../src/log.ts';
-import { TimeoutError } from '../../src/gke/transport.ts';
-import type {
-  HttpRequest as SentRequest,
-  HttpResponse as ReceivedResponse,
-} from '../../src/gke/transport.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { HttpResponse as ReceivedResponse } from '../../src/gke/transport.ts';
 import type { Emulator } from '../emulator/emulator.ts';
-import { ConnectionLost, NeverAnswered } from '../emulator/http.ts';
+import { ConnectionLost, NeverAnswered, splitPath } from '../emulator/http.ts';
 import type { HttpResponse } from '../emulator/http.ts';
+import { createVirtualServices, toNetworkError, toTimeout } from '../fixtures/virtual-services.ts';
+import type { SentRequest } from '../fixtures/virtual-services.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** What a request does on its way. */
@@ -52,7 +45,6 @@ export interface SentCall {
 export class FunctionInstance {
   readonly #time: VirtualTime;
   readonly #emulator: Emulator;
-  readonly #cluster: EmulatedCluster;
   readonly #weather: Weather;
   readonly #skewMs: number;
   readonly #onSend: (call: SentCall) => void;
@@ -64,7 +56,6 @@ export class FunctionInstance {
   constructor(options: {
     time: VirtualTime;
     emulator: Emulator;
-    cluster: EmulatedCluster;
     token: string;
     weather: Weather;
     skewMs: number;
@@ -72,7 +63,6 @@ export class FunctionInstance {
   }) {
     this.#time = options.time;
     this.#emulator = options.emulator;
-    this.#cluster = options.cluster;
     this.#token = options.token;
     this.#weather = options.weather;
     this.#skewMs = options.skewMs;
@@ -91,30 +81,18 @@ export class FunctionInstance {
   async invoke(action: Action, config: Config): Promise<Outcome> {
     const invocation = FunctionInstance.#invocations++;
     const clock = this.#createClock();
-    const transport = (request: SentRequest) =>
-      this.#sendKubernetes(request, { invocation, actionId: action.id });
-    const sendDeletion = (deletion: InstanceDeletion, timeoutMs: number) =>
-      this.#sendCompute(deletion, timeoutMs, { invocation, actionId: action.id });
+    const services = createVirtualServices({
+      config,
+      clock,
+      emulator: this.#emulator,
+      token: this.#token,
+      travel: (sent, carryOut) => this.#send(sent, carryOut, { invocation, actionId: action.id }),
+    });
+    const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
     return failover(
       action,
-      new Deadline(clock, config.actionDeadlineSeconds * 1000),
-      {
-        config,
-        clock,
-        prepareRepair: async () => undefined,
-        deleteInstance: createDeleteInstance(clock, async () => sendDeletion),
-        connect: async (name, deadline) => ({
-          name,
-          isAutopilot: false,
-          kubernetes: createKubernetes({
-            server: 'https://emulated',
-            token: this.#token,
-            transport,
-            limits: { clock, deadline },
-          }),
-          close: () => undefined,
-        }),
-      },
+      deadline,
+      services,
       createLog(() => undefined),
     );
   }
@@ -135,68 +113,28 @@ export class FunctionInstance {
     });
   }
 
-  #sendKubernetes(
-    request: SentRequest,
-    who: { invocation: number; actionId: string },
+  #send(
+    { api, method, path, body, timeoutMs }: SentRequest,
+    carryOut: () => HttpResponse,
+    invocation: { invocation: number; actionId: string },
   ): Promise<ReceivedResponse> {
-    const { pathname, search } = new URL(request.url);
-    const body = request.body ?? '';
-    const headers = Object.fromEntries(
-      Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
-    );
     const call: SentCall = {
-      ...who,
-      api: 'kubernetes',
-      method: request.method,
-      path: pathname,
+      ...invocation,
+      api,
+      method,
+      path: api === 'kubernetes' ? splitPath(path).pathname : path,
       body: body === '' ? undefined : (JSON.parse(body) as unknown),
       at: this.#time.now,
     };
     this.#onSend(call);
-    return this.#travel(request.timeoutMs, call, () =>
-      this.#cluster.handle({ method: request.method, path: pathname + search, headers, body }),
-    );
-  }
-
-  async #sendCompute(
-    deletion: InstanceDeletion,
-    timeoutMs: number,
-    who: { invocation: number; actionId: string },
-  ): Promise<string> {
-    const { projectId, zone, instance, requestId } = deletion;
-    const path = `/compute/v1/projects/${projectId}/zones/${zone}/instances/${instance}?requestId=${requestId}`;
-    const call = `DELETE ${path}`;
-    const sent: SentCall = {
-      ...who,
-      api: 'compute',
-      method: 'DELETE',
-      path,
-      body: undefined,
-      at: this.#time.now,
-    };
-    this.#onSend(sent);
-    const headers = { authorization: `Bearer ${this.#token}` };
-    const answer = await this.#travel(timeoutMs, sent, () =>
-      this.#emulator.handleCompute({ method: 'DELETE', path, headers, body: '' }),
-    ).catch((error: unknown) => {
-      throw new UpstreamError({
-        api: 'Compute API',
-        call,
-        isTimeout: error instanceof TimeoutError,
-        cause: error,
-      });
-    });
-    const parsed = JSON.parse(answer.body) as { name?: string; error?: { errors?: { reason: string }[] } };
-    if (answer.status < 400) return parsed.name ?? '';
-    const reason = parsed.error?.errors?.[0]?.reason;
-    throw new UpstreamError({ api: 'Compute API', call, status: answer.status, reason });
+    return this.#travel(timeoutMs, call, carryOut);
   }
 
   /** A request travels, is carried out on arrival unless it is lost, and its answer travels back; or time runs out. */
   #travel(timeoutMs: number, call: SentCall, carryOut: () => HttpResponse): Promise<ReceivedResponse> {
     const fault = this.#weather.fault();
     return new Promise((resolve, reject) => {
-      this.#deliverAfter(timeoutMs, () => reject(new TimeoutError(`no answer in ${timeoutMs} ms`)));
+      this.#deliverAfter(timeoutMs, () => reject(toTimeout(timeoutMs)));
       this.#time.after(this.#weather.latency(), () => {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
@@ -204,7 +142,7 @@ export class FunctionInstance {
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
           if (answer && fault !== 'lost_after') resolve(answer);
-          else reject(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }));
+          else reject(toNetworkError());
         });
       });
     });

@@ -139,13 +139,15 @@ export class Invariants {
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
     const pool = this.#holders.get(call.invocation)?.nodePool;
-    if (!action || pool === undefined || !effectsOf(action.type).cordon || this.#unsteadyPools.has(pool))
+    if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
       return;
+    }
     const open = this.#cluster
       .nodes(pool)
       .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
-    if (open.length > 0)
+    if (open.length > 0) {
       this.violate(`${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`);
+    }
   }
 
   #noteRestart(call: SentCall): void {
@@ -179,12 +181,14 @@ export class Invariants {
       );
       const action = call?.actionId ?? '?';
       const earlier = byAction.get(action);
-      if (earlier !== undefined)
+      if (earlier !== undefined) {
         this.violate(`${action} deleted ${earlier} and then ${instance.name} (${instance.id})`);
+      }
       byAction.set(action, `${instance.name} (${instance.id})`);
       const before = byPool.get(instance.group.pool);
-      if (before && operation.startedAt - before.at < cooldownMs)
+      if (before && operation.startedAt - before.at < cooldownMs) {
         this.violate(`${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`);
+      }
       byPool.set(instance.group.pool, { action, at: operation.startedAt });
       const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
       if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
@@ -217,8 +221,9 @@ export class Invariants {
   #checkPersonalCordons(): void {
     for (const [uid, name] of this.#personal) {
       const node = this.#cluster.get('nodes', undefined, name);
-      if (node?.metadata.uid === uid && !node.spec.unschedulable)
+      if (node?.metadata.uid === uid && !node.spec.unschedulable) {
         this.violate(`the cordon that a person put on ${name} is gone`);
+      }
     }
   }
 

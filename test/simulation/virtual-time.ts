@@ -1,6 +1,6 @@
 /**
  * Time that passes only when nothing else is left to do: events run in order of their time, and what they set off runs
- * to its end before the next one. So a schedule is the same each time it is run.
+ * to its end before the next one. So an interleaving is the same each time it is run.
  */
 export class VirtualTime {
   /** Milliseconds since the epoch. */

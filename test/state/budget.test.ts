@@ -28,9 +28,9 @@ function clusterAnnotations({ cluster }: InMemoryWorld): Record<string, string> 
   return cluster.get('leases', failoverNamespace, 'cluster')?.metadata.annotations ?? {};
 }
 
-async function charge(world: InMemoryWorld, nodePool: string, canOverride = true): Promise<void> {
+async function charge(world: InMemoryWorld, nodePool: string, { isAlert = false } = {}): Promise<void> {
   const known = await readSwitches(world.kubernetes);
-  await chargeBudget(world.kubernetes, config, nodePool, { canOverride, known });
+  await chargeBudget(world.kubernetes, config, nodePool, { isAlert, known });
 }
 
 function at({ clock }: InMemoryWorld, seconds: number): string {
@@ -38,7 +38,7 @@ function at({ clock }: InMemoryWorld, seconds: number): string {
 }
 
 describe('readSwitches', () => {
-  it('finds nothing set on the Lease as it is deployed, nor where there is none', async () => {
+  it('finds nothing set on the deployed Lease, or when there is no Lease', async () => {
     const world = createWorld();
     const off = { pausedFor: undefined, overrideUntil: undefined };
     expect(await readSwitches(world.kubernetes)).to.deep.include(off);
@@ -61,13 +61,13 @@ describe('readSwitches', () => {
     });
   }
 
-  it('ignores an override that is no time', async () => {
+  it('ignores an override that is not a time', async () => {
     const world = createWorld();
     annotate(world, 'override-until', 'tomorrow');
     expect((await readSwitches(world.kubernetes)).overrideUntil).to.equal(undefined);
   });
 
-  it('goes by the API server’s clock', async () => {
+  it('uses the API server’s clock', async () => {
     const world = createWorld();
     annotate(world, 'override-until', at(world, 3600));
     const kubernetes = world.connect({ skewMs: -120_000 });
@@ -76,11 +76,11 @@ describe('readSwitches', () => {
 });
 
 describe('assertNotPaused', () => {
-  it('lets pass what nobody has paused', async () => {
+  it('passes a cluster that nobody has paused', async () => {
     await assertNotPaused(createWorld().kubernetes);
   });
 
-  it('refuses with the reason and with what resumes', async () => {
+  it('refuses with the reason and the command that resumes', async () => {
     const world = createWorld();
     annotate(world, 'paused', 'the storage is down, ask Kim');
     const refusal = await refusalOf(assertNotPaused(world.kubernetes));
@@ -93,12 +93,38 @@ describe('assertNotPaused', () => {
     await assertNotPaused(world.kubernetes);
   });
 
-  it('takes an empty reason for paused too', async () => {
+  it('treats an empty reason as paused too', async () => {
     const world = createWorld();
     annotate(world, 'paused', '');
     expect((await refusalOf(assertNotPaused(world.kubernetes))).message).to.include('no reason given');
-    expect(() => refusePaused({ pausedFor: undefined })).not.to.throw();
+    expect(() => refusePaused({ pausedFor: undefined, unknownKey: undefined })).not.to.throw();
   });
+});
+
+// F-142: a misspelt pause did not pause.
+describe('an annotation of ours that is no switch', () => {
+  for (const [key, hint] of [
+    ['pause', 'did you mean autometric-failover/paused?'],
+    ['Paused', 'did you mean autometric-failover/paused?'],
+    ['override_until', 'did you mean autometric-failover/override-until?'],
+    ['stop-everything', 'the switches are autometric-failover/paused and autometric-failover/override-until'],
+  ] as const) {
+    it(`refuses everything until it is gone: ${key}`, async () => {
+      const world = createWorld();
+      annotate(world, key, 'x');
+      for (const work of [assertNotPaused(world.kubernetes), charge(world, 'slice-a')]) {
+        const refusal = await refusalOf(work);
+        expect(refusal.code).to.equal('paused');
+        expect(refusal.message).to.include(hint);
+        expect(refusal.message).to.match(
+          new RegExp(`annotate lease cluster .* autometric-failover/${key}-$`),
+        );
+      }
+      expect(countWrites(world.emulator.writes())).to.deep.equal({});
+      annotate(world, key, null);
+      await assertNotPaused(world.kubernetes);
+    });
+  }
 });
 
 describe('chargeBudget', () => {
@@ -114,7 +140,7 @@ describe('chargeBudget', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
   });
 
-  it('begins the hour until the first sweep, for so far there is nothing to sweep, and no later one', async () => {
+  it('starts the hour until the first sweep, because there is nothing to sweep yet, but does not put off a later sweep', async () => {
     const world = createWorld();
     const begun = at(world, 0);
     await charge(world, 'slice-a');
@@ -125,7 +151,7 @@ describe('chargeBudget', () => {
   });
 
   // F-28: every pool turns bad at once because the metric broke: the budget holds.
-  it('refuses one pool too many, says which they were, when it goes on, and what lifts it', async () => {
+  it('refuses one pool too many, and says which pools were counted, when the next one may be, and what lifts the limit', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     world.clock.advance(600_000);
@@ -142,7 +168,7 @@ describe('chargeBudget', () => {
     expect(clusterAnnotations(world)['autometric-failover/pools']).not.to.include('slice-c');
   });
 
-  it('lets the next pool in an hour after the first, not a second sooner', async () => {
+  it('allows the next pool one hour after the first, not a second sooner', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
@@ -162,12 +188,12 @@ describe('chargeBudget', () => {
     expect(Object.keys(charged)).to.have.length(2);
   });
 
-  it('is lifted by an override, which an alert does not have', async () => {
+  it('is lifted by an override, except for an alert', async () => {
     const world = createWorld();
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
     annotate(world, 'override-until', at(world, 60));
-    expect((await refusalOf(charge(world, 'slice-c', false))).code).to.equal('budget_exceeded');
+    expect((await refusalOf(charge(world, 'slice-c', { isAlert: true }))).code).to.equal('budget_exceeded');
     await charge(world, 'slice-c');
   });
 
@@ -175,20 +201,18 @@ describe('chargeBudget', () => {
     const world = createWorld();
     const known = await readSwitches(world.kubernetes);
     annotate(world, 'paused', 'stop');
-    const work = chargeBudget(world.kubernetes, config, 'slice-a', { canOverride: true, known });
+    const work = chargeBudget(world.kubernetes, config, 'slice-a', { isAlert: false, known });
     expect((await refusalOf(work)).code).to.equal('paused');
     expect(clusterAnnotations(world)).to.deep.equal({ 'autometric-failover/paused': 'stop' });
   });
 
-  it('refuses where the budget is broken, and says how to start it anew', async () => {
+  it('refuses when the budget cannot be read, and says how to reset it', async () => {
     for (const value of ['{"slice-a":', '{"slice-a":"yesterday"}', 'null', '"x"']) {
       const world = createWorld();
       annotate(world, 'pools', value);
       const refusal = await refusalOf(charge(world, 'slice-b'));
       expect(refusal.code).to.equal('budget_exceeded');
-      expect(refusal.message).to.match(
-        /is broken; to start it anew: kubectl annotate lease cluster .*pools-$/,
-      );
+      expect(refusal.message).to.match(/is broken; to reset it: kubectl annotate lease cluster .*pools-$/);
     }
   });
 
@@ -197,13 +221,13 @@ describe('chargeBudget', () => {
     let isFirst = true;
     const kubernetes = world.connect({
       onRequest({ method }) {
-        if (method === 'PUT' && isFirst) annotate(world, 'note', 'by a person');
+        if (method === 'PUT' && isFirst) annotate(world, 'override-until', 'by a person');
         if (method === 'PUT') isFirst = false;
       },
     });
     const known = await readSwitches(kubernetes);
-    await chargeBudget(kubernetes, config, 'slice-a', { canOverride: true, known });
-    expect(clusterAnnotations(world)).to.include({ 'autometric-failover/note': 'by a person' });
+    await chargeBudget(kubernetes, config, 'slice-a', { isAlert: false, known });
+    expect(clusterAnnotations(world)).to.include({ 'autometric-failover/override-until': 'by a person' });
     expect(clusterAnnotations(world)).to.have.property('autometric-failover/pools');
   });
 
@@ -220,19 +244,49 @@ describe('assertBudgetLeft', () => {
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
     const switches = await readSwitches(world.kubernetes);
-    expect(() => assertBudgetLeft(switches, config, 'slice-a')).not.to.throw();
-    expect(() => assertBudgetLeft(switches, config, 'slice-c')).to.throw(FailoverError, /slice-a, slice-b/);
+    expect(() => assertBudgetLeft(switches, config, 'slice-a', { isAlert: false })).not.to.throw();
+    expect(() => assertBudgetLeft(switches, config, 'slice-c', { isAlert: false })).to.throw(
+      FailoverError,
+      /slice-a, slice-b/,
+    );
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
   });
 });
 
 describe('describeOverride', () => {
-  it('is a line to paste that does what it says', async () => {
+  it('is a command to paste that sets the override', async () => {
     const world = createWorld();
-    const line = describeOverride(world.clock.now());
+    const line = describeOverride(await readSwitches(world.kubernetes), { isAlert: false });
     const [, key = '', value = ''] = /--overwrite autometric-failover\/([^=]+)=(\S+)$/.exec(line) ?? [];
     annotate(world, key, value);
     const { overrideUntil } = await readSwitches(world.kubernetes);
     expect(overrideUntil).to.equal(world.clock.now() + 30 * 60_000);
+  });
+
+  // F-143: an override that did not count was ignored without a word.
+  for (const [what, value] of [
+    ['two hours ahead', (now: number) => new Date(now + 7_200_000).toISOString()],
+    ['past', (now: number) => new Date(now - 1).toISOString()],
+    ['empty, as the date command of another system leaves it', () => ''],
+    ['no time', () => 'true'],
+  ] as const) {
+    it(`says that an override is ignored that is ${what}`, async () => {
+      const world = createWorld();
+      annotate(world, 'override-until', value(world.clock.now()));
+      const switches = await readSwitches(world.kubernetes);
+      expect(switches.overrideUntil).to.equal(undefined);
+      expect(describeOverride(switches, { isAlert: false })).to.include(
+        `Its present value (${value(world.clock.now())}) is ignored because it is not a time within the next hour`,
+      );
+    });
+  }
+
+  it('says nothing of an override that counts, and nothing at all to an alert', async () => {
+    const world = createWorld();
+    annotate(world, 'override-until', new Date(world.clock.now() + 60_000).toISOString());
+    const switches = await readSwitches(world.kubernetes);
+    expect(describeOverride(switches, { isAlert: false })).not.to.include('ignored');
+    // F-144: a refused alert was shown the override, which never counts for alerts.
+    expect(describeOverride(switches, { isAlert: true })).to.equal('');
   });
 });

@@ -3,6 +3,7 @@ import { readConfig } from '../../src/config.ts';
 import { assertNotCoolingDown, readMark, withMark, withoutMark } from '../../src/state/cooldown.ts';
 import type { CooldownMark, Effect } from '../../src/state/cooldown.ts';
 import { FailoverError } from '../../src/errors.ts';
+import { refusal } from '../fixtures/refusal-of.ts';
 
 const config = readConfig({ CLUSTERS: 'projects/ml-prod/locations/us-central1/clusters/train' });
 const key = 'autometric-failover/effects';
@@ -29,7 +30,7 @@ describe('withMark', () => {
     expect(readMark(marked, 'repair')).to.equal(undefined);
   });
 
-  it('keeps what can be read of marks of which one is broken', () => {
+  it('keeps the readable marks when one is broken', () => {
     const half = { [key]: JSON.stringify({ 'restart default/llm': other, repair: null }) };
     expect(readMark(withMark(half, 'repair', mark), 'restart default/llm')).to.deep.equal(other);
   });
@@ -52,14 +53,14 @@ describe('withMark', () => {
     '{"repair":null}',
     '{"repair":{"at":"yesterday"}}',
   ]) {
-    it(`starts anew where ${broken} is what was written`, () => {
+    it(`starts with no marks when the annotation is ${broken}`, () => {
       expect(readMark(withMark({ [key]: broken }, 'repair', mark), 'repair')).to.deep.equal(mark);
     });
   }
 });
 
 describe('withoutMark', () => {
-  it('takes a mark back', () => {
+  it('removes a mark', () => {
     const marked = withMark(withMark({ note: 'x' }, 'restart default/llm', other), 'repair', mark);
     const back = withoutMark(marked, 'repair', undefined);
     expect(readMark(back, 'repair')).to.equal(undefined);
@@ -68,7 +69,7 @@ describe('withoutMark', () => {
   });
 
   // F-39: Compute answered 403, and the permission was corrected: the next try is not rate limited.
-  it('puts back what was there before', () => {
+  it('restores the mark that was there before', () => {
     const marked = withMark({}, 'repair', mark);
     expect(readMark(withoutMark(marked, 'repair', other), 'repair')).to.deep.equal(other);
   });
@@ -77,14 +78,14 @@ describe('withoutMark', () => {
 describe('assertNotCoolingDown', () => {
   const marked = withMark({}, 'repair', mark);
 
-  it('lets through what a pool has not had', () => {
+  it('passes an effect that the pool has no mark of', () => {
     expect(() => check({}, 'repair', start)).not.to.throw();
     // F-12: pool B was refused while pool A was limited.
     expect(() => check(marked, 'restart default/llm', start)).not.to.throw();
   });
 
-  it('refuses with the old text until the very end of the cooldown, saying what lifts it', () => {
-    const error = refusalOf(() => check(marked, 'repair', start + 3_599_001));
+  it('refuses with the earlier controller’s text until the very end of the cooldown, and says what lifts it', () => {
+    const error = refusal(() => check(marked, 'repair', start + 3_599_001));
     expect(error).to.include({ code: 'rate_limited', status: 429 });
     expect(error.headers).to.deep.equal({ 'Retry-After': '1' });
     expect(error.message).to.equal(
@@ -96,15 +97,15 @@ describe('assertNotCoolingDown', () => {
     expect(() => check(marked, 'repair', start + 3_600_000)).not.to.throw();
   });
 
-  it('says how long it lasts from its first second on', () => {
-    expect(refusalOf(() => check(marked, 'repair', start)).headers).to.deep.equal({ 'Retry-After': '3600' });
+  it('says how long the cooldown lasts, from its first second on', () => {
+    expect(refusal(() => check(marked, 'repair', start)).headers).to.deep.equal({ 'Retry-After': '3600' });
   });
 
-  it('never blocks the action whose mark it is, so that it can be resumed', () => {
+  it('never blocks the action that wrote the mark, so that it can resume', () => {
     expect(() => check(marked, 'repair', start, { id: 'incident-7' })).not.to.throw();
   });
 
-  it('is off where COOLDOWN_SECONDS is 0', () => {
+  it('is off when COOLDOWN_SECONDS is 0', () => {
     const noCooldown = { ...config, cooldownSeconds: 0 };
     expect(() => check(marked, 'repair', start, { config: noCooldown })).not.to.throw();
   });
@@ -123,13 +124,13 @@ describe('assertNotCoolingDown', () => {
     '{"restart default/llm":{"action":"incident-6","at":5}}',
     '{"restart default/llm":{"action":"incident-6","at":"2026-11-23T02:00:00.000Z"},"repair":null}',
   ]) {
-    it(`refuses while ${JSON.stringify(broken)} is what was written, saying how to start anew`, () => {
-      const error = refusalOf(() => check({ [key]: broken }, 'repair', start));
+    it(`refuses while the annotation is ${JSON.stringify(broken)}, and says how to reset it`, () => {
+      const error = refusal(() => check({ [key]: broken }, 'repair', start));
       expect(error).to.include({
         code: 'rate_limited',
         message:
           'action is currently rate limited: annotation autometric-failover/effects of Lease pool-pool-a is broken, so ' +
-          'nobody knows what the pool has had; look, then: kubectl annotate lease pool-pool-a ' +
+          'it is unknown what was done to the pool; check the pool, then: kubectl annotate lease pool-pool-a ' +
           '-n autometric-failover-system autometric-failover/effects-',
       });
       expect(error.headers).to.deep.equal({ 'Retry-After': '3600' });
@@ -137,21 +138,25 @@ describe('assertNotCoolingDown', () => {
   }
 });
 
+const noSwitches = {
+  pausedFor: undefined,
+  unknownKey: undefined,
+  ignoredOverride: undefined,
+  overrideUntil: undefined,
+  lease: undefined,
+};
+
 function check(
   annotations: Record<string, string>,
   effect: Effect,
   serverNow: number,
   { id = 'incident-8', config: settings = config } = {},
 ): void {
-  assertNotCoolingDown(annotations, effect, { config: settings, id, nodePool: 'pool-a', serverNow });
-}
-
-function refusalOf(work: () => unknown): FailoverError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof FailoverError) return error;
-    throw error;
-  }
-  throw new Error('nothing was refused');
+  assertNotCoolingDown(annotations, effect, {
+    config: settings,
+    id,
+    nodePool: 'pool-a',
+    switches: { ...noSwitches, serverNow },
+    isAlert: false,
+  });
 }

@@ -4,7 +4,6 @@ import {
   createLease,
   deleteLease,
   listLeases,
-  parseAnnotation,
   readLease,
   replaceLease,
   updateAnnotations,
@@ -46,7 +45,7 @@ describe('createLease', () => {
     expect(await readLease(world.kubernetes, 'pool-x')).to.deep.equal(created);
   });
 
-  it('says so when there is one already, and leaves it alone', async () => {
+  it('reports a Lease that exists already, and leaves it alone', async () => {
     const world = createWorld();
     const first = await mustCreate(world);
     expect(await createLease(world.kubernetes, { ...draft, holder: 'b/2' })).to.equal(undefined);
@@ -64,12 +63,12 @@ describe('createLease', () => {
 });
 
 describe('readLease', () => {
-  it('finds nothing where there is nothing', async () => {
+  it('finds nothing when there is no Lease', async () => {
     expect(await readLease(createWorld().kubernetes, 'pool-x')).to.equal(undefined);
   });
 
   // F-18: a cached read said that the lock was free.
-  it('asks for what is stored, never for what a cache remembers', async () => {
+  it('asks for the stored Lease, never for a cached one', async () => {
     const world = createWorld();
     await readLease(world.kubernetes, 'pool-x');
     await listLeases(world.kubernetes, 'a=b');
@@ -88,7 +87,7 @@ describe('readLease', () => {
 });
 
 describe('replaceLease', () => {
-  it('replaces what is still as it was read', async () => {
+  it('replaces a Lease that is unchanged since it was read', async () => {
     const world = createWorld();
     const lease = await mustCreate(world, { kept: 'yes' });
     const written = await replaceLease(world.kubernetes, { ...lease, holder: 'b/2' });
@@ -96,7 +95,7 @@ describe('replaceLease', () => {
     expect(written?.resourceVersion).not.to.equal(lease.resourceVersion);
   });
 
-  it('writes nothing over what somebody else has written meanwhile', async () => {
+  it('does not overwrite what somebody else wrote meanwhile', async () => {
     const world = createWorld();
     const lease = await mustCreate(world);
     annotate(world, 'pool-x', 'a', 'person');
@@ -107,7 +106,7 @@ describe('replaceLease', () => {
     });
   });
 
-  it('makes nothing anew where the Lease was deleted meanwhile', async () => {
+  it('does not re-create a Lease that was deleted meanwhile', async () => {
     const world = createWorld();
     const lease = await mustCreate(world);
     world.cluster.remove('leases', failoverNamespace, 'pool-x');
@@ -115,7 +114,7 @@ describe('replaceLease', () => {
     expect(world.cluster.get('leases', failoverNamespace, 'pool-x')).to.equal(undefined);
   });
 
-  it('clears a holder that is undefined', async () => {
+  it('clears the holder when it is undefined', async () => {
     const world = createWorld();
     const lease = await mustCreate(world);
     await replaceLease(world.kubernetes, { ...lease, holder: undefined, renewedAt: undefined });
@@ -127,13 +126,13 @@ describe('replaceLease', () => {
 });
 
 describe('deleteLease', () => {
-  it('deletes what is still as it was read', async () => {
+  it('deletes a Lease that is unchanged since it was read', async () => {
     const world = createWorld();
     expect(await deleteLease(world.kubernetes, await mustCreate(world))).to.equal(true);
     expect(world.cluster.get('leases', failoverNamespace, 'pool-x')).to.equal(undefined);
   });
 
-  it('leaves what was written meanwhile, and what was made anew under the name', async () => {
+  it('leaves a Lease that was changed, or re-created under the same name, meanwhile', async () => {
     const world = createWorld();
     const lease = await mustCreate(world);
     annotate(world, 'pool-x', 'a', 'person');
@@ -147,21 +146,22 @@ describe('deleteLease', () => {
 });
 
 describe('listLeases', () => {
-  it('lists those with the label', async () => {
+  it('lists the Leases with the label', async () => {
     const world = createWorld();
     for (const [name, kind] of [
       ['x', 'action'],
       ['y', 'pool'],
       ['z', 'action'],
-    ] as const)
+    ] as const) {
       await createLease(world.kubernetes, { name, labels: { kind } });
+    }
     const found = await listLeases(world.kubernetes, 'kind=action');
     expect(found.map(({ name }) => name)).to.deep.equal(['x', 'z']);
   });
 });
 
 describe('updateAnnotations', () => {
-  it('creates the Lease where there is none', async () => {
+  it('creates the Lease when there is none', async () => {
     const world = createWorld();
     const lease = await updateAnnotations(world.kubernetes, 'pool-x', (annotations) => ({
       ...annotations,
@@ -213,7 +213,7 @@ describe('updateAnnotations', () => {
     expect(world.emulator.requests.length).to.equal(before + 2);
   });
 
-  it('saves the read where the caller knows the Lease, and reads once where that is old', async () => {
+  it('skips the read when the caller has the Lease, and reads once if that is out of date', async () => {
     const world = createWorld();
     const known = await mustCreate(world, { a: '1' });
     const change = (annotations: Record<string, string>) => ({
@@ -228,7 +228,7 @@ describe('updateAnnotations', () => {
     expect(world.emulator.requests.length).to.equal(before + 4);
   });
 
-  it('lets what the change throws through, without a write', async () => {
+  it('passes on an error that the change throws, without a write', async () => {
     const world = createWorld();
     await mustCreate(world);
     const refusal = new FailoverError('paused', 'paused');
@@ -237,13 +237,5 @@ describe('updateAnnotations', () => {
     }).catch((error: unknown) => error);
     expect(thrown).to.equal(refusal);
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
-  });
-});
-
-describe('parseAnnotation', () => {
-  it('reads JSON, and takes what is absent or broken for absent', () => {
-    expect(parseAnnotation({ a: '{"b":1}' }, 'a')).to.deep.equal({ b: 1 });
-    expect(parseAnnotation({ a: '{"b":' }, 'a')).to.equal(undefined);
-    expect(parseAnnotation({}, 'a')).to.equal(undefined);
   });
 });

@@ -16,14 +16,14 @@ function createWorld(): InMemoryWorld {
 
 interface Taker extends ConnectOptions {
   id?: string;
-  attempt?: string;
+  claimId?: string;
 }
 
 /** Takes the lock of slice-a as another instance of the function would. */
 function tryAcquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock | LockBusy> {
-  const { id = 'a', attempt = '1', skewMs = 0 } = taker;
+  const { id = 'a', claimId = '1', skewMs = 0 } = taker;
   const clock = { now: () => world.clock.now() + skewMs, sleep: (ms: number) => world.clock.sleep(ms) };
-  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId: attempt });
+  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId });
 }
 
 async function acquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock> {
@@ -43,9 +43,9 @@ function holderOf(world: InMemoryWorld): string | undefined {
 const leasePath = /\/leases(\/pool-slice-a)?$/;
 
 describe('acquirePoolLock', () => {
-  it('takes a lock that nobody has, for 60 s, as this attempt at the action', async () => {
+  it('takes a lock that nobody has, for 60 s, in the name of this claim', async () => {
     const world = createWorld();
-    const lock = await acquire(world, { id: 'a', attempt: 'uuid-1' });
+    const lock = await acquire(world, { id: 'a', claimId: 'uuid-1' });
     expect(lock.lastActionId).to.equal(undefined);
     expect(storedLease(world)?.spec).to.deep.equal({
       holderIdentity: 'a/uuid-1',
@@ -55,50 +55,50 @@ describe('acquirePoolLock', () => {
     });
     expect(storedLease(world)?.metadata).to.deep.include({
       labels: { 'autometric-failover/kind': 'pool' },
-      annotations: { 'autometric-failover/last-action': 'a' },
+      annotations: { 'autometric-failover/last-action': 'a', 'autometric-failover/version': '2' },
     });
   });
 
-  it('says whose it is while another action holds it, and writes nothing', async () => {
+  it('names the holder while another action holds the lock, and writes nothing', async () => {
     const world = createWorld();
     await acquire(world, { id: 'a' });
-    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'a' } });
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.include({ heldBy: { id: 'a' } });
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1 });
   });
 
   // F-22: a redelivery of a running action is not the holder of its lock.
-  it('is not had by a second delivery of the action that holds it', async () => {
+  it('refuses a second delivery while the first one runs', async () => {
     const world = createWorld();
-    await acquire(world, { id: 'a', attempt: '1' });
-    expect(await tryAcquire(world, { id: 'a', attempt: '2' })).to.deep.equal({ heldBy: { id: 'a' } });
+    await acquire(world, { id: 'a', claimId: '1' });
+    expect(await tryAcquire(world, { id: 'a', claimId: '2' })).to.deep.include({ heldBy: { id: 'a' } });
   });
 
   // F-16: the holder was deleted and its lock stayed for ever.
-  it('takes a lock whose holder died, 10 s after its 60 s and not before', async () => {
+  it('takes the lock of a dead holder 10 s after its 60 s, and not before', async () => {
     const world = createWorld();
     await acquire(world, { id: 'a' });
     world.clock.advance(70_000);
-    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'a' } });
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.include({ heldBy: { id: 'a' } });
     world.clock.advance(1_000);
-    const lock = await acquire(world, { id: 'b', attempt: '2' });
+    const lock = await acquire(world, { id: 'b', claimId: '2' });
     expect(lock.lastActionId).to.equal('a');
     expect(holderOf(world)).to.equal('b/2');
   });
 
   for (const skewMs of [-120_000, 120_000]) {
-    it(`goes by the API server's clock on an instance that is off by ${skewMs / 1000} s`, async () => {
+    it(`uses the API server's clock on an instance whose own clock is off by ${skewMs / 1000} s`, async () => {
       const world = createWorld();
       await acquire(world, { id: 'a', skewMs });
       expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T03:00:00.000000Z');
       world.clock.advance(70_000);
-      expect(await tryAcquire(world, { id: 'b', skewMs: -skewMs })).to.deep.equal({ heldBy: { id: 'a' } });
+      expect(await tryAcquire(world, { id: 'b', skewMs: -skewMs })).to.deep.include({ heldBy: { id: 'a' } });
       world.clock.advance(1_000);
       await acquire(world, { id: 'b', skewMs: -skewMs });
     });
   }
 
   // F-18: a cached read said that the lock was free.
-  it('is had by one of two that read it free at once, when it is new', async () => {
+  it('goes to exactly one of two takers that both saw no Lease', async () => {
     const world = createWorld();
     const slow = await tryAcquire(world, {
       id: 'slow',
@@ -106,11 +106,11 @@ describe('acquirePoolLock', () => {
         if (method === 'POST') await acquire(world, { id: 'quick' });
       },
     });
-    expect(slow).to.deep.equal({ heldBy: { id: 'quick' } });
+    expect(slow).to.deep.include({ heldBy: { id: 'quick' } });
     expect(holderOf(world)).to.equal('quick/1');
   });
 
-  it('is had by one of two that read it free at once, when it has expired', async () => {
+  it('goes to exactly one of two takers that both saw it expired', async () => {
     const world = createWorld();
     await acquire(world, { id: 'dead' });
     world.clock.advance(80_000);
@@ -120,11 +120,11 @@ describe('acquirePoolLock', () => {
         if (method === 'PUT') await acquire(world, { id: 'quick' });
       },
     });
-    expect(slow).to.deep.equal({ heldBy: { id: 'quick' } });
+    expect(slow).to.deep.include({ heldBy: { id: 'quick' } });
     expect(holderOf(world)).to.equal('quick/1');
   });
 
-  it('is had although the answer was lost, and is not in its own way', async () => {
+  it('survives a lost response without blocking itself', async () => {
     const world = createWorld();
     world.emulator.faults.add({ method: 'POST', path: leasePath, effect: 'reset_after' });
     const lock = await acquire(world, { id: 'a' });
@@ -132,7 +132,7 @@ describe('acquirePoolLock', () => {
     expect(await lock.gate()).to.be.within(49_000, 50_000);
   });
 
-  it('remembers who was last although the answer was lost', async () => {
+  it('keeps the last holder even if the answer was lost', async () => {
     const world = createWorld();
     await (await acquire(world, { id: 'before' })).release({ forget: false });
     world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: 'reset_after' });
@@ -142,7 +142,7 @@ describe('acquirePoolLock', () => {
     expect((await acquire(world, { id: 'c' })).lastActionId).to.equal('before');
   });
 
-  it('keeps what the pool remembers', async () => {
+  it('keeps the pool’s marks', async () => {
     const world = createWorld();
     const first = await acquire(world, { id: 'a' });
     await first.update((annotations) => ({ ...annotations, mark: '1' }));
@@ -151,7 +151,7 @@ describe('acquirePoolLock', () => {
   });
 
   // An instance that is throttled while an answer is on its way reads an old Date when it thaws.
-  it('does not take the time of an answer that reached a frozen instance late for the present', async () => {
+  it('does not treat the time in an answer as the present when a frozen instance reads it late', async () => {
     const world = createWorld();
     await (await acquire(world, { id: 'before' })).release({ forget: false });
     const kubernetes = world.connect();
@@ -159,12 +159,12 @@ describe('acquirePoolLock', () => {
     world.emulator.faults.add({ method: 'GET', path: leasePath, effect: 'none', delayMs: 300_000 });
     await acquirePoolLock(kubernetes, world.clock, 'slice-a', { id: 'frozen', claimId: '1' });
     expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T03:05:00.000000Z');
-    expect(await tryAcquire(world, { id: 'b' })).to.deep.equal({ heldBy: { id: 'frozen' } });
+    expect(await tryAcquire(world, { id: 'b' })).to.deep.include({ heldBy: { id: 'frozen' } });
   });
 });
 
 describe('PoolLock.gate', () => {
-  it('lets a write through for what is left less 10 s', async () => {
+  it('gives a write the time that is left, less 10 s', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     expect(await lock.gate()).to.equal(50_000);
@@ -192,7 +192,7 @@ describe('PoolLock.gate', () => {
     expect(holderOf(world)).to.equal('a/1');
   });
 
-  it('stops the action with 10 s left, for good, and without a write', async () => {
+  it('stops the action for good with 10 s left, without a write', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.clock.advance(50_000);
@@ -209,7 +209,7 @@ describe('PoolLock.gate', () => {
   });
 
   // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
-  it('stops the action when an instance thaws after its lock was taken', async () => {
+  it('stops the action when a frozen instance thaws after another action took its lock', async () => {
     const world = createWorld();
     const frozen = await acquire(world, { id: 'frozen' });
     world.clock.advance(71_000);
@@ -218,7 +218,7 @@ describe('PoolLock.gate', () => {
     expect(holderOf(world)).to.equal('other/1');
   });
 
-  it('counts from when the lock was asked for, not from when the answer came', async () => {
+  it('counts from when the lock request was sent, not from when the answer arrived', async () => {
     const world = createWorld();
     world.emulator.faults.add({ method: 'POST', path: leasePath, effect: 'none', delayMs: 9_000 });
     const lock = await acquire(world);
@@ -233,7 +233,7 @@ describe('PoolLock.gate', () => {
     expect(await lock.gate()).to.be.within(39_000, 40_000);
   });
 
-  it('renews once for all the writes that wait for it', async () => {
+  it('renews once for all waiting writes', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.clock.advance(30_000);
@@ -242,7 +242,7 @@ describe('PoolLock.gate', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
   });
 
-  it('has renewed although the answer was lost', async () => {
+  it('accepts a renewal whose answer was lost', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.clock.advance(30_000);
@@ -288,16 +288,16 @@ describe('PoolLock.gate', () => {
     });
   }
 
-  it('stops the action when the Lease was deleted and another has it anew', async () => {
+  it('stops the action when the Lease was deleted and another action re-created it', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.cluster.remove('leases', failoverNamespace, 'pool-slice-a');
-    await acquire(world, { id: 'a', attempt: '1' });
+    await acquire(world, { id: 'a', claimId: '1' });
     world.clock.advance(30_000);
     await refusalOf(lock.gate());
   });
 
-  it('outlasts a throttled write that waits as long as it may', async () => {
+  it('keeps the lock during a throttled write that waits as long as it may', async () => {
     const world = createInMemoryWorld({ slices: ['slice-a'], jobSet: null });
     const lock = await acquire(world);
     world.clock.advance(20_000);
@@ -311,7 +311,7 @@ describe('PoolLock.gate', () => {
     expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
   });
 
-  it('says of a write that it may have worked when only the gate of its repetition failed', async () => {
+  it('says that a write may have worked when only the gate of its retry failed', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.emulator.faults.add({ method: 'DELETE', path: /\/pods\//, effect: 'reset_after' });
@@ -353,7 +353,7 @@ describe('PoolLock.update', () => {
     expect(lock.annotations).to.include({ mark: '1' });
   });
 
-  it('loses neither of two changes at once, nor one that meets a renewal', async () => {
+  it('loses neither of two concurrent changes, nor a change during a renewal', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.clock.advance(30_000);
@@ -377,7 +377,7 @@ describe('PoolLock.update', () => {
 });
 
 describe('PoolLock.release', () => {
-  it('gives the lock back at once, and keeps what the pool remembers', async () => {
+  it('gives the lock back at once, and keeps the pool’s marks', async () => {
     const world = createWorld();
     const lock = await acquire(world, { id: 'a' });
     await lock.update((annotations) => ({ ...annotations, mark: '1' }));
@@ -391,7 +391,7 @@ describe('PoolLock.release', () => {
   });
 
   // F-17: the lock was kept although a guard refused.
-  it('forgets a pool that nothing was done to, for its name may have been a typo', async () => {
+  it('deletes the Lease of a pool that nothing was done to, because its name may have been a typo', async () => {
     const world = createWorld();
     await (await acquire(world)).release({ forget: true });
     expect(storedLease(world)).to.equal(undefined);
@@ -405,7 +405,7 @@ describe('PoolLock.release', () => {
     expect((await acquire(world, { id: 'next' })).lastActionId).to.equal('unfinished');
   });
 
-  it('gives the lock back although a person annotated it, and keeps what they wrote', async () => {
+  it('gives the lock back even if a person annotated the Lease, and keeps their annotation', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.cluster.change('leases', failoverNamespace, 'pool-slice-a', ({ metadata }) => {
@@ -417,13 +417,13 @@ describe('PoolLock.release', () => {
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 2 });
   });
 
-  it('writes once where nothing came between', async () => {
+  it('writes once when nobody else wrote meanwhile', async () => {
     const world = createWorld();
     await (await acquire(world)).release({ forget: false });
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
   });
 
-  it('takes nothing away from who took the lock meanwhile', async () => {
+  it('does not release a lock that another action took meanwhile', async () => {
     for (const forget of [true, false]) {
       const world = createWorld();
       const lock = await acquire(world);
@@ -435,7 +435,7 @@ describe('PoolLock.release', () => {
     }
   });
 
-  it('is still possible in the last 10 s, and no longer after them', async () => {
+  it('is possible in the last 10 s, but not after them', async () => {
     const world = createWorld();
     const lock = await acquire(world);
     world.clock.advance(59_999);

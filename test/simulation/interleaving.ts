@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { ActionType } from '../../src/action-type.ts';
 
 /** What is sent; requests of the same action have the same id and body. */
-export interface ScheduledAction {
+export interface InterleavedAction {
   type: ActionType;
   /** Which slice; for a restart, undefined names the JobSet only. */
   pool: string | undefined;
@@ -22,7 +22,7 @@ export type Disturbance = { at: number } & (
 );
 
 /** One random run: everything that is left to chance in it follows from this value. */
-export interface Schedule {
+export interface Interleaving {
   seed: number;
   backoffLimit: number;
   /** Child Jobs of the JobSet, each on a slice of its own. */
@@ -31,7 +31,7 @@ export interface Schedule {
   controllersMs: number;
   /** How long it is quiet before each action is sent once more. */
   pauseMs: number;
-  actions: ScheduledAction[];
+  actions: InterleavedAction[];
   /** When which action is sent to which instance. */
   requests: { at: number; action: number; instance: number }[];
   disturbances: Disturbance[];
@@ -50,7 +50,7 @@ const instance = fc.nat(instances - 1);
 const pool = fc.constantFrom(...pools.slice(0, 2));
 const node = fc.nat(nodesPerPool - 1);
 
-const action: fc.Arbitrary<ScheduledAction> = fc.record({
+const action: fc.Arbitrary<InterleavedAction> = fc.record({
   type: fc.constantFrom<ActionType[]>(
     'cordon_nodepool',
     'cordon_nodepool_and_restart_jobset',
@@ -185,7 +185,7 @@ const undos = fc.record({
   ),
 });
 
-export const schedules: fc.Arbitrary<Schedule> = fc.oneof(
+export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(
   { weight: 3, arbitrary: fc.record(parts) },
   { weight: 1, arbitrary: storms },
   { weight: 1, arbitrary: lateResumptions },

@@ -10,15 +10,15 @@ import { addSystemNamespace } from '../emulator/scenario.ts';
 import { FunctionInstance } from './function-instance.ts';
 import type { Fault, SentCall } from './function-instance.ts';
 import { Invariants } from './invariants.ts';
-import { nodesPerPool, pools } from './schedule.ts';
-import type { Disturbance, Schedule, ScheduledAction } from './schedule.ts';
+import { nodesPerPool, pools } from './interleaving.ts';
+import type { Disturbance, Interleaving, InterleavedAction } from './interleaving.ts';
 import { createRandom, VirtualTime } from './virtual-time.ts';
 
 const clusterName = 'projects/demo-project/locations/us-central1/clusters/demo';
 const start = Date.parse('2026-11-23T03:00:00Z');
 
-/** What came of a schedule. */
-export interface ScheduleResult {
+/** What came of an interleaving. */
+export interface InterleavingResult {
   /** What was broken, in a sentence each; empty when all is well. */
   violations: string[];
   /** Every request that was sent, for a look at a failure. */
@@ -27,19 +27,19 @@ export interface ScheduleResult {
 }
 
 /**
- * Runs a schedule: the real pipeline in several instances over one emulator, in virtual time; then, in fair weather,
+ * Runs an interleaving: the real pipeline in several instances over one emulator, in virtual time; then, in fair weather,
  * each action once more, which must come to an end; and says which invariants were broken.
  */
-export async function runSchedule(schedule: Schedule): Promise<ScheduleResult> {
+export async function runInterleaving(interleaving: Interleaving): Promise<InterleavingResult> {
   const time = new VirtualTime(start);
-  const random = createRandom(schedule.seed);
+  const random = createRandom(interleaving.seed);
   const originalRandom = Math.random;
   Math.random = random;
   try {
-    const emulator = new Emulator({ now: () => time.now, seed: schedule.seed });
-    const cluster = createWorld(emulator, schedule);
+    const emulator = new Emulator({ now: () => time.now, seed: interleaving.seed });
+    const cluster = createWorld(emulator, interleaving);
     const config = readConfig({ CLUSTERS: clusterName, MAX_POOLS_PER_HOUR: '4' });
-    const run = new Run({ time, random, emulator, cluster, config, schedule });
+    const run = new Run({ time, random, emulator, cluster, config, interleaving });
     await run.stormyPart();
     await run.fairPart();
     return { violations: run.invariants.conclude(), calls: run.invariants.calls, answers: run.answers };
@@ -48,10 +48,10 @@ export async function runSchedule(schedule: Schedule): Promise<ScheduleResult> {
   }
 }
 
-function createWorld(emulator: Emulator, schedule: Schedule): EmulatedCluster {
+function createWorld(emulator: Emulator, interleaving: Interleaving): EmulatedCluster {
   const cluster = emulator.addCluster({ name: clusterName });
   addSystemNamespace(cluster);
-  const { replicas, backoffLimit } = schedule;
+  const { replicas, backoffLimit } = interleaving;
   for (const pool of pools) cluster.addTpuSlice(pool, { nodes: nodesPerPool, topology: '4x4' });
   cluster.addJobSet({
     name: 'train',
@@ -69,11 +69,11 @@ interface RunOptions {
   emulator: Emulator;
   cluster: EmulatedCluster;
   config: Config;
-  schedule: Schedule;
+  interleaving: Interleaving;
 }
 
 class Run {
-  readonly answers: ScheduleResult['answers'] = [];
+  readonly answers: InterleavingResult['answers'] = [];
   readonly invariants: Invariants;
   readonly #options: RunOptions;
   #isFair = false;
@@ -82,21 +82,21 @@ class Run {
   constructor(options: RunOptions) {
     this.#options = options;
     this.invariants = new Invariants(options.emulator, options.cluster, options.time);
-    this.#instances = options.schedule.skews.map((skewMs) => this.#createInstance(skewMs));
+    this.#instances = options.interleaving.skews.map((skewMs) => this.#createInstance(skewMs));
     this.#keepControllersRunning();
   }
 
-  /** Requests, faults and disturbances as the schedule has them. */
+  /** Requests, faults and disturbances as the interleaving has them. */
   async stormyPart(): Promise<void> {
-    const { time, schedule } = this.#options;
-    let open = schedule.requests.length;
-    for (const { at, action, instance } of schedule.requests) {
+    const { time, interleaving } = this.#options;
+    let open = interleaving.requests.length;
+    for (const { at, action, instance } of interleaving.requests) {
       time.at(start + at, () => {
         const settled = () => void open--;
         this.#invoke(this.#toAction(action), instance).then(settled, settled);
       });
     }
-    for (const disturbance of schedule.disturbances) {
+    for (const disturbance of interleaving.disturbances) {
       time.at(start + disturbance.at, () => this.#disturb(disturbance));
     }
     // Invocations on crashed instances never end; what hangs longer than a function may run is dead too.
@@ -107,11 +107,13 @@ class Run {
 
   /** In fair weather every action comes to an end, from whatever state it was left in. */
   async fairPart(): Promise<void> {
-    const { time, schedule } = this.#options;
+    const { time, interleaving } = this.#options;
     this.#isFair = true;
-    await time.advanceTo(time.now + schedule.pauseMs);
+    await time.advanceTo(time.now + interleaving.pauseMs);
     this.#instances = [this.#createInstance(0)];
-    const sent = [...new Set(schedule.requests.map(({ action }) => action % schedule.actions.length))];
+    const sent = [
+      ...new Set(interleaving.requests.map(({ action }) => action % interleaving.actions.length)),
+    ];
     for (const index of sent) {
       let isOver = false;
       const action = this.#toAction(index);
@@ -132,19 +134,18 @@ class Run {
   }
 
   #createInstance(skewMs: number): FunctionInstance {
-    const { time, random, emulator, cluster, schedule } = this.#options;
+    const { time, random, emulator, interleaving } = this.#options;
     const perMille = (share: number) => !this.#isFair && random() * 1000 < share;
     return new FunctionInstance({
       time,
       emulator,
-      cluster,
       token: emulator.tokens.tokenFor('failover@demo-project.iam.gserviceaccount.com'),
       skewMs,
       onSend: (call) => this.invariants.onSend(call),
       weather: {
-        latency: () => (perMille(schedule.slowPerMille) ? random() * 8_000 : 2 + random() * 30),
+        latency: () => (perMille(interleaving.slowPerMille) ? random() * 8_000 : 2 + random() * 30),
         fault: () =>
-          perMille(schedule.faultsPerMille)
+          perMille(interleaving.faultsPerMille)
             ? (faults[Math.floor(random() * faults.length)] ?? 'none')
             : 'none',
       },
@@ -152,14 +153,14 @@ class Run {
   }
 
   #keepControllersRunning(): void {
-    const { time, emulator, schedule } = this.#options;
+    const { time, emulator, interleaving } = this.#options;
     const tick = () => {
       let hasChanged = false;
       while (emulator.reconcile()) hasChanged = true;
       if (hasChanged) this.invariants.observe();
-      time.after(schedule.controllersMs, tick);
+      time.after(interleaving.controllersMs, tick);
     };
-    time.after(schedule.controllersMs, tick);
+    time.after(interleaving.controllersMs, tick);
   }
 
   async #invoke(action: Action, instance: number): Promise<void> {
@@ -179,19 +180,17 @@ class Run {
   }
 
   #toAction(index: number): Action {
-    const { schedule, config, cluster } = this.#options;
-    const number = index % schedule.actions.length;
-    const scheduled = schedule.actions[number] as ScheduledAction;
-    const isRestart = effectsOf(scheduled.type).restart;
-    const pool = scheduled.pool ?? (isRestart ? undefined : 'slice-a');
+    const { interleaving, config, cluster } = this.#options;
+    const number = index % interleaving.actions.length;
+    const planned = interleaving.actions[number] as InterleavedAction;
+    const isRestart = effectsOf[planned.type].restart;
+    const pool = planned.pool ?? (isRestart ? undefined : 'slice-a');
     const node =
-      scheduled.node === undefined || pool === undefined
-        ? undefined
-        : nodeName(cluster, pool, scheduled.node);
+      planned.node === undefined || pool === undefined ? undefined : nodeName(cluster, pool, planned.node);
     const body = {
       id: `action-${number}`,
-      type: scheduled.type,
-      requestor: 'schedule',
+      type: planned.type,
+      requestor: 'interleaving',
       reason: 'random',
       node_pool: pool,
       node_name: node,
@@ -213,7 +212,7 @@ class Run {
   /** Another instance takes the place of one that died. */
   #crash(index: number): void {
     this.#instances[index]?.crash();
-    this.#instances[index] = this.#createInstance(this.#options.schedule.skews[index] ?? 0);
+    this.#instances[index] = this.#createInstance(this.#options.interleaving.skews[index] ?? 0);
   }
 
   #disturbNode(kind: NodeDisturbance, pool: string, name: string): void {
