@@ -100,8 +100,8 @@ function toTime(ms: number | undefined): string | undefined {
   return ms === undefined ? undefined : new Date(ms).toISOString();
 }
 
-function toFinalFields({ startedAt }: Exchange, status: number) {
-  return { status, duration_ms: Math.round(performance.now() - startedAt) };
+function toFinalFields({ startedAt, channel }: Exchange, status: number) {
+  return { status, channel, duration_ms: Math.round(performance.now() - startedAt) };
 }
 
 function send(

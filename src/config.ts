@@ -12,7 +12,8 @@ export interface Config {
   alertActions: ActionType[];
   allowedNamespaces: string[];
   cooldownSeconds: number;
-  maxPoolsPerHour: number;
+  /** A number of pools, or a share of the cluster's accelerator pools. */
+  maxPoolsPerHour: number | { percent: number };
   maxAlertAgeSeconds: number;
   actionDeadlineSeconds: number;
   cordonConcurrency: number;
@@ -91,7 +92,7 @@ function checkSettings<const Schema extends v.GenericSchema>(
   environment: Environment,
 ): v.InferOutput<Schema> {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim()));
-  const result = v.safeParse(schema, given);
+  const result = v.safeParse(schema, given, { abortPipeEarly: true });
   if (result.success) return result.output;
   throw new ConfigError(result.issues.map((issue) => describeIssue(issue)));
 }
@@ -140,6 +141,23 @@ function wholeNumber(min: number, max: number, unit: string, fallback: string) {
   );
 }
 
+/** A whole number, or a percentage such as `10%`. */
+function numberOrPercentage(min: number, max: number, unit: string, fallback: string) {
+  const sentence = `must be a whole number of ${unit} from ${min} to ${max}, or a percentage from 1% to 100%`;
+  return v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,9}%?$/, sentence),
+      v.check((text) => {
+        const number = Number.parseInt(text, 10);
+        return text.endsWith('%') ? number >= 1 && number <= 100 : number >= min && number <= max;
+      }, sentence),
+      v.transform((text) => (text.endsWith('%') ? { percent: Number.parseInt(text, 10) } : Number(text))),
+    ),
+    fallback,
+  );
+}
+
 /** The function sends its token to this endpoint, so plain HTTP is only for an emulator on this machine. */
 const endpointSchema = v.pipe(
   v.string(),
@@ -177,7 +195,7 @@ const settingsSchema = v.object({
     'default',
   ),
   COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
-  MAX_POOLS_PER_HOUR: wholeNumber(1, 1000, 'pools', '2'),
+  MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
   MAX_ALERT_AGE_SECONDS: wholeNumber(60, 86_400, 'seconds', '900'),
   ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
   CORDON_CONCURRENCY: wholeNumber(1, 512, 'requests', '64'),

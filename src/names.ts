@@ -4,10 +4,11 @@ export const failoverNamespace = 'autometric-failover-system';
 /** The prefix of this function's annotations and labels. */
 export const prefix = 'autometric-failover/';
 
-/** What this function keeps on the Lease `cluster`: the pools of the budget, and when it has swept. */
+/** What this function keeps on the Lease `cluster`: the pools of the budget, those that it refused, and when it has swept. */
 export const poolsKey = `${prefix}pools`;
 export const sweptKey = `${prefix}swept`;
-export const clusterKeys = [poolsKey, sweptKey];
+export const refusedPoolsKey = `${prefix}refused-pools`;
+export const clusterKeys = [poolsKey, sweptKey, refusedPoolsKey];
 
 /**
  * The API server records under this name which fields of an object this function set, apart from the fields that a

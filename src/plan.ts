@@ -23,6 +23,8 @@ const restartPlanSchema = v.object({
   /** The Job's index-0 pod. */
   leader: v.exactOptional(v.object({ name: v.string(), uid: v.string(), nodeName: v.optional(v.string()) })),
   way: v.exactOptional(waySchema),
+  /** How many restarts the JobSet has left, this one included; absent where its failurePolicy sets no limit. */
+  restartsLeft: v.exactOptional(v.number()),
   /** Uncordoned nodes outside the pool that the Job's pods could run on. */
   schedulableElsewhere: v.exactOptional(v.number()),
 });

@@ -46,6 +46,8 @@ export type RestartStep = {
   job?: string;
   way?: RestartWay;
   leader_pod?: string;
+  /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
+  restarts_left?: number;
   schedulable_elsewhere?: number;
   warning?: string;
   deleted_on_dead_nodes?: string[];

@@ -36,7 +36,7 @@ locals {
       # Not set by the platform; log lines name their trace by it.
       GOOGLE_CLOUD_PROJECT  = var.project_id
       MAX_ALERT_AGE_SECONDS = tostring(var.max_alert_age_seconds)
-      MAX_POOLS_PER_HOUR    = tostring(var.max_pools_per_hour)
+      MAX_POOLS_PER_HOUR    = var.max_pools_per_hour
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"
     },

@@ -4,9 +4,8 @@
 locals {
   service_names = [for f in local.functions : f.name]
   # A list in the Logging query language.
-  services_of_log    = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
-  last_lines         = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
-  codes_of_strangers = join(" OR ", [for c in ["unauthorized", "target_not_found", "method_not_allowed", "payload_too_large", "unsupported_media_type"] : "\"${c}\""])
+  services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
+  last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
   # The same list in Cloud Monitoring's filters.
   services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
 }
@@ -92,18 +91,14 @@ resource "google_monitoring_alert_policy" "failed" {
   user_labels           = var.labels
 
   conditions {
-    display_name = "failed, or refused for another reason than the cooldown"
+    display_name = "an action failed, or an alert was refused for another reason than the cooldown"
     condition_matched_log {
-      filter = join(" AND ", concat(
-        [
-          local.last_lines,
-          "(jsonPayload.outcome=\"failed\" OR (jsonPayload.outcome=\"refused\" AND NOT jsonPayload.code=\"rate_limited\"))",
-          "NOT jsonPayload.dry_run=true",
-        ],
-        # Anybody can knock at the webhook; that must not use up the notifications (20 a day) that failures need. What is
-        # refused before the credentials were right names no type.
-        [for f in values(local.functions) : "NOT (resource.labels.service_name=\"${f.name}\" AND NOT jsonPayload.type:* AND jsonPayload.code=(${local.codes_of_strangers}))" if f.entry_point == "failoverWebhook"],
-      ))
+      filter = join(" AND ", [
+        local.last_lines,
+        # A person whose action was refused has the answer in hand. Nobody reads the answer to an alert.
+        "(jsonPayload.outcome=\"failed\" OR (jsonPayload.outcome=\"refused\" AND jsonPayload.channel=(\"webhook\" OR \"push\") AND NOT jsonPayload.code=(\"rate_limited\" OR \"action_in_progress\")))",
+        "NOT jsonPayload.dry_run=true",
+      ])
       label_extractors = {
         action_id = "EXTRACT(jsonPayload.action_id)"
         cluster   = "EXTRACT(jsonPayload.cluster)"

@@ -216,14 +216,14 @@ variable "max_instances" {
 }
 
 variable "max_pools_per_hour" {
-  description = "How many node pools of one cluster are acted on within an hour (MAX_POOLS_PER_HOUR): what stops it when a broken metric turns every pool bad."
-  type        = number
-  default     = 2
+  description = "How many node pools of one cluster are acted on within an hour (MAX_POOLS_PER_HOUR): a number, or a percentage of the cluster's accelerator pools such as \"10%\", rounded up. It stops the function when a broken metric turns every pool bad."
+  type        = string
+  default     = "2"
   nullable    = false
 
   validation {
-    condition     = var.max_pools_per_hour >= 1 && var.max_pools_per_hour <= 1000 && floor(var.max_pools_per_hour) == var.max_pools_per_hour
-    error_message = "The budget must be a whole number of pools from 1 to 1000."
+    condition     = can(regex("^([1-9][0-9]{0,2}|1000|([1-9][0-9]?|100)%)$", var.max_pools_per_hour))
+    error_message = "The budget must be a whole number of pools from 1 to 1000, or a percentage from 1% to 100%."
   }
 }
 

@@ -188,9 +188,15 @@ describe('readConfig', () => {
     });
   }
 
-  for (const { setting, least, most, unit } of [
+  for (const { setting, least, most, unit, or = '' } of [
     { setting: 'COOLDOWN_SECONDS', least: 0, most: 604_800, unit: 'seconds' },
-    { setting: 'MAX_POOLS_PER_HOUR', least: 1, most: 1000, unit: 'pools' },
+    {
+      setting: 'MAX_POOLS_PER_HOUR',
+      least: 1,
+      most: 1000,
+      unit: 'pools',
+      or: ', or a percentage from 1% to 100%',
+    },
     { setting: 'MAX_ALERT_AGE_SECONDS', least: 60, most: 86_400, unit: 'seconds' },
     { setting: 'ACTION_DEADLINE_SECONDS', least: 30, most: 3500, unit: 'seconds' },
     { setting: 'CORDON_CONCURRENCY', least: 1, most: 512, unit: 'requests' },
@@ -212,7 +218,7 @@ describe('readConfig', () => {
     ]) {
       it(`refuses ${setting}=${value}`, () => {
         expect(problemOf(() => readConfig({ CLUSTERS: train, [setting]: value }))).to.equal(
-          `the function cannot start: ${setting} must be a whole number of ${unit} from ${least} to ${most}`,
+          `the function cannot start: ${setting} must be a whole number of ${unit} from ${least} to ${most}${or}`,
         );
       });
     }
@@ -287,6 +293,16 @@ describe('readWebhookCredentials', () => {
 
   it('takes a password of 16 characters', () => {
     expect(() => readWebhookCredentials({ ...good, WEBHOOK_PASSWORD: 'x'.repeat(16) })).not.to.throw();
+  });
+
+  it('takes a percentage of the accelerator pools for the budget, from 1% to 100%', () => {
+    const budget = (value: string) =>
+      readConfig({ CLUSTERS: train, MAX_POOLS_PER_HOUR: value }).maxPoolsPerHour;
+    expect(budget('1%')).to.deep.equal({ percent: 1 });
+    expect(budget('100%')).to.deep.equal({ percent: 100 });
+    for (const value of ['0%', '101%', '%', '5 %', '1.5%', '-5%', '5%%']) {
+      expect(() => budget(value), value).to.throw(/or a percentage from 1% to 100%/);
+    }
   });
 });
 

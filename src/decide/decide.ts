@@ -7,14 +7,15 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
+import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
-import { planRepair } from './repair-plan.ts';
+import { assertMayCordon, planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
-import { assertStillWanted } from './still-wanted.ts';
+import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -27,6 +28,8 @@ export interface DecideTools {
   claimId: string;
   /** The annotations of the pool's Lease. */
   poolAnnotations: Readonly<Record<string, string>>;
+  /** How many pools may be acted on within the hour. */
+  maxPools: MaxPools;
   /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
 }
@@ -43,6 +46,24 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
   await assertStillWanted(action, snapshot, { ...tools, readHealth });
   assertWithinLimits(action, snapshot.nodePool, tools);
   return choose(action, snapshot, { ...tools, readHealth });
+}
+
+/**
+ * Lets an action be resumed, or refuses. A resume skips choosing, and nothing else: an alert may have been dealt with since,
+ * and the limits hold for what this action has not begun to delete.
+ *
+ * @throws {FailoverError} `paused`, `rate_limited`, `budget_exceeded`
+ * @throws {Ignored} for an alert that has been dealt with
+ */
+export async function assertMayResume(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: DecideTools,
+): Promise<void> {
+  const readHealth = toHealthReader(snapshot, tools);
+  await assertResumeStillWanted(action, snapshot, plan, { ...tools, readHealth });
+  assertWithinLimits(action, snapshot.nodePool, tools);
 }
 
 /**
@@ -92,7 +113,7 @@ function findLimit(action: Action, nodePool: string, tools: DecideTools): Failov
 function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { config, poolAnnotations, switches }: DecideTools,
+  { config, poolAnnotations, switches, maxPools }: DecideTools,
 ): void {
   if (action.effects.uncordon) return;
   refusePaused(switches);
@@ -108,7 +129,7 @@ function assertWithinLimits(
       isAlert,
     });
   }
-  assertBudgetLeft(switches, config, nodePool, { isAlert });
+  assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
 }
 
 function cooledEffects(action: Action): Effect[] {
@@ -135,6 +156,7 @@ async function choose(
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
+  if (action.effects.cordon && !action.effects.repair) assertMayCordon(cluster);
   if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   }

@@ -41,6 +41,19 @@ export function planRepair(
   };
 }
 
+/**
+ * Refuses a cordon on Autopilot, because GKE repairs a node there that stays cordoned.
+ *
+ * @throws {FailoverError} `repair_refused`
+ */
+export function assertMayCordon(cluster: { name: ClusterName; isAutopilot: boolean }): void {
+  if (!cluster.isAutopilot) return;
+  throw repairRefused(
+    `cluster ${cluster.name.name} is an Autopilot cluster, where GKE takes a node that stays cordoned for about 10 minutes ` +
+      'for a broken one: it drains the node and creates it anew; only uncordon_nodepool works there',
+  );
+}
+
 /** In a multi-host slice, the deletion of any machine repairs all, so it chooses the least healthy. Elsewhere only the bad machine may go. */
 function chooseNode(nodes: NodeHealth[], nodePool: string): { node: NodeHealth | undefined; why: string } {
   const ranked = rankByHealth(nodes);

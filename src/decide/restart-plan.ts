@@ -66,7 +66,7 @@ export async function planRestart(
   }
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const way: RestartWay = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
-  assertPolicyRestarts(jobSet, job.replicatedJob, way);
+  const restartsLeft = assertPolicyRestarts(jobSet, job.replicatedJob, way);
   assertNotPinned(jobs, onPool, attempt, nodePool, nodes);
   return {
     ...plan,
@@ -74,6 +74,7 @@ export async function planRestart(
     outcome: 'restart',
     way,
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
+    ...(restartsLeft === undefined ? {} : { restartsLeft }),
     schedulableElsewhere: await countSchedulableElsewhere(kubernetes, job.podSpec, nodePool),
   };
 }
@@ -100,7 +101,7 @@ export async function planNewerAttempt(
 
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
-  const { jobSet, outcome, attempt, job, leader, way, schedulableElsewhere } = plan;
+  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere } = plan;
   return {
     step: 'restart',
     target: `${jobSet.namespace}/${jobSet.name}`,
@@ -109,6 +110,7 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(job ? { job: job.name } : {}),
     ...(way ? { way } : {}),
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
+    ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
     ...(schedulableElsewhere === 0
       ? {

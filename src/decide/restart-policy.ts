@@ -31,9 +31,14 @@ export function assertRestartable(jobSet: JobSet): void {
  * Asks what the JobSet controller will ask once the Job has failed: the first rule that matches the failure decides. Where
  * no rule matches, the controller restarts the JobSet.
  *
+ * @returns how many restarts the JobSet has left, this one included; undefined where the rule ignores `maxRestarts`
  * @throws {FailoverError} `restart_refused` where the failure would end the run
  */
-export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way: RestartWay): void {
+export function assertPolicyRestarts(
+  jobSet: JobSet,
+  replicatedJob: string,
+  way: RestartWay,
+): number | undefined {
   const { failurePolicy } = jobSet.spec;
   if (!failurePolicy) {
     throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
@@ -48,7 +53,7 @@ export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way:
   }
   switch (rule.action) {
     case 'RestartJobSetAndIgnoreMaxRestarts':
-      return;
+      return undefined;
     case 'RestartJobSet':
       return assertRestartsLeft(jobSet);
     case 'FailJobSet':
@@ -59,15 +64,27 @@ export function assertPolicyRestarts(jobSet: JobSet, replicatedJob: string, way:
   }
 }
 
-function assertRestartsLeft(jobSet: JobSet): void {
+function assertRestartsLeft(jobSet: JobSet): number {
   const maxRestarts = jobSet.spec.failurePolicy?.maxRestarts ?? 0;
-  const counted = jobSet.status?.restartsCountTowardsMax ?? 0;
-  if (counted >= maxRestarts) {
-    throw restartRefused(
-      jobSet,
-      `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it; raise maxRestarts`,
-    );
-  }
+  const counted = countRestarts(jobSet);
+  if (counted < maxRestarts) return maxRestarts - counted;
+  throw restartRefused(
+    jobSet,
+    `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it; its failurePolicy ` +
+      'is immutable: create the JobSet anew with more maxRestarts, cordon the pool only (cordon_nodepool), or have it ' +
+      'repaired only',
+  );
+}
+
+/**
+ * Counts the restarts that count towards `maxRestarts`. JobSet before 0.6 has no count of its own for that: every restart
+ * counts there, and later too where no rule ignores `maxRestarts`.
+ */
+function countRestarts({ spec, status }: JobSet): number {
+  const counted = status?.restartsCountTowardsMax ?? 0;
+  const rules = spec.failurePolicy?.rules ?? [];
+  if (rules.some(({ action }) => action?.endsWith('IgnoreMaxRestarts'))) return counted;
+  return Math.max(counted, status?.restarts ?? 0);
 }
 
 const understoodRuleFields = new Set(['name', 'action', 'onJobFailureReasons', 'targetReplicatedJobs']);

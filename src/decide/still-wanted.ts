@@ -1,14 +1,15 @@
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { readMark } from '../state/cooldown.ts';
+import type { Effect } from '../state/cooldown.ts';
 import { Ignored } from '../ignored.ts';
 import type { Incident } from '../request/incident.ts';
 import { attemptOf, readJobs, readJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { instanceIdAnnotation, isHealthy, rankByHealth, readNodeHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
-import type { RepairPlan } from '../plan.ts';
-import { isMultiHost } from '../gke/slice.ts';
+import type { Plan, RepairPlan } from '../plan.ts';
+import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What the check works with. */
@@ -39,10 +40,65 @@ export async function assertStillWanted(
     assertNotHandled(snapshot, health, tools);
     assertNotRecovered(incident, health);
   }
-  const isOfJobSet = incident.subject?.kind === 'jobset';
-  const isBackAgain =
-    effects.restart && snapshot.namedNode !== undefined && hasRecovered(snapshot.namedNode, incident);
-  if (isOfJobSet || isBackAgain) await assertAttemptOlder(action, incident, tools.kubernetes);
+  if (effects.restart || incident.subject?.kind === 'jobset') {
+    await assertRunNotRecovered(action, incident, snapshot, tools);
+  }
+}
+
+/**
+ * Asks the same of an action that is resumed: what has happened since its plan was made may have dealt with the alert. Only
+ * what this action has begun to delete is its own doing, and is carried on.
+ *
+ * @throws {Ignored} saying what is newer than the incident
+ */
+export async function assertResumeStillWanted(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: StillWantedTools,
+): Promise<void> {
+  const { incident, id } = action;
+  if (!incident || incident.isClosed) return;
+  const isOwn = (effect: Effect) => readMark(tools.poolAnnotations, effect)?.action === id;
+  if (plan.repair && !isOwn('repair')) assertNotHandled(snapshot, await tools.readHealth(), tools);
+  const { namespace, name } = plan.restart?.jobSet ?? { namespace: '', name: '' };
+  if (plan.restart && !isOwn(`restart ${namespace}/${name}`)) {
+    await assertRunNotRecovered(action, incident, snapshot, tools);
+  }
+}
+
+/**
+ * A run is not restarted for an incident once both are newer than it: what the incident named is back, and the current
+ * attempt began after it.
+ */
+async function assertRunNotRecovered(
+  action: Action,
+  incident: Incident,
+  snapshot: Snapshot,
+  tools: StillWantedTools,
+): Promise<void> {
+  const isBack = incident.subject?.kind === 'jobset' || (await isTargetBack(incident, snapshot, tools));
+  if (isBack) await assertAttemptOlder(action, incident, tools.kubernetes);
+}
+
+/** The node that the incident named, or else its whole pool, came back after the incident began. */
+async function isTargetBack(
+  incident: Incident,
+  { namedNode }: Snapshot,
+  { readHealth }: StillWantedTools,
+): Promise<boolean> {
+  return namedNode === undefined
+    ? isPoolBack(await readHealth(), incident)
+    : hasRecovered(namedNode, incident);
+}
+
+/** Every node of the pool is Ready, a slice has all of its nodes, and one of them came back after the incident began. */
+function isPoolBack(health: NodeHealth[], incident: Incident): boolean {
+  const [first] = health;
+  if (!first || !health.every((node) => node.isReady)) return false;
+  const expected = toExpectedNodes(first);
+  if (typeof expected === 'number' && health.length !== expected) return false;
+  return health.some((node) => hasRecovered(node, incident));
 }
 
 /**

@@ -10,6 +10,7 @@ import { describeRepair } from '../decide/repair-plan.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
+import { readMaxPools } from '../state/budget.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
@@ -26,9 +27,10 @@ export async function dryRun(
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
   const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
-  const [poolAnnotations, switches] = await Promise.all([
+  const [poolAnnotations, switches, maxPools] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
+    readMaxPools(kubernetes, config),
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
     kubernetes,
@@ -37,6 +39,7 @@ export async function dryRun(
     claimId: '',
     poolAnnotations,
     switches,
+    maxPools,
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [

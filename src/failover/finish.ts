@@ -1,8 +1,8 @@
-import { toFailoverError } from '../errors.ts';
-import type { FailoverError } from '../errors.ts';
+import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
 import type { Log } from '../log.ts';
+import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
 import { forgetRecord, writeAnswer } from '../state/record.ts';
 import { sweepRecords } from '../state/sweep.ts';
@@ -47,6 +47,9 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
     await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice]));
+  }
+  if (error instanceof FailoverError && error.code === 'budget_exceeded') {
+    await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });

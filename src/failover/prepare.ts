@@ -1,9 +1,10 @@
-import { decide } from '../decide/decide.ts';
+import { assertMayResume, decide } from '../decide/decide.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
-import { chargeBudget } from '../state/budget.ts';
+import { chargeBudget, readMaxPools } from '../state/budget.ts';
+import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
 import type { NodesToUncordon } from '../state/cordon-holds.ts';
 import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
@@ -47,14 +48,20 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   const isClose = action.incident?.isClosed === true;
   const planned = execution.record.plan;
   const isResume = planned !== undefined;
-  const [snapshot, switches] = await timed(log, 'read', () =>
-    Promise.all([readSnapshot(kubernetes, action, nodePool, isResume || isClose), readSwitches(kubernetes)]),
+  const [snapshot, switches, maxPools] = await timed(log, 'read', () =>
+    Promise.all([
+      readSnapshot(kubernetes, action, nodePool, isResume || isClose),
+      readSwitches(kubernetes),
+      readMaxPools(kubernetes, config),
+    ]),
   );
   execution.snapshot = snapshot;
 
-  // 3. A new action chooses what to delete, or is refused. A resume keeps its plan.
+  // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const tools = { kubernetes, config, cluster, claimId, poolAnnotations: lock.annotations, switches };
+  const read = { poolAnnotations: lock.annotations, switches, maxPools };
+  const tools = { kubernetes, config, cluster, claimId, ...read };
+  if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
   const nodesToUncordon =
     action.incident && isClose
@@ -62,23 +69,23 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       : undefined;
 
   // 4. Announce it, charge the budget, and record the plan before anything is deleted.
-  const clusterLease = await announceAndCharge(execution, snapshot, switches);
+  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools });
   if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
 }
 
 /** Runs both concurrently and always waits for both: no write may still be in flight when the lock is released. */
 async function announceAndCharge(
-  { action, claim, services, log }: Execution,
+  { action, claim, log }: Execution,
   { eventTarget }: Snapshot,
-  switches: ClusterSwitches,
+  { switches, maxPools }: { switches: ClusterSwitches; maxPools: MaxPools },
 ): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
   const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
     if (action.effects.uncordon) return switches.lease;
     const isAlert = action.incident !== undefined;
-    return await chargeBudget(kubernetes, services.config, nodePool, { isAlert, known: switches });
+    return await chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
   } finally {
     await announcing;
   }

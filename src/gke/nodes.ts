@@ -60,6 +60,19 @@ export function listPool({ core }: Core, nodePool: string, fieldSelector?: strin
   );
 }
 
+/** Counts the node pools that have nodes with GPUs or TPUs. */
+export async function countAcceleratorPools({ core }: Core): Promise<number> {
+  const lists = await Promise.all(
+    ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'].map((labelSelector) =>
+      listAll(
+        (page) => core.listNode({ labelSelector, ...page }, withHeaders({ Accept: metadataListOnly })),
+        ({ metadata }) => metadata?.labels?.[nodePoolLabel],
+      ),
+    ),
+  );
+  return new Set(lists.flat().filter((pool) => pool !== undefined)).size;
+}
+
 /** Lists a pool's nodes that are not cordoned yet. */
 export function listSchedulable(kubernetes: Core, nodePool: string): Promise<NodeRef[]> {
   return listPool(kubernetes, nodePool, 'spec.unschedulable!=true');

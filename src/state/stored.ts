@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { prefix } from '../names.ts';
+import { isObject } from '../request/fields.ts';
 
 /** Which version of this format a Lease was written in. Version 0.1.0 wrote none. */
 export const versionKey = `${prefix}version`;
@@ -45,12 +46,8 @@ export function parseStored<const Schema extends v.GenericSchema>(
  */
 export function mapOf<const Item extends v.GenericSchema>(item: Item) {
   return v.custom<Record<string, v.InferOutput<Item>>>(
-    (value) => isPlainObject(value) && Object.values(value).every((each) => v.is(item, each)),
+    (value) => isObject(value) && Object.values(value).every((each) => v.is(item, each)),
   );
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A time in RFC 3339. */

@@ -1,7 +1,7 @@
 // The other side of emulator-process.ts: an emulator in a process of its own, so that it takes none of the function's time.
 import { Emulator } from '../emulator/emulator.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
-import { addSystemNamespace, createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { addSystemNamespace, createDemoWorld, demoCluster } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
 import type { Placement, Question, Traffic, WorldSpec } from './emulator-process.ts';
@@ -43,7 +43,7 @@ async function build(spec: WorldSpec): Promise<Record<string, string>> {
 function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
   const { nodes, slices, otherNodes = 0, paddingBytes = 0 } = spec;
   if (nodes === undefined && slices === undefined) return createDemoWorld(emulator, { paddingBytes });
-  const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
+  const cluster = emulator.addCluster({ name: demoCluster });
   addSystemNamespace(cluster);
   if (nodes !== undefined) {
     cluster.addTpuSlice('slice-a', { nodes, topology: `${nodes / 4}x4x4`, paddingBytes });

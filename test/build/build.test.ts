@@ -10,7 +10,7 @@ import { buildFunction } from '../../deploy/build.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
 import type { Fault } from '../emulator/faults.ts';
-import { createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { createDemoWorld, demoCluster } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import { findFreePort } from '../fixtures/free-port.ts';
 
@@ -298,7 +298,7 @@ async function startInstance(module: string, directory: string): Promise<Instanc
       FUNCTION_SIGNATURE_TYPE: 'http',
       FUNCTION_SOURCE: module,
       PORT: String(port),
-      CLUSTERS: DEMO_CLUSTER,
+      CLUSTERS: demoCluster,
       CLOUDSDK_CONFIG: join(directory, 'gcloud'),
       CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: `http://${google}/`,
       CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: `http://${google}/compute/v1/`,

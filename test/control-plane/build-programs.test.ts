@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
 
 /** Stands for go: writes down what it was asked, and builds a file for each program. */
-const GO = `#!/bin/sh
+const go = `#!/bin/sh
 echo "$1 $2" >> "$CALLS"
 case "$1 $2" in
   "mod download") [ -z "$OFFLINE" ] || { echo 'go: proxy: no route to host' >&2; exit 1; } ;;
@@ -34,7 +34,7 @@ describe('buildPrograms', () => {
     for (const path of ['bin', 'module/config/components/crd/bases', 'module/config/components/webhook']) {
       await mkdir(join(directory, path), { recursive: true });
     }
-    await writeFile(join(directory, 'bin', 'go'), GO, { mode: 0o755 });
+    await writeFile(join(directory, 'bin', 'go'), go, { mode: 0o755 });
     await writeFile(
       join(directory, 'module/config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml'),
       'crd',

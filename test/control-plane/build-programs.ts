@@ -8,30 +8,30 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-export const KUBERNETES_VERSION = 'v1.36.3';
+export const kubernetesVersion = 'v1.36.3';
 
 /** The control plane cannot be had on this machine: no Go, or its modules cannot be fetched. Not a broken build. */
 export class ControlPlaneUnavailable extends Error {
   override name = 'ControlPlaneUnavailable';
 }
 
-const DIRECTORY = import.meta.dirname;
-const VERSION_PACKAGE = 'k8s.io/component-base/version';
-const [MAJOR, MINOR] = KUBERNETES_VERSION.slice(1).split('.');
-const BUILD_ARGUMENTS = [
+const buildDirectory = import.meta.dirname;
+const versionPackage = 'k8s.io/component-base/version';
+const [MAJOR, MINOR] = kubernetesVersion.slice(1).split('.');
+const buildArguments = [
   '-trimpath',
   '-ldflags',
   // Without these /version says v0.0.0-master, and clients that compare versions go astray.
-  `-s -w -X ${VERSION_PACKAGE}.gitVersion=${KUBERNETES_VERSION} -X ${VERSION_PACKAGE}.gitMajor=${MAJOR} -X ${VERSION_PACKAGE}.gitMinor=${MINOR}`,
+  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${MAJOR} -X ${versionPackage}.gitMinor=${MINOR}`,
 ];
 /** Files that the programs need and their modules carry: kept beside the binaries, so that running needs no Go. */
-const MANIFESTS = {
+const manifests = {
   'jobset-crd.yaml': 'config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml',
   'jobset-webhooks.yaml': 'config/components/webhook/manifests.yaml',
 };
-const KEEP_UNUSED_DAYS = 30;
+const keepUnusedDays = 30;
 /** That Go compiles when its cache is empty, about. */
-const PACKAGES = 2760;
+const packages = 2760;
 
 /**
  * Answers the directory that holds `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `jobset`,
@@ -59,10 +59,10 @@ export async function buildPrograms(say: (line: string) => void = console.error)
 }
 
 /** Everything that the binaries are made from, but for the Go version: a newer Go is no reason to wait. */
-export async function buildKey(directory: string = DIRECTORY): Promise<string> {
+export async function buildKey(directory: string = buildDirectory): Promise<string> {
   const hash = createHash('sha256');
   for (const name of ['go.mod', 'go.sum']) hash.update(await readFile(join(directory, name)));
-  hash.update(JSON.stringify([BUILD_ARGUMENTS, MANIFESTS, process.platform, process.arch]));
+  hash.update(JSON.stringify([buildArguments, manifests, process.platform, process.arch]));
   return hash.digest('hex').slice(0, 20);
 }
 
@@ -95,7 +95,7 @@ async function build(target: string, say: (line: string) => void): Promise<void>
     const progress = setInterval(
       () =>
         say(
-          `control plane: still building, ${compiled} of about ${PACKAGES} packages compiled, ${elapsed()}`,
+          `control plane: still building, ${compiled} of about ${packages} packages compiled, ${elapsed()}`,
         ),
       20_000,
     );
@@ -106,7 +106,7 @@ async function build(target: string, say: (line: string) => void): Promise<void>
     }
     await rename(join(unfinished, 'server'), join(unfinished, 'etcd')); // etcd's main package is called `server`
     const jobset = await go(['list', '-m', '-f', '{{.Dir}}', 'sigs.k8s.io/jobset']);
-    for (const [name, path] of Object.entries(MANIFESTS)) {
+    for (const [name, path] of Object.entries(manifests)) {
       await copyFile(join(jobset.trim(), path), join(unfinished, name));
     }
     await rename(unfinished, target).catch(async (error: unknown) => {
@@ -119,7 +119,7 @@ async function build(target: string, say: (line: string) => void): Promise<void>
 }
 
 export function describeProgress(compiled: number, elapsed: string): string {
-  return `control plane: still building, ${compiled} of about ${PACKAGES} packages compiled, ${elapsed}`;
+  return `control plane: still building, ${compiled} of about ${packages} packages compiled, ${elapsed}`;
 }
 
 async function fetchModules(): Promise<void> {
@@ -137,9 +137,9 @@ async function compile(directory: string, onPackage: () => void): Promise<void> 
   // A developer's machine, and tests beside this, stay usable meanwhile.
   const child = spawn(
     'nice',
-    ['-n', '10', 'go', 'build', '-v', '-o', `${directory}/`, ...BUILD_ARGUMENTS, 'tool'],
+    ['-n', '10', 'go', 'build', '-v', '-o', `${directory}/`, ...buildArguments, 'tool'],
     {
-      cwd: DIRECTORY,
+      cwd: buildDirectory,
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   );
@@ -149,11 +149,11 @@ async function compile(directory: string, onPackage: () => void): Promise<void> 
     else problems.push(line);
   });
   const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-  if (code !== 0) throw new Error(`go build failed in ${DIRECTORY}:\n${problems.slice(-20).join('\n')}`);
+  if (code !== 0) throw new Error(`go build failed in ${buildDirectory}:\n${problems.slice(-20).join('\n')}`);
 }
 
 async function go(args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('go', args, { cwd: DIRECTORY, env: environment() });
+  const { stdout } = await promisify(execFile)('go', args, { cwd: buildDirectory, env: environment() });
   return stdout;
 }
 
@@ -201,7 +201,7 @@ async function removeUnused(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     const path = join(cache, name);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
-    if (Date.now() - mtimeMs > KEEP_UNUSED_DAYS * 24 * 3600 * 1000) {
+    if (Date.now() - mtimeMs > keepUnusedDays * 24 * 3600 * 1000) {
       await rm(path, { recursive: true, force: true });
     }
   }

@@ -1,13 +1,13 @@
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { describeConformance } from './conformance.ts';
 import type { ConformanceTarget } from './conformance-target.ts';
-import { EXTERNAL_CLUSTER_VARIABLE, startControlPlane } from './control-plane.ts';
+import { externalClusterVariable, startControlPlane } from './control-plane.ts';
 import type { ControlPlane } from './capabilities.ts';
 import { connectExternalCluster } from './external-cluster.ts';
 import { createKwokMachines } from './kwok-machines.ts';
 import { createWorld } from './world.ts';
 
-const STRANGER = 'stranger@example.com';
+const stranger = 'stranger@example.com';
 
 describeConformance('a real control plane', () =>
   unlessUnavailable(async () => toTarget(await startControlPlane())),
@@ -15,8 +15,8 @@ describeConformance('a real control plane', () =>
 
 describeConformance('an API server alone, as envtest has it, by its kubeconfig', () =>
   unlessUnavailable(async () => {
-    if (process.env[EXTERNAL_CLUSTER_VARIABLE]) {
-      return `${EXTERNAL_CLUSTER_VARIABLE} is set: that cluster was enough`;
+    if (process.env[externalClusterVariable]) {
+      return `${externalClusterVariable} is set: that cluster was enough`;
     }
     const started = await startControlPlane({ apiOnly: true });
     const target = toTarget(await connectExternalCluster(started.kubeconfigPath));
@@ -33,7 +33,7 @@ function toTarget(controlPlane: ControlPlane): ConformanceTarget {
     client: admin,
     createWorld: () => createWorld(admin, createKwokMachines(admin, can.runJobSets)),
     can,
-    ...(can.beAnyone && { strangersToken: { user: STRANGER, token: controlPlane.token(STRANGER) } }),
+    ...(can.beAnyone && { strangersToken: { user: stranger, token: controlPlane.token(stranger) } }),
     stop: () => controlPlane.stop(),
   };
 }

@@ -2,12 +2,12 @@ import { expect } from 'chai';
 import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import { expectStatus } from './expect-status.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { Answer, Node } from './kubernetes-client.ts';
 
-const OURS = 'autometric-failover';
-const ANNOTATION = 'autometric-failover/action';
-const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const ours = 'autometric-failover';
+const annotation = 'autometric-failover/action';
+const partialMetadata = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 
 /** Who owns a cordon: server-side apply as the function does it, beside what people do. */
 export function describeCordons(stage: () => Stage): void {
@@ -16,18 +16,18 @@ export function describeCordons(stage: () => Stage): void {
   const path = (): string => `/api/v1/nodes/${node.metadata.name}`;
   const apply = (
     body: object,
-    query = `fieldManager=${OURS}&force=true`,
+    query = `fieldManager=${ours}&force=true`,
     accept?: string,
   ): Promise<Answer<Node>> =>
     stage().client.request<Node>('PATCH', `${path()}?${query}`, {
       body: { apiVersion: 'v1', kind: 'Node', ...body },
-      contentType: PATCH.apply,
+      contentType: patchTypes.apply,
       ...(accept !== undefined && { accept }),
     });
   const identity = (): object => ({ name: node.metadata.name, uid: node.metadata.uid });
   const cordon = (query?: string, accept?: string): Promise<Answer<Node>> =>
     apply(
-      { metadata: { ...identity(), annotations: { [ANNOTATION]: 'id-1' } }, spec: { unschedulable: true } },
+      { metadata: { ...identity(), annotations: { [annotation]: 'id-1' } }, spec: { unschedulable: true } },
       query,
       accept,
     );
@@ -36,7 +36,7 @@ export function describeCordons(stage: () => Stage): void {
   const personCordons = (value: boolean): Promise<Answer<Node>> =>
     stage().client.request<Node>('PATCH', `${path()}?fieldManager=kubectl`, {
       body: { spec: { unschedulable: value ? true : null } },
-      contentType: PATCH.strategic,
+      contentType: patchTypes.strategic,
     });
   const read = (): Promise<Node> => stage().client.get<Node>(path());
   const isCordoned = async (): Promise<boolean> => (await read()).spec.unschedulable === true;
@@ -68,30 +68,30 @@ export function describeCordons(stage: () => Stage): void {
       const { status, body } = await cordon();
       expect(status).to.equal(200);
       expect(body.spec.unschedulable).to.equal(true);
-      expect(body.metadata.annotations).to.include({ [ANNOTATION]: 'id-1' });
-      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+      expect(body.metadata.annotations).to.include({ [annotation]: 'id-1' });
+      expect(await owners()).to.deep.equal([`${ours} Apply`]);
       expect((await release()).status).to.equal(200);
       const after = await read();
       expect(after.spec.unschedulable ?? false).to.equal(false);
-      expect(after.metadata.annotations).not.to.have.property(ANNOTATION);
-      expect(after.metadata.managedFields?.filter(({ manager }) => manager === OURS)).to.deep.equal([]);
+      expect(after.metadata.annotations).not.to.have.property(annotation);
+      expect(after.metadata.managedFields?.filter(({ manager }) => manager === ours)).to.deep.equal([]);
     });
 
     it("stay a person's who came first", async () => {
       await personCordons(true);
       expect((await cordon()).status).to.equal(200);
-      expect(await owners()).to.deep.equal([`${OURS} Apply`, 'kubectl Update']);
+      expect(await owners()).to.deep.equal([`${ours} Apply`, 'kubectl Update']);
       expect((await release()).status).to.equal(200);
       expect(await isCordoned()).to.equal(true);
       expect(await owners()).to.deep.equal(['kubectl Update']);
-      expect((await read()).metadata.annotations).not.to.have.property(ANNOTATION);
+      expect((await read()).metadata.annotations).not.to.have.property(annotation);
     });
 
     it('are gone when a person uncordons, and our release then changes nothing of it', async () => {
       await cordon();
       expect((await personCordons(false)).status).to.equal(200);
       expect(await isCordoned()).to.equal(false);
-      expect((await read()).metadata.annotations).to.include({ [ANNOTATION]: 'id-1' });
+      expect((await read()).metadata.annotations).to.include({ [annotation]: 'id-1' });
       expect((await release()).status).to.equal(200);
       expect(await isCordoned()).to.equal(false);
     });
@@ -127,7 +127,7 @@ export function describeCordons(stage: () => Stage): void {
       };
       const { status: patched } = await stage().client.request('PATCH', `${path()}/status`, {
         body: { status: { conditions: [heartbeat] } },
-        contentType: PATCH.strategic,
+        contentType: patchTypes.strategic,
       });
       expect(patched).to.equal(200);
       expect((await cordon()).status).to.equal(200);
@@ -179,7 +179,7 @@ export function describeCordons(stage: () => Stage): void {
       const { status, body } = await apply(opposite, 'fieldManager=other');
       expect(status).to.equal(200);
       expect(body.spec).not.to.have.property('unschedulable');
-      const conflict = await cordon(`fieldManager=${OURS}`);
+      const conflict = await cordon(`fieldManager=${ours}`);
       expectStatus(conflict, {
         status: 409,
         reason: 'Conflict',
@@ -192,28 +192,28 @@ export function describeCordons(stage: () => Stage): void {
       });
       expect((await cordon()).status).to.equal(200);
       expect(await isCordoned()).to.equal(true);
-      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+      expect(await owners()).to.deep.equal([`${ours} Apply`]);
     });
 
     it("do not take a person's equal value away, force or not", async () => {
       await personCordons(true);
-      expect((await cordon(`fieldManager=${OURS}`)).status).to.equal(200);
+      expect((await cordon(`fieldManager=${ours}`)).status).to.equal(200);
       expect((await cordon()).status).to.equal(200);
-      expect(await owners()).to.deep.equal([`${OURS} Apply`, 'kubectl Update']);
+      expect(await owners()).to.deep.equal([`${ours} Apply`, 'kubectl Update']);
     });
 
     it('stay ours alone when a person cordons on top, which writes nothing', async () => {
       await cordon();
       expect((await personCordons(true)).status).to.equal(200);
-      expect(await owners()).to.deep.equal([`${OURS} Apply`]);
+      expect(await owners()).to.deep.equal([`${ours} Apply`]);
     });
 
     it('can be answered with a partial object, managed fields included', async () => {
-      const { status, body } = await cordon(undefined, PARTIAL);
+      const { status, body } = await cordon(undefined, partialMetadata);
       expect(status).to.equal(200);
       expect(body).to.include({ kind: 'PartialObjectMetadata' }).and.not.to.have.any.keys('spec', 'status');
       expect(body.metadata.uid).to.equal(node.metadata.uid);
-      expect(body.metadata.managedFields?.map(({ manager }) => manager)).to.include(OURS);
+      expect(body.metadata.managedFields?.map(({ manager }) => manager)).to.include(ours);
     });
 
     it('are found by the field selector at once, and no longer after the release', async () => {

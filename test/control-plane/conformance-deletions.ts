@@ -3,15 +3,15 @@ import { expect } from 'chai';
 import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import { expectStatus } from './expect-status.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { Answer, KubernetesList, Pod } from './kubernetes-client.ts';
 
-const PODS = '/api/v1/namespaces/default/pods';
+const podCount = '/api/v1/namespaces/default/pods';
 
 /** Deleting pods: preconditions, grace, finalizers, and machines that are dead. */
 export function describeDeletions(stage: () => Stage): void {
   const create = async (metadata: object = {}): Promise<Pod> =>
-    stage().client.post<Pod>(PODS, {
+    stage().client.post<Pod>(podCount, {
       metadata: { name: `pod-${randomUUID()}`, labels: { of: 'deletions' }, ...metadata },
       spec: {
         nodeName: stage().nodes[6],
@@ -20,7 +20,7 @@ export function describeDeletions(stage: () => Stage): void {
         containers: [{ name: 'main', image: 'main' }],
       },
     });
-  const path = ({ metadata }: Pod): string => `${PODS}/${metadata.name}`;
+  const path = ({ metadata }: Pod): string => `${podCount}/${metadata.name}`;
   const remove = (pod: Pod, body?: object): Promise<Answer<Pod>> =>
     stage().client.request<Pod>('DELETE', path(pod), body ? { body } : {});
   const find = async (pod: Pod): Promise<Pod | undefined> => {
@@ -134,7 +134,7 @@ export function describeDeletions(stage: () => Stage): void {
       const patch = (type: string, status: string): Promise<Answer<Pod>> =>
         stage().client.request<Pod>('PATCH', `${path(pod)}/status`, {
           body: { status: { conditions: [{ type, status, reason: 'Tested', message: '' }] } },
-          contentType: PATCH.strategic,
+          contentType: patchTypes.strategic,
         });
       expect((await patch('example.com/one', 'True')).status).to.equal(200);
       await patch('example.com/two', 'True');

@@ -6,13 +6,13 @@ import { createKubernetesClient } from './kubernetes-client.ts';
 import { createWorld, toTopology } from './world.ts';
 import type { Machines } from './world.ts';
 
-const STRANGER = 'stranger@example.com';
+const stranger = 'stranger@example.com';
 
 describeConformance('the emulator', async () => {
   let now = Date.now();
   const emulator = new Emulator({ now: () => now });
   const cluster = emulator.addCluster({ name: 'projects/test-project/locations/us-central1/clusters/test' });
-  cluster.deny({ user: STRANGER });
+  cluster.deny({ user: stranger });
   const server = await serveEmulator(emulator);
   const { ip, ca } = cluster.endpoints;
   const url = `https://${ip}`;
@@ -28,7 +28,7 @@ describeConformance('the emulator', async () => {
     client,
     createWorld: () => createWorld(client, createEmulatedMachines(cluster, advance), advance),
     can: { beAnyone: true, runJobSets: true },
-    strangersToken: { user: STRANGER, token: emulator.tokens.tokenFor(STRANGER) },
+    strangersToken: { user: stranger, token: emulator.tokens.tokenFor(stranger) },
     advance,
     async stop() {
       await client.close();

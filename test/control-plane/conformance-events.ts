@@ -6,8 +6,8 @@ import type { ExpectedStatus } from './expect-status.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 
-const EVENTS = '/api/v1/namespaces/default/events';
-const TIME = '2026-01-01T00:00:00.000000Z';
+const events = '/api/v1/namespaces/default/events';
+const time = '2026-01-01T00:00:00.000000Z';
 
 /** Events: what they must say, and of what in which namespace. */
 export function describeEvents(stage: () => Stage): void {
@@ -17,10 +17,10 @@ export function describeEvents(stage: () => Stage): void {
   describe('Events', () => {
     /** A cluster that was given stays as clean as it was. */
     after(async () => {
-      const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(EVENTS);
+      const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(events);
       const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('event-'));
       await inParallel(ours, ({ metadata }) =>
-        stage().client.request('DELETE', `${EVENTS}/${metadata.name}`),
+        stage().client.request('DELETE', `${events}/${metadata.name}`),
       );
     });
 
@@ -47,7 +47,7 @@ export function describeEvents(stage: () => Stage): void {
       namespace: 'default',
     };
     const dated = {
-      eventTime: TIME,
+      eventTime: time,
       reportingComponent: 'example.com/conformance',
       reportingInstance: 'one',
       action: 'Test',
@@ -66,7 +66,7 @@ export function describeEvents(stage: () => Stage): void {
     ];
     for (const { title, body } of taken) {
       it(`takes one ${title}`, async () => {
-        const { status, text } = await post(EVENTS, body);
+        const { status, text } = await post(events, body);
         expect(status, text).to.equal(201);
       });
     }
@@ -86,7 +86,7 @@ export function describeEvents(stage: () => Stage): void {
       },
       {
         title: 'one with an eventTime alone',
-        body: event(node, { eventTime: TIME }),
+        body: event(node, { eventTime: time }),
         expected: { status: 422, reason: 'Invalid', message: /reportingComponent: Required value/ },
       },
       {
@@ -114,7 +114,7 @@ export function describeEvents(stage: () => Stage): void {
         expected: { status: 404, reason: 'NotFound', message: 'namespaces "nowhere" not found' },
       },
     ];
-    for (const { title, path = EVENTS, body, expected } of refused) {
+    for (const { title, path = events, body, expected } of refused) {
       it(`refuses ${title}`, async () => {
         expectStatus(await post(path, body), expected);
       });
@@ -122,8 +122,8 @@ export function describeEvents(stage: () => Stage): void {
 
     it('refuses a name that exists: a retry does not multiply it', async () => {
       const once = event(node);
-      await post(EVENTS, once);
-      expectStatus(await post(EVENTS, once), {
+      await post(events, once);
+      expectStatus(await post(events, once), {
         status: 409,
         reason: 'AlreadyExists',
         message: `events "${once.metadata.name}" already exists`,
@@ -131,10 +131,10 @@ export function describeEvents(stage: () => Stage): void {
     });
 
     it('finds them by what they are about', async () => {
-      const { metadata } = await stage().client.post(EVENTS, event({ ...node, name: 'found-node' }));
+      const { metadata } = await stage().client.post(events, event({ ...node, name: 'found-node' }));
       const find = async (fieldSelector: string): Promise<string[]> => {
         const query = new URLSearchParams({ fieldSelector }).toString();
-        const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(`${EVENTS}?${query}`);
+        const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(`${events}?${query}`);
         return (items ?? []).map((item) => item.metadata.name);
       };
       expect(await find('involvedObject.kind=Node,involvedObject.name=found-node,reason=Tested')).to.include(

@@ -6,10 +6,10 @@ import type { ExpectedStatus } from './expect-status.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Answer, KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 
-const LEASES = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
-const MODIFIED =
+const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
+const modified =
   /: the object has been modified; please apply your changes to the latest version and try again$/;
-const TIME = '2026-01-01T00:00:00.000000Z';
+const time = '2026-01-01T00:00:00.000000Z';
 
 interface Lease extends KubernetesObject {
   spec?: { holderIdentity?: string; renewTime?: string; acquireTime?: string; leaseDurationSeconds?: number };
@@ -27,14 +27,14 @@ export function describeLeases(stage: () => Stage): void {
   const post = <T = unknown>(path: string, body: unknown): Promise<Answer<T>> =>
     stage().client.request<T>('POST', path, { body });
   const put = <T = unknown>(name: string, body: unknown): Promise<Answer<T>> =>
-    stage().client.request<T>('PUT', `${LEASES}/${name}`, { body });
-  const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(LEASES, lease(spec));
+    stage().client.request<T>('PUT', `${leases}/${name}`, { body });
+  const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(leases, lease(spec));
 
   /** A cluster that was given stays as clean as it was. */
   const removeLeases = async (): Promise<void> => {
-    const { items } = await stage().client.get<KubernetesList<Lease>>(LEASES);
+    const { items } = await stage().client.get<KubernetesList<Lease>>(leases);
     const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('lease-'));
-    await inParallel(ours, ({ metadata }) => stage().client.request('DELETE', `${LEASES}/${metadata.name}`));
+    await inParallel(ours, ({ metadata }) => stage().client.request('DELETE', `${leases}/${metadata.name}`));
   };
 
   describe('creating a Lease', () => {
@@ -53,14 +53,14 @@ export function describeLeases(stage: () => Stage): void {
     ];
     for (const { title, spec, metadata } of taken) {
       it(`works ${title}`, async () => {
-        const { status, text } = await post(LEASES, lease(spec, metadata));
+        const { status, text } = await post(leases, lease(spec, metadata));
         expect(status, text.slice(0, 300)).to.equal(201);
       });
     }
 
     it('keeps the time as it is written, in UTC', async () => {
-      const { spec } = await create({ renewTime: '2026-01-01T02:00:00.123456+02:00', acquireTime: TIME });
-      expect(spec).to.include({ renewTime: '2026-01-01T00:00:00.123456Z', acquireTime: TIME });
+      const { spec } = await create({ renewTime: '2026-01-01T02:00:00.123456+02:00', acquireTime: time });
+      expect(spec).to.include({ renewTime: '2026-01-01T00:00:00.123456Z', acquireTime: time });
     });
 
     it('gives it a uid, a resource version and a creation time', async () => {
@@ -72,7 +72,7 @@ export function describeLeases(stage: () => Stage): void {
 
     it('refuses a name that exists', async () => {
       const { metadata } = await create();
-      expectStatus(await post(LEASES, lease({}, { name: metadata.name })), {
+      expectStatus(await post(leases, lease({}, { name: metadata.name })), {
         status: 409,
         reason: 'AlreadyExists',
         message: `leases.coordination.k8s.io "${metadata.name}" already exists`,
@@ -82,7 +82,7 @@ export function describeLeases(stage: () => Stage): void {
 
     it('lets one of many through that create the same at once', async () => {
       const same = lease({ holderIdentity: 'x' });
-      const answers = await Promise.all(Array.from({ length: 20 }, () => post(LEASES, same)));
+      const answers = await Promise.all(Array.from({ length: 20 }, () => post(leases, same)));
       const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
       expect(statuses).to.deep.equal([201, ...Array.from({ length: 19 }, () => 409)]);
     });
@@ -158,14 +158,14 @@ export function describeLeases(stage: () => Stage): void {
     ];
     for (const { title, spec, metadata, expected } of refused) {
       it(`refuses ${title}`, async () => {
-        expectStatus(await post(LEASES, lease(spec, metadata)), expected);
+        expectStatus(await post(leases, lease(spec, metadata)), expected);
       });
     }
 
     it('refuses what is not JSON, another kind, and another content type', async () => {
-      expectStatus(await post(LEASES, '{'), { status: 400, reason: 'BadRequest' });
-      expectStatus(await post(LEASES, { ...lease(), kind: 'Pod' }), { status: 400, reason: 'BadRequest' });
-      const answer = await stage().client.request('POST', LEASES, {
+      expectStatus(await post(leases, '{'), { status: 400, reason: 'BadRequest' });
+      expectStatus(await post(leases, { ...lease(), kind: 'Pod' }), { status: 400, reason: 'BadRequest' });
+      const answer = await stage().client.request('POST', leases, {
         body: lease(),
         contentType: 'text/plain',
       });
@@ -195,7 +195,7 @@ export function describeLeases(stage: () => Stage): void {
       expectStatus(answer, {
         status: 409,
         reason: 'Conflict',
-        message: MODIFIED,
+        message: modified,
         details: { name: read.metadata.name, group: 'coordination.k8s.io', kind: 'leases' },
       });
     });
@@ -265,13 +265,13 @@ export function describeLeases(stage: () => Stage): void {
 
     it('makes nothing anew where the uid of what is gone is sent', async () => {
       const read = await create();
-      await stage().client.delete(`${LEASES}/${read.metadata.name}`);
+      await stage().client.delete(`${leases}/${read.metadata.name}`);
       expectStatus(await put(read.metadata.name, read), {
         status: 409,
         reason: 'Conflict',
         message: /Precondition failed: UID in precondition: .*, UID in object meta: $/,
       });
-      const { status } = await stage().client.request('GET', `${LEASES}/${read.metadata.name}`);
+      const { status } = await stage().client.request('GET', `${leases}/${read.metadata.name}`);
       expect(status).to.equal(404);
     });
   });
@@ -279,11 +279,11 @@ export function describeLeases(stage: () => Stage): void {
   describe('deleting a Lease', () => {
     it('answers a Status that names what was deleted, and 404 the second time', async () => {
       const { name, uid } = (await create()).metadata;
-      const { status, body } = await stage().client.request('DELETE', `${LEASES}/${name}`);
+      const { status, body } = await stage().client.request('DELETE', `${leases}/${name}`);
       expect(status).to.equal(200);
       expect(body).to.include({ kind: 'Status', status: 'Success' });
       expect(body.details).to.deep.include({ name, uid, group: 'coordination.k8s.io', kind: 'leases' });
-      expectStatus(await stage().client.request('DELETE', `${LEASES}/${name}`), {
+      expectStatus(await stage().client.request('DELETE', `${leases}/${name}`), {
         status: 404,
         reason: 'NotFound',
       });
@@ -292,7 +292,7 @@ export function describeLeases(stage: () => Stage): void {
     it('refuses another uid or resource version than the preconditions say', async () => {
       const { name } = (await create()).metadata;
       const remove = (preconditions: object): Promise<Answer<unknown>> =>
-        stage().client.request('DELETE', `${LEASES}/${name}`, { body: { preconditions } });
+        stage().client.request('DELETE', `${leases}/${name}`, { body: { preconditions } });
       expectStatus(await remove({ uid: 'other' }), {
         status: 409,
         reason: 'Conflict',
@@ -305,12 +305,12 @@ export function describeLeases(stage: () => Stage): void {
         message:
           /the ResourceVersion in the precondition \(1\) does not match the ResourceVersion in record \(\d+\)\. The object might have been modified$/,
       });
-      expect((await stage().client.request('GET', `${LEASES}/${name}`)).status).to.equal(200);
+      expect((await stage().client.request('GET', `${leases}/${name}`)).status).to.equal(200);
     });
 
     it('takes the right uid and resource version', async () => {
       const { name, uid, resourceVersion } = (await create()).metadata;
-      const { status } = await stage().client.request('DELETE', `${LEASES}/${name}`, {
+      const { status } = await stage().client.request('DELETE', `${leases}/${name}`, {
         body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } },
       });
       expect(status).to.equal(200);

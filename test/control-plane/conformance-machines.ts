@@ -4,8 +4,8 @@ import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import type { Node, Pod } from './kubernetes-client.ts';
 
-const PODS = '/api/v1/namespaces/default/pods';
-const INSTANCE_ID = 'container.googleapis.com/instance_id';
+const podCount = '/api/v1/namespaces/default/pods';
+const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 
 /** Machines as GKE has them behind nodes: what a node says of its own, and what happens when it dies or is replaced. */
 export function describeMachines(stage: () => Stage): void {
@@ -19,11 +19,11 @@ export function describeMachines(stage: () => Stage): void {
       .map(({ effect }) => effect)
       .sort();
   const createPod = async (tolerations: object[]): Promise<string> => {
-    const pod = await stage().client.post<Pod>(PODS, {
+    const pod = await stage().client.post<Pod>(podCount, {
       metadata: { name: `machine-${randomUUID()}` },
       spec: { nodeName: name(), tolerations, containers: [{ name: 'main', image: 'main' }] },
     });
-    const path = `${PODS}/${pod.metadata.name}`;
+    const path = `${podCount}/${pod.metadata.name}`;
     await eventually(
       'it runs',
       async () => (await stage().client.get<Pod>(path)).status.phase === 'Running',
@@ -46,7 +46,7 @@ export function describeMachines(stage: () => Stage): void {
         'topology.kubernetes.io/region': 'us-central1',
         'topology.kubernetes.io/zone': 'us-central1-a',
       });
-      expect(metadata.annotations?.[INSTANCE_ID]).to.match(/^[1-9]\d{17,19}$/);
+      expect(metadata.annotations?.[instanceIdAnnotation]).to.match(/^[1-9]\d{17,19}$/);
       expect(spec.providerID).to.equal(`gce://test-project/us-central1-a/${name()}`);
     });
 
@@ -115,7 +115,9 @@ export function describeMachines(stage: () => Stage): void {
       await stage().world.replaceInstance(name());
       const after = (await read()).metadata;
       expect(after.uid).to.equal(before.uid);
-      expect(after.annotations?.[INSTANCE_ID]).not.to.equal(before.annotations?.[INSTANCE_ID]);
+      expect(after.annotations?.[instanceIdAnnotation]).not.to.equal(
+        before.annotations?.[instanceIdAnnotation],
+      );
     });
 
     it('may be replaced with a new Node of the same name, which is not cordoned', async () => {
@@ -124,7 +126,9 @@ export function describeMachines(stage: () => Stage): void {
       await stage().world.replaceInstance(name(), { newNode: true });
       const { metadata, spec } = await read();
       expect(metadata.uid).not.to.equal(before.uid);
-      expect(metadata.annotations?.[INSTANCE_ID]).not.to.equal(before.annotations?.[INSTANCE_ID]);
+      expect(metadata.annotations?.[instanceIdAnnotation]).not.to.equal(
+        before.annotations?.[instanceIdAnnotation],
+      );
       expect(spec.unschedulable ?? false).to.equal(false);
     });
   });

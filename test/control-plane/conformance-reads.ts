@@ -3,33 +3,33 @@ import type { Stage } from './conformance-target.ts';
 import { expectStatus } from './expect-status.ts';
 import type { KubernetesList, KubernetesObject, Node } from './kubernetes-client.ts';
 
-const NODES = '/api/v1/nodes';
-const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
-const PARTIAL_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
-const POOL = 'cloud.google.com/gke-nodepool=conformance';
+const nodesPath = '/api/v1/nodes';
+const partialMetadata = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const partialList = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+const pool = 'cloud.google.com/gke-nodepool=conformance';
 
 type List = KubernetesList<KubernetesObject>;
 
 /** Reading: selectors, paging, partial objects. */
 export function describeReads(stage: () => Stage): void {
-  const list = async (query: Record<string, string>, path = NODES): Promise<List> =>
+  const list = async (query: Record<string, string>, path = nodesPath): Promise<List> =>
     stage().client.get<List>(`${path}?${new URLSearchParams(query).toString()}`);
   const names = ({ items }: List): string[] => (items ?? []).map(({ metadata }) => metadata.name);
 
   describe('selectors', () => {
     before(async () => {
       const [first, second, third] = stage().nodes;
-      await stage().client.patch(`${NODES}/${first}`, { metadata: { labels: { colour: 'red' } } });
-      await stage().client.patch(`${NODES}/${second}`, { metadata: { labels: { colour: 'blue' } } });
-      await stage().client.patch(`${NODES}/${third}`, { metadata: { labels: { colour: '' } } });
-      await stage().client.patch(`${NODES}/${first}`, { spec: { unschedulable: true } });
+      await stage().client.patch(`${nodesPath}/${first}`, { metadata: { labels: { colour: 'red' } } });
+      await stage().client.patch(`${nodesPath}/${second}`, { metadata: { labels: { colour: 'blue' } } });
+      await stage().client.patch(`${nodesPath}/${third}`, { metadata: { labels: { colour: '' } } });
+      await stage().client.patch(`${nodesPath}/${first}`, { spec: { unschedulable: true } });
     });
     after(async () => {
       const [first, second, third] = stage().nodes;
       for (const name of [first, second, third]) {
-        await stage().client.patch(`${NODES}/${name}`, { metadata: { labels: { colour: null } } });
+        await stage().client.patch(`${nodesPath}/${name}`, { metadata: { labels: { colour: null } } });
       }
-      await stage().client.patch(`${NODES}/${first}`, { spec: { unschedulable: null } });
+      await stage().client.patch(`${nodesPath}/${first}`, { spec: { unschedulable: null } });
     });
 
     const labels: { selector: string; matches: number[] }[] = [
@@ -48,7 +48,7 @@ export function describeReads(stage: () => Stage): void {
     ];
     for (const { selector, matches } of labels) {
       it(`finds by labels: ${selector || '(none)'}`, async () => {
-        const found = await list({ labelSelector: [POOL, selector].filter(Boolean).join(',') });
+        const found = await list({ labelSelector: [pool, selector].filter(Boolean).join(',') });
         expect(names(found)).to.deep.equal(matches.map((index) => stage().nodes[index]));
       });
     }
@@ -61,7 +61,7 @@ export function describeReads(stage: () => Stage): void {
     ];
     for (const { selector, matches } of fields) {
       it(`finds by fields: ${selector}`, async () => {
-        const found = await list({ labelSelector: POOL, fieldSelector: selector });
+        const found = await list({ labelSelector: pool, fieldSelector: selector });
         expect(names(found)).to.deep.equal(matches.map((index) => stage().nodes[index]));
       });
     }
@@ -87,7 +87,7 @@ export function describeReads(stage: () => Stage): void {
       it(`refuses ${JSON.stringify(query)}`, async () => {
         const answer = await stage().client.request(
           'GET',
-          `${NODES}?${new URLSearchParams(query).toString()}`,
+          `${nodesPath}?${new URLSearchParams(query).toString()}`,
         );
         expectStatus(answer, { status: 400, reason: 'BadRequest' });
       });
@@ -100,7 +100,7 @@ export function describeReads(stage: () => Stage): void {
       const sizes: number[] = [];
       let token: string | undefined = '';
       while (token !== undefined) {
-        const page: List = await list({ labelSelector: POOL, limit: '3', ...(token && { continue: token }) });
+        const page: List = await list({ labelSelector: pool, limit: '3', ...(token && { continue: token }) });
         seen.push(...names(page));
         sizes.push(page.items?.length ?? 0);
         token = page.metadata.continue || undefined;
@@ -110,7 +110,7 @@ export function describeReads(stage: () => Stage): void {
     });
 
     it('gives no token where the first page holds everything', async () => {
-      const page = await list({ labelSelector: POOL, limit: '8' });
+      const page = await list({ labelSelector: pool, limit: '8' });
       expect(page.items).to.have.length(8);
       expect(page.metadata.continue ?? '').to.equal('');
     });
@@ -118,22 +118,22 @@ export function describeReads(stage: () => Stage): void {
     it('counts what remains only where nothing is selected', async () => {
       const all = await list({ limit: '3' });
       expect(all.metadata.remainingItemCount).to.be.at.least(5);
-      const selected = await list({ limit: '3', labelSelector: POOL });
+      const selected = await list({ limit: '3', labelSelector: pool });
       expect(selected.metadata).not.to.have.property('remainingItemCount');
       expect(selected.metadata.continue).to.be.a('string').and.not.to.equal('');
     });
 
     it('goes on at the resource version at which it began', async () => {
-      const first = await list({ labelSelector: POOL, limit: '3' });
-      await stage().client.patch(`${NODES}/${stage().nodes[7]}`, {
+      const first = await list({ labelSelector: pool, limit: '3' });
+      await stage().client.patch(`${nodesPath}/${stage().nodes[7]}`, {
         metadata: { annotations: { paged: 'true' } },
       });
-      const second = await list({ labelSelector: POOL, limit: '3', continue: first.metadata.continue ?? '' });
+      const second = await list({ labelSelector: pool, limit: '3', continue: first.metadata.continue ?? '' });
       expect(second.metadata.resourceVersion).to.equal(first.metadata.resourceVersion);
     });
 
     it('refuses a token that it did not hand out', async () => {
-      const answer = await stage().client.request('GET', `${NODES}?limit=3&continue=abc`);
+      const answer = await stage().client.request('GET', `${nodesPath}?limit=3&continue=abc`);
       expectStatus(answer, { status: 400, reason: 'BadRequest' });
     });
   });
@@ -141,16 +141,18 @@ export function describeReads(stage: () => Stage): void {
   describe('partial objects', () => {
     it('answers one without spec and status', async () => {
       const [name] = stage().nodes;
-      const partial = await stage().client.get(`${NODES}/${name}`, { accept: PARTIAL });
-      const full = await stage().client.get<Node>(`${NODES}/${name}`);
+      const partial = await stage().client.get(`${nodesPath}/${name}`, { accept: partialMetadata });
+      const full = await stage().client.get<Node>(`${nodesPath}/${name}`);
       expect(Object.keys(partial)).to.have.members(['kind', 'apiVersion', 'metadata']);
       expect(partial).to.include({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' });
       expect(partial.metadata).to.deep.equal(full.metadata);
     });
 
     it('answers a list of them, selected by a field that is not in them', async () => {
-      const query = new URLSearchParams({ labelSelector: POOL, fieldSelector: 'spec.unschedulable!=true' });
-      const found = await stage().client.get<List>(`${NODES}?${query.toString()}`, { accept: PARTIAL_LIST });
+      const query = new URLSearchParams({ labelSelector: pool, fieldSelector: 'spec.unschedulable!=true' });
+      const found = await stage().client.get<List>(`${nodesPath}?${query.toString()}`, {
+        accept: partialList,
+      });
       expect(found).to.include({ kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1' });
       expect(names(found)).to.deep.equal(stage().nodes);
       for (const item of found.items ?? []) {
@@ -160,29 +162,35 @@ export function describeReads(stage: () => Stage): void {
     });
 
     it('pages them', async () => {
-      const query = new URLSearchParams({ labelSelector: POOL, limit: '3' });
-      const first = await stage().client.get<List>(`${NODES}?${query.toString()}`, { accept: PARTIAL_LIST });
+      const query = new URLSearchParams({ labelSelector: pool, limit: '3' });
+      const first = await stage().client.get<List>(`${nodesPath}?${query.toString()}`, {
+        accept: partialList,
+      });
       query.set('continue', first.metadata.continue ?? '');
-      const second = await stage().client.get<List>(`${NODES}?${query.toString()}`, { accept: PARTIAL_LIST });
+      const second = await stage().client.get<List>(`${nodesPath}?${query.toString()}`, {
+        accept: partialList,
+      });
       expect([...names(first), ...names(second)]).to.deep.equal(stage().nodes.slice(0, 6));
     });
 
     it('answers the first of several representations that are asked for', async () => {
-      const accept = `${PARTIAL},application/json`;
-      const { kind } = await stage().client.get(`${NODES}/${stage().nodes[0]}`, { accept });
+      const accept = `${partialMetadata},application/json`;
+      const { kind } = await stage().client.get(`${nodesPath}/${stage().nodes[0]}`, { accept });
       expect(kind).to.equal('PartialObjectMetadata');
     });
 
     it('answers no items, null or empty, where nothing is found', async () => {
-      const found = await stage().client.get<List>(`${NODES}?labelSelector=none`, { accept: PARTIAL_LIST });
+      const found = await stage().client.get<List>(`${nodesPath}?labelSelector=none`, {
+        accept: partialList,
+      });
       expect(found.items ?? []).to.deep.equal([]);
     });
 
     it('refuses the wrong one of object and list', async () => {
-      const one = await stage().client.request('GET', NODES, { accept: PARTIAL });
+      const one = await stage().client.request('GET', nodesPath, { accept: partialMetadata });
       expectStatus(one, { status: 406, reason: 'NotAcceptable' });
-      const several = await stage().client.request('GET', `${NODES}/${stage().nodes[0]}`, {
-        accept: PARTIAL_LIST,
+      const several = await stage().client.request('GET', `${nodesPath}/${stage().nodes[0]}`, {
+        accept: partialList,
       });
       expectStatus(several, { status: 406, reason: 'NotAcceptable' });
     });

@@ -4,13 +4,13 @@ import { expectStatus } from './expect-status.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesList, Pod } from './kubernetes-client.ts';
 
-const NODES = '/api/v1/nodes';
+const nodesPath = '/api/v1/nodes';
 
 /** What is not there, what is not allowed, and whom the server knows. */
 export function describeRefusals(stage: () => Stage): void {
   describe('what is not there', () => {
     it('answers a Status that names the object', async () => {
-      expectStatus(await stage().client.request('GET', `${NODES}/none`), {
+      expectStatus(await stage().client.request('GET', `${nodesPath}/none`), {
         status: 404,
         reason: 'NotFound',
         message: 'nodes "none" not found',
@@ -59,7 +59,7 @@ export function describeRefusals(stage: () => Stage): void {
     });
 
     it('refuses a method that a path does not have', async () => {
-      const answer = await stage().client.request('POST', `${NODES}/${stage().nodes[0]}`, { body: {} });
+      const answer = await stage().client.request('POST', `${nodesPath}/${stage().nodes[0]}`, { body: {} });
       expectStatus(answer, {
         status: 405,
         reason: 'MethodNotAllowed',
@@ -72,10 +72,10 @@ export function describeRefusals(stage: () => Stage): void {
     it('dates every answer, good or bad, in whole seconds', async () => {
       const client = stage().client;
       const answers = [
-        await client.request('GET', NODES),
-        await client.request('GET', `${NODES}/none`),
+        await client.request('GET', nodesPath),
+        await client.request('GET', `${nodesPath}/none`),
         await client.request('GET', '/nowhere'),
-        await client.request('PATCH', `${NODES}/${stage().nodes[0]}`, {
+        await client.request('PATCH', `${nodesPath}/${stage().nodes[0]}`, {
           body: {},
           contentType: 'text/plain',
         }),
@@ -87,14 +87,14 @@ export function describeRefusals(stage: () => Stage): void {
 
     it('answers 401 to a token that nobody knows', async () => {
       const client = createKubernetesClient({ url: stage().url, ca: stage().ca, token: 'unknown' });
-      const answer = await client.request('GET', NODES);
+      const answer = await client.request('GET', nodesPath);
       await client.close();
       expectStatus(answer, { status: 401, reason: 'Unauthorized', message: 'Unauthorized' });
     });
 
     it('takes a request without a token for anonymous, who may do nothing', async () => {
       const client = createKubernetesClient({ url: stage().url, ca: stage().ca });
-      const answer = await client.request('GET', NODES);
+      const answer = await client.request('GET', nodesPath);
       await client.close();
       expectStatus(answer, {
         status: 403,
@@ -107,13 +107,13 @@ export function describeRefusals(stage: () => Stage): void {
     const forbidden = [
       {
         method: 'GET',
-        path: NODES,
+        path: nodesPath,
         message:
           'nodes is forbidden: User "USER" cannot list resource "nodes" in API group "" at the cluster scope',
       },
       {
         method: 'PATCH',
-        path: `${NODES}/x`,
+        path: `${nodesPath}/x`,
         message:
           'nodes "x" is forbidden: User "USER" cannot patch resource "nodes" in API group "" at the cluster scope',
       },

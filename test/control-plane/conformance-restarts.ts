@@ -8,11 +8,11 @@ import {
   failureOf,
   isUnschedulable,
   jobCondition,
-  NODES,
+  nodeCount,
   patchJob,
   podPath,
   poolsOf,
-  PREFIX,
+  prefix,
   readCounts,
   readJob,
   readJobSet,
@@ -22,9 +22,9 @@ import {
 } from './jobset-run.ts';
 import type { Run, RunOptions } from './jobset-run.ts';
 import { expectStatus } from './expect-status.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { Answer, JobSet } from './kubernetes-client.ts';
-import { DEFAULT_LIMIT, disruption, MOVED, RESTART_ROWS, TWO_JOBS } from './restart-rows.ts';
+import { defaultLimit, disruption, movedRun, restartRows, twoJobs } from './restart-rows.ts';
 import type { Expected } from './restart-rows.ts';
 import { jobSetsPath } from './world.ts';
 import type { World } from './world.ts';
@@ -44,11 +44,11 @@ export function describeRestarts(stage: () => Stage): void {
     });
     afterEach(() => world.removeAll());
 
-    for (const row of RESTART_ROWS) {
+    for (const row of restartRows) {
       it(`${row.title}: ${describeOutcome(row.expected)}`, async () => {
         const run = await start(row);
         await row.trigger(run);
-        await OUTCOMES[row.expected.outcome](run, row.expected);
+        await outcomes[row.expected.outcome](run, row.expected);
         expect(await readCounts(run)).to.deep.equal({
           restarts: row.expected.restarts,
           counted: row.expected.counted,
@@ -57,31 +57,31 @@ export function describeRestarts(stage: () => Stage): void {
     }
 
     it('keep the names of Jobs, under other uids, and take the spec from the template', async () => {
-      const run = await start({ spec: DEFAULT_LIMIT });
+      const run = await start({ spec: defaultLimit });
       const before = await readJob(run);
       await setDeadline(run);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       const after = await readJob(run);
       expect(after.metadata.name).to.equal(before.metadata.name);
       expect(after.metadata.uid).not.to.equal(before.metadata.uid);
       expect(after.spec).not.to.have.property('activeDeadlineSeconds');
       expect(after.spec.backoffLimit).to.equal(6);
-      expect(after.metadata.labels).to.include({ [`${PREFIX}/restart-attempt`]: '1' });
+      expect(after.metadata.labels).to.include({ [`${prefix}/restart-attempt`]: '1' });
     });
 
     it('say on Jobs and pods what they belong to', async () => {
-      const run = await start({ spec: TWO_JOBS });
+      const run = await start({ spec: twoJobs });
       const { metadata } = await readJobSet(run);
       const job = await readJob(run);
       const expected = {
-        [`${PREFIX}/jobset-name`]: run.name,
-        [`${PREFIX}/jobset-uid`]: metadata.uid,
-        [`${PREFIX}/replicatedjob-name`]: 'a',
-        [`${PREFIX}/replicatedjob-replicas`]: '1',
-        [`${PREFIX}/global-replicas`]: '2',
-        [`${PREFIX}/job-index`]: '0',
-        [`${PREFIX}/job-global-index`]: '0',
-        [`${PREFIX}/restart-attempt`]: '0',
+        [`${prefix}/jobset-name`]: run.name,
+        [`${prefix}/jobset-uid`]: metadata.uid,
+        [`${prefix}/replicatedjob-name`]: 'a',
+        [`${prefix}/replicatedjob-replicas`]: '1',
+        [`${prefix}/global-replicas`]: '2',
+        [`${prefix}/job-index`]: '0',
+        [`${prefix}/job-global-index`]: '0',
+        [`${prefix}/restart-attempt`]: '0',
       };
       expect(job.metadata.name).to.equal(`${run.name}-a-0`);
       expect(job.metadata.labels).to.include(expected);
@@ -106,13 +106,15 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('put the leader of a Job that is not exclusive elsewhere and leave the others; backoffLimit 6', async () => {
-      const run = await start({ spec: { ...DEFAULT_LIMIT, exclusive: false } });
+      const run = await start({ spec: { ...defaultLimit, exclusive: false } });
       await deleteLeader(run);
       await eventually(
         'the leader runs on another pool, the others do where they did',
         async () => {
           const pools = poolsOf(run, await run.world.runningPods(run.name));
-          return pools.length === NODES && pools.filter((pool) => pool === run.pool).length === NODES - 1;
+          return (
+            pools.length === nodeCount && pools.filter((pool) => pool === run.pool).length === nodeCount - 1
+          );
         },
         { timeoutMs: 60_000, advance: stage().advance },
       );
@@ -120,14 +122,14 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('leave one of two exclusive Jobs pending where only one slice is left', async () => {
-      const run = await start({ spec: TWO_JOBS, freeSlices: 0 });
+      const run = await start({ spec: twoJobs, freeSlices: 0 });
       await deleteLeader(run);
       await eventually(
         'one Job runs and the leader of the other is unschedulable',
         async () => {
           const pods = (await run.world.pods(run.name)).filter((pod) => attemptOf(pod) === '1');
           const running = pods.filter(({ status }) => status.phase === 'Running');
-          return running.length === NODES && pods.some(isUnschedulable);
+          return running.length === nodeCount && pods.some(isUnschedulable);
         },
         { timeoutMs: 60_000, advance: stage().advance },
       );
@@ -135,14 +137,14 @@ export function describeRestarts(stage: () => Stage): void {
     });
 
     it('do not happen to a suspended JobSet before it is resumed; then its deadline hits', async () => {
-      const run = await start({ spec: DEFAULT_LIMIT });
+      const run = await start({ spec: defaultLimit });
       await suspend(run, true);
       await setDeadline(run);
       stage().advance?.();
       expect(failureOf(await readJob(run))).to.equal(undefined);
       expect(await readCounts(run)).to.deep.equal({ restarts: 0, counted: 0 });
       await suspend(run, false);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
 
@@ -166,14 +168,14 @@ export function describeRestarts(stage: () => Stage): void {
       const pools = ['template-0', 'template-1'];
       const poolOfNode = new Map<string, string>();
       for (const pool of pools) {
-        for (const node of await world.addTpuSlice(pool, { nodes: NODES })) poolOfNode.set(node, pool);
+        for (const node of await world.addTpuSlice(pool, { nodes: nodeCount })) poolOfNode.set(node, pool);
       }
       const spec = {
         job: { parallelism: 2, completions: 2 },
-        parallelism: NODES,
+        parallelism: nodeCount,
         exclusive: 'template' as const,
       };
-      await world.addJobSet({ name: 'template', ...TWO_JOBS, ...spec });
+      await world.addJobSet({ name: 'template', ...twoJobs, ...spec });
       const running = await eventually(
         'all pods run',
         async () => {
@@ -184,7 +186,7 @@ export function describeRestarts(stage: () => Stage): void {
       );
       const poolsOfJob = (name: string): (string | undefined)[] =>
         running
-          .filter(({ metadata }) => metadata.labels?.[`${PREFIX}/replicatedjob-name`] === name)
+          .filter(({ metadata }) => metadata.labels?.[`${prefix}/replicatedjob-name`] === name)
           .map(({ spec: { nodeName = '' } }) => poolOfNode.get(nodeName));
       const [a, b] = [poolsOfJob('a'), poolsOfJob('b')];
       expect([new Set(a).size, new Set(b).size]).to.deep.equal([1, 1]);
@@ -200,9 +202,9 @@ export function describeRestarts(stage: () => Stage): void {
       const change = async (name: string, spec: object): Promise<Answer<JobSet>> =>
         stage().client.request('PATCH', `${jobSetsPath('default')}/${name}`, {
           body: { spec },
-          contentType: PATCH.merge,
+          contentType: patchTypes.merge,
         });
-      const suspended = { suspend: true, parallelism: NODES };
+      const suspended = { suspend: true, parallelism: nodeCount };
 
       it('refuse another failurePolicy', async () => {
         await world.addJobSet({ name: 'policies', ...suspended });
@@ -260,24 +262,24 @@ export function describeRestarts(stage: () => Stage): void {
       const run = await start({ spec: disruption('FailJob') });
       await run.stage.client.request('PATCH', `${podPath(run.leader)}/status`, {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },
-        contentType: PATCH.strategic,
+        contentType: patchTypes.strategic,
       });
       // Whatever the controllers make of it, they have made of it once a later change has been through them.
       await run.stage.client.patch(run.job, { metadata: { labels: { seen: 'later' } } });
       await deletePod(run, run.follower);
-      await OUTCOMES.moved(run, MOVED);
+      await outcomes.moved(run, movedRun);
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
   });
 }
 
-const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Promise<void>> = {
+const outcomes: Record<Expected['outcome'], (run: Run, expected: Expected) => Promise<void>> = {
   async moved(run, { restarts }) {
     const {
       world,
       stage: { advance },
     } = run;
-    const count = run.jobs * NODES;
+    const count = run.jobs * nodeCount;
     await eventually(
       `all pods of attempt ${restarts} run on another pool`,
       async () => {
@@ -315,7 +317,7 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
         const pods = await world.pods(run.name);
         const [waiting] = pods.filter(({ status }) => status.phase === 'Pending');
         const running = pods.filter(({ status }) => status.phase === 'Running');
-        return waiting !== undefined && isUnschedulable(waiting) && running.length === NODES - 1;
+        return waiting !== undefined && isUnschedulable(waiting) && running.length === nodeCount - 1;
       },
       { timeoutMs: 60_000, advance },
     );
@@ -341,7 +343,7 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
     expect(failureOf(await readJob(run))).to.equal(undefined);
     expect(await readCounts(run)).to.deep.equal({ restarts: 0, counted: 0 });
     await deletePod(run, stuck);
-    await OUTCOMES.moved(run, expected);
+    await outcomes.moved(run, expected);
   },
 
   async stuck(run, expected) {
@@ -355,9 +357,9 @@ const OUTCOMES: Record<Expected['outcome'], (run: Run, expected: Expected) => Pr
       { advance },
     );
     expect(status.conditions ?? []).to.deep.equal([]);
-    expect(await run.world.runningPods(run.name)).to.have.length(NODES - 1);
+    expect(await run.world.runningPods(run.name)).to.have.length(nodeCount - 1);
     await setDeadline(run);
-    await OUTCOMES.moved(run, expected);
+    await outcomes.moved(run, expected);
   },
 };
 

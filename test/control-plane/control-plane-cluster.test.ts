@@ -8,24 +8,24 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { buildPrograms, ControlPlaneUnavailable } from './build-programs.ts';
-import { EXTERNAL_CLUSTER_VARIABLE, startControlPlane } from './control-plane.ts';
+import { externalClusterVariable, startControlPlane } from './control-plane.ts';
 import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesList, Node } from './kubernetes-client.ts';
 
-const SERVE = join(import.meta.dirname, 'serve.ts');
-const NODES = '/api/v1/nodes';
+const serve = join(import.meta.dirname, 'serve.ts');
+const nodes = '/api/v1/nodes';
 
 describe('startControlPlane', function () {
   this.timeout(60_000);
   let controlPlane: ControlPlane;
-  const external = process.env[EXTERNAL_CLUSTER_VARIABLE];
+  const external = process.env[externalClusterVariable];
 
   before(async function () {
     this.timeout(0); // It may have to be built.
     // These tests are about a control plane of our own.
-    delete process.env[EXTERNAL_CLUSTER_VARIABLE];
+    delete process.env[externalClusterVariable];
     try {
       controlPlane = await startControlPlane();
     } catch (error) {
@@ -35,7 +35,7 @@ describe('startControlPlane', function () {
     }
   });
   after(async () => {
-    if (external !== undefined) process.env[EXTERNAL_CLUSTER_VARIABLE] = external;
+    if (external !== undefined) process.env[externalClusterVariable] = external;
     await (controlPlane as ControlPlane | undefined)?.stop();
   });
 
@@ -74,7 +74,7 @@ describe('startControlPlane', function () {
       ca: controlPlane.ca,
       token: controlPlane.token('reader@example.com'),
     });
-    expect((await client.request('GET', NODES)).status).to.equal(403);
+    expect((await client.request('GET', nodes)).status).to.equal(403);
     const rbac = '/apis/rbac.authorization.k8s.io/v1';
     await controlPlane.admin.post(`${rbac}/clusterroles`, {
       metadata: { name: 'node-reader' },
@@ -85,23 +85,23 @@ describe('startControlPlane', function () {
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'node-reader' },
       subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'reader@example.com' }],
     });
-    await eventually('the role holds', async () => (await client.request('GET', NODES)).status === 200);
-    expect((await client.request('GET', `${NODES}/x`)).status).to.equal(403);
+    await eventually('the role holds', async () => (await client.request('GET', nodes)).status === 200);
+    expect((await client.request('GET', `${nodes}/x`)).status).to.equal(403);
     await client.close();
   });
 
   it('leaves nothing of the JobSet that it waited for', async () => {
     const list = async (path: string): Promise<number> =>
       (await controlPlane.admin.get<KubernetesList<Node>>(path)).items?.length ?? 0;
-    expect(await list(NODES)).to.equal(0);
+    expect(await list(nodes)).to.equal(0);
     expect(await list('/api/v1/pods')).to.equal(0);
     expect(await list('/apis/jobset.x-k8s.io/v1alpha2/jobsets')).to.equal(0);
   });
 
   it('is told apart from a cluster that has no such nodes when its kubeconfig is given', async () => {
-    process.env[EXTERNAL_CLUSTER_VARIABLE] = controlPlane.kubeconfigPath;
+    process.env[externalClusterVariable] = controlPlane.kubeconfigPath;
     const given = await startControlPlane();
-    delete process.env[EXTERNAL_CLUSTER_VARIABLE];
+    delete process.env[externalClusterVariable];
     expect(given.can).to.deep.equal({ beAnyone: false, runJobSets: true });
     expect(given.skips).to.have.length(1);
     expect(() => given.token('anybody')).to.throw(/gives out no token for anybody/);
@@ -142,12 +142,12 @@ describe('startControlPlane', function () {
 
   for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
     it(`leaves no process and no file behind when serve.ts gets ${signal}`, async () => {
-      const child = spawn(process.execPath, [SERVE], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const child = spawn(process.execPath, [serve], { stdio: ['ignore', 'pipe', 'ignore'] });
       const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
       const kubeconfig = /^export KUBECONFIG=(.+)$/.exec(line)?.[1] ?? '';
       const directory = dirname(kubeconfig);
       const { id, programs } = await groupOf(directory);
-      expect([...programs.keys()]).to.have.members(PROGRAMS);
+      expect([...programs.keys()]).to.have.members(programNames);
       child.kill(signal);
       const [code] = (await once(child, 'exit')) as [number | null];
       expect(code).to.equal(signal === 'SIGKILL' ? null : 0);
@@ -159,7 +159,14 @@ describe('startControlPlane', function () {
   }
 });
 
-const PROGRAMS = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok', 'jobset'];
+const programNames = [
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kwok',
+  'jobset',
+];
 
 interface Process {
   pid: number;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { buildPrograms } from './build-programs.ts';
 import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
-import { connectExternalCluster, MARKER } from './external-cluster.ts';
+import { connectExternalCluster, marker } from './external-cluster.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesClient } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
@@ -26,7 +26,7 @@ export interface ControlPlaneOptions {
 }
 
 /** Names the kubeconfig of a cluster to use instead: kind, envtest, or one that serve.ts keeps running. */
-export const EXTERNAL_CLUSTER_VARIABLE = 'KUBECONFIG_UNDER_TEST';
+export const externalClusterVariable = 'KUBECONFIG_UNDER_TEST';
 
 /**
  * Starts a control plane and answers once a JobSet's pod runs on one of its nodes, which takes all six programs: 7 to
@@ -36,7 +36,7 @@ export const EXTERNAL_CLUSTER_VARIABLE = 'KUBECONFIG_UNDER_TEST';
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const { say = console.error, apiOnly = false } = options;
-  const given = process.env[EXTERNAL_CLUSTER_VARIABLE];
+  const given = process.env[externalClusterVariable];
   if (given !== undefined && given !== '') return connectExternalCluster(given);
 
   const binaries = await buildPrograms(say);
@@ -124,7 +124,7 @@ async function bringUp(
     await admin.post(`/apis/admissionregistration.k8s.io/v1/${kind.toLowerCase()}s`, configuration);
   }
   await runFirstPod(admin);
-  await admin.post(`/api/v1/namespaces/${MARKER.namespace}/configmaps`, { metadata: { name: MARKER.name } });
+  await admin.post(`/api/v1/namespaces/${marker.namespace}/configmaps`, { metadata: { name: marker.name } });
 }
 
 /** A JobSet's pod that runs has been through every program. */

@@ -6,7 +6,7 @@ import type { ControlPlane } from './capabilities.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 
 /** The ConfigMap by which a cluster says that it is one of ours: nodes come up in it, and JobSets run. */
-export const MARKER = { namespace: 'kube-system', name: 'autometric-failover-test-control-plane' };
+export const marker = { namespace: 'kube-system', name: 'autometric-failover-test-control-plane' };
 
 /**
  * Reads the kubeconfig's current context and answers what that cluster can do. It changes nothing in the cluster, and
@@ -17,7 +17,7 @@ export async function connectExternalCluster(kubeconfigPath: string): Promise<Co
   const admin = createKubernetesClient({ url, ca, ...credentials });
   const { status } = await admin.request(
     'GET',
-    `/api/v1/namespaces/${MARKER.namespace}/configmaps/${MARKER.name}`,
+    `/api/v1/namespaces/${marker.namespace}/configmaps/${marker.name}`,
   );
   const runJobSets = status === 200;
   return {

@@ -9,18 +9,18 @@ import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
 import { applyRights, renderRights } from './function-rights.ts';
 import type { Manifest } from './function-rights.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { JobSet, KubernetesList, KubernetesObject, Node } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
-import { createWorld, jobSetsPath, POOL_LABEL } from './world.ts';
+import { createWorld, jobSetsPath, poolLabel } from './world.ts';
 import type { World } from './world.ts';
 
-export const CLUSTER = 'projects/test-project/locations/us-central1/clusters/real';
+export const clusterFullName = 'projects/test-project/locations/us-central1/clusters/real';
 /** Who the function is to the API server. */
-export const FUNCTION_USER = 'failover@test-project.iam.gserviceaccount.com';
+export const functionUser = 'failover@test-project.iam.gserviceaccount.com';
 /** The same service account, as its tokens without an e-mail say it. */
-export const FUNCTION_UNIQUE_ID = '104711811223344556677';
-const LEASES = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
+export const functionUniqueId = '104711811223344556677';
+const leases = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
 
 /** A real control plane with the rest of Google Cloud around it. */
 export interface FailoverBench {
@@ -64,9 +64,9 @@ export async function createFailoverBench(
   controlPlane: ControlPlane,
   options: FailoverBenchOptions = {},
 ): Promise<FailoverBench> {
-  const { user = FUNCTION_USER, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
+  const { user = functionUser, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
-  const names = { email: FUNCTION_USER, uniqueId: FUNCTION_UNIQUE_ID, namespaces };
+  const names = { email: functionUser, uniqueId: functionUniqueId, namespaces };
   const rights = await renderRights(names);
   for (const name of namespaces) {
     await admin.request('POST', '/api/v1/namespaces', { body: { metadata: { name } } });
@@ -74,7 +74,7 @@ export async function createFailoverBench(
   await applyRights(admin, rights);
 
   const emulator = new Emulator();
-  const cluster = emulator.addCluster({ name: CLUSTER });
+  const cluster = emulator.addCluster({ name: clusterFullName });
   const server = await serveEmulator(emulator);
   Object.assign(cluster.endpoints, { ip: new URL(endpoint.url).host, ca: endpoint.ca });
   emulator.tokens.issueToken = () => ({ token: controlPlane.token(user), expiresInSeconds: 3599 });
@@ -84,12 +84,12 @@ export async function createFailoverBench(
   const environment = {
     ...server.environment,
     CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: compute.url,
-    CLUSTERS: CLUSTER,
+    CLUSTERS: clusterFullName,
     ALLOWED_NAMESPACES: namespaces.join(','),
   };
   const served: ServedFunction[] = [];
   const nodesOf = async (pool: string): Promise<Node[]> => {
-    const selector = encodeURIComponent(`${POOL_LABEL}=${pool}`);
+    const selector = encodeURIComponent(`${poolLabel}=${pool}`);
     return (await admin.get<KubernetesList<Node>>(`/api/v1/nodes?labelSelector=${selector}`)).items ?? [];
   };
   const close = async (): Promise<void> => {
@@ -115,8 +115,8 @@ export async function createFailoverBench(
     },
     async expireLock(pool) {
       const renewTime = new Date(Date.now() - 120_000).toISOString().replace('Z', '000Z');
-      const options = { body: { spec: { renewTime } }, contentType: PATCH.merge };
-      const { status, text } = await admin.request('PATCH', `${LEASES}/pool-${pool}`, options);
+      const options = { body: { spec: { renewTime } }, contentType: patchTypes.merge };
+      const { status, text } = await admin.request('PATCH', `${leases}/pool-${pool}`, options);
       if (status !== 200 && status !== 404) throw new Error(`the lock of ${pool} was answered ${text}`);
     },
     async serve(settings = {}) {
@@ -125,8 +125,8 @@ export async function createFailoverBench(
       return one;
     },
     async forget() {
-      const { items } = await admin.get<KubernetesList<KubernetesObject>>(LEASES);
-      for (const { metadata } of items ?? []) await admin.request('DELETE', `${LEASES}/${metadata.name}`);
+      const { items } = await admin.get<KubernetesList<KubernetesObject>>(leases);
+      for (const { metadata } of items ?? []) await admin.request('DELETE', `${leases}/${metadata.name}`);
       await applyRights(
         admin,
         rights.filter(({ kind }) => kind === 'Lease'),
@@ -167,7 +167,7 @@ async function serveCompute(
       deletions.push(id);
       await onDeletion?.();
       const slice = nodes.filter(
-        ({ metadata }) => metadata.labels?.[POOL_LABEL] === hit.metadata.labels?.[POOL_LABEL],
+        ({ metadata }) => metadata.labels?.[poolLabel] === hit.metadata.labels?.[poolLabel],
       );
       replacements.push(
         ...slice.map(({ metadata }) => world.replaceInstance(metadata.name, { newNode: true })),

@@ -7,6 +7,7 @@ import type { JobSet, Node } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
 import { jobSetsPath } from './world.ts';
 import type { JobSetSpec } from './world.ts';
+import { withoutHistory } from '../fixtures/without-history.ts';
 
 const who = { requestor: 'test', reason: 'a host is bad' };
 let next = 0;
@@ -208,7 +209,8 @@ describe('the function against a real control plane', function () {
     expect(body.steps?.[0]).to.deep.include({ step: 'cordon', target: 'slice-a', cordoned: 16 });
     await allRunOn(name, 'slice-b');
     const again = await failover.send(action);
-    expect([again.status, again.body]).to.deep.equal([200, body]);
+    expect(again).to.have.property('status', 200);
+    expect(withoutHistory(again.body)).to.deep.equal(body);
     expect((await nodesOf('slice-b')).some(({ spec }) => spec.unschedulable)).to.equal(false);
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
   });
@@ -276,7 +278,7 @@ describe('the function against a real control plane', function () {
     };
     const answers = await Promise.all([failover.send(action), failover.send(action), failover.send(action)]);
     expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200]);
-    expect(answers[1]?.body).to.deep.equal(answers[0]?.body);
+    expect(withoutHistory(answers[1]?.body)).to.deep.equal(withoutHistory(answers[0]?.body));
     expect(bench.deletions).to.have.length(1);
     expect(answers[0]?.body.steps?.[1]).to.deep.include({
       outcome: 'deletion_accepted',

@@ -7,12 +7,12 @@ import type { Job, KubernetesList } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
 
 /** A slice of 4,096 chips. */
-const NODES = 1024;
+const nodeCount = 1024;
 const pool = { node_pool: 'slice-a', requestor: 'test', reason: 'a host is bad' };
 const slow = { timeoutMs: 900_000, intervalMs: 1000 };
 
 // It takes minutes, so it has a script of its own.
-describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
+describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
   this.timeout(1_200_000);
   let controlPlane: ControlPlane;
   let bench: FailoverBench;
@@ -21,10 +21,10 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
   before(async function () {
     controlPlane = await startOrSkip(this, 'a large pool');
     bench = await createFailoverBench(controlPlane);
-    await took(`${NODES} nodes came up`, () => bench.world.addTpuSlice('slice-a', { nodes: NODES }));
-    await bench.world.addJobSet({ name: 'train', parallelism: NODES });
-    await took(`${NODES} pods started`, () => allReady(0));
-    await took('as many nodes again came up', () => bench.world.addTpuSlice('slice-b', { nodes: NODES }));
+    await took(`${nodeCount} nodes came up`, () => bench.world.addTpuSlice('slice-a', { nodes: nodeCount }));
+    await bench.world.addJobSet({ name: 'train', parallelism: nodeCount });
+    await took(`${nodeCount} pods started`, () => allReady(0));
+    await took('as many nodes again came up', () => bench.world.addTpuSlice('slice-b', { nodes: nodeCount }));
   });
 
   after(async () => {
@@ -45,8 +45,8 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
       if (typeof step === 'string') console.log(`        of which ${step}: ${Number(ms) / 1000} s`);
     }
     expect(status, JSON.stringify(body)).to.equal(200);
-    expect(body.steps?.[0]).to.deep.include({ nodes: NODES, cordoned: NODES, already_cordoned: 0 });
-    expect(body.steps?.[1]).to.deep.include({ outcome: 'restarted', schedulable_elsewhere: NODES });
+    expect(body.steps?.[0]).to.deep.include({ nodes: nodeCount, cordoned: nodeCount, already_cordoned: 0 });
+    expect(body.steps?.[1]).to.deep.include({ outcome: 'restarted', schedulable_elsewhere: nodeCount });
     expect(JSON.stringify(body).length, 'a summary, not a row for each node').to.be.lessThan(1000);
     expect(await bench.isCordoned('slice-a')).to.equal(true);
     restarted = body;
@@ -67,7 +67,7 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
     await took('all pods ran elsewhere', () => allReady(1));
     const nodes = new Set((await bench.nodesOf('slice-b')).map(({ metadata }) => metadata.name));
     const running = await bench.world.runningPods('train');
-    expect(running.filter(({ spec }) => nodes.has(spec.nodeName ?? ''))).to.have.length(NODES);
+    expect(running.filter(({ spec }) => nodes.has(spec.nodeName ?? ''))).to.have.length(nodeCount);
     expect((await bench.readJobSet('train')).status?.restarts).to.equal(1);
   });
 
@@ -76,7 +76,7 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
     const action = { ...pool, id: 'uncordon', type: 'uncordon_nodepool' };
     const { status, body } = await took('the action', () => failover.send(action));
     expect(status, JSON.stringify(body)).to.equal(200);
-    expect(body.steps?.[0]).to.deep.include({ nodes: NODES, uncordoned: NODES, kept: 0 });
+    expect(body.steps?.[0]).to.deep.include({ nodes: nodeCount, uncordoned: nodeCount, kept: 0 });
   });
 
   /** By the Job's own count: a list of so many pods takes the server longer than it may. */
@@ -86,7 +86,7 @@ describe(`a pool of ${NODES.toLocaleString('en')} nodes`, function () {
     const isReady = async (): Promise<boolean> => {
       const { items } =
         await controlPlane.admin.get<KubernetesList<Job & { status: { ready?: number } }>>(path);
-      return items?.[0]?.status.ready === NODES;
+      return items?.[0]?.status.ready === nodeCount;
     };
     await eventually('all pods are ready', isReady, slow);
   }

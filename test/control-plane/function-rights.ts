@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { eventually } from './eventually.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { KubernetesClient } from './kubernetes-client.ts';
 
 /** An object of the rendered manifests. */
@@ -43,7 +43,7 @@ export async function renderRights(names: {
 /** Applies manifests as `kubectl apply --server-side` does; a right that they lack is taken away. */
 export async function applyRights(admin: KubernetesClient, manifests: Manifest[]): Promise<void> {
   for (const manifest of manifests) {
-    const options = { body: manifest, contentType: PATCH.apply };
+    const options = { body: manifest, contentType: patchTypes.apply };
     const path = `${toPath(manifest)}?fieldManager=kubectl&force=true`;
     const { status, text } = await admin.request('PATCH', path, options);
     if (status >= 300) throw new Error(`applying ${manifest.kind} ${manifest.metadata.name}: ${text}`);

@@ -2,15 +2,15 @@
 import { expect } from 'chai';
 import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { Answer, Condition, Job, JobSet, Pod } from './kubernetes-client.ts';
 import { jobSetsPath } from './world.ts';
 import type { JobSetSpec, World } from './world.ts';
 
 /** The prefix of the labels that JobSet gives to Jobs and pods. */
-export const PREFIX = 'jobset.sigs.k8s.io';
+export const prefix = 'jobset.sigs.k8s.io';
 /** Of each slice, and so the pods of each Job. */
-export const NODES = 4;
+export const nodeCount = 4;
 
 export interface Run {
   name: string;
@@ -39,11 +39,11 @@ export interface RunOptions {
 /** Answers once all pods run, the leader's slice is cordoned, and free slices are there. */
 export async function startRun(stage: Stage, world: World, name: string, options: RunOptions): Promise<Run> {
   const { advance, client } = stage;
-  const spec = { ...options.spec, name, parallelism: NODES };
+  const spec = { ...options.spec, name, parallelism: nodeCount };
   const jobs = spec.replicatedJobs?.length ?? 1;
   const poolOfNode = new Map<string, string>();
   const addSlice = async (pool: string): Promise<void> => {
-    for (const node of await world.addTpuSlice(pool, { nodes: NODES })) poolOfNode.set(node, pool);
+    for (const node of await world.addTpuSlice(pool, { nodes: nodeCount })) poolOfNode.set(node, pool);
   };
   for (let index = 0; index < jobs; index += 1) await addSlice(`${name}-first-${index}`);
   await world.addJobSet(spec);
@@ -51,14 +51,14 @@ export async function startRun(stage: Stage, world: World, name: string, options
     'all pods run',
     async () => {
       const running = await world.runningPods(name);
-      return running.length === jobs * NODES && running;
+      return running.length === jobs * nodeCount && running;
     },
     { advance },
   );
   const find = (completionIndex: number): Pod => {
     const pod = pods.find(
       ({ metadata: { labels = {} } }) =>
-        labels[`${PREFIX}/job-global-index`] === '0' &&
+        labels[`${prefix}/job-global-index`] === '0' &&
         labels['batch.kubernetes.io/job-completion-index'] === String(completionIndex),
     );
     if (pod === undefined) throw new Error(`JobSet ${name} has no pod ${completionIndex}`);
@@ -145,7 +145,7 @@ export function jobCondition(type: string): object {
 }
 
 export function patchJob({ stage, job }: Run, body: object, subresource = ''): Promise<Answer<Job>> {
-  return stage.client.request<Job>('PATCH', `${job}${subresource}`, { body, contentType: PATCH.merge });
+  return stage.client.request<Job>('PATCH', `${job}${subresource}`, { body, contentType: patchTypes.merge });
 }
 
 export function readJob({ stage, job }: Run): Promise<Job> {
@@ -174,7 +174,7 @@ export function isUnschedulable({ status }: Pod): boolean {
 }
 
 export function attemptOf({ metadata }: Pod): string | undefined {
-  return metadata.labels?.[`${PREFIX}/restart-attempt`];
+  return metadata.labels?.[`${prefix}/restart-attempt`];
 }
 
 export function poolsOf({ poolOfNode }: Run, pods: Pod[]): (string | undefined)[] {

@@ -38,13 +38,13 @@ export interface Answer<T> {
   text: string;
 }
 
-export const PATCH = {
+export const patchTypes = {
   apply: 'application/apply-patch+yaml',
   merge: 'application/merge-patch+json',
   strategic: 'application/strategic-merge-patch+json',
   json: 'application/json-patch+json',
 } as const;
-export type PatchType = (typeof PATCH)[keyof typeof PATCH];
+export type PatchType = (typeof patchTypes)[keyof typeof patchTypes];
 
 export interface KubernetesObject {
   apiVersion?: string;
@@ -178,7 +178,7 @@ export function createKubernetesClient({
     request: send,
     get: (path, options) => succeed('GET', path, options),
     post: (path, body) => succeed('POST', path, { body }),
-    patch: (path, body, contentType = PATCH.merge) => succeed('PATCH', path, { body, contentType }),
+    patch: (path, body, contentType = patchTypes.merge) => succeed('PATCH', path, { body, contentType }),
     async delete(path, body) {
       await succeed('DELETE', path, body === undefined ? {} : { body });
     },

@@ -2,15 +2,15 @@
 import { createHash, randomInt } from 'node:crypto';
 import { eventually } from './eventually.ts';
 import { inParallel } from './in-parallel.ts';
-import { PATCH } from './kubernetes-client.ts';
+import { patchTypes } from './kubernetes-client.ts';
 import type { KubernetesClient, KubernetesList, Node, Pod } from './kubernetes-client.ts';
-import { CHIPS_PER_NODE, POOL_LABEL, TOPOLOGY_LABEL, toTopology } from './world.ts';
+import { chipsPerNode, poolLabel, topologyLabel, toTopology } from './world.ts';
 import type { Machines, TpuSliceOptions } from './world.ts';
 
 /** KWOK's stages leave alone what carries it (stages.yaml). */
-const DEAD = 'autometric-failover.test/dead';
-const INSTANCE_ID = 'container.googleapis.com/instance_id';
-const NODES = '/api/v1/nodes';
+const deadAnnotation = 'autometric-failover.test/dead';
+const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+const nodesPath = '/api/v1/nodes';
 
 /** Without kubelets (envtest has none) nodes are no more than objects, and nobody waits for them to be Ready. */
 export function createKwokMachines(client: KubernetesClient, hasKubelets = true): Machines {
@@ -18,7 +18,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
   const becomesReady = async (name: string): Promise<void> => {
     if (!hasKubelets) return;
     await eventually(`node ${name} is Ready`, async () => {
-      const { status } = await client.get<Node>(`${NODES}/${name}`);
+      const { status } = await client.get<Node>(`${nodesPath}/${name}`);
       return status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') === true;
     });
   };
@@ -30,12 +30,12 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
   const patchPods = async (node: string, subresource: string, body: object): Promise<void> =>
     inParallel(await podsOn(node), async ({ metadata: { namespace, name } }) => {
       const path = `/api/v1/namespaces/${namespace}/pods/${name}${subresource}`;
-      const { status } = await client.request('PATCH', path, { body, contentType: PATCH.strategic });
+      const { status } = await client.request('PATCH', path, { body, contentType: patchTypes.strategic });
       if (status !== 200 && status !== 404) throw new Error(`patching pod ${name} was answered ${status}`);
     });
   const markDead = async (node: string, dead: 'true' | null): Promise<void> => {
-    const body = { metadata: { annotations: { [DEAD]: dead } } };
-    await client.patch(`${NODES}/${node}`, body);
+    const body = { metadata: { annotations: { [deadAnnotation]: dead } } };
+    await client.patch(`${nodesPath}/${node}`, body);
     await patchPods(node, '', body);
   };
 
@@ -44,7 +44,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
       const manifests = Array.from({ length: options.nodes ?? 16 }, (_, index) =>
         nodeManifest(pool, index, options),
       );
-      await inParallel(manifests, (manifest) => client.post(NODES, manifest));
+      await inParallel(manifests, (manifest) => client.post(nodesPath, manifest));
       for (const manifest of manifests) made.set(manifest.metadata.name, manifest);
       const names = manifests.map(({ metadata }) => metadata.name);
       await inParallel(names, becomesReady);
@@ -62,7 +62,11 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
         lastHeartbeatTime: since,
         lastTransitionTime: since,
       };
-      await client.patch(`${NODES}/${name}/status`, { status: { conditions: [silent] } }, PATCH.strategic);
+      await client.patch(
+        `${nodesPath}/${name}/status`,
+        { status: { conditions: [silent] } },
+        patchTypes.strategic,
+      );
       // A pod that was bound between the two writes above would be started by a dead kubelet.
       await markDead(name, 'true');
       // The node lifecycle controller does this when it finds a heartbeat missing; here nobody sends any.
@@ -78,14 +82,14 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
     async replace(name, newNode) {
       const instanceId = createInstanceId();
       if (newNode) {
-        await client.request('DELETE', `${NODES}/${name}`);
+        await client.request('DELETE', `${nodesPath}/${name}`);
         const manifest = made.get(name);
         if (manifest === undefined) throw new Error(`node ${name} was not made here`);
-        const annotations = { ...manifest.metadata.annotations, [INSTANCE_ID]: instanceId };
-        await client.post(NODES, { ...manifest, metadata: { ...manifest.metadata, annotations } });
+        const annotations = { ...manifest.metadata.annotations, [instanceIdAnnotation]: instanceId };
+        await client.post(nodesPath, { ...manifest, metadata: { ...manifest.metadata, annotations } });
       } else {
-        const annotations = { [INSTANCE_ID]: instanceId, [DEAD]: null };
-        await client.patch(`${NODES}/${name}`, { metadata: { annotations } });
+        const annotations = { [instanceIdAnnotation]: instanceId, [deadAnnotation]: null };
+        await client.patch(`${nodesPath}/${name}`, { metadata: { annotations } });
       }
       await becomesReady(name);
     },
@@ -112,17 +116,17 @@ function nodeManifest(pool: string, index: number, options: TpuSliceOptions): No
     metadata: {
       name,
       labels: {
-        [POOL_LABEL]: pool,
-        [TOPOLOGY_LABEL]: toTopology(nodes),
+        [poolLabel]: pool,
+        [topologyLabel]: toTopology(nodes),
         'cloud.google.com/gke-tpu-accelerator': accelerator,
-        'cloud.google.com/gke-accelerator-count': String(CHIPS_PER_NODE),
+        'cloud.google.com/gke-accelerator-count': String(chipsPerNode),
         'kubernetes.io/hostname': name,
         'kubernetes.io/os': 'linux',
         'node.kubernetes.io/instance-type': 'ct6e-standard-4t',
         'topology.kubernetes.io/region': zone.replace(/-[a-z]$/, ''),
         'topology.kubernetes.io/zone': zone,
       },
-      annotations: { [INSTANCE_ID]: createInstanceId() },
+      annotations: { [instanceIdAnnotation]: createInstanceId() },
     },
     spec: {
       providerID: `gce://${project}/${zone}/${name}`,
@@ -133,7 +137,7 @@ function nodeManifest(pool: string, index: number, options: TpuSliceOptions): No
 }
 
 function capacity(): object {
-  const resources = { cpu: '180', memory: '720Gi', pods: '110', 'google.com/tpu': String(CHIPS_PER_NODE) };
+  const resources = { cpu: '180', memory: '720Gi', pods: '110', 'google.com/tpu': String(chipsPerNode) };
   return { capacity: resources, allocatable: resources };
 }
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { createNotification } from '../fixtures/notification.ts';
 import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
 import type { ControlPlane } from './capabilities.ts';
-import { CLUSTER, createFailoverBench, FUNCTION_UNIQUE_ID, FUNCTION_USER } from './failover-bench.ts';
+import { clusterFullName, createFailoverBench, functionUniqueId, functionUser } from './failover-bench.ts';
 import type { FailoverBench } from './failover-bench.ts';
 import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';
 import { startOrSkip } from './start-or-skip.ts';
@@ -10,15 +10,15 @@ import { jobSetsPath } from './world.ts';
 import type { JobSetSpec } from './world.ts';
 
 /** JobSets are in a namespace of their own, so that its rights and those for Events on Nodes are told apart. */
-const NAMESPACE = 'research';
-const SYSTEM = 'autometric-failover-system';
+const trainNamespace = 'research';
+const system = 'autometric-failover-system';
 const who = { requestor: 'test', reason: 'a host is bad' };
 const byNode = { ...who, type: 'cordon_nodepool' };
 const byPool = { ...byNode, node_pool: 'slice-a' };
 const restart = {
   ...byPool,
   type: 'cordon_nodepool_and_restart_jobset',
-  namespace: NAMESPACE,
+  namespace: trainNamespace,
   jobset_name: 'train',
 };
 
@@ -37,7 +37,7 @@ const act =
     failover.send({ ...action, id: 'one-right' });
 
 const close: Case['send'] = (failover, node) => {
-  const [, project_id = '', , location = '', , cluster_name = ''] = CLUSTER.split('/');
+  const [, project_id = '', , location = '', , cluster_name = ''] = clusterFullName.split('/');
   return failover.send(
     createNotification({
       clusterLabels: { project_id, location, cluster_name },
@@ -65,17 +65,21 @@ const cases: Record<string, Case> = {
   'list nodes': { send: act(byPool), without: 'failure' },
   'patch nodes': { send: act(byPool), without: 'failure' },
   'create events in default': { send: act(byPool), without: 'warning' },
-  [`get leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
-  [`list leases in ${SYSTEM}`]: { send: close, without: 'failure' },
-  [`create leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
-  [`update leases in ${SYSTEM}`]: { send: act(byPool), without: 'failure' },
-  [`delete leases in ${SYSTEM}`]: { send: refused, jobSet: { suspend: true }, without: 'warning' },
-  [`get jobsets in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
-  [`list jobs in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
-  [`patch jobs in ${NAMESPACE}`]: { send: act(restart), jobSet: { backoffLimit: null }, without: 'failure' },
-  [`list pods in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
-  [`delete pods in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'failure' },
-  [`create events in ${NAMESPACE}`]: { send: act(restart), jobSet: {}, without: 'warning' },
+  [`get leases in ${system}`]: { send: act(byPool), without: 'failure' },
+  [`list leases in ${system}`]: { send: close, without: 'failure' },
+  [`create leases in ${system}`]: { send: act(byPool), without: 'failure' },
+  [`update leases in ${system}`]: { send: act(byPool), without: 'failure' },
+  [`delete leases in ${system}`]: { send: refused, jobSet: { suspend: true }, without: 'warning' },
+  [`get jobsets in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`list jobs in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`patch jobs in ${trainNamespace}`]: {
+    send: act(restart),
+    jobSet: { backoffLimit: null },
+    without: 'failure',
+  },
+  [`list pods in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`delete pods in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
+  [`create events in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'warning' },
 };
 
 describe('the rights of deploy/rbac', function () {
@@ -88,7 +92,7 @@ describe('the rights of deploy/rbac', function () {
   });
 
   beforeEach(async () => {
-    bench = await createFailoverBench(controlPlane, { namespaces: [NAMESPACE] });
+    bench = await createFailoverBench(controlPlane, { namespaces: [trainNamespace] });
   });
 
   afterEach(async () => {
@@ -106,8 +110,8 @@ describe('the rights of deploy/rbac', function () {
 
   it('are enough for a service account whose token has no e-mail', async () => {
     const other = await createFailoverBench(controlPlane, {
-      user: FUNCTION_UNIQUE_ID,
-      namespaces: [NAMESPACE],
+      user: functionUniqueId,
+      namespaces: [trainNamespace],
     });
     await other.world.addTpuSlice('slice-a', { nodes: 1 });
     const { status, body } = await (await other.serve()).send({ ...byPool, id: 'unique-id' });
@@ -128,10 +132,10 @@ describe('the rights of deploy/rbac', function () {
       const denial = `may not ${right.verb} ${right.resource}${right.namespace === undefined ? '' : ` in namespace ${right.namespace}`}`;
 
       await applyRights(admin, withoutRight(bench.rights, right));
-      await untilAllowed(admin, FUNCTION_USER, right, false);
+      await untilAllowed(admin, functionUser, right, false);
       const denied = await send(failover, node);
       await applyRights(admin, bench.rights);
-      await untilAllowed(admin, FUNCTION_USER, right, true);
+      await untilAllowed(admin, functionUser, right, true);
       const lines = failover.lines.length;
       const granted = await send(failover, node);
 
@@ -154,9 +158,11 @@ describe('the rights of deploy/rbac', function () {
   /** One pod on slice-a, with slice-b free. */
   async function runJobSet(spec: Partial<JobSetSpec>): Promise<void> {
     const { suspend, ...rest } = spec;
-    await bench.world.addJobSet({ name: 'train', namespace: NAMESPACE, parallelism: 1, ...rest });
-    await bench.allRunOn('train', 'slice-a', 1, NAMESPACE);
-    if (suspend) await controlPlane.admin.patch(`${jobSetsPath(NAMESPACE)}/train`, { spec: { suspend } });
+    await bench.world.addJobSet({ name: 'train', namespace: trainNamespace, parallelism: 1, ...rest });
+    await bench.allRunOn('train', 'slice-a', 1, trainNamespace);
+    if (suspend) {
+      await controlPlane.admin.patch(`${jobSetsPath(trainNamespace)}/train`, { spec: { suspend } });
+    }
     await bench.world.addTpuSlice('slice-b', { nodes: 1 });
   }
 });

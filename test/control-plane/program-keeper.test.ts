@@ -9,7 +9,7 @@ import { eventually } from './eventually.ts';
 import { keepPrograms } from './program-keeper.ts';
 import type { Program } from './program-keeper.ts';
 
-const KEEPER = join(import.meta.dirname, 'program-keeper.ts');
+const keeperScript = join(import.meta.dirname, 'program-keeper.ts');
 
 describe('keepPrograms', () => {
   let directory: string;
@@ -98,7 +98,7 @@ describe('keepPrograms', () => {
     keeperPid: number;
   }> {
     const script = `
-      import { keepPrograms } from ${JSON.stringify(KEEPER)};
+      import { keepPrograms } from ${JSON.stringify(keeperScript)};
       const keeper = keepPrograms(${JSON.stringify(directory)});
       keeper.start(${JSON.stringify(sleeper('one'))});
       keeper.start(${JSON.stringify(sleeper('two'))});

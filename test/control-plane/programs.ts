@@ -39,7 +39,7 @@ export interface Programs {
 }
 
 /** Only the controllers that our world needs: each is memory and start-up time. */
-const CONTROLLERS = [
+const controllerNames = [
   'job-controller',
   'garbage-collector-controller',
   'namespace-controller',
@@ -150,7 +150,7 @@ export async function createPrograms(options: ProgramsOptions): Promise<Programs
         `--kubeconfig=${path('kubeconfig')}`,
         '--leader-elect=false',
         '--secure-port=0',
-        `--controllers=${CONTROLLERS.join(',')}`,
+        `--controllers=${controllerNames.join(',')}`,
         `--service-account-private-key-file=${path('service-accounts.key')}`,
         `--root-ca-file=${path('ca.crt')}`,
         // Nobody sends heartbeats: a node stays Ready until a test says otherwise, and then it is noticed at once.

@@ -8,7 +8,7 @@ import {
   deletePod,
   evictLeader,
   failJob,
-  NODES,
+  nodeCount,
   setDeadline,
   suspend,
 } from './jobset-run.ts';
@@ -35,17 +35,17 @@ export interface Expected {
   reason?: string;
 }
 
-export const MOVED: Expected = { restarts: 1, counted: 1, outcome: 'moved' };
-const UNCOUNTED: Expected = { restarts: 1, counted: 0, outcome: 'moved' };
-const WAITING: Expected = { restarts: 1, counted: 1, outcome: 'waiting' };
-const PENDING: Expected = { restarts: 0, counted: 0, outcome: 'pending' };
-const STUCK: Expected = { restarts: 1, counted: 1, outcome: 'stuck' };
-const BY_ITSELF: Expected = { restarts: 0, counted: 0, outcome: 'moved' };
+export const movedRun: Expected = { restarts: 1, counted: 1, outcome: 'moved' };
+const uncounted: Expected = { restarts: 1, counted: 0, outcome: 'moved' };
+const waiting: Expected = { restarts: 1, counted: 1, outcome: 'waiting' };
+const pending: Expected = { restarts: 0, counted: 0, outcome: 'pending' };
+const stuck: Expected = { restarts: 1, counted: 1, outcome: 'stuck' };
+const byItself: Expected = { restarts: 0, counted: 0, outcome: 'moved' };
 const failed = (reason: string): Expected => ({ restarts: 0, counted: 0, outcome: 'failed', reason });
 
-export const TWO_JOBS = { replicatedJobs: [{ name: 'a' }, { name: 'b' }] };
+export const twoJobs = { replicatedJobs: [{ name: 'a' }, { name: 'b' }] };
 /** Kubernetes' default of 6. */
-export const DEFAULT_LIMIT = { backoffLimit: null };
+export const defaultLimit = { backoffLimit: null };
 export const disruption = (action: string): Partial<JobSetSpec> => ({
   job: {
     podFailurePolicy: {
@@ -53,7 +53,7 @@ export const disruption = (action: string): Partial<JobSetSpec> => ({
     },
   },
 });
-const REPLACE_FAILED: Partial<JobSetSpec> = { job: { podReplacementPolicy: 'Failed' } };
+const replaceFailed: Partial<JobSetSpec> = { job: { podReplacementPolicy: 'Failed' } };
 const restarts = (maxRestarts: number, more: object = {}): Partial<JobSetSpec> => ({
   failurePolicy: { maxRestarts, ...more },
 });
@@ -62,31 +62,31 @@ const rule = (action: string, maxRestarts = 3, more: object = {}): Partial<JobSe
 const ignoring = 'RestartJobSetAndIgnoreMaxRestarts';
 const onDeadline = { onJobFailureReasons: ['DeadlineExceeded'] };
 
-export const RESTART_ROWS: RestartRow[] = [
+export const restartRows: RestartRow[] = [
   ...rows('the leader is deleted', deleteLeader, {
-    'backoffLimit 0': [{}, MOVED],
-    'backoffLimit 6, the default': [DEFAULT_LIMIT, PENDING],
-    'podFailurePolicy Ignore': [disruption('Ignore'), MOVED],
-    'podFailurePolicy FailJob': [disruption('FailJob'), MOVED],
-    'podReplacementPolicy Failed': [REPLACE_FAILED, MOVED],
+    'backoffLimit 0': [{}, movedRun],
+    'backoffLimit 6, the default': [defaultLimit, pending],
+    'podFailurePolicy Ignore': [disruption('Ignore'), movedRun],
+    'podFailurePolicy FailJob': [disruption('FailJob'), movedRun],
+    'podReplacementPolicy Failed': [replaceFailed, movedRun],
     'no failurePolicy': [{ failurePolicy: null }, failed('FailedJobs')],
     'maxRestarts 0': [restarts(0), failed('ReachedMaxRestarts')],
-    BlockingRecreate: [restarts(3, { restartStrategy: 'BlockingRecreate' }), MOVED],
-    'rule RestartJobSet': [rule('RestartJobSet'), MOVED],
-    [`rule ${ignoring}, maxRestarts 0`]: [rule(ignoring, 0), UNCOUNTED],
+    BlockingRecreate: [restarts(3, { restartStrategy: 'BlockingRecreate' }), movedRun],
+    'rule RestartJobSet': [rule('RestartJobSet'), movedRun],
+    [`rule ${ignoring}, maxRestarts 0`]: [rule(ignoring, 0), uncounted],
     'rule FailJobSet': [rule('FailJobSet'), failed('FailJobSetFailurePolicyAction')],
-    'rule FailJobSet for another reason': [rule('FailJobSet', 3, onDeadline), MOVED],
+    'rule FailJobSet for another reason': [rule('FailJobSet', 3, onDeadline), movedRun],
     'rule FailJobSet for another replicated Job': [
-      { ...TWO_JOBS, ...rule('FailJobSet', 3, { targetReplicatedJobs: ['b'] }) },
-      MOVED,
+      { ...twoJobs, ...rule('FailJobSet', 3, { targetReplicatedJobs: ['b'] }) },
+      movedRun,
     ],
-    'two replicated Jobs': [TWO_JOBS, MOVED],
+    'two replicated Jobs': [twoJobs, movedRun],
   }),
   ...rows('the Job gets a deadline', setDeadline, {
-    'backoffLimit 0': [{}, MOVED],
-    'backoffLimit 6': [DEFAULT_LIMIT, MOVED],
-    'podFailurePolicy Ignore': [{ ...DEFAULT_LIMIT, ...disruption('Ignore') }, MOVED],
-    'podReplacementPolicy Failed': [{ ...DEFAULT_LIMIT, ...REPLACE_FAILED }, MOVED],
+    'backoffLimit 0': [{}, movedRun],
+    'backoffLimit 6': [defaultLimit, movedRun],
+    'podFailurePolicy Ignore': [{ ...defaultLimit, ...disruption('Ignore') }, movedRun],
+    'podReplacementPolicy Failed': [{ ...defaultLimit, ...replaceFailed }, movedRun],
     'maxRestarts 0': [restarts(0), failed('ReachedMaxRestarts')],
     'rule FailJobSet for this reason': [
       rule('FailJobSet', 3, onDeadline),
@@ -95,55 +95,55 @@ export const RESTART_ROWS: RestartRow[] = [
   }),
 
   ...rows("the leader's machine is dead and the leader deleted", deleteLeader, {
-    'backoffLimit 0': [{ dead: 'leader' }, MOVED],
-    'podReplacementPolicy Failed': [{ dead: 'leader', ...REPLACE_FAILED }, STUCK],
+    'backoffLimit 0': [{ dead: 'leader' }, movedRun],
+    'podReplacementPolicy Failed': [{ dead: 'leader', ...replaceFailed }, stuck],
   }),
   ...rows("the leader's machine is dead and the leader deleted with its own grace", deleteLeaderGently, {
-    'backoffLimit 0': [{ dead: 'leader' }, WAITING],
+    'backoffLimit 0': [{ dead: 'leader' }, waiting],
   }),
   ...rows("a follower's machine is dead and the leader deleted", deleteLeader, {
-    'backoffLimit 0': [{ dead: 'follower' }, WAITING],
+    'backoffLimit 0': [{ dead: 'follower' }, waiting],
   }),
   ...rows("a follower's machine is dead, leader and follower deleted", deleteBoth, {
-    'backoffLimit 0': [{ dead: 'follower' }, MOVED],
+    'backoffLimit 0': [{ dead: 'follower' }, movedRun],
   }),
   ...rows("a follower's machine is dead and the Job gets a deadline", setDeadline, {
-    'backoffLimit 6': [{ dead: 'follower', ...DEFAULT_LIMIT }, WAITING],
-    'podReplacementPolicy Failed': [{ dead: 'follower', ...DEFAULT_LIMIT, ...REPLACE_FAILED }, WAITING],
+    'backoffLimit 6': [{ dead: 'follower', ...defaultLimit }, waiting],
+    'podReplacementPolicy Failed': [{ dead: 'follower', ...defaultLimit, ...replaceFailed }, waiting],
   }),
   ...rows(
     "a follower's machine is dead, the Job gets a deadline, the follower is deleted",
     setDeadlineAndDelete,
     {
-      'backoffLimit 6': [{ dead: 'follower', ...DEFAULT_LIMIT }, MOVED],
-      'podReplacementPolicy Failed': [{ dead: 'follower', ...DEFAULT_LIMIT, ...REPLACE_FAILED }, MOVED],
+      'backoffLimit 6': [{ dead: 'follower', ...defaultLimit }, movedRun],
+      'podReplacementPolicy Failed': [{ dead: 'follower', ...defaultLimit, ...replaceFailed }, movedRun],
     },
   ),
 
   ...rows('the leader is deleted with its own grace', deleteLeaderGently, {
-    'backoffLimit 0': [{}, MOVED],
+    'backoffLimit 0': [{}, movedRun],
   }),
   ...rows('a follower is deleted', (run) => deletePod(run, run.follower), {
-    'backoffLimit 0': [{}, MOVED],
+    'backoffLimit 0': [{}, movedRun],
   }),
   ...rows('the leader is evicted', evictLeader, {
-    'backoffLimit 0': [{}, MOVED],
-    'podFailurePolicy Ignore': [disruption('Ignore'), PENDING],
+    'backoffLimit 0': [{}, movedRun],
+    'podFailurePolicy Ignore': [disruption('Ignore'), pending],
   }),
   ...rows('all pods are deleted', deleteAll, {
-    'more than backoffLimit': [{ backoffLimit: NODES - 1 }, MOVED],
+    'more than backoffLimit': [{ backoffLimit: nodeCount - 1 }, movedRun],
   }),
-  ...rows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, BY_ITSELF] }),
+  ...rows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, byItself] }),
   ...rows('the JobSet is suspended, and resumed when its pods are gone', suspendAndResume, {
-    'backoffLimit 0': [{}, BY_ITSELF],
+    'backoffLimit 0': [{}, byItself],
   }),
-  ...rows("the Job's status says FailureTarget", failJob, { 'backoffLimit 6': [DEFAULT_LIMIT, MOVED] }),
+  ...rows("the Job's status says FailureTarget", failJob, { 'backoffLimit 6': [defaultLimit, movedRun] }),
   ...rows("the JobSet's status says one restart more", countRestart, {
-    'no failurePolicy': [{ failurePolicy: null }, UNCOUNTED],
+    'no failurePolicy': [{ failurePolicy: null }, uncounted],
   }),
   // About a minute where time is real: pods of a node that is gone are collected every 20 s, after 40 s of quarantine.
   ...rows("a follower's machine is dead, the leader deleted, and the dead node goes", deleteLeaderAndNode, {
-    'backoffLimit 0': [{ dead: 'follower' }, MOVED],
+    'backoffLimit 0': [{ dead: 'follower' }, movedRun],
   }),
 ];
 

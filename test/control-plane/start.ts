@@ -1,7 +1,7 @@
 // The function on a port, with a real control plane behind it, for curl and kubectl.
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
-import { CLUSTER, createFailoverBench } from './failover-bench.ts';
+import { clusterFullName, createFailoverBench } from './failover-bench.ts';
 import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
 import { readPort } from '../fixtures/read-port.ts';
@@ -39,7 +39,7 @@ async function serve(): Promise<void> {
       port,
       onLogLine: printLogLine,
     });
-    const behind = `a real control plane,\n${CLUSTER}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
+    const behind = `a real control plane,\n${clusterFullName}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
     console.log(describeUsage(failover.url, behind, controlPlane.kubeconfigPath));
     const stopped = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
     const end = await Promise.race([failover.exited, stopped]);

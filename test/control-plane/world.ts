@@ -56,11 +56,11 @@ export interface JobSetSpec {
   suspend?: boolean;
 }
 
-export const POOL_LABEL = 'cloud.google.com/gke-nodepool';
-export const TOPOLOGY_LABEL = 'cloud.google.com/gke-tpu-topology';
-export const CHIPS_PER_NODE = 4;
+export const poolLabel = 'cloud.google.com/gke-nodepool';
+export const topologyLabel = 'cloud.google.com/gke-tpu-topology';
+export const chipsPerNode = 4;
 /** Of TPU v6e slices, and of one of v5p that is larger, by their number of nodes with 4 chips each. */
-const TOPOLOGIES = new Map([
+const topologies = new Map([
   [1, '2x2'],
   [2, '2x4'],
   [4, '4x4'],
@@ -140,7 +140,7 @@ export function createWorld(client: KubernetesClient, machines: Machines, advanc
 
 /** The topology of a slice of so many nodes. */
 export function toTopology(nodes: number): string {
-  const topology = TOPOLOGIES.get(nodes);
+  const topology = topologies.get(nodes);
   if (topology === undefined) throw new Error(`there is no slice of ${nodes} nodes`);
   return topology;
 }
@@ -154,7 +154,7 @@ export function jobSetManifest(spec: JobSetSpec): object {
     backoffLimit = 0,
     failurePolicy = { maxRestarts: 3 },
   } = spec;
-  const exclusivity = { annotations: { 'alpha.jobset.sigs.k8s.io/exclusive-topology': POOL_LABEL } };
+  const exclusivity = { annotations: { 'alpha.jobset.sigs.k8s.io/exclusive-topology': poolLabel } };
   const template = {
     ...(exclusive === 'template' && { metadata: exclusivity }),
     spec: {
@@ -168,13 +168,13 @@ export function jobSetManifest(spec: JobSetSpec): object {
           restartPolicy: 'Never',
           // Exclusive placement looks at no sizes: without a selector a leader may take a slice that is too small.
           nodeSelector:
-            pool === undefined ? { [TOPOLOGY_LABEL]: toTopology(parallelism) } : { [POOL_LABEL]: pool },
+            pool === undefined ? { [topologyLabel]: toTopology(parallelism) } : { [poolLabel]: pool },
           tolerations: [{ key: 'google.com/tpu', operator: 'Exists', effect: 'NoSchedule' }],
           containers: [
             {
               name: 'train',
               image: 'train',
-              resources: { limits: { 'google.com/tpu': String(CHIPS_PER_NODE) } },
+              resources: { limits: { 'google.com/tpu': String(chipsPerNode) } },
             },
           ],
         },

@@ -40,7 +40,15 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
   return {
     action,
     snapshot,
-    tools: { kubernetes, config, cluster, claimId: 'uuid', poolAnnotations, switches },
+    tools: {
+      kubernetes,
+      config,
+      cluster,
+      claimId: 'uuid',
+      poolAnnotations,
+      switches,
+      maxPools: { count: 2, why: '' },
+    },
   };
 }
 

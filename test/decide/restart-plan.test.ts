@@ -34,6 +34,7 @@ describe('planRestart', () => {
       job: { name: 'train-workers-0', uid: job?.metadata.uid, replicatedJob: 'workers' },
       leader: { name: leader.metadata.name, uid: leader.metadata.uid, nodeName: leader.spec.nodeName },
       way: 'leader_pod',
+      restartsLeft: 3,
       schedulableElsewhere: 4,
     });
     expect(world.emulator.writes()).to.deep.equal([]);
@@ -217,7 +218,7 @@ describe('planRestart', () => {
           world.cluster.change('jobsets', 'default', 'train', ({ status }) => {
             status.restartsCountTowardsMax = 2;
           }),
-        why: /has used up its restarts \(2 of maxRestarts 2\), so another would end it; raise maxRestarts$/,
+        why: /has used up its restarts \(2 of maxRestarts 2\), so another would end it; its failurePolicy is immutable: create the JobSet anew with more maxRestarts/,
       },
       {
         what: 'that may not be restarted at all',

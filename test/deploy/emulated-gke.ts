@@ -1,6 +1,6 @@
 import { Emulator } from '../emulator/emulator.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
-import { createDemoWorld, DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { createDemoWorld, demoCluster } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
 import { startFunction } from './deployed-function.ts';
@@ -35,7 +35,7 @@ export async function onEmulatedGke<T>(
       target,
       {
         ...google.environment,
-        CLUSTERS: DEMO_CLUSTER,
+        CLUSTERS: demoCluster,
         NODE_EXTRA_CA_CERTS: google.publicCaPath,
         ...settings,
       },

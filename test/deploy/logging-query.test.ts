@@ -8,6 +8,7 @@ const entry = toLogEntry(
 
 describe('parseLoggingQuery', () => {
   const cases: [query: string, expected: boolean][] = [
+    ['log_id("run.googleapis.com/stdout")', false],
     ['severity=WARNING', true],
     ['severity>=WARNING', true],
     ['severity>=ERROR', false],

@@ -1,6 +1,7 @@
 /** An entry of Cloud Logging, as far as queries look at it. */
 export interface LogEntry {
   severity: string;
+  logName?: string;
   resource: { type: string; labels: Record<string, string> };
   labels?: Record<string, string>;
   trace?: string;
@@ -30,12 +31,17 @@ export function toLogEntry(line: string, serviceName: string): LogEntry {
 }
 
 /**
- * Compiles a query of the Logging query language: comparisons, value lists, AND, OR, NOT, parentheses.
+ * Compiles a query of the Logging query language: comparisons, value lists, AND, OR, NOT, parentheses, log_id().
  *
  * @throws {SyntaxError} at what is not understood
  */
 export function parseLoggingQuery(query: string): (entry: LogEntry) => boolean {
-  const tokens = tokenize(query);
+  const tokens = tokenize(
+    query.replaceAll(
+      /\blog_id\("([^"]+)"\)/g,
+      (_, id: string) => `logName=~"/logs/${encodeURIComponent(id)}$"`,
+    ),
+  );
   const parse = createParser(tokens);
   const matches = parse();
   return (entry) => matches(entry);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { DEMO_CLUSTER } from '../emulator/scenario.ts';
+import { demoCluster } from '../emulator/scenario.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { parseLoggingQuery, toLogEntry } from './logging-query.ts';
 import { needs } from './run.ts';
@@ -106,12 +106,12 @@ function alertSettings(run: TestRun, key = 'failover'): Labels {
   const [{ environment_variables: environment } = { environment_variables: {} }] = configs as {
     environment_variables: Labels;
   }[];
-  return { ...environment, CLUSTERS: DEMO_CLUSTER };
+  return { ...environment, CLUSTERS: demoCluster };
 }
 
 /** A notification of Cloud Monitoring about a node (schema 1.2). */
 function toNotification(policyLabels: Labels, nodeName: string): object {
-  const [, project_id, , location, , cluster_name] = DEMO_CLUSTER.split('/');
+  const [, project_id, , location, , cluster_name] = demoCluster.split('/');
   return {
     incident: {
       condition_name: 'host error',

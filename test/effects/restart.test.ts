@@ -30,6 +30,7 @@ describe('restartJobSet', () => {
       job: 'train-workers-0',
       way: 'leader_pod',
       leader_pod: metadata.name,
+      restarts_left: 3,
       schedulable_elsewhere: 4,
     });
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });

@@ -1,5 +1,5 @@
 import type { ClusterDescription } from './container-api.ts';
-import { GKE_VERSION } from './discovery.ts';
+import { gkeVersion } from './discovery.ts';
 
 export interface ClusterSpec {
   /** `projects/P/locations/L/clusters/C`. */
@@ -59,9 +59,9 @@ export function describeCluster(cluster: DescribedCluster, nodeCount: number): C
     },
     privateClusterConfig: hasIp ? { ...ip, ...(spec.isPrivate && { enablePrivateEndpoint: true }) } : {},
     ...(spec.isAutopilot && { autopilot: { enabled: true } }),
-    currentMasterVersion: GKE_VERSION,
-    currentNodeVersion: GKE_VERSION,
-    initialClusterVersion: GKE_VERSION,
+    currentMasterVersion: gkeVersion,
+    currentNodeVersion: gkeVersion,
+    initialClusterVersion: gkeVersion,
     currentNodeCount: nodeCount,
     nodePools: cluster.describePools(),
     selfLink: `https://container.googleapis.com/v1/${cluster.name}`,

@@ -5,12 +5,12 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import type { EmulatedCluster } from './cluster.ts';
 import { Emulator } from './emulator.ts';
-import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
+import { createDemoWorld, demoCluster } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
 
 const execute = promisify(execFile);
-const SYSTEM = 'autometric-failover-system';
+const system = 'autometric-failover-system';
 
 /** The emulator as the people meet it who use real tools on it. */
 describe('the command line', function () {
@@ -42,7 +42,7 @@ describe('the command line', function () {
         lines('kubectl', 'get', 'nodes'),
         lines('kubectl', 'get', 'pods', '-o', 'wide', '--all-namespaces'),
         lines('kubectl', 'get', 'jobsets'),
-        lines('kubectl', 'get', 'leases', '-n', SYSTEM),
+        lines('kubectl', 'get', 'leases', '-n', system),
       ]);
       expect(nodes).to.have.length(35);
       expect(nodes[0]).to.match(/^NAME +STATUS +ROLES +AGE +VERSION$/);
@@ -94,16 +94,16 @@ describe('the command line', function () {
     });
 
     it('annotates the Lease that pauses everything', async () => {
-      await kubectl('annotate', 'lease', 'cluster', '-n', SYSTEM, 'autometric-failover/paused=maintenance');
-      const annotations = () => cluster.get('leases', SYSTEM, 'cluster')?.metadata.annotations;
+      await kubectl('annotate', 'lease', 'cluster', '-n', system, 'autometric-failover/paused=maintenance');
+      const annotations = () => cluster.get('leases', system, 'cluster')?.metadata.annotations;
       expect(annotations()).to.include({ 'autometric-failover/paused': 'maintenance' });
-      await kubectl('annotate', 'lease', 'cluster', '-n', SYSTEM, 'autometric-failover/paused-');
+      await kubectl('annotate', 'lease', 'cluster', '-n', system, 'autometric-failover/paused-');
       expect(annotations()).to.equal(undefined);
     });
 
     it('applies a JobSet, twice and from the server, waits for its pod, and deletes it', async () => {
       const path = join(dirname(server.publicCaPath), 'jobset.json');
-      await writeFile(path, JSON.stringify(JOB_SET));
+      await writeFile(path, JSON.stringify(jobSet));
       expect(await kubectl('apply', '-f', path)).to.equal('jobset.jobset.x-k8s.io/other created');
       expect(await kubectl('apply', '-f', path)).to.match(
         /^jobset.jobset.x-k8s.io\/other (unchanged|configured)$/,
@@ -153,12 +153,12 @@ describe('the command line', function () {
       const slice = cluster.nodes('slice-a').map(({ metadata: { name } }) => `${name},us-central1-a,RUNNING`);
       expect(instances).to.include.members(slice);
       expect(emulator.fleet.deletions.map(({ instance }) => instance.name)).to.deep.equal([single]);
-      expect(emulator.requests.every(({ cluster: of = DEMO_CLUSTER }) => of === DEMO_CLUSTER)).to.equal(true);
+      expect(emulator.requests.every(({ cluster: of = demoCluster }) => of === demoCluster)).to.equal(true);
     });
   });
 });
 
-const JOB_SET = {
+const jobSet = {
   apiVersion: 'jobset.x-k8s.io/v1alpha2',
   kind: 'JobSet',
   metadata: { name: 'other', namespace: 'default' },

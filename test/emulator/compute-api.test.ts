@@ -5,14 +5,14 @@ import { createTestWorld, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 import type { PoolOptions, TpuSliceOptions } from './world.ts';
 
-const ROOT = '/compute/v1/projects/p/zones/us-central1-a';
-const REQUEST_ID = '7f1c1b0e-4a51-5d7c-9c63-0d7f1f0a3a55';
+const rootPath = '/compute/v1/projects/p/zones/us-central1-a';
+const givenRequestId = '7f1c1b0e-4a51-5d7c-9c63-0d7f1f0a3a55';
 
 describe('answerCompute', () => {
   it('deletes a machine by its numeric id and says which operation does it', () => {
     const { world, node } = createSlice();
     const id = instanceId(node);
-    const { status, body } = remove(world, id, REQUEST_ID);
+    const { status, body } = remove(world, id, givenRequestId);
     expect(status).to.equal(200);
     expect(body).to.include({
       kind: 'compute#operation',
@@ -20,9 +20,10 @@ describe('answerCompute', () => {
       status: 'RUNNING',
       targetId: id,
       targetLink: `https://www.googleapis.com/compute/v1/projects/p/zones/us-central1-a/instances/${node.metadata.name}`,
-      clientOperationId: REQUEST_ID,
+      clientOperationId: givenRequestId,
     });
-    const operation = () => ask(world, 'GET', `${ROOT}/operations/${String(body['name'])}`).body['status'];
+    const operation = () =>
+      ask(world, 'GET', `${rootPath}/operations/${String(body['name'])}`).body['status'];
     world.advance(29);
     expect(operation()).to.equal('RUNNING');
     world.advance(1);
@@ -47,12 +48,15 @@ describe('answerCompute', () => {
 
   it('answers the same request id with the same operation, also when the replacement runs, for an hour', () => {
     const { world, node } = createSlice();
-    const first = remove(world, node.metadata.name, REQUEST_ID).body['name'];
-    expect(remove(world, node.metadata.name, REQUEST_ID).body['name']).to.equal(first);
+    const first = remove(world, node.metadata.name, givenRequestId).body['name'];
+    expect(remove(world, node.metadata.name, givenRequestId).body['name']).to.equal(first);
     world.advance(1800);
-    expect(remove(world, node.metadata.name, REQUEST_ID).body).to.include({ name: first, status: 'DONE' });
+    expect(remove(world, node.metadata.name, givenRequestId).body).to.include({
+      name: first,
+      status: 'DONE',
+    });
     world.advance(1800);
-    expect(remove(world, node.metadata.name, REQUEST_ID).body['name']).not.to.equal(first);
+    expect(remove(world, node.metadata.name, givenRequestId).body['name']).not.to.equal(first);
   });
 
   it('refuses a machine that stops already, and does not find one that is gone', () => {
@@ -83,14 +87,14 @@ describe('answerCompute', () => {
 
   it('does not find a machine in another zone or project', () => {
     const { world, node } = createSlice();
-    for (const root of [ROOT.replace('1-a', '1-b'), ROOT.replace('/p/', '/other/')]) {
+    for (const root of [rootPath.replace('1-a', '1-b'), rootPath.replace('/p/', '/other/')]) {
       expect(ask(world, 'DELETE', `${root}/instances/${instanceId(node)}`).status).to.equal(404);
     }
   });
 
   it('wants a token with cloud-platform', () => {
     const { world, node } = createSlice();
-    const path = `${ROOT}/instances/${node.metadata.name}`;
+    const path = `${rootPath}/instances/${node.metadata.name}`;
     const { token } = world.emulator.tokens.issueToken(['https://www.googleapis.com/auth/userinfo.email']);
     for (const authorization of ['', 'Bearer unknown', `Bearer ${token}`]) {
       expect(ask(world, 'GET', path, { authorization }).status).to.equal(401);
@@ -100,10 +104,10 @@ describe('answerCompute', () => {
   it('lists machines by zone, filtered by name, and all of them aggregated', () => {
     const { world, node } = createSlice();
     world.cluster.addPool('cpu', { zone: 'us-central1-b' });
-    const list = ask(world, 'GET', `${ROOT}/instances`).body['items'] as unknown[];
+    const list = ask(world, 'GET', `${rootPath}/instances`).body['items'] as unknown[];
     expect(list).to.have.length(16);
     const filter = new URLSearchParams({ filter: `name = ${node.metadata.name}` }).toString();
-    const [only, ...others] = ask(world, 'GET', `${ROOT}/instances?${filter}`).body['items'] as {
+    const [only, ...others] = ask(world, 'GET', `${rootPath}/instances?${filter}`).body['items'] as {
       id: string;
     }[];
     expect(only?.id).to.equal(instanceId(node));
@@ -117,7 +121,7 @@ describe('answerCompute', () => {
     const { body } = ask(
       world,
       'GET',
-      `${ROOT}/instances/${node.metadata.name}?fields=id,scheduling/preemptible`,
+      `${rootPath}/instances/${node.metadata.name}?fields=id,scheduling/preemptible`,
     );
     expect(body).to.deep.equal({ id: instanceId(node), scheduling: { preemptible: false } });
   });
@@ -224,7 +228,11 @@ function remove(
   nameOrId: string,
   requestId?: string,
 ): { status: number; body: Record<string, unknown> } {
-  return ask(world, 'DELETE', `${ROOT}/instances/${nameOrId}${requestId ? `?requestId=${requestId}` : ''}`);
+  return ask(
+    world,
+    'DELETE',
+    `${rootPath}/instances/${nameOrId}${requestId ? `?requestId=${requestId}` : ''}`,
+  );
 }
 
 function ask(

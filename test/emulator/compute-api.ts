@@ -5,7 +5,7 @@ import { GoogleError, noSuchPath, unauthenticated } from './google-error.ts';
 import { splitPath, toJsonResponse } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 
-const ROOT = 'https://www.googleapis.com/compute/v1';
+const root = 'https://www.googleapis.com/compute/v1';
 
 /** Answers the Compute API, as far as instances and the operations on them go. */
 export function answerCompute(
@@ -29,7 +29,7 @@ export function answerCompute(
   }
 }
 
-const PATH =
+const pathPattern =
   /^\/compute\/v1\/projects\/([^/]+)\/(?:zones\/([^/]+)\/(instances|operations)|aggregated\/(instances)|(zones))(?:\/([^/]+))?(?:\/(wait))?$/;
 
 function route(
@@ -40,7 +40,7 @@ function route(
   query: URLSearchParams,
   user: string,
 ): unknown {
-  const match = PATH.exec(pathname);
+  const match = pathPattern.exec(pathname);
   if (!match) throw noSuchPath();
   const [, project = '', zone = '', collection, aggregated, zones, name, wait] = match.map((part) =>
     part === undefined ? undefined : decodeURIComponent(part),
@@ -133,7 +133,7 @@ function toList(project: string, zone: string, instances: Instance[]): unknown {
     kind: 'compute#instanceList',
     id: `projects/${project}/zones/${zone}/instances`,
     ...(instances.length > 0 && { items: instances.map(toInstance) }),
-    selfLink: `${ROOT}/projects/${project}/zones/${zone}/instances`,
+    selfLink: `${root}/projects/${project}/zones/${zone}/instances`,
   };
 }
 
@@ -148,7 +148,7 @@ function toAggregatedList(fleet: Fleet, project: string, filter: string | null):
     kind: 'compute#instanceAggregatedList',
     id: `projects/${project}/aggregated/instances`,
     items: Object.fromEntries(items) as unknown,
-    selfLink: `${ROOT}/projects/${project}/aggregated/instances`,
+    selfLink: `${root}/projects/${project}/aggregated/instances`,
   };
 }
 
@@ -157,8 +157,8 @@ function toZoneList(fleet: Fleet, project: string, name: string | undefined): un
     kind: 'compute#zone',
     name: zone,
     status: 'UP',
-    region: `${ROOT}/projects/${project}/regions/${zone.replace(/-[a-z]$/, '')}`,
-    selfLink: `${ROOT}/projects/${project}/zones/${zone}`,
+    region: `${root}/projects/${project}/regions/${zone.replace(/-[a-z]$/, '')}`,
+    selfLink: `${root}/projects/${project}/zones/${zone}`,
   }));
   if (name === undefined) return { kind: 'compute#zoneList', items: zones };
   const zone = zones.find((each) => each.name === name);
@@ -168,7 +168,7 @@ function toZoneList(fleet: Fleet, project: string, name: string | undefined): un
 
 function toInstance(instance: Instance): unknown {
   const { id, name, project, zone, machineType, status, createdAt, group } = instance;
-  const zoneUrl = `${ROOT}/projects/${project}/zones/${zone}`;
+  const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   return {
     kind: 'compute#instance',
     id,
@@ -186,7 +186,7 @@ function toInstance(instance: Instance): unknown {
 
 function toOperation(operation: Operation, now: number): unknown {
   const { id, name, project, zone, targetId, targetName, startedAt, endsAt, user } = operation;
-  const zoneUrl = `${ROOT}/projects/${project}/zones/${zone}`;
+  const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   const isDone = now >= endsAt;
   return {
     kind: 'compute#operation',

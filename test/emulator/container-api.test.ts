@@ -3,16 +3,16 @@ import type { ClusterSpec } from './cluster-description.ts';
 import { Emulator } from './emulator.ts';
 import { toRequest } from './test-world.ts';
 
-const NAME = 'projects/p/locations/us-central1/clusters/c';
-const FIELDS =
+const clusterPath = 'projects/p/locations/us-central1/clusters/c';
+const fields =
   'name,status,endpoint,masterAuth/clusterCaCertificate,controlPlaneEndpointsConfig,privateClusterConfig';
 
 describe('answerContainer', () => {
   it('tells where a cluster is and who signed its certificate', () => {
     const emulator = new Emulator();
-    const cluster = emulator.addCluster({ name: NAME });
+    const cluster = emulator.addCluster({ name: clusterPath });
     Object.assign(cluster.endpoints, { ip: '127.0.0.1:6443', dns: 'localhost:6444', ca: 'PEM' });
-    expect(get(emulator, `/v1/${NAME}?fields=${encodeURIComponent(FIELDS)}`)).to.deep.equal({
+    expect(get(emulator, `/v1/${clusterPath}?fields=${encodeURIComponent(fields)}`)).to.deep.equal({
       name: 'c',
       status: 'RUNNING',
       endpoint: '127.0.0.1:6443',
@@ -57,18 +57,18 @@ describe('answerContainer', () => {
   for (const { title, spec, expected } of shapes) {
     it(`describes ${title}`, () => {
       const emulator = new Emulator();
-      const cluster = emulator.addCluster({ name: NAME, ...spec });
+      const cluster = emulator.addCluster({ name: clusterPath, ...spec });
       Object.assign(cluster.endpoints, { ip: 'IP', dns: 'DNS' });
-      const { endpoint, controlPlaneEndpointsConfig } = get(emulator, `/v1/${NAME}`);
+      const { endpoint, controlPlaneEndpointsConfig } = get(emulator, `/v1/${clusterPath}`);
       expect({ endpoint, ...(controlPlaneEndpointsConfig as object) }).to.deep.equal(expected);
     });
   }
 
   it('tells what changed since: its state, and Autopilot', () => {
     const emulator = new Emulator();
-    const cluster = emulator.addCluster({ name: NAME, isAutopilot: true });
+    const cluster = emulator.addCluster({ name: clusterPath, isAutopilot: true });
     cluster.spec.status = 'STOPPING';
-    expect(get(emulator, `/v1/${NAME}`)).to.deep.include({
+    expect(get(emulator, `/v1/${clusterPath}`)).to.deep.include({
       status: 'STOPPING',
       autopilot: { enabled: true },
     });
@@ -76,11 +76,11 @@ describe('answerContainer', () => {
 
   it('takes a field mask as a header, and gives enums as numbers where that is asked for', () => {
     const emulator = new Emulator();
-    emulator.addCluster({ name: NAME });
+    emulator.addCluster({ name: clusterPath });
     const headers = {
       'x-goog-fieldmask': 'name,status,controlPlaneEndpointsConfig.ipEndpointsConfig.enabled',
     };
-    expect(get(emulator, `/v1/${NAME}?%24alt=json%3Benum-encoding=int`, headers)).to.deep.equal({
+    expect(get(emulator, `/v1/${clusterPath}?%24alt=json%3Benum-encoding=int`, headers)).to.deep.equal({
       name: 'c',
       status: 2,
       controlPlaneEndpointsConfig: { ipEndpointsConfig: { enabled: true } },
@@ -105,29 +105,29 @@ describe('answerContainer', () => {
 
   it('tells node pools', () => {
     const emulator = new Emulator();
-    const cluster = emulator.addCluster({ name: NAME });
+    const cluster = emulator.addCluster({ name: clusterPath });
     cluster.addTpuSlice('slice-a');
     cluster.addPool('cpu', { nodes: 3 });
-    const pools = get(emulator, `/v1/${NAME}/nodePools?fields=nodePools(name,initialNodeCount)`);
+    const pools = get(emulator, `/v1/${clusterPath}/nodePools?fields=nodePools(name,initialNodeCount)`);
     expect(pools).to.deep.equal({
       nodePools: [
         { name: 'slice-a', initialNodeCount: 16 },
         { name: 'cpu', initialNodeCount: 3 },
       ],
     });
-    expect(get(emulator, `/v1/${NAME}/nodePools/cpu`)).to.include({ name: 'cpu', status: 'RUNNING' });
+    expect(get(emulator, `/v1/${clusterPath}/nodePools/cpu`)).to.include({ name: 'cpu', status: 'RUNNING' });
   });
 
   it('does not find what there is not, and lets nobody in without a token', () => {
     const emulator = new Emulator();
-    emulator.addCluster({ name: NAME });
+    emulator.addCluster({ name: clusterPath });
     const status = (path: string, headers = {}) =>
       emulator.handleContainer(toRequest(emulator, 'GET', path, undefined, headers)).status;
-    expect(status(`/v1/${NAME}x`)).to.equal(404);
-    expect(status(`/v1/${NAME}/nodePools/none`)).to.equal(404);
+    expect(status(`/v1/${clusterPath}x`)).to.equal(404);
+    expect(status(`/v1/${clusterPath}/nodePools/none`)).to.equal(404);
     expect(status('/v1/projects/p/locations/us-east1/clusters/c')).to.equal(404);
     expect(status('/v1/nothing')).to.equal(404);
-    expect(status(`/v1/${NAME}`, { authorization: 'Bearer unknown' })).to.equal(401);
+    expect(status(`/v1/${clusterPath}`, { authorization: 'Bearer unknown' })).to.equal(401);
   });
 });
 

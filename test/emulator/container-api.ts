@@ -1,4 +1,4 @@
-import { GKE_VERSION } from './discovery.ts';
+import { gkeVersion } from './discovery.ts';
 import { selectFields } from './field-mask.ts';
 import { GoogleError, noSuchPath, unauthenticated } from './google-error.ts';
 import { splitPath, toJsonResponse } from './http.ts';
@@ -19,7 +19,7 @@ export interface ClusterCatalogue {
   listNodePools(project: string, location: string, cluster: string): ClusterDescription[] | undefined;
 }
 
-const PATH =
+const pathPattern =
   /^\/v1\/projects\/([^/]+)\/(?:locations|zones)\/([^/]+)\/(?:clusters(?:\/([^/]+)(?:\/(nodePools)(?:\/([^/]+))?)?)?|(serverConfig))$/;
 
 /** Answers the Container API: clusters and node pools, to read only. */
@@ -48,12 +48,12 @@ export function answerContainer(
 }
 
 function route(catalogue: ClusterCatalogue, pathname: string): unknown {
-  const match = PATH.exec(pathname);
+  const match = pathPattern.exec(pathname);
   if (!match) throw noSuchPath();
   const [, project = '', location = '', name, nodePools, nodePool, serverConfig] = match.map((part) =>
     part === undefined ? undefined : decodeURIComponent(part),
   );
-  if (serverConfig) return { defaultClusterVersion: GKE_VERSION, channels: [] };
+  if (serverConfig) return { defaultClusterVersion: gkeVersion, channels: [] };
   const clusters = catalogue.list(project, location);
   if (name === undefined) return clusters.length > 0 ? { clusters } : {};
   const path = `projects/${project}/locations/${location}/clusters/${name}`;
@@ -71,7 +71,7 @@ function missing(path: string): GoogleError {
   return new GoogleError(404, 'NOT_FOUND', 'notFound', `Not found: ${path}.`);
 }
 
-const CLUSTER_STATUS = [
+const clusterStatus = [
   'STATUS_UNSPECIFIED',
   'PROVISIONING',
   'RUNNING',
@@ -85,7 +85,7 @@ function withNumericStatus(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const body = { ...value } as Record<string, unknown>;
   if (typeof body['status'] === 'string') {
-    body['status'] = Math.max(CLUSTER_STATUS.indexOf(body['status']), 0);
+    body['status'] = Math.max(clusterStatus.indexOf(body['status']), 0);
   }
   for (const field of ['clusters', 'nodePools']) {
     if (Array.isArray(body[field])) body[field] = (body[field] as unknown[]).map(withNumericStatus);

@@ -14,12 +14,12 @@ type FieldType = 'boolean' | 'integer' | 'string' | 'strings' | 'time' | 'microt
  */
 export function decode(resource: Resource, draft: KubernetesObject): void {
   dropNulls(draft);
-  for (const [path, type] of Object.entries({ ...METADATA, ...FIELDS[resource.plural] })) {
+  for (const [path, type] of Object.entries({ ...metadata, ...fields[resource.plural] })) {
     readField(resource, draft, path, type);
   }
 }
 
-const METADATA: Record<string, FieldType> = {
+const metadata: Record<string, FieldType> = {
   'metadata.name': 'string',
   'metadata.uid': 'string',
   'metadata.resourceVersion': 'string',
@@ -27,7 +27,7 @@ const METADATA: Record<string, FieldType> = {
   'metadata.annotations': 'strings',
 };
 
-const FIELDS: Partial<Record<Resource['plural'], Record<string, FieldType>>> = {
+const fields: Partial<Record<Resource['plural'], Record<string, FieldType>>> = {
   nodes: { 'spec.unschedulable': 'boolean', 'spec.providerID': 'string' },
   jobs: {
     'spec.suspend': 'boolean',
@@ -78,12 +78,12 @@ function readField(resource: Resource, draft: KubernetesObject, path: string, ty
   else if (!isOfType(value, type)) {
     const owner = `${resource.kind}${names.length > 0 ? capitalise(names[0] ?? '') : ''}`;
     throw new DecodingError(
-      `json: cannot unmarshal ${nameOf(value)} into Go struct field ${owner}.${path} of type ${GO_TYPES[type]}`,
+      `json: cannot unmarshal ${nameOf(value)} into Go struct field ${owner}.${path} of type ${goTypes[type]}`,
     );
   }
 }
 
-const GO_TYPES = { boolean: 'bool', integer: 'int64', string: 'string', strings: 'string' };
+const goTypes = { boolean: 'bool', integer: 'int64', string: 'string', strings: 'string' };
 
 function isOfType(value: unknown, type: FieldType): boolean {
   if (type === 'integer') return Number.isInteger(value);
@@ -93,7 +93,7 @@ function isOfType(value: unknown, type: FieldType): boolean {
   return typeof value === type;
 }
 
-const LAYOUTS = {
+const layouts = {
   time: { name: '2006-01-02T15:04:05Z07:00', pattern: /T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/ },
   // Exactly six digits, unlike everything else that parses times.
   microtime: {
@@ -103,7 +103,7 @@ const LAYOUTS = {
 };
 
 function readTime(value: unknown, type: 'time' | 'microtime'): string {
-  const { name, pattern } = LAYOUTS[type];
+  const { name, pattern } = layouts[type];
   if (typeof value !== 'string') {
     throw new DecodingError(`json: cannot unmarshal ${nameOf(value)} into Go value of type string`);
   }

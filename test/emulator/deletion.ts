@@ -70,7 +70,7 @@ function toPodGrace(pod: Pod, asked: number | undefined): number {
   return asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;
 }
 
-const PROPAGATION_FINALIZERS = { Foreground: 'foregroundDeletion', Orphan: 'orphan' };
+const propagationFinalizers = { Foreground: 'foregroundDeletion', Orphan: 'orphan' };
 
 function withPropagation(
   object: KubernetesObject,
@@ -80,5 +80,5 @@ function withPropagation(
   const finalizers = object.metadata.finalizers ?? [];
   if (!policy || plural === 'pods' || plural === 'nodes') return finalizers;
   const others = finalizers.filter((each) => each !== 'foregroundDeletion' && each !== 'orphan');
-  return policy === 'Background' ? others : [...others, PROPAGATION_FINALIZERS[policy]];
+  return policy === 'Background' ? others : [...others, propagationFinalizers[policy]];
 }

@@ -1,11 +1,11 @@
 import { toJsonResponse } from './http.ts';
 import type { HttpResponse } from './http.ts';
-import { apiVersionOf, RESOURCES } from './resources.ts';
+import { apiVersionOf, knownResources } from './resources.ts';
 import type { Resource } from './resources.ts';
 
 /** The version that the emulated control plane says it is. */
-export const GKE_VERSION = '1.36.3-gke.1000';
-export const KUBERNETES_VERSION = `v${GKE_VERSION}`;
+export const gkeVersion = '1.36.3-gke.1000';
+export const kubernetesVersion = `v${gkeVersion}`;
 
 /** Answers what clients ask to learn which resources there are; undefined for any other path. */
 export function answerDiscovery(pathname: string): HttpResponse | undefined {
@@ -27,11 +27,11 @@ export function answerDiscovery(pathname: string): HttpResponse | undefined {
 }
 
 function toVersion(): unknown {
-  const [, major, minor] = /^v(\d+)\.(\d+)/.exec(KUBERNETES_VERSION) ?? [];
+  const [, major, minor] = /^v(\d+)\.(\d+)/.exec(kubernetesVersion) ?? [];
   return {
     major,
     minor,
-    gitVersion: KUBERNETES_VERSION,
+    gitVersion: kubernetesVersion,
     platform: 'linux/amd64',
     goVersion: 'go1.26',
     compiler: 'gc',
@@ -45,7 +45,7 @@ interface Group {
 }
 
 function toGroups(): Group[] {
-  const served = RESOURCES.filter(({ group }) => group !== '');
+  const served = knownResources.filter(({ group }) => group !== '');
   return served
     .filter(({ group }, index) => served.findIndex((each) => each.group === group) === index)
     .map((resource) => {
@@ -59,23 +59,23 @@ function toGroupList(): unknown {
 }
 
 function findGroupVersions(): string[] {
-  return [...new Set(RESOURCES.map(apiVersionOf))];
+  return [...new Set(knownResources.map(apiVersionOf))];
 }
 
 function toVersionPath(groupVersion: string): string {
   return groupVersion === 'v1' ? '/api/v1' : `/apis/${groupVersion}`;
 }
 
-const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
+const allVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
 function toResourceList(groupVersion: string): unknown {
-  const resources = RESOURCES.filter((resource) => apiVersionOf(resource) === groupVersion);
+  const resources = knownResources.filter((resource) => apiVersionOf(resource) === groupVersion);
   return {
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion,
     resources: resources.flatMap((resource) => [
-      toEntry(resource, resource.plural, resource.kind, VERBS),
+      toEntry(resource, resource.plural, resource.kind, allVerbs),
       ...resource.subresources.map((each) =>
         toEntry(
           resource,
@@ -110,7 +110,7 @@ function toOpenApiIndex(): unknown {
 
 /** Just enough for `kubectl apply`: it looks for the fieldValidation parameter of each kind's PATCH. */
 function toOpenApi(groupVersion: string): unknown {
-  const resources = RESOURCES.filter((resource) => apiVersionOf(resource) === groupVersion);
+  const resources = knownResources.filter((resource) => apiVersionOf(resource) === groupVersion);
   const paths = resources.map((resource) => {
     const scope = resource.namespaced ? '/namespaces/{namespace}' : '';
     const path = `${toVersionPath(groupVersion)}${scope}/${resource.plural}/{name}`;
@@ -125,7 +125,7 @@ function toOpenApi(groupVersion: string): unknown {
   });
   return {
     openapi: '3.0.0',
-    info: { title: 'Kubernetes', version: KUBERNETES_VERSION },
+    info: { title: 'Kubernetes', version: kubernetesVersion },
     paths: Object.fromEntries(paths) as unknown,
     components: { schemas: {} },
   };

@@ -3,17 +3,17 @@ import { Emulator } from './emulator.ts';
 import type { Fault } from './faults.ts';
 import { ConnectionLost, NeverAnswered } from './http.ts';
 import type { HttpResponse } from './http.ts';
-import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
+import { createDemoWorld, demoCluster } from './scenario.ts';
 import { createTestWorld, indexOf, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 
-const NODES = '/api/v1/nodes';
+const nodesPath = '/api/v1/nodes';
 
 describe('Emulator', () => {
   it('records every request of every API in order, with its answer', () => {
     const { emulator, cluster, now } = createTestWorld();
     const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'team' } };
-    cluster.handle(toRequest(emulator, 'GET', `${NODES}?limit=5`));
+    cluster.handle(toRequest(emulator, 'GET', `${nodesPath}?limit=5`));
     emulator.handleContainer(toRequest(emulator, 'GET', '/v1/projects/p/locations/-/clusters'));
     cluster.handle(toRequest(emulator, 'POST', '/api/v1/namespaces', body));
     emulator.handleCompute(toRequest(emulator, 'DELETE', '/compute/v1/projects/p/zones/z/instances/none'));
@@ -26,7 +26,7 @@ describe('Emulator', () => {
       status,
     ]);
     expect(seen).to.deep.equal([
-      [0, 'kubernetes', 'GET', NODES, 200],
+      [0, 'kubernetes', 'GET', nodesPath, 200],
       [1, 'container', 'GET', '/v1/projects/p/locations/-/clusters', 200],
       [2, 'kubernetes', 'POST', '/api/v1/namespaces', 201],
       [3, 'compute', 'DELETE', '/compute/v1/projects/p/zones/z/instances/none', 404],
@@ -40,7 +40,7 @@ describe('Emulator', () => {
   it('says in the answers what time it is by its clock', () => {
     const { emulator, cluster, advance } = createTestWorld();
     advance(90);
-    const { headers } = cluster.handle(toRequest(emulator, 'GET', `${NODES}/none`));
+    const { headers } = cluster.handle(toRequest(emulator, 'GET', `${nodesPath}/none`));
     expect(headers['date']).to.equal('Thu, 01 Jan 2026 00:01:30 GMT');
   });
 
@@ -102,7 +102,7 @@ describe('Emulator', () => {
       labelSelector: 'cloud.google.com/gke-nodepool=big-a',
       fieldSelector: 'spec.unschedulable!=true',
     });
-    const left = cluster.handle(toRequest(emulator, 'GET', `${NODES}?${query.toString()}`));
+    const left = cluster.handle(toRequest(emulator, 'GET', `${nodesPath}?${query.toString()}`));
     expect(JSON.parse(left.body)).to.have.property('items').that.deep.equals([]);
     const leader = cluster.pods().find((pod) => indexOf(pod) === 0);
     cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
@@ -175,7 +175,7 @@ describe('Faults', () => {
     const world = createTestWorld();
     const { faults } = world.emulator;
     faults.add({ api: 'compute', times: Infinity, effect: { status: 500 } });
-    faults.add({ cluster: DEMO_CLUSTER, times: Infinity, effect: { status: 500 } });
+    faults.add({ cluster: demoCluster, times: Infinity, effect: { status: 500 } });
     faults.add({ match: ({ query }) => query['limit'] === '3', times: Infinity, effect: { status: 500 } });
     expect(getNodes(world).status).to.equal(200);
     expect(getNodes(world, '?limit=3').status).to.equal(500);
@@ -217,7 +217,7 @@ function createNamespace({ emulator, cluster }: TestWorld, name: string): HttpRe
 }
 
 function getNodes({ emulator, cluster }: TestWorld, query = ''): HttpResponse {
-  return cluster.handle(toRequest(emulator, 'GET', NODES + query));
+  return cluster.handle(toRequest(emulator, 'GET', nodesPath + query));
 }
 
 function catchError(act: () => unknown): unknown {

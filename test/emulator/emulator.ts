@@ -45,7 +45,7 @@ export class Emulator {
     // Its own sequence: a fault more or less must not rename the world.
     this.faults = new Faults(new Random(seed ^ 0x5eed));
     this.fleet = new Fleet(this.now, this.#random);
-    this.tokens = new Tokens(options.serviceAccount ?? DEFAULT_ACCOUNT, this.now);
+    this.tokens = new Tokens(options.serviceAccount ?? defaultAccount, this.now);
   }
 
   addCluster(spec: ClusterSpec): EmulatedCluster {
@@ -101,8 +101,8 @@ export class Emulator {
 
   /** Reconciles until nothing changes any more at this point of the clock. */
   settle(): void {
-    for (let step = 0; step < MAX_STEPS; step++) if (!this.reconcile()) return;
-    throw new Error(`the controllers did not come to rest within ${MAX_STEPS} steps`);
+    for (let step = 0; step < maxSteps; step++) if (!this.reconcile()) return;
+    throw new Error(`the controllers did not come to rest within ${maxSteps} steps`);
   }
 
   #findClusters(project: string, location: string): EmulatedCluster[] {
@@ -158,9 +158,9 @@ export class Emulator {
   }
 }
 
-const MAX_STEPS = 1000;
+const maxSteps = 1000;
 
-const DEFAULT_ACCOUNT: ServiceAccount = {
+const defaultAccount: ServiceAccount = {
   email: 'failover@demo-project.iam.gserviceaccount.com',
   uniqueId: '104711811223344556677',
   projectId: 'demo-project',

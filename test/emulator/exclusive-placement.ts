@@ -1,9 +1,9 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { Pod } from './objects.ts';
 
-export const EXCLUSIVE_TOPOLOGY = 'alpha.jobset.sigs.k8s.io/exclusive-topology';
-const JOB_KEY = 'jobset.sigs.k8s.io/job-key';
-const INDEX = 'batch.kubernetes.io/job-completion-index';
+export const exclusiveTopologyAnnotation = 'alpha.jobset.sigs.k8s.io/exclusive-topology';
+const jobKeyLabel = 'jobset.sigs.k8s.io/job-key';
+const indexAnnotation = 'batch.kubernetes.io/job-completion-index';
 
 /**
  * Places a new pod as JobSet's pod webhook does where its JobSet asks for exclusive placement: the leader keeps its
@@ -11,10 +11,10 @@ const INDEX = 'batch.kubernetes.io/job-completion-index';
  * @returns false where the webhook refuses: a follower's leader is not scheduled yet, or is another attempt's
  */
 export function placeExclusively(state: ClusterState, pod: Pod): boolean {
-  const topologyKey = pod.metadata.annotations?.[EXCLUSIVE_TOPOLOGY];
-  const jobKey = pod.metadata.labels?.[JOB_KEY];
+  const topologyKey = pod.metadata.annotations?.[exclusiveTopologyAnnotation];
+  const jobKey = pod.metadata.labels?.[jobKeyLabel];
   if (!topologyKey || !jobKey) return true;
-  if (pod.metadata.annotations?.[INDEX] === '0') {
+  if (pod.metadata.annotations?.[indexAnnotation] === '0') {
     addLeaderAffinity(pod, topologyKey, jobKey);
     return true;
   }
@@ -26,10 +26,10 @@ export function placeExclusively(state: ClusterState, pod: Pod): boolean {
 
 function addLeaderAffinity(pod: Pod, topologyKey: string, jobKey: string): void {
   const affinity = (pod.spec.affinity ??= {});
-  const together = { key: JOB_KEY, operator: 'In', values: [jobKey] };
+  const together = { key: jobKeyLabel, operator: 'In', values: [jobKey] };
   const apart = [
-    { key: JOB_KEY, operator: 'Exists' },
-    { key: JOB_KEY, operator: 'NotIn', values: [jobKey] },
+    { key: jobKeyLabel, operator: 'Exists' },
+    { key: jobKeyLabel, operator: 'NotIn', values: [jobKey] },
   ];
   const podAffinity = (affinity.podAffinity ??= {});
   podAffinity.requiredDuringSchedulingIgnoredDuringExecution = [

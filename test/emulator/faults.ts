@@ -125,7 +125,7 @@ export function toFaultResponse(effect: Exclude<FaultEffect, string>, date: stri
   };
 }
 
-const REASONS: Record<number, [reason: string, message: string]> = {
+const reasons: Record<number, [reason: string, message: string]> = {
   400: ['BadRequest', 'the server rejected our request for an unknown reason'],
   401: ['Unauthorized', 'Unauthorized'],
   403: ['Forbidden', 'forbidden'],
@@ -142,7 +142,7 @@ const REASONS: Record<number, [reason: string, message: string]> = {
 
 /** Both an error of a Google API and a Kubernetes Status: whichever client reads it finds its own. */
 function toDefaultBody(status: number): unknown {
-  const [reason, message] = REASONS[status] ?? ['', `injected ${status}`];
+  const [reason, message] = reasons[status] ?? ['', `injected ${status}`];
   return {
     kind: 'Status',
     apiVersion: 'v1',

@@ -14,7 +14,7 @@ export interface FieldSet {
 export function fieldsOf(object: JsonObject): FieldSet {
   const kind = String(object['kind']);
   const fields = collect(kind, '', object);
-  return difference(fields, UNOWNED);
+  return difference(fields, unowned);
 }
 
 /** What a write changed: fields added or given another value, and fields removed. */
@@ -24,7 +24,7 @@ export function compareFields(
 ): { changed: FieldSet; removed: FieldSet } {
   const kind = String(after['kind']);
   const { changed, removed } = compare(kind, '', before, after);
-  return { changed: difference(changed, UNOWNED), removed: difference(removed, UNOWNED) };
+  return { changed: difference(changed, unowned), removed: difference(removed, unowned) };
 }
 
 export function isEmptySet(set: FieldSet): boolean {
@@ -80,7 +80,7 @@ export function withoutFields(kind: string, object: JsonObject, fields: FieldSet
   return strip(kind, '', object, fields) as JsonObject;
 }
 
-const UNOWNED: FieldSet = {
+const unowned: FieldSet = {
   'f:apiVersion': {},
   'f:kind': {},
   'f:metadata': {

@@ -2,17 +2,17 @@ import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
 import type { KubernetesObject } from './objects.ts';
 
-const OWNED = ['jobs', 'pods'] as const;
-const OWNERS = ['jobsets', 'jobs'] as const;
+const owned = ['jobs', 'pods'] as const;
+const ownerPlurals = ['jobsets', 'jobs'] as const;
 
 /** Deletes what belongs to objects that are gone, and first the dependents of those deleted in the foreground. */
 export function collectGarbage(state: ClusterState): void {
   const owners = new Map<string, KubernetesObject>();
-  for (const plural of OWNERS) {
+  for (const plural of ownerPlurals) {
     for (const object of state.store.list(plural)) owners.set(object.metadata.uid, object);
   }
 
-  for (const plural of OWNED) {
+  for (const plural of owned) {
     for (const object of state.store.list(plural)) {
       const references = object.metadata.ownerReferences ?? [];
       const isCollectable = references.every(({ kind }) => kind === 'Job' || kind === 'JobSet');
@@ -25,7 +25,7 @@ export function collectGarbage(state: ClusterState): void {
       });
     }
   }
-  for (const plural of OWNERS) {
+  for (const plural of ownerPlurals) {
     for (const object of state.store.list(plural)) {
       if (isDeletedInForeground(object)) finishDeletion(state, object);
     }

@@ -9,7 +9,7 @@ import {
   parseIndexes,
   podsOf,
   recordFailures,
-  TRACKING,
+  tracking,
 } from './job-pods.ts';
 import { controllerOf, findCondition, isConditionTrue, isPodLive, setCondition } from './objects.ts';
 import type { Job, Pod, PodFailurePolicyRule } from './objects.ts';
@@ -75,7 +75,7 @@ function countEndedPods(state: ClusterState, job: Job): { job: Job; failedByPoli
   let failedByPolicy: Failure | undefined;
   const indexes: number[] = [];
   for (const pod of podsOf(state, job)) {
-    if (!pod.metadata.finalizers?.includes(TRACKING)) continue;
+    if (!pod.metadata.finalizers?.includes(tracking)) continue;
     if (pod.status.phase === 'Succeeded') {
       succeeded += 1;
       indexes.push(indexOf(pod));
@@ -108,9 +108,9 @@ function countEndedPods(state: ClusterState, job: Job): { job: Job; failedByPoli
 }
 
 function untrack(state: ClusterState, pod: Pod): void {
-  if (!pod.metadata.finalizers?.includes(TRACKING)) return;
+  if (!pod.metadata.finalizers?.includes(tracking)) return;
   state.update('pods', pod, (draft) => {
-    const rest = (draft.metadata.finalizers ?? []).filter((each) => each !== TRACKING);
+    const rest = (draft.metadata.finalizers ?? []).filter((each) => each !== tracking);
     if (rest.length > 0) draft.metadata.finalizers = rest;
     else delete draft.metadata.finalizers;
   });

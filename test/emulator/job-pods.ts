@@ -5,8 +5,8 @@ import { cloneJson, isPodLive } from './objects.ts';
 import type { Job, Pod } from './objects.ts';
 
 /** The finalizer that keeps an ended pod until its Job has counted it. */
-export const TRACKING = 'batch.kubernetes.io/job-tracking';
-const INDEX = 'batch.kubernetes.io/job-completion-index';
+export const tracking = 'batch.kubernetes.io/job-tracking';
+const indexAnnotation = 'batch.kubernetes.io/job-completion-index';
 
 /** Creates the pods that a Job lacks, once the back-off after a failure is over. */
 export function createMissingPods(state: ClusterState, job: Job): void {
@@ -35,7 +35,7 @@ export function createMissingPods(state: ClusterState, job: Job): void {
 function createPod(state: ClusterState, job: Job, index: number | undefined): void {
   const { name, namespace, uid } = job.metadata;
   const template = cloneJson(job.spec.template);
-  const indexText = index === undefined ? {} : { [INDEX]: String(index) };
+  const indexText = index === undefined ? {} : { [indexAnnotation]: String(index) };
   const pod: Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -51,7 +51,7 @@ function createPod(state: ClusterState, job: Job, index: number | undefined): vo
       ownerReferences: [
         { apiVersion: 'batch/v1', kind: 'Job', name, uid, controller: true, blockOwnerDeletion: true },
       ],
-      finalizers: [TRACKING],
+      finalizers: [tracking],
     },
     spec: { ...template.spec, ...(index !== undefined && { hostname: `${name}-${index}` }) },
     status: { phase: 'Pending', qosClass: 'BestEffort' },
@@ -61,8 +61,8 @@ function createPod(state: ClusterState, job: Job, index: number | undefined): vo
   if (placeExclusively(state, pod)) state.create('pods', pod);
 }
 
-const FIRST_BACKOFF_MS = 10_000;
-const LAST_BACKOFF_MS = 600_000;
+const firstBackoffMs = 10_000;
+const lastBackoffMs = 600_000;
 const failures = new WeakMap<ClusterState, Map<string, { count: number; at: number }>>();
 
 /** Notes that pods failed now: the next one is made only after a while. */
@@ -77,7 +77,7 @@ export function recordFailures(state: ClusterState, job: Job, count: number): vo
 function toBackoffEnd(state: ClusterState, job: Job): number {
   const failure = failures.get(state)?.get(job.metadata.uid);
   if (!failure) return 0;
-  return failure.at + Math.min(FIRST_BACKOFF_MS * 2 ** (failure.count - 1), LAST_BACKOFF_MS);
+  return failure.at + Math.min(firstBackoffMs * 2 ** (failure.count - 1), lastBackoffMs);
 }
 
 export function podsOf(state: ClusterState, job: Job): Pod[] {
@@ -98,7 +98,7 @@ export function countsOnlyFailedPhase(job: Job): boolean {
 }
 
 export function indexOf(pod: Pod): number {
-  return Number(pod.metadata.annotations?.[INDEX] ?? -1);
+  return Number(pod.metadata.annotations?.[indexAnnotation] ?? -1);
 }
 
 export function parseIndexes(text: string | undefined): number[] {

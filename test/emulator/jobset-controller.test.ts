@@ -5,7 +5,7 @@ import { createTestWorld, indexOf, poolOf } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 import type { ReplicatedJobOptions } from './world.ts';
 
-const PODS = 16;
+const podCount = 16;
 
 interface Run extends TestWorld {
   leader: Pod;
@@ -35,79 +35,79 @@ interface Row {
   failed?: string;
 }
 
-const MOVED = { restarts: 1, counted: 1, running: { 'slice-c': PODS } } as const;
-const FAILED = { restarts: 0, counted: 0, running: {} } as const;
+const moved = { restarts: 1, counted: 1, running: { 'slice-c': podCount } } as const;
+const failedRun = { restarts: 0, counted: 0, running: {} } as const;
 const rule = (action: string): FailurePolicy => ({ rules: [{ action: action as 'FailJobSet' }] });
 const onDisruption = (action: 'Ignore' | 'FailJob') => ({
   podFailurePolicy: { rules: [{ action, onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] }] },
 });
-const DEFAULT = { backoffLimit: 6 };
+const defaultJob = { backoffLimit: 6 };
 
 /** The measured rows, in their order: a 16-pod Job on slice-b, which was cordoned just before; slice-c is free. */
-const ROWS: Row[] = [
-  { trigger: 'DELETE leader, grace 0', act: deleteLeader, ...MOVED },
-  { trigger: 'DELETE follower, grace 0', act: (run) => deletePod(run, run.follower), ...MOVED },
-  { trigger: 'DELETE leader, default grace', act: deleteGently, ...MOVED },
-  { trigger: 'evict leader', act: evict, ...MOVED },
+const rows: Row[] = [
+  { trigger: 'DELETE leader, grace 0', act: deleteLeader, ...moved },
+  { trigger: 'DELETE follower, grace 0', act: (run) => deletePod(run, run.follower), ...moved },
+  { trigger: 'DELETE leader, default grace', act: deleteGently, ...moved },
+  { trigger: 'evict leader', act: evict, ...moved },
   {
     trigger: 'DELETE leader, podFailurePolicy Ignore',
     job: onDisruption('Ignore'),
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE leader, podFailurePolicy FailJob',
     job: onDisruption('FailJob'),
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE leader, podReplacementPolicy Failed',
     job: { podReplacementPolicy: 'Failed' },
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE leader, backoffLimit 6, within the first 9 s',
-    job: DEFAULT,
+    job: defaultJob,
     act: deleteLeader,
     seconds: 9,
     restarts: 0,
     counted: 0,
-    running: { 'slice-b': PODS - 1 },
+    running: { 'slice-b': podCount - 1 },
   },
   {
     trigger: 'DELETE leader, backoffLimit 6, exclusive: Pending for ever',
-    job: DEFAULT,
+    job: defaultJob,
     act: deleteLeader,
     seconds: 3600,
     restarts: 0,
     counted: 0,
-    running: { 'slice-b': PODS - 1 },
+    running: { 'slice-b': podCount - 1 },
     pending: 1,
   },
   {
     trigger: 'DELETE leader, backoffLimit 6, not exclusive',
-    job: DEFAULT,
+    job: defaultJob,
     isExclusive: false,
     act: deleteLeader,
     restarts: 0,
     counted: 0,
-    running: { 'slice-b': PODS - 1, 'slice-c': 1 },
+    running: { 'slice-b': podCount - 1, 'slice-c': 1 },
   },
-  { trigger: 'DELETE all 16, backoffLimit 6', job: DEFAULT, act: deleteAll, ...MOVED },
+  { trigger: 'DELETE all 16, backoffLimit 6', job: defaultJob, act: deleteAll, ...moved },
   {
     trigger: 'DELETE leader, no failurePolicy',
     failurePolicy: null,
     act: deleteLeader,
-    ...FAILED,
+    ...failedRun,
     failed: 'FailedJobs',
   },
   {
     trigger: 'DELETE leader, maxRestarts 0',
     failurePolicy: { maxRestarts: 0 },
     act: deleteLeader,
-    ...FAILED,
+    ...failedRun,
     failed: 'ReachedMaxRestarts',
   },
   {
@@ -116,13 +116,13 @@ const ROWS: Row[] = [
     act: deleteLeader,
     restarts: 1,
     counted: 0,
-    running: { 'slice-c': PODS },
+    running: { 'slice-c': podCount },
   },
   {
     trigger: 'DELETE leader, rule FailJobSet',
     failurePolicy: { maxRestarts: 3, ...rule('FailJobSet') },
     act: deleteLeader,
-    ...FAILED,
+    ...failedRun,
     failed: 'FailJobSetFailurePolicyAction',
   },
   {
@@ -132,7 +132,7 @@ const ROWS: Row[] = [
       rules: [{ action: 'FailJobSet', onJobFailureReasons: ['DeadlineExceeded'] }],
     },
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE one leader of two replicatedJobs',
@@ -141,7 +141,7 @@ const ROWS: Row[] = [
     act: deleteLeader,
     restarts: 1,
     counted: 1,
-    running: { 'slice-a': PODS, 'slice-c': PODS },
+    running: { 'slice-a': podCount, 'slice-c': podCount },
   },
   {
     trigger: 'DELETE one leader of two replicatedJobs, only one slice left',
@@ -150,7 +150,7 @@ const ROWS: Row[] = [
     act: deleteLeader,
     restarts: 1,
     counted: 1,
-    running: { 'slice-a': PODS },
+    running: { 'slice-a': podCount },
     // The other leader; its followers are not even made before it has a place.
     pending: 1,
   },
@@ -158,7 +158,7 @@ const ROWS: Row[] = [
     trigger: 'DELETE leader, BlockingRecreate',
     failurePolicy: { maxRestarts: 3, restartStrategy: 'BlockingRecreate' },
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE leader, rule RestartJob',
@@ -166,21 +166,21 @@ const ROWS: Row[] = [
     act: deleteLeader,
     restarts: 0,
     counted: 0,
-    running: { 'slice-c': PODS },
+    running: { 'slice-c': podCount },
   },
-  { trigger: 'PATCH deadline, backoffLimit 6', job: DEFAULT, act: setDeadline, ...MOVED },
-  { trigger: 'PATCH deadline, backoffLimit 0', act: setDeadline, ...MOVED },
+  { trigger: 'PATCH deadline, backoffLimit 6', job: defaultJob, act: setDeadline, ...moved },
+  { trigger: 'PATCH deadline, backoffLimit 0', act: setDeadline, ...moved },
   {
     trigger: 'PATCH deadline, podReplacementPolicy Failed',
-    job: { ...DEFAULT, podReplacementPolicy: 'Failed' },
+    job: { ...defaultJob, podReplacementPolicy: 'Failed' },
     act: setDeadline,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'PATCH deadline, maxRestarts 0',
     failurePolicy: { maxRestarts: 0 },
     act: setDeadline,
-    ...FAILED,
+    ...failedRun,
     failed: 'ReachedMaxRestarts',
   },
   {
@@ -188,13 +188,13 @@ const ROWS: Row[] = [
     act: deleteJob,
     restarts: 0,
     counted: 0,
-    running: { 'slice-c': PODS },
+    running: { 'slice-c': podCount },
   },
   {
     trigger: 'DELETE the dead leader, grace 0',
     dead: 'leader',
     act: deleteLeader,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE the dead leader, default grace: stuck for ever',
@@ -213,7 +213,7 @@ const ROWS: Row[] = [
     act: deleteLeader,
     restarts: 0,
     counted: 0,
-    running: { 'slice-b': PODS - 1 },
+    running: { 'slice-b': podCount - 1 },
     stuck: 1,
   },
   {
@@ -234,7 +234,7 @@ const ROWS: Row[] = [
       run.cluster.removeNode(run.follower.spec.nodeName ?? '');
     },
     seconds: 64,
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'DELETE the leader and the dead follower, both grace 0',
@@ -243,23 +243,23 @@ const ROWS: Row[] = [
       deleteLeader(run);
       deletePod(run, run.follower);
     },
-    ...MOVED,
+    ...moved,
   },
   {
     trigger: 'PATCH deadline and DELETE the dead follower, podReplacementPolicy Failed',
-    job: { ...DEFAULT, podReplacementPolicy: 'Failed' },
+    job: { ...defaultJob, podReplacementPolicy: 'Failed' },
     dead: 'follower',
     act: (run) => {
       setDeadline(run);
       run.advance(2);
       deletePod(run, run.follower);
     },
-    ...MOVED,
+    ...moved,
   },
 ];
 
 describe('runJobSets', () => {
-  for (const row of ROWS) {
+  for (const row of rows) {
     it(`${row.trigger}: ${describeOutcome(row)}`, () => {
       const run = startRun(row);
       row.act(run);
@@ -277,7 +277,7 @@ describe('runJobSets', () => {
   }
 
   it('takes the next attempt from the template, under the same names', () => {
-    const run = startRun({ job: DEFAULT });
+    const run = startRun({ job: defaultJob });
     const before = run.cluster.jobs()[0];
     setDeadline(run);
     run.advance(2);
@@ -317,7 +317,7 @@ describe('runJobSets', () => {
   // Whichever of the two has the lower name.
   for (const seed of [1, 2, 3, 4]) {
     it(`makes no follower while a deleted leader has not ended: which one to follow? (seed ${seed})`, () => {
-      const run = startRun({ job: DEFAULT, dead: 'leader' }, seed);
+      const run = startRun({ job: defaultJob, dead: 'leader' }, seed);
       deleteGently(run);
       run.advance(0);
       run.advance(11);
@@ -342,7 +342,7 @@ describe('runJobSets', () => {
     });
     run.advance(3);
     expect(summarise(run.cluster)).to.include({ restarts: 0, counted: 0 });
-    expect(summarise(run.cluster).running).to.deep.equal({ 'slice-c': PODS });
+    expect(summarise(run.cluster).running).to.deep.equal({ 'slice-c': podCount });
   });
 
   it('hits a suspended Job with its deadline only after the resume', () => {
@@ -369,7 +369,7 @@ describe('runJobSets', () => {
     run.advance(1);
     const [jobSet] = run.cluster.jobsets();
     expect(jobSet?.status.terminalState).to.equal('Completed');
-    expect(run.cluster.jobs()[0]?.status).to.include({ succeeded: PODS, completedIndexes: toIndexes() });
+    expect(run.cluster.jobs()[0]?.status).to.include({ succeeded: podCount, completedIndexes: toIndexes() });
     run.advance(600);
     expect(run.cluster.jobsets()[0]?.status.restarts).to.equal(0);
   });
@@ -390,7 +390,7 @@ function startRun(row: Partial<Row>, seed = 1): Run {
   if (count > 1) cluster.addTpuSlice('slice-a');
   const replicatedJobs = Array.from({ length: count }, (_, index) => ({
     name: `workers-${index}`,
-    parallelism: PODS,
+    parallelism: podCount,
     backoffLimit: 0,
     ...row.job,
     // The first Job is to run on slice-b.
@@ -512,5 +512,5 @@ function describeOutcome({ restarts, counted, running, pending, stuck, failed }:
 }
 
 function toIndexes(): string {
-  return Array.from({ length: PODS }, (_, index) => index).join(',');
+  return Array.from({ length: podCount }, (_, index) => index).join(',');
 }

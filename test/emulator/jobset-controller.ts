@@ -2,15 +2,15 @@ import { createHash } from 'node:crypto';
 import { admitCreate } from './admission.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
-import { EXCLUSIVE_TOPOLOGY } from './exclusive-placement.ts';
+import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
 import { isJobFinished } from './job-controller.ts';
 import { executeFailurePolicy } from './jobset-failure-policy.ts';
 import { cloneJson, isConditionTrue, setCondition } from './objects.ts';
 import type { Job, JobSet, ReplicatedJob } from './objects.ts';
 import { resourceOf } from './resources.ts';
 
-const PREFIX = 'jobset.sigs.k8s.io/';
-const RESTART_ATTEMPT = `${PREFIX}restart-attempt`;
+const prefix = 'jobset.sigs.k8s.io/';
+const restartAttempt = `${prefix}restart-attempt`;
 
 /**
  * Runs JobSets as JobSet's controller does: creates each attempt's Jobs, and when one fails restarts them all under
@@ -32,7 +32,7 @@ function syncJobSet(state: ClusterState, jobSet: JobSet): void {
   }
   const attempt = jobSet.status.restarts ?? 0;
   const isPrevious = (job: Job) =>
-    job.metadata.deletionTimestamp !== undefined || Number(job.metadata.labels?.[RESTART_ATTEMPT]) < attempt;
+    job.metadata.deletionTimestamp !== undefined || Number(job.metadata.labels?.[restartAttempt]) < attempt;
   const previous = jobs.filter(isPrevious);
   const current = jobs.filter((job) => !isPrevious(job));
   let updated = updateReplicatedJobsStatus(state, jobSet, current);
@@ -66,7 +66,7 @@ function updateReplicatedJobsStatus(state: ClusterState, jobSet: JobSet, jobs: J
     draft.status.restartsCountTowardsMax ??= 0;
     draft.status.replicatedJobsStatus = jobSet.spec.replicatedJobs.map((replicatedJob) => {
       const own = jobs.filter(
-        (job) => job.metadata.labels?.[`${PREFIX}replicatedjob-name`] === replicatedJob.name,
+        (job) => job.metadata.labels?.[`${prefix}replicatedjob-name`] === replicatedJob.name,
       );
       const before = jobSet.status.replicatedJobsStatus?.find((each) => each['name'] === replicatedJob.name);
       const count = (test: (job: Job) => boolean) => own.filter(test).length;
@@ -95,7 +95,7 @@ function isSuccessful(jobSet: JobSet, jobs: Job[]): boolean {
   const complete = jobs.filter(
     (job) =>
       isConditionTrue(job.status.conditions, 'Complete') &&
-      isTarget(job.metadata.labels?.[`${PREFIX}replicatedjob-name`] ?? ''),
+      isTarget(job.metadata.labels?.[`${prefix}replicatedjob-name`] ?? ''),
   ).length;
   if (operator === 'Any') return complete > 0;
   const wanted = jobSet.spec.replicatedJobs.filter(({ name }) => isTarget(name));
@@ -155,30 +155,31 @@ function toJob(
   const { name, namespace = 'default', uid } = jobSet.metadata;
   const jobName = `${name}-${replicatedJob.name}-${index}`;
   const labels: Record<string, string> = {
-    [`${PREFIX}jobset-name`]: name,
-    [`${PREFIX}jobset-uid`]: uid,
-    [`${PREFIX}replicatedjob-name`]: replicatedJob.name,
-    [`${PREFIX}replicatedjob-replicas`]: String(replicatedJob.replicas ?? 1),
-    [`${PREFIX}global-replicas`]: String(globalReplicas),
-    [`${PREFIX}job-index`]: String(index),
-    [`${PREFIX}job-global-index`]: String(globalIndex),
-    [`${PREFIX}job-key`]: createHash('sha1').update(`${namespace}/${jobName}`).digest('hex'),
-    [`${PREFIX}group-name`]: replicatedJob.groupName ?? 'default',
-    [`${PREFIX}group-replicas`]: String(globalReplicas),
-    [`${PREFIX}job-group-index`]: String(globalIndex),
-    [RESTART_ATTEMPT]: String(jobSet.status.restarts ?? 0),
+    [`${prefix}jobset-name`]: name,
+    [`${prefix}jobset-uid`]: uid,
+    [`${prefix}replicatedjob-name`]: replicatedJob.name,
+    [`${prefix}replicatedjob-replicas`]: String(replicatedJob.replicas ?? 1),
+    [`${prefix}global-replicas`]: String(globalReplicas),
+    [`${prefix}job-index`]: String(index),
+    [`${prefix}job-global-index`]: String(globalIndex),
+    [`${prefix}job-key`]: createHash('sha1').update(`${namespace}/${jobName}`).digest('hex'),
+    [`${prefix}group-name`]: replicatedJob.groupName ?? 'default',
+    [`${prefix}group-replicas`]: String(globalReplicas),
+    [`${prefix}job-group-index`]: String(globalIndex),
+    [restartAttempt]: String(jobSet.status.restarts ?? 0),
   };
   const { coordinator } = jobSet.spec;
   if (coordinator) {
     const { replicatedJob: target, jobIndex = 0, podIndex = 0 } = coordinator;
-    labels[`${PREFIX}coordinator`] =
+    labels[`${prefix}coordinator`] =
       `${name}-${String(target)}-${String(jobIndex)}-${String(podIndex)}.${name}`;
   }
   const template = cloneJson(replicatedJob.template);
   // On the JobSet it counts for each of its Jobs; on one replicatedJob's template, for the Jobs of that one.
   const exclusive =
-    template.metadata?.annotations?.[EXCLUSIVE_TOPOLOGY] ?? jobSet.metadata.annotations?.[EXCLUSIVE_TOPOLOGY];
-  const annotations = { ...labels, ...(exclusive && { [EXCLUSIVE_TOPOLOGY]: exclusive }) };
+    template.metadata?.annotations?.[exclusiveTopologyAnnotation] ??
+    jobSet.metadata.annotations?.[exclusiveTopologyAnnotation];
+  const annotations = { ...labels, ...(exclusive && { [exclusiveTopologyAnnotation]: exclusive }) };
   const podTemplate = template.spec.template;
   podTemplate.metadata = {
     labels: { ...podTemplate.metadata?.labels, ...labels },

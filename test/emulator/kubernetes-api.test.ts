@@ -3,17 +3,17 @@ import type { HttpResponse } from './http.ts';
 import { createTestWorld, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 
-const NODES = '/api/v1/nodes';
-const LEASES = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
+const nodesPath = '/api/v1/nodes';
+const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
 
 /** What the conformance suite does not ask for, as a real server has no handle for it. */
 describe('KubernetesApi', () => {
   it('pages through what there was when the first page was asked for', () => {
     const world = createSlice();
-    const first = list(world, `${NODES}?limit=10`);
+    const first = list(world, `${nodesPath}?limit=10`);
     expect(first.metadata).to.include({ remainingItemCount: 6 });
     const joined = world.cluster.joinNode('slice-a');
-    const second = list(world, `${NODES}?limit=10&continue=${first.metadata.continue}`);
+    const second = list(world, `${nodesPath}?limit=10&continue=${first.metadata.continue}`);
     expect([...first.names, ...second.names])
       .to.have.length(16)
       .and.not.to.include(joined);
@@ -22,19 +22,22 @@ describe('KubernetesApi', () => {
 
   it('answers 410 to a page of a list that is too old, and 400 to one that never was', () => {
     const world = createSlice();
-    const { metadata } = list(world, `${NODES}?limit=10`);
+    const { metadata } = list(world, `${nodesPath}?limit=10`);
     world.cluster.expireContinueTokens();
-    const path = `${NODES}?limit=10&continue=`;
+    const path = `${nodesPath}?limit=10&continue=`;
     expect(ask(world, 'GET', path + metadata.continue)).to.deep.include({ status: 410, reason: 'Expired' });
     expect(ask(world, 'GET', `${path}nonsense`)).to.deep.include({ status: 400, reason: 'BadRequest' });
   });
 
   it('says no count of what is left where a selector is given, and has no pages in the cache', () => {
     const world = createSlice();
-    const selected = list(world, `${NODES}?limit=10&labelSelector=cloud.google.com%2Fgke-nodepool%3Dslice-a`);
+    const selected = list(
+      world,
+      `${nodesPath}?limit=10&labelSelector=cloud.google.com%2Fgke-nodepool%3Dslice-a`,
+    );
     expect(selected.metadata).to.have.property('continue');
     expect(selected.metadata).not.to.have.property('remainingItemCount');
-    expect(list(world, `${NODES}?limit=10&resourceVersion=0`).names).to.have.length(16);
+    expect(list(world, `${nodesPath}?limit=10&resourceVersion=0`).names).to.have.length(16);
   });
 
   it('forbids what is denied, and nothing else, until it is allowed again', () => {
@@ -43,15 +46,15 @@ describe('KubernetesApi', () => {
     const user = 'failover@p.iam.gserviceaccount.com';
     const allow = world.cluster.deny({ user, verb: 'patch', resource: 'nodes' });
     const headers = { 'content-type': 'application/merge-patch+json' };
-    expect(ask(world, 'PATCH', `${NODES}/${name}`, {}, headers)).to.deep.include({
+    expect(ask(world, 'PATCH', `${nodesPath}/${name}`, {}, headers)).to.deep.include({
       status: 403,
       reason: 'Forbidden',
       message: `nodes "${name}" is forbidden: User "${user}" cannot patch resource "nodes" in API group "" at the cluster scope`,
     });
-    expect(ask(world, 'GET', `${NODES}/${name}`).status).to.equal(200);
+    expect(ask(world, 'GET', `${nodesPath}/${name}`).status).to.equal(200);
     world.cluster.cordonAs('kubectl', name, true);
     allow();
-    expect(ask(world, 'PATCH', `${NODES}/${name}`, {}, headers).status).to.equal(200);
+    expect(ask(world, 'PATCH', `${nodesPath}/${name}`, {}, headers).status).to.equal(200);
   });
 
   it('gives a subresource its own name in a denial', () => {
@@ -68,8 +71,8 @@ describe('KubernetesApi', () => {
     const world = createTestWorld();
     const lease = (metadata: object) => ({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata });
     const uid = '7f1c1b0e-4a51-4d7c-9c63-0d7f1f0a3a55';
-    expect(ask(world, 'PUT', `${LEASES}/x`, lease({ name: 'x', uid }))).to.deep.include({ status: 409 });
-    expect(ask(world, 'PUT', `${LEASES}/x`, lease({ name: 'x' })).status).to.equal(201);
+    expect(ask(world, 'PUT', `${leases}/x`, lease({ name: 'x', uid }))).to.deep.include({ status: 409 });
+    expect(ask(world, 'PUT', `${leases}/x`, lease({ name: 'x' })).status).to.equal(201);
   });
 
   it('deletes a namespace with everything in it', () => {
@@ -92,7 +95,7 @@ describe('KubernetesApi', () => {
     world.cluster.killNode(name);
     world.advance(200);
     const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
-    const { body } = handle(world, 'GET', `${NODES}/${name}`, undefined, { accept });
+    const { body } = handle(world, 'GET', `${nodesPath}/${name}`, undefined, { accept });
     const table = JSON.parse(body) as {
       kind: string;
       columnDefinitions: { name: string }[];
@@ -119,10 +122,10 @@ describe('watchObjects', () => {
   it('tells what was missed, then each change, as far as it is selected', () => {
     const world = createSlice();
     const [one = '', two = ''] = world.cluster.nodes().map(({ metadata }) => metadata.name);
-    const { metadata } = list(world, NODES);
+    const { metadata } = list(world, nodesPath);
     world.cluster.cordonAs('kubectl', one, true);
     const query = `watch=true&resourceVersion=${metadata.resourceVersion}&fieldSelector=spec.unschedulable%3Dtrue`;
-    const watch = startWatch(world, `${NODES}?${query}`);
+    const watch = startWatch(world, `${nodesPath}?${query}`);
     expect(watch.events).to.deep.equal([['ADDED', one]]);
     world.cluster.cordonAs('kubectl', two, true);
     world.cluster.cordonAs('kubectl', one, false);
@@ -143,23 +146,23 @@ describe('watchObjects', () => {
 
   it('begins with what there is where no version is given', () => {
     const world = createSlice();
-    expect(startWatch(world, `${NODES}?watch=1`).events).to.have.length(16);
+    expect(startWatch(world, `${nodesPath}?watch=1`).events).to.have.length(16);
   });
 
   it('keeps to one namespace', () => {
     const world = createTestWorld();
     world.cluster.addNamespace('team');
-    const watch = startWatch(world, `${LEASES}?watch=true&resourceVersion=0`);
+    const watch = startWatch(world, `${leases}?watch=true&resourceVersion=0`);
     for (const namespace of ['default', 'team']) {
       const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: namespace } };
-      ask(world, 'POST', LEASES.replace('default', namespace), lease);
+      ask(world, 'POST', leases.replace('default', namespace), lease);
     }
     expect(watch.events).to.deep.equal([['ADDED', 'default']]);
   });
 
   it('says that a version is too old, and ends', () => {
     const world = createSlice();
-    const watch = startWatch(world, `${NODES}?watch=true&resourceVersion=3`);
+    const watch = startWatch(world, `${nodesPath}?watch=true&resourceVersion=3`);
     expect(watch.events).to.deep.equal([['ERROR', undefined]]);
     expect(watch.hasEnded()).to.equal(true);
   });

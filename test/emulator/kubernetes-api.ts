@@ -15,7 +15,7 @@ import type { KubernetesRequest, Verb } from './kubernetes-request.ts';
 import { Lister, readObject } from './kubernetes-read.ts';
 import { removeCollection, removeObject } from './kubernetes-delete.ts';
 import { createObject, patchObject, replaceObject } from './kubernetes-write.ts';
-import { apiVersionOf, RESOURCES } from './resources.ts';
+import { apiVersionOf, knownResources } from './resources.ts';
 import { watchObjects } from './watch.ts';
 
 /** What a user may not do; what is left out matches everything. */
@@ -58,11 +58,11 @@ export class KubernetesApi {
   #answer(request: HttpRequest): HttpResponse {
     try {
       const { authorization } = request.headers;
-      const user = authorization === undefined ? ANONYMOUS : this.#authenticate(authorization);
+      const user = authorization === undefined ? anonymous : this.#authenticate(authorization);
       if (user === undefined) throw unauthorized();
       const { pathname } = splitPath(request.path);
       const discovered = request.method === 'GET' && answerDiscovery(pathname);
-      if (discovered && user === ANONYMOUS && !PUBLIC_PATHS.has(pathname)) {
+      if (discovered && user === anonymous && !publicPaths.has(pathname)) {
         throw forbiddenPath(user, pathname);
       }
       if (discovered) return discovered;
@@ -108,19 +108,19 @@ export class KubernetesApi {
         (key) => denial[key] === undefined || denial[key] === attributes[key],
       ),
     );
-    if (isDenied || user === ANONYMOUS) throw forbidden(attributes);
+    if (isDenied || user === anonymous) throw forbidden(attributes);
   }
 }
 
 /** Who sends no token at all; a wrong one is nobody. */
-const ANONYMOUS = 'system:anonymous';
+const anonymous = 'system:anonymous';
 /** What the role system:public-info-viewer lets everybody read. */
-const PUBLIC_PATHS = new Set(['/version', '/healthz', '/livez', '/readyz']);
+const publicPaths = new Set(['/version', '/healthz', '/livez', '/readyz']);
 
 /** Whether a path lies in a group and version that is served, though it names no resource of it. */
 function isServed(pathname: string): boolean {
   const [api, ...segments] = pathname.split('/').filter(Boolean);
   const groupVersion =
     api === 'api' ? segments[0] : api === 'apis' ? segments.slice(0, 2).join('/') : undefined;
-  return RESOURCES.some((resource) => apiVersionOf(resource) === groupVersion);
+  return knownResources.some((resource) => apiVersionOf(resource) === groupVersion);
 }

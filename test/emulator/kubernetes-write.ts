@@ -50,24 +50,19 @@ export function replaceObject(state: ClusterState, request: KubernetesRequest): 
   return toResponse(200, formatObject(resource, updated, representation, tableOptions(state, request)));
 }
 
-const JSON_PATCH = 'application/json-patch+json';
-const MERGE_PATCH = 'application/merge-patch+json';
-const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
-const APPLY_PATCH = 'application/apply-patch+yaml';
+const jsonPatch = 'application/json-patch+json';
+const mergePatch = 'application/merge-patch+json';
+const strategicMergePatch = 'application/strategic-merge-patch+json';
+const applyPatchType = 'application/apply-patch+yaml';
 
 /** Answers PATCH, by its content type. @throws ApiStatus */
 export function patchObject(state: ClusterState, request: KubernetesRequest): HttpResponse {
   const { resource, namespace, name = '' } = request;
   const representation = negotiate(request.headers['accept'], false);
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim();
-  const accepted = [
-    JSON_PATCH,
-    MERGE_PATCH,
-    ...(resource.custom ? [] : [STRATEGIC_MERGE_PATCH]),
-    APPLY_PATCH,
-  ];
+  const accepted = [jsonPatch, mergePatch, ...(resource.custom ? [] : [strategicMergePatch]), applyPatchType];
   if (!type || !accepted.includes(type)) throw unsupportedMediaType(accepted);
-  if (type === APPLY_PATCH) return applyObject(state, request);
+  if (type === applyPatchType) return applyObject(state, request);
   if (request.query.get('force')) {
     throw invalidPatchOptions(
       'force',
@@ -154,9 +149,9 @@ function parsePatch(request: KubernetesRequest): unknown {
 }
 
 function applyPatch(type: string, kind: string, current: KubernetesObject, patch: unknown): JsonObject {
-  if (type === JSON_PATCH) return applyJsonPatch(current, patch);
+  if (type === jsonPatch) return applyJsonPatch(current, patch);
   if (!isJsonObject(patch)) throw badRequest('error decoding patch: json: cannot unmarshal into an object');
-  if (type === MERGE_PATCH) return applyMergePatch(current, patch) as JsonObject;
+  if (type === mergePatch) return applyMergePatch(current, patch) as JsonObject;
   return applyStrategicMergePatch(kind, current, patch);
 }
 

@@ -13,7 +13,7 @@ export function listKeysOf(kind: string, path: string): string[] | 'set' | undef
     return path === 'spec.podCIDRs' ? 'set' : undefined;
   }
   const podPath = kind === 'Job' ? path.replace(/^spec\.template\./, '') : path;
-  return POD_LISTS[podPath];
+  return podLists[podPath];
 }
 
 /** Strategic merge patch knows one key of a list. A node's taints have none: it replaces them. */
@@ -22,7 +22,7 @@ export function patchMergeKeyOf(kind: string, path: string): string | undefined 
   return keys === 'set' ? keys : keys?.[0];
 }
 
-const POD_LISTS: Record<string, string[]> = {
+const podLists: Record<string, string[]> = {
   'spec.containers': ['name'],
   'spec.initContainers': ['name'],
   'spec.containers.env': ['name'],
@@ -35,5 +35,5 @@ const POD_LISTS: Record<string, string[]> = {
 
 function jobSetKeys(path: string): string[] | undefined {
   if (path === 'spec.replicatedJobs' || path === 'status.replicatedJobsStatus') return ['name'];
-  return POD_LISTS[path.replace(/^spec\.replicatedJobs\.template\.spec\.template\./, '')];
+  return podLists[path.replace(/^spec\.replicatedJobs\.template\.spec\.template\./, '')];
 }

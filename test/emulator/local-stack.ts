@@ -1,6 +1,6 @@
 import type { EmulatedCluster } from './cluster.ts';
 import { Emulator } from './emulator.ts';
-import { createDemoWorld, DEMO_CLUSTER } from './scenario.ts';
+import { createDemoWorld, demoCluster } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
@@ -32,7 +32,7 @@ export async function startLocalStack(options: {
   const emulator = new Emulator();
   const cluster = createDemoWorld(emulator, { repairDelaySeconds: 2 });
   const server = await serveEmulator(emulator, { reconcileEveryMs: 100 });
-  const environment = { ...server.environment, CLUSTERS: DEMO_CLUSTER, ...options.settings };
+  const environment = { ...server.environment, CLUSTERS: demoCluster, ...options.settings };
   const failover = await startFunctionProcess(environment, options).catch(async (error: unknown) => {
     await server.close();
     throw error;

@@ -5,13 +5,13 @@ import { createTestWorld, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 import type { Node } from './objects.ts';
 
-const CORDON = { spec: { unschedulable: true } };
-const OURS = { metadata: { annotations: { 'autometric-failover/action': 'a1' } }, ...CORDON };
+const cordon = { spec: { unschedulable: true } };
+const ours = { metadata: { annotations: { 'autometric-failover/action': 'a1' } }, ...cordon };
 
 describe('applyConfiguration', () => {
   it('owns what it applies, and releases it', () => {
     const world = createNode();
-    expect(apply(world, OURS).status).to.equal(200);
+    expect(apply(world, ours).status).to.equal(200);
     expect(ownersOf(world)).to.deep.include({
       'autometric-failover Apply': [
         '.metadata.annotations.autometric-failover/action',
@@ -27,7 +27,7 @@ describe('applyConfiguration', () => {
   it('co-owns what a person had set before, and leaves it to them', () => {
     const world = createNode();
     world.cluster.cordonAs('kubectl', world.name, true);
-    expect(apply(world, OURS).status).to.equal(200);
+    expect(apply(world, ours).status).to.equal(200);
     expect(ownersOf(world)).to.include.keys('kubectl Update', 'autometric-failover Apply');
     apply(world, {});
     expect(read(world).spec.unschedulable).to.equal(true);
@@ -36,7 +36,7 @@ describe('applyConfiguration', () => {
 
   it('loses what a person uncordons, and does not get it back when they cordon again', () => {
     const world = createNode();
-    apply(world, OURS);
+    apply(world, ours);
     world.cluster.cordonAs('kubectl', world.name, false);
     expect(read(world).spec).not.to.have.property('unschedulable');
     expect(ownersOf(world)['autometric-failover Apply']).to.deep.equal([
@@ -49,11 +49,11 @@ describe('applyConfiguration', () => {
 
   it('writes nothing where nothing changes', () => {
     const world = createNode();
-    apply(world, OURS);
+    apply(world, ours);
     const { resourceVersion } = read(world).metadata;
     world.advance(60);
     const again = read(world).metadata.resourceVersion;
-    apply(world, OURS);
+    apply(world, ours);
     expect(read(world).metadata.resourceVersion).to.equal(again);
     expect(again).not.to.equal(resourceVersion); // The taint, which nobody applied.
   });
@@ -61,7 +61,7 @@ describe('applyConfiguration', () => {
   it('takes nothing of another manager without force, and says whose and what', () => {
     const world = createNode();
     expect(apply(world, { spec: { unschedulable: false } }, 'other').status).to.equal(200);
-    const { status, body } = apply(world, CORDON, 'autometric-failover', false);
+    const { status, body } = apply(world, cordon, 'autometric-failover', false);
     expect(status).to.equal(409);
     expect(body).to.deep.include({
       reason: 'Conflict',
@@ -73,13 +73,13 @@ describe('applyConfiguration', () => {
       },
     });
     expect(read(world).spec).not.to.have.property('unschedulable');
-    expect(apply(world, CORDON).status).to.equal(200);
+    expect(apply(world, cordon).status).to.equal(200);
     expect(ownersOf(world)).not.to.have.property('other Apply');
   });
 
   it('names each field that is in conflict, and when an update took it', () => {
     const world = createNode();
-    world.cluster.ask('PATCH', world.path, { metadata: { labels: { a: '1', b: '1' } } }, MERGE);
+    world.cluster.ask('PATCH', world.path, { metadata: { labels: { a: '1', b: '1' } } }, merge);
     const { status, body } = apply(world, { metadata: { labels: { a: '2', b: '2' } } }, 'm', false);
     expect(status).to.equal(409);
     expect(body['message']).to.equal(
@@ -102,22 +102,22 @@ describe('applyConfiguration', () => {
 
   it('wants to know who applies, and what', () => {
     const world = createNode();
-    expect(apply(world, CORDON, '').status).to.equal(422);
+    expect(apply(world, cordon, '').status).to.equal(422);
     const type = { 'content-type': 'application/apply-patch+yaml' };
-    expect(world.cluster.ask('PATCH', `${world.path}?fieldManager=m`, CORDON, type).status).to.equal(400);
+    expect(world.cluster.ask('PATCH', `${world.path}?fieldManager=m`, cordon, type).status).to.equal(400);
   });
 
   it('takes YAML', () => {
     const world = createNode();
-    const request = toRequest(world.emulator, 'PATCH', `${world.path}?fieldManager=m`, {}, APPLY);
+    const request = toRequest(world.emulator, 'PATCH', `${world.path}?fieldManager=m`, {}, applyHeaders);
     const body = 'apiVersion: v1\nkind: Node\nspec:\n  unschedulable: true\n';
     expect(world.cluster.handle({ ...request, body }).status).to.equal(200);
     expect(read(world).spec.unschedulable).to.equal(true);
   });
 });
 
-const MERGE = { 'content-type': 'application/merge-patch+json' };
-const APPLY = { 'content-type': 'application/apply-patch+yaml' };
+const merge = { 'content-type': 'application/merge-patch+json' };
+const applyHeaders = { 'content-type': 'application/apply-patch+yaml' };
 
 interface NodeWorld extends TestWorld {
   name: string;
@@ -140,7 +140,7 @@ function apply(
   const { metadata, ...rest } = configuration as { metadata?: object };
   const body = { apiVersion: 'v1', kind: 'Node', metadata: { name: world.name, ...metadata }, ...rest };
   const query = new URLSearchParams({ fieldManager: manager, ...(force && { force: 'true' }) });
-  const answer = world.cluster.ask('PATCH', `${path}?${query.toString()}`, body, APPLY);
+  const answer = world.cluster.ask('PATCH', `${path}?${query.toString()}`, body, applyHeaders);
   return { status: answer.status, body: answer.body as Record<string, unknown> };
 }
 

@@ -13,7 +13,7 @@ export function findMetadataCauses(metadata: ObjectMeta): Causes {
   ];
 }
 
-const NAME_RULE =
+const nameRule =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " +
   "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
   "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -25,12 +25,12 @@ function findNameCauses(name: string): Causes {
     causes.push(invalidValue('metadata.name', name, 'must be no more than 253 characters'));
   }
   if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) {
-    causes.push(invalidValue('metadata.name', name, NAME_RULE));
+    causes.push(invalidValue('metadata.name', name, nameRule));
   }
   return causes;
 }
 
-const LABEL_RULE =
+const labelRule =
   "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and " +
   "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
   "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -39,11 +39,11 @@ function findLabelCauses(labels: Record<string, string>): Causes {
   return Object.values(labels).flatMap((value) => {
     if (value.length > 63) return [invalidValue('metadata.labels', value, 'must be no more than 63 bytes')];
     if (/^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/.test(value)) return [];
-    return [invalidValue('metadata.labels', value, LABEL_RULE)];
+    return [invalidValue('metadata.labels', value, labelRule)];
   });
 }
 
-const MAX_ANNOTATION_BYTES = 262_144;
+const maxAnnotationBytes = 262_144;
 
 /** Keys and values of all annotations together. */
 function findAnnotationCauses(annotations: Record<string, string>): Causes {
@@ -51,6 +51,6 @@ function findAnnotationCauses(annotations: Record<string, string>): Causes {
   for (const [key, value] of Object.entries(annotations)) {
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   }
-  if (bytes <= MAX_ANNOTATION_BYTES) return [];
-  return [tooLong('metadata.annotations', `may not be more than ${MAX_ANNOTATION_BYTES} bytes`)];
+  if (bytes <= maxAnnotationBytes) return [];
+  return [tooLong('metadata.annotations', `may not be more than ${maxAnnotationBytes} bytes`)];
 }

@@ -4,27 +4,27 @@ import type { Emulator } from './emulator.ts';
 import type { HttpResponse } from './http.ts';
 import { createTestWorld } from './test-world.ts';
 
-const ROOT = '/computeMetadata/v1';
-const TOKEN = `${ROOT}/instance/service-accounts/default/token`;
-const PLATFORM = 'https://www.googleapis.com/auth/cloud-platform';
-const EMAIL = 'https://www.googleapis.com/auth/userinfo.email';
+const root = '/computeMetadata/v1';
+const tokenPath = `${root}/instance/service-accounts/default/token`;
+const platform = 'https://www.googleapis.com/auth/cloud-platform';
+const email = 'https://www.googleapis.com/auth/userinfo.email';
 
 describe('answerMetadata', () => {
   it('refuses whoever does not send its header, and always says who it is', () => {
     const { emulator } = createTestWorld();
-    const refused = emulator.handleMetadata({ method: 'GET', path: TOKEN, headers: {}, body: '' });
+    const refused = emulator.handleMetadata({ method: 'GET', path: tokenPath, headers: {}, body: '' });
     expect(refused.status).to.equal(403);
     expect(refused.headers).to.include({ 'metadata-flavor': 'Google' });
     expect(get(emulator, '/').headers).to.include({ 'metadata-flavor': 'Google' });
   });
 
   const texts: { path: string; expected: string }[] = [
-    { path: `${ROOT}/project/project-id`, expected: 'demo-project' },
+    { path: `${root}/project/project-id`, expected: 'demo-project' },
     {
-      path: `${ROOT}/instance/service-accounts/default/email`,
+      path: `${root}/instance/service-accounts/default/email`,
       expected: 'failover@demo-project.iam.gserviceaccount.com',
     },
-    { path: `${ROOT}/universe/universe-domain`, expected: 'googleapis.com' },
+    { path: `${root}/universe/universe-domain`, expected: 'googleapis.com' },
   ];
   for (const { path, expected } of texts) {
     it(`answers ${path}`, () => {
@@ -34,23 +34,23 @@ describe('answerMetadata', () => {
   }
 
   it('answers 404 to what it does not know', () => {
-    expect(get(createTestWorld().emulator, `${ROOT}/instance/gpu`).status).to.equal(404);
+    expect(get(createTestWorld().emulator, `${root}/instance/gpu`).status).to.equal(404);
   });
 });
 
 describe('Tokens', () => {
   const cases: { scopes: string[] | undefined; user: string; google: boolean }[] = [
-    { scopes: [PLATFORM, EMAIL], user: 'failover@demo-project.iam.gserviceaccount.com', google: true },
+    { scopes: [platform, email], user: 'failover@demo-project.iam.gserviceaccount.com', google: true },
     // What Kubernetes calls a service account whose token does not tell its e-mail.
-    { scopes: [PLATFORM], user: '104711811223344556677', google: true },
+    { scopes: [platform], user: '104711811223344556677', google: true },
     { scopes: undefined, user: '104711811223344556677', google: true },
-    { scopes: [EMAIL], user: '401', google: false },
+    { scopes: [email], user: '401', google: false },
   ];
   for (const { scopes, user, google } of cases) {
     it(`with the scopes ${scopes?.map((scope) => scope.slice(32)).join(' and ') ?? 'of the default'}: ${user}`, () => {
       const { emulator, cluster } = createTestWorld();
       const query = scopes ? `?scopes=${encodeURIComponent(scopes.join(','))}` : '';
-      const answer = JSON.parse(get(emulator, TOKEN + query).body) as {
+      const answer = JSON.parse(get(emulator, tokenPath + query).body) as {
         access_token: string;
         expires_in: number;
       };
@@ -63,7 +63,7 @@ describe('Tokens', () => {
 
   it('last an hour', () => {
     const { emulator, cluster, advance } = createTestWorld();
-    const { token } = emulator.tokens.issueToken([PLATFORM, EMAIL]);
+    const { token } = emulator.tokens.issueToken([platform, email]);
     advance(3599);
     expect(whoAmI(cluster, token)).not.to.equal('401');
     advance(1);

@@ -14,9 +14,9 @@ export interface MetadataIdentity {
   issueToken(scopes: string[]): { token: string; expiresInSeconds: number };
 }
 
-const DEFAULT_SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
-const ROOT = '/computeMetadata/v1';
-const ACCOUNT = `${ROOT}/instance/service-accounts/default`;
+const defaultScopes = ['https://www.googleapis.com/auth/cloud-platform'];
+const root = '/computeMetadata/v1';
+const accountPath = `${root}/instance/service-accounts/default`;
 
 /** Answers as the metadata server does; without its header it refuses, so that no browser can be tricked. */
 export function answerMetadata(identity: MetadataIdentity, now: number, request: HttpRequest): HttpResponse {
@@ -38,31 +38,31 @@ export function answerMetadata(identity: MetadataIdentity, now: number, request:
   switch (pathname.replace(/\/$/, '')) {
     case '':
     case '/computeMetadata':
-    case ROOT:
+    case root:
       return text('instance/\nproject/\n');
-    case `${ROOT}/instance`:
+    case `${root}/instance`:
       return text('id\nregion\nservice-accounts/\nzone\n');
-    case `${ROOT}/instance/service-accounts`:
+    case `${root}/instance/service-accounts`:
       return text(`${email}/\ndefault/\n`);
-    case ACCOUNT:
+    case accountPath:
       if (query.get('recursive') !== 'true') return text('aliases\nemail\nidentity\nscopes\ntoken\n');
-      return toJsonResponse(200, { aliases: ['default'], email, scopes: DEFAULT_SCOPES }, flavor);
-    case `${ACCOUNT}/email`:
+      return toJsonResponse(200, { aliases: ['default'], email, scopes: defaultScopes }, flavor);
+    case `${accountPath}/email`:
       return text(email);
-    case `${ACCOUNT}/scopes`:
-      return text(`${DEFAULT_SCOPES.join('\n')}\n`);
-    case `${ACCOUNT}/token`: {
-      const scopes = query.get('scopes')?.split(',').filter(Boolean) ?? DEFAULT_SCOPES;
+    case `${accountPath}/scopes`:
+      return text(`${defaultScopes.join('\n')}\n`);
+    case `${accountPath}/token`: {
+      const scopes = query.get('scopes')?.split(',').filter(Boolean) ?? defaultScopes;
       const { token, expiresInSeconds } = identity.issueToken(scopes);
       const body = { access_token: token, expires_in: expiresInSeconds, token_type: 'Bearer' };
       return toJsonResponse(200, body, flavor);
     }
-    case `${ROOT}/project/project-id`:
+    case `${root}/project/project-id`:
       return text(projectId);
-    case `${ROOT}/project/numeric-project-id`:
+    case `${root}/project/numeric-project-id`:
       return text(uniqueId.slice(0, 12));
-    case `${ROOT}/universe/universe-domain`:
-    case `${ROOT}/universe/universe_domain`:
+    case `${root}/universe/universe-domain`:
+    case `${root}/universe/universe_domain`:
       return text('googleapis.com');
     default:
       return toTextResponse(404, `Not found: ${pathname}\n`, flavor);

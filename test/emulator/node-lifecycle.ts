@@ -42,7 +42,7 @@ export function wakeNode(state: ClusterState, name: string): void {
       { type: 'Ready', status: 'True', reason: 'KubeletReady', message },
       time,
     );
-    for (const [type, reason] of Object.entries(HEALTHY)) {
+    for (const [type, reason] of Object.entries(healthy)) {
       setCondition(draft.status.conditions, { type, status: 'False', reason, message: reason }, time);
     }
   });
@@ -52,7 +52,7 @@ export function wakeNode(state: ClusterState, name: string): void {
   }
 }
 
-export const HEALTHY = {
+export const healthy = {
   MemoryPressure: 'KubeletHasSufficientMemory',
   DiskPressure: 'KubeletHasNoDiskPressure',
   PIDPressure: 'KubeletHasSufficientPID',
@@ -69,7 +69,7 @@ export function manageNodes(state: ClusterState): void {
   collectOrphanedPods(state);
 }
 
-const MIRRORED = new Set([
+const mirrored = new Set([
   'node.kubernetes.io/unschedulable',
   'node.kubernetes.io/not-ready',
   'node.kubernetes.io/unreachable',
@@ -82,14 +82,14 @@ function keepTaints(state: ClusterState, name: string): void {
   const node = state.store.get('nodes', undefined, name);
   if (!node) return;
   const wanted = toWantedTaints(node);
-  const current = (node.spec.taints ?? []).filter((taint) => MIRRORED.has(taint.key));
+  const current = (node.spec.taints ?? []).filter((taint) => mirrored.has(taint.key));
   const isKept = (taint: Taint) =>
     wanted.some((each) => each.key === taint.key && each.effect === taint.effect);
   const isThere = (taint: Taint) =>
     current.some((each) => each.key === taint.key && each.effect === taint.effect);
   if (current.length === wanted.length && current.every(isKept)) return;
   state.update('nodes', node, (draft) => {
-    const kept = (draft.spec.taints ?? []).filter((taint) => !MIRRORED.has(taint.key) || isKept(taint));
+    const kept = (draft.spec.taints ?? []).filter((taint) => !mirrored.has(taint.key) || isKept(taint));
     const added = wanted
       .filter((taint) => !isThere(taint))
       .map((taint) => ({ ...taint, timeAdded: state.time() }));
@@ -149,7 +149,7 @@ function toEvictionTime(taint: Taint, pod: Pod): number {
 }
 
 /** PodGC runs every 20 s and waits 40 s before it believes that a node is gone. */
-const ORPHAN_SECONDS = 60;
+const orphanSeconds = 60;
 const orphanedSince = new WeakMap<ClusterState, Map<string, number>>();
 
 function collectOrphanedPods(state: ClusterState): void {
@@ -163,7 +163,7 @@ function collectOrphanedPods(state: ClusterState): void {
   for (const pod of orphaned) {
     const first = since.get(pod.metadata.uid) ?? state.now();
     since.set(pod.metadata.uid, first);
-    const due = first + ORPHAN_SECONDS * 1000;
+    const due = first + orphanSeconds * 1000;
     if (due > state.now()) state.wakeAt(due);
     else discardPod(state, pod);
   }

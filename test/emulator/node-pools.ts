@@ -1,6 +1,6 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterDescription } from './container-api.ts';
-import { GKE_VERSION } from './discovery.ts';
+import { gkeVersion } from './discovery.ts';
 import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
 import { discardPod, wakeNode } from './node-lifecycle.ts';
 import { toNamePrefix, toNode } from './world.ts';
@@ -77,7 +77,7 @@ export class NodePools {
       config: { machineType, diskSizeGb: 100, labels: options.labels ?? {} },
       initialNodeCount: options.nodes ?? 2,
       locations: [zone],
-      version: GKE_VERSION,
+      version: gkeVersion,
       management: { autoUpgrade: true, autoRepair: true },
     }));
   }

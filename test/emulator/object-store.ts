@@ -22,10 +22,10 @@ export interface Change {
   previous: KubernetesObject | undefined;
 }
 
-const COMPLETION_INDEX = 'batch.kubernetes.io/job-completion-index';
+const completionIndex = 'batch.kubernetes.io/job-completion-index';
 
 /** So many changes a watch may lie behind before it is told to list again. */
-const KEPT_CHANGES = 20_000;
+const keptChanges = 20_000;
 
 /**
  * What etcd is to a cluster: objects by kind, namespace and name, one revision counter over all of them, and the
@@ -41,7 +41,7 @@ export class ObjectStore {
     pods: new Table<Pod>({
       node: (pod) => pod.spec.nodeName,
       owner: ownerUid,
-      leader: (pod) => (pod.metadata.annotations?.[COMPLETION_INDEX] === '0' ? ownerUid(pod) : undefined),
+      leader: (pod) => (pod.metadata.annotations?.[completionIndex] === '0' ? ownerUid(pod) : undefined),
       unbound: (pod) => (pod.spec.nodeName ? undefined : 'yes'),
       terminating: (pod) => (pod.metadata.deletionTimestamp ? 'yes' : undefined),
     }),
@@ -131,7 +131,7 @@ export class ObjectStore {
   #record(change: Omit<Change, 'revision'>): void {
     const recorded = { ...change, revision: this.#revision };
     this.#changes.push(recorded);
-    if (this.#changes.length > 2 * KEPT_CHANGES) this.#changes = this.#changes.slice(-KEPT_CHANGES);
+    if (this.#changes.length > 2 * keptChanges) this.#changes = this.#changes.slice(-keptChanges);
     for (const listener of this.#listeners) listener(recorded);
   }
 }

@@ -14,7 +14,7 @@ export interface Resource {
   custom: boolean;
 }
 
-export const RESOURCES: readonly Resource[] = [
+export const knownResources: readonly Resource[] = [
   define('namespaces', 'Namespace', '', 'v1', {
     namespaced: false,
     shortNames: ['ns'],
@@ -29,11 +29,13 @@ export const RESOURCES: readonly Resource[] = [
 ];
 
 export function findResource(group: string, version: string, plural: string): Resource | undefined {
-  return RESOURCES.find((each) => each.group === group && each.version === version && each.plural === plural);
+  return knownResources.find(
+    (each) => each.group === group && each.version === version && each.plural === plural,
+  );
 }
 
 export function resourceOf(plural: Plural): Resource {
-  const resource = RESOURCES.find((each) => each.plural === plural);
+  const resource = knownResources.find((each) => each.plural === plural);
   if (!resource) throw new Error(`no resource ${plural}`);
   return resource;
 }

@@ -1,7 +1,7 @@
 import type { EmulatedCluster } from './cluster.ts';
 import type { Emulator } from './emulator.ts';
 
-export const DEMO_CLUSTER = 'projects/demo-project/locations/us-central1/clusters/demo';
+export const demoCluster = 'projects/demo-project/locations/us-central1/clusters/demo';
 
 export interface DemoOptions {
   /** A third, free slice. */
@@ -16,7 +16,7 @@ export interface DemoOptions {
  * runs on slice-a and may move to slice-b.
  */
 export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): EmulatedCluster {
-  const cluster = emulator.addCluster({ name: DEMO_CLUSTER });
+  const cluster = emulator.addCluster({ name: demoCluster });
   addSystemNamespace(cluster);
   const { repairDelaySeconds } = options;
   const padding = {

@@ -23,7 +23,7 @@ export function schedulePods(state: ClusterState): void {
 export function explainUnfit(node: Node, spec: PodSpec): string | undefined {
   if (!matchesNodeSelection(node, spec)) return "node(s) didn't match Pod's node affinity/selector";
   const tolerations = spec.tolerations ?? [];
-  if (node.spec.unschedulable && !isTolerated(UNSCHEDULABLE, tolerations)) {
+  if (node.spec.unschedulable && !isTolerated(unschedulableTaint, tolerations)) {
     return 'node(s) were unschedulable';
   }
   const taint = node.spec.taints?.find(
@@ -41,7 +41,7 @@ export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): b
   });
 }
 
-const UNSCHEDULABLE: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
+const unschedulableTaint: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 
 class SchedulingPass {
   readonly #state: ClusterState;
@@ -225,12 +225,12 @@ function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
   );
 }
 
-const COUNTED = ['google.com/tpu', 'nvidia.com/gpu'];
+const counted = ['google.com/tpu', 'nvidia.com/gpu'];
 
 function toRequests(spec: PodSpec): Record<string, number> {
   const requests: Record<string, number> = { pods: 1 };
   for (const container of spec.containers) {
-    for (const resource of COUNTED) {
+    for (const resource of counted) {
       const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
       if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
     }

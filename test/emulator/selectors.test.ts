@@ -3,7 +3,7 @@ import { ApiStatus } from './api-status.ts';
 import { matchesFields, matchesLabels, parseFieldSelector, parseLabelSelector } from './selectors.ts';
 import type { KubernetesObject } from './objects.ts';
 
-const LABELS = { 'cloud.google.com/gke-nodepool': 'slice-a', tier: 'gold', empty: '' };
+const labels = { 'cloud.google.com/gke-nodepool': 'slice-a', tier: 'gold', empty: '' };
 
 describe('parseLabelSelector', () => {
   const cases: { selector: string; matches: boolean }[] = [
@@ -32,7 +32,7 @@ describe('parseLabelSelector', () => {
   ];
   for (const { selector, matches } of cases) {
     it(`"${selector}" ${matches ? 'selects' : 'does not select'}`, () => {
-      expect(matchesLabels(LABELS, parseLabelSelector(selector))).to.equal(matches);
+      expect(matchesLabels(labels, parseLabelSelector(selector))).to.equal(matches);
     });
   }
 

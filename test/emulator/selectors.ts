@@ -64,7 +64,7 @@ export function matchesFields(object: KubernetesObject, requirements: readonly F
   return requirements.every(({ field, equal, value }) => (readField(object, field) === value) === equal);
 }
 
-const SELECTABLE: Record<string, string[]> = {
+const selectable: Record<string, string[]> = {
   Node: ['spec.unschedulable'],
   Pod: [
     'spec.nodeName',
@@ -91,7 +91,7 @@ const SELECTABLE: Record<string, string[]> = {
 
 function isSelectableField(kind: string, field: string): boolean {
   return (
-    field === 'metadata.name' || field === 'metadata.namespace' || Boolean(SELECTABLE[kind]?.includes(field))
+    field === 'metadata.name' || field === 'metadata.namespace' || Boolean(selectable[kind]?.includes(field))
   );
 }
 
@@ -124,19 +124,19 @@ function splitTopLevel(text: string): string[] {
   return parts.map((each) => each.trim()).filter((each) => each !== '');
 }
 
-const KEY = '([A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)';
-const VALUE = '([-A-Za-z0-9_.]*)';
-const EXISTS = new RegExp(`^(!?)\\s*${KEY}$`);
-const EQUALS = new RegExp(`^${KEY}\\s*(==|!=|=)\\s*${VALUE}$`);
-const SET = new RegExp(`^${KEY}\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
+const keyPattern = '([A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)';
+const valuePattern = '([-A-Za-z0-9_.]*)';
+const existsPattern = new RegExp(`^(!?)\\s*${keyPattern}$`);
+const equalsPattern = new RegExp(`^${keyPattern}\\s*(==|!=|=)\\s*${valuePattern}$`);
+const setPattern = new RegExp(`^${keyPattern}\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 
 function parseRequirement(part: string, whole: string): LabelSelectorRequirement {
-  const equals = EQUALS.exec(part);
+  const equals = equalsPattern.exec(part);
   if (equals) {
     const [, key = '', operator, value = ''] = equals;
     return { key, operator: operator === '!=' ? 'NotIn' : 'In', values: [value] };
   }
-  const set = SET.exec(part);
+  const set = setPattern.exec(part);
   if (set) {
     const [, key = '', operator, list = ''] = set;
     return {
@@ -145,7 +145,7 @@ function parseRequirement(part: string, whole: string): LabelSelectorRequirement
       values: list.split(',').map((each) => each.trim()),
     };
   }
-  const exists = EXISTS.exec(part);
+  const exists = existsPattern.exec(part);
   if (exists) return { key: exists[2] ?? '', operator: exists[1] ? 'DoesNotExist' : 'Exists' };
   throw badRequest(`unable to parse requirement: found '${part}' in ${JSON.stringify(whole)}`);
 }

@@ -17,7 +17,7 @@ export function toTable(
   metadata: object,
   options: { now: number; includeObject: string | null; withoutHeaders?: boolean },
 ): unknown {
-  const columns = COLUMNS[resource.plural];
+  const columns = columnsByKind[resource.plural];
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',
@@ -53,16 +53,20 @@ function column<T extends KubernetesObject>(
   return { name, type: 'string', priority, cell: cell as Column['cell'] };
 }
 
-const NAME = column('Name', (object) => object.metadata.name);
-const AGE = column('Age', (object, now) => toAge(object.metadata.creationTimestamp, now));
+const nameColumn = column('Name', (object) => object.metadata.name);
+const age = column('Age', (object, now) => toAge(object.metadata.creationTimestamp, now));
 
-const COLUMNS: Record<Resource['plural'], Column[]> = {
-  namespaces: [NAME, column('Status', (object) => (object['status'] as { phase?: string })?.phase), AGE],
+const columnsByKind: Record<Resource['plural'], Column[]> = {
+  namespaces: [
+    nameColumn,
+    column('Status', (object) => (object['status'] as { phase?: string })?.phase),
+    age,
+  ],
   nodes: [
-    NAME,
+    nameColumn,
     column<Node>('Status', toNodeStatus),
     column('Roles', () => '<none>'),
-    AGE,
+    age,
     column<Node>('Version', (node) => node.status.nodeInfo?.['kubeletVersion'] ?? ''),
     column<Node>('Internal-IP', (node) => addressOf(node, 'InternalIP'), 1),
     column<Node>('External-IP', (node) => addressOf(node, 'ExternalIP'), 1),
@@ -75,21 +79,21 @@ const COLUMNS: Record<Resource['plural'], Column[]> = {
     ),
   ],
   pods: [
-    NAME,
+    nameColumn,
     column<Pod>('Ready', (pod) => {
       const ready = isConditionTrue(pod.status.conditions, 'Ready') ? pod.spec.containers.length : 0;
       return `${ready}/${pod.spec.containers.length}`;
     }),
     column<Pod>('Status', (pod) => (pod.metadata.deletionTimestamp ? 'Terminating' : toPodStatus(pod))),
     column('Restarts', () => '0'),
-    AGE,
+    age,
     column<Pod>('IP', (pod) => pod.status.podIP ?? '<none>', 1),
     column<Pod>('Node', (pod) => pod.spec.nodeName ?? '<none>', 1),
     column('Nominated Node', () => '<none>', 1),
     column('Readiness Gates', () => '<none>', 1),
   ],
   jobs: [
-    NAME,
+    nameColumn,
     column<Job>('Status', toJobStatus),
     column<Job>('Completions', (job) => `${job.status.succeeded ?? 0}/${job.spec.completions ?? 1}`),
     column<Job>('Duration', (job, now) => {
@@ -97,16 +101,16 @@ const COLUMNS: Record<Resource['plural'], Column[]> = {
       const end = job.status.completionTime ? Date.parse(job.status.completionTime) : now;
       return toAge(job.status.startTime, end);
     }),
-    AGE,
+    age,
   ],
-  leases: [NAME, column<Lease>('Holder', (lease) => lease.spec.holderIdentity ?? ''), AGE],
+  leases: [nameColumn, column<Lease>('Holder', (lease) => lease.spec.holderIdentity ?? ''), age],
   jobsets: [
-    NAME,
+    nameColumn,
     column<JobSet>('TerminalState', (jobSet) => jobSet.status.terminalState ?? null),
     column<JobSet>('Restarts', (jobSet) => jobSet.status.restarts ?? null),
     column<JobSet>('Completed', (jobSet) => completedStatus(jobSet)),
     column<JobSet>('Suspended', (jobSet) => jobSet.spec.suspend ?? null),
-    AGE,
+    age,
   ],
   events: [
     column<Event>('Last Seen', (event, now) =>

@@ -11,13 +11,13 @@ export interface TestWorld {
   now: () => number;
 }
 
-export const CLUSTER = 'projects/p/locations/us-central1/clusters/c';
+export const testClusterName = 'projects/p/locations/us-central1/clusters/c';
 
 /** An emulator with one empty cluster, whose clock stands still unless it is advanced. */
 export function createTestWorld(seed = 1): TestWorld {
   let now = Date.parse('2026-01-01T00:00:00Z');
   const emulator = new Emulator({ now: () => now, seed });
-  const cluster = emulator.addCluster({ name: CLUSTER });
+  const cluster = emulator.addCluster({ name: testClusterName });
   return {
     emulator,
     cluster,

@@ -1,7 +1,7 @@
 import type { MetadataIdentity, ServiceAccount } from './metadata-server.ts';
 
-const SCOPE = 'https://www.googleapis.com/auth/';
-const LIFETIME_MS = 3_600_000;
+const scopePrefix = 'https://www.googleapis.com/auth/';
+const lifetimeMs = 3_600_000;
 
 interface Token {
   user: string;
@@ -25,8 +25,8 @@ export class Tokens implements MetadataIdentity {
   /** The function's own token: what the metadata server hands out. */
   issueToken(scopes: string[]): { token: string; expiresInSeconds: number } {
     const token = `ya29.c.service-account-${++this.#sequence}`;
-    this.#tokens.set(token, { user: this.account.email, scopes, expiresAt: this.#now() + LIFETIME_MS });
-    return { token, expiresInSeconds: LIFETIME_MS / 1000 - 1 };
+    this.#tokens.set(token, { user: this.account.email, scopes, expiresAt: this.#now() + lifetimeMs });
+    return { token, expiresInSeconds: lifetimeMs / 1000 - 1 };
   }
 
   /** A token that does not expire, for anybody: a person with kubectl, another service account, another manager. */
@@ -61,5 +61,5 @@ export class Tokens implements MetadataIdentity {
 }
 
 function hasScope({ scopes }: Token, scope: string): boolean {
-  return scopes === undefined || scopes.includes(SCOPE + scope);
+  return scopes === undefined || scopes.includes(scopePrefix + scope);
 }

@@ -1,10 +1,10 @@
 import { cloneJson } from './objects.ts';
 import type { Affinity, FailurePolicy, Job, JobSet, Node, PodSpec, ReplicatedJob, Taint } from './objects.ts';
 import type { Random } from './random.ts';
-import { KUBERNETES_VERSION } from './discovery.ts';
-import { EXCLUSIVE_TOPOLOGY } from './exclusive-placement.ts';
+import { kubernetesVersion } from './discovery.ts';
+import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
 import { fieldsOf } from './field-set.ts';
-import { HEALTHY } from './node-lifecycle.ts';
+import { healthy } from './node-lifecycle.ts';
 
 /** A node pool to be. */
 export interface PoolOptions {
@@ -139,7 +139,7 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
       capacity,
       allocatable: capacity,
       conditions: [
-        ...Object.entries(HEALTHY).map(([type, reason]) => condition(type, 'False', reason)),
+        ...Object.entries(healthy).map(([type, reason]) => condition(type, 'False', reason)),
         condition('Ready', 'True', 'KubeletReady'),
       ],
       addresses: [
@@ -151,8 +151,8 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
         bootID: '',
         containerRuntimeVersion: 'containerd://2.1.5',
         kernelVersion: '6.12.55+',
-        kubeletVersion: KUBERNETES_VERSION,
-        kubeProxyVersion: KUBERNETES_VERSION,
+        kubeletVersion: kubernetesVersion,
+        kubeProxyVersion: kubernetesVersion,
         machineID: '',
         operatingSystem: 'linux',
         osImage: 'Container-Optimized OS from Google',
@@ -213,7 +213,7 @@ export function toJobSet(options: JobSetOptions): Record<string, unknown> {
   const failurePolicy = options.failurePolicy === undefined ? { maxRestarts: 3 } : options.failurePolicy;
   const annotations = {
     ...options.annotations,
-    ...(exclusiveTopology && { [EXCLUSIVE_TOPOLOGY]: exclusiveTopology }),
+    ...(exclusiveTopology && { [exclusiveTopologyAnnotation]: exclusiveTopology }),
   };
   const spec: Partial<JobSet['spec']> = {
     replicatedJobs: options.replicatedJobs.map(toReplicatedJob),

@@ -10,6 +10,8 @@ import { parse } from 'yaml';
 import { toAlert } from '../../src/alert/alert.ts';
 import { readConfig } from '../../src/config.ts';
 import { unpackNotification } from '../../src/alert/notification.ts';
+import { parseLoggingQuery } from '../deploy/logging-query.ts';
+import type { LogEntry } from '../deploy/logging-query.ts';
 import { needs, run } from '../deploy/run.ts';
 import { createNotification, demoClusterLabels } from '../fixtures/notification.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
@@ -36,6 +38,9 @@ function readPolicies(): { path: string; text: string; policy: Policy }[] {
     });
 }
 
+/** CONSTRUCTED: the entry of a machine's serial console, as field reports of fault injections show it. */
+const xidEntry = new URL('../fixtures/serial-console-xid.json', import.meta.url);
+
 const now = Date.parse('2026-11-23T03:00:00Z');
 
 /** The labels of the resource that the grouping keeps, with values that something may be called. */
@@ -45,6 +50,7 @@ function keptLabels({ conditions: [condition] }: Policy): { type: string; labels
   const names: Record<string, string[]> = {
     k8s_node: [...Object.keys(demoClusterLabels), 'node_name'],
     k8s_node_pool: [...Object.keys(demoClusterLabels), 'node_pool_name'],
+    gce_instance: ['project_id', 'zone', 'instance_id'],
   };
   const fields = condition?.conditionThreshold?.aggregations.flatMap(({ groupByFields }) => groupByFields);
   // A log match has no aggregation, so it keeps all labels of its resource.
@@ -53,6 +59,8 @@ function keptLabels({ conditions: [condition] }: Policy): { type: string; labels
     ...demoClusterLabels,
     node_name: 'gke-tpu-1',
     node_pool_name: 'slice-a',
+    zone: 'us-central1-a',
+    instance_id: '4217640023907412345',
   };
   return { type, labels: Object.fromEntries(kept.map((name) => [name, values[name] ?? 'unknown'])) };
 }
@@ -91,7 +99,35 @@ describe('the example alert policies', () => {
         now,
       );
       expect(action.type, policy.displayName).to.equal(policy.userLabels['failover_action']);
-      expect(action.nodeName ?? action.nodePool, policy.displayName).to.be.oneOf(['gke-tpu-1', 'slice-a']);
+      const { subject } = action.incident;
+      const target = subject?.kind === 'instance' ? subject.instanceId : (action.nodeName ?? action.nodePool);
+      expect(target, policy.displayName).to.be.oneOf(['gke-tpu-1', 'slice-a', '4217640023907412345']);
+    }
+  });
+
+  // F-150: the policy read a log that carries no Xid, so that it never fired.
+  it('match the Xid of a device that fell off the bus on the serial console, and no other', () => {
+    const policy = policies.find(({ text }) => text.includes('conditionMatchedLog'))?.policy;
+    const matches = parseLoggingQuery(policy?.conditions[0]?.conditionMatchedLog?.filter ?? '');
+    const read = () => JSON.parse(readFileSync(xidEntry, 'utf8')) as LogEntry & { textPayload: string };
+    expect(matches(read())).to.equal(true);
+    expect(matches({ ...read(), textPayload: read().textPayload.replace(': 79,', ': 48,') })).to.equal(false);
+    expect(matches({ ...read(), textPayload: 'a job that talks about Xid 79' })).to.equal(false);
+    const { resource } = read();
+    expect(matches({ ...read(), resource: { ...resource, type: 'k8s_node' } })).to.equal(false);
+    expect(matches({ ...read(), logName: 'projects/demo-project/logs/stdout' })).to.equal(false);
+  });
+
+  // F-151: the policy fired on GKE's own upgrades, resizes and deletions of a slice.
+  it('count only the reasons of an unavailable slice that are faults', () => {
+    const policy = policies.find(({ text }) => text.includes('multi_host/available'))?.policy;
+    const { filter = '' } = policy?.conditions[0]?.conditionThreshold ?? {};
+    const [, list = ''] = /unavailability_reason = one_of\(([^)]*)\)/.exec(filter) ?? [];
+    const counted = [...list.matchAll(/"(\w+)"/g)].map(([, reason]) => reason);
+    const faults = ['Unhealthy', 'MachineNotRunning', 'Unallocatable', 'RebootEvent'];
+    expect(counted).to.have.members(faults);
+    for (const reason of ['Reconciling', 'Stopping', 'ProvisioningError', 'MaintenanceTaint', '']) {
+      expect(counted, reason).not.to.include(reason);
     }
   });
 

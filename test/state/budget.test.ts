@@ -1,16 +1,20 @@
 import { expect } from 'chai';
-import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { failoverNamespace } from '../../src/names.ts';
-import { assertBudgetLeft, chargeBudget } from '../../src/state/budget.ts';
+import {
+  assertBudgetLeft,
+  chargeBudget,
+  noteRefusedPool,
+  readMaxPools,
+  readRefusedPools,
+} from '../../src/state/budget.ts';
 import { assertNotPaused, describeOverride, readSwitches, refusePaused } from '../../src/state/switches.ts';
 import { countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
-import { trainCluster } from '../fixtures/train-world.ts';
 
-const config = readConfig({ CLUSTERS: trainCluster, MAX_POOLS_PER_HOUR: '2' });
+const two = { count: 2, why: '' };
 
 function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });
@@ -30,7 +34,7 @@ function clusterAnnotations({ cluster }: InMemoryWorld): Record<string, string> 
 
 async function charge(world: InMemoryWorld, nodePool: string, { isAlert = false } = {}): Promise<void> {
   const known = await readSwitches(world.kubernetes);
-  await chargeBudget(world.kubernetes, config, nodePool, { isAlert, known });
+  await chargeBudget(world.kubernetes, nodePool, { isAlert, known, maxPools: two });
 }
 
 function at({ clock }: InMemoryWorld, seconds: number): string {
@@ -161,7 +165,7 @@ describe('chargeBudget', () => {
     expect(refusal.headers).to.deep.equal({ 'Retry-After': '3000' });
     expect(refusal.message).to.equal(
       'action is currently rate limited: 2 node pools were acted on within the hour (slice-a, slice-b), which is ' +
-        'MAX_POOLS_PER_HOUR; is it the metric that is broken? To lift cooldown and budget for 30 minutes: ' +
+        'MAX_POOLS_PER_HOUR, so nothing is done to slice-c, and a JobSet that restarts may land on it; is it the metric that is broken? To lift cooldown and budget for 30 minutes: ' +
         'kubectl annotate lease cluster -n autometric-failover-system --overwrite ' +
         'autometric-failover/override-until=2026-11-23T03:40:00Z',
     );
@@ -201,7 +205,7 @@ describe('chargeBudget', () => {
     const world = createWorld();
     const known = await readSwitches(world.kubernetes);
     annotate(world, 'paused', 'stop');
-    const work = chargeBudget(world.kubernetes, config, 'slice-a', { isAlert: false, known });
+    const work = chargeBudget(world.kubernetes, 'slice-a', { isAlert: false, known, maxPools: two });
     expect((await refusalOf(work)).code).to.equal('paused');
     expect(clusterAnnotations(world)).to.deep.equal({ 'autometric-failover/paused': 'stop' });
   });
@@ -226,7 +230,7 @@ describe('chargeBudget', () => {
       },
     });
     const known = await readSwitches(kubernetes);
-    await chargeBudget(kubernetes, config, 'slice-a', { isAlert: false, known });
+    await chargeBudget(kubernetes, 'slice-a', { isAlert: false, known, maxPools: two });
     expect(clusterAnnotations(world)).to.include({ 'autometric-failover/override-until': 'by a person' });
     expect(clusterAnnotations(world)).to.have.property('autometric-failover/pools');
   });
@@ -244,8 +248,8 @@ describe('assertBudgetLeft', () => {
     await charge(world, 'slice-a');
     await charge(world, 'slice-b');
     const switches = await readSwitches(world.kubernetes);
-    expect(() => assertBudgetLeft(switches, config, 'slice-a', { isAlert: false })).not.to.throw();
-    expect(() => assertBudgetLeft(switches, config, 'slice-c', { isAlert: false })).to.throw(
+    expect(() => assertBudgetLeft(switches, 'slice-a', { isAlert: false, maxPools: two })).not.to.throw();
+    expect(() => assertBudgetLeft(switches, 'slice-c', { isAlert: false, maxPools: two })).to.throw(
       FailoverError,
       /slice-a, slice-b/,
     );
@@ -288,5 +292,44 @@ describe('describeOverride', () => {
     expect(describeOverride(switches, { isAlert: false })).not.to.include('ignored');
     // F-144: a refused alert was shown the override, which never counts for alerts.
     expect(describeOverride(switches, { isAlert: true })).to.equal('');
+  });
+});
+
+// F-148: a budget of two pools was right for a small cluster and far too small for a large one.
+describe('readMaxPools', () => {
+  for (const [percent, count] of [
+    [1, 1],
+    [50, 1],
+    [51, 2],
+    [100, 2],
+  ] as const) {
+    it(`takes ${percent}% of two accelerator pools for ${count}`, async () => {
+      const world = createInMemoryWorld();
+      const maxPools = await readMaxPools(world.kubernetes, { maxPoolsPerHour: { percent } });
+      expect(maxPools).to.deep.equal({ count, why: ` (${percent}% of 2 accelerator pools)` });
+    });
+  }
+
+  it('asks nothing for a number', async () => {
+    const world = createInMemoryWorld();
+    const before = world.emulator.requests.length;
+    expect(await readMaxPools(world.kubernetes, { maxPoolsPerHour: 7 })).to.deep.equal({ count: 7, why: '' });
+    expect(world.emulator.requests).to.have.length(before);
+  });
+});
+
+describe('noteRefusedPool', () => {
+  it('remembers the pools that the budget refused within the hour, and writes each once', async () => {
+    const world = createWorld();
+    await noteRefusedPool(world.kubernetes, 'slice-c');
+    world.clock.advance(1_800_000);
+    await noteRefusedPool(world.kubernetes, 'slice-d');
+    await noteRefusedPool(world.kubernetes, 'slice-c');
+    const pools = () => Object.keys(readRefusedPools(clusterAnnotations(world), world.clock.now()));
+    expect(pools()).to.deep.equal(['slice-c', 'slice-d']);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
+    world.clock.advance(1_800_000);
+    expect(pools()).to.deep.equal(['slice-d']);
+    await assertNotPaused(world.kubernetes);
   });
 });

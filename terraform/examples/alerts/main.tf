@@ -46,21 +46,23 @@ module "autometric_failover" {
       }]
     }
 
-    # A multi-host TPU slice that is not whole: cordon it and restart the one JobSet that runs on it, which then starts on
-    # another slice. The pool's name comes with the metric.
+    # A multi-host TPU slice that has a fault: cordon it and restart the one JobSet that runs on it, which then starts on
+    # another slice. The metric is also false while GKE upgrades, resizes or deletes the pool: those reasons do not count.
     slice-unavailable = {
       action   = "cordon_nodepool_and_restart_jobset"
       on_close = "uncordon_nodepool"
       conditions = [{
         display_name = "A TPU slice has been unavailable for 2 minutes"
         threshold = {
-          filter          = "resource.type = \"k8s_node_pool\" AND metric.type = \"kubernetes.io/node_pool/multi_host/available\""
+          filter          = "resource.type = \"k8s_node_pool\" AND metric.type = \"kubernetes.io/node_pool/multi_host/available\" AND metric.labels.unavailability_reason = one_of(\"Unhealthy\", \"MachineNotRunning\", \"Unallocatable\", \"RebootEvent\")"
           comparison      = "COMPARISON_LT"
           threshold_value = 0.5
           duration        = "120s"
+          # A series of these reasons exists only while the slice is bad, so its end closes the incident.
+          evaluation_missing_data = "EVALUATION_MISSING_DATA_INACTIVE"
           aggregations = [{
             per_series_aligner = "ALIGN_FRACTION_TRUE"
-            # One series a pool: the reason is a label, so it is a new series when the slice goes bad.
+            # One series a pool, whichever of the reasons it has.
             cross_series_reducer = "REDUCE_MIN"
             group_by_fields      = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.node_pool_name"]
           }]
@@ -82,13 +84,14 @@ module "autometric_failover" {
       }]
     }
 
-    # The GPU driver reported a fault of the device (Xid 79: it fell off the bus). A log match has no close.
+    # The GPU driver says on the serial console that a device fell off the bus (Xid 79). The machines must write the console
+    # to Cloud Logging (metadata serial-port-logging-enable=true). A log match has no close.
     gpu-fell-off-the-bus = {
       action        = "cordon_and_repair_nodepool"
       documentation = "The node is cordoned with its pool and its machine is repaired. See docs/runbook.md."
       conditions = [{
         display_name = "Xid 79"
-        matched_log  = { filter = "resource.type=\"k8s_node\" AND jsonPayload.MESSAGE=~\"NVRM: Xid .*: 79,\"" }
+        matched_log  = { filter = "resource.type=\"gce_instance\" AND log_id(\"serialconsole.googleapis.com/serial_port_1_output\") AND textPayload=~\"NVRM: Xid .*: 79,\"" }
       }]
     }
   }
