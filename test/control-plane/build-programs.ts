@@ -17,12 +17,12 @@ export class ControlPlaneUnavailable extends Error {
 
 const buildDirectory = import.meta.dirname;
 const versionPackage = 'k8s.io/component-base/version';
-const [MAJOR, MINOR] = kubernetesVersion.slice(1).split('.');
+const [majorVersion, minorVersion] = kubernetesVersion.slice(1).split('.');
 const buildArguments = [
   '-trimpath',
   '-ldflags',
   // Without these /version says v0.0.0-master, and clients that compare versions go astray.
-  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${MAJOR} -X ${versionPackage}.gitMinor=${MINOR}`,
+  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${majorVersion} -X ${versionPackage}.gitMinor=${minorVersion}`,
 ];
 /** Files that the programs need and their modules carry: kept beside the binaries, so that running needs no Go. */
 const manifests = {

@@ -176,13 +176,13 @@ interface Process {
 
 /** The process group of the control plane that runs in a directory, and its programs. */
 async function groupOf(directory: string): Promise<{ id: number; programs: Map<string, number> }> {
-  const keeper = (await listProcesses()).find(({ command }) =>
-    command.endsWith(`program-keeper.ts ${directory}`),
+  const supervisor = (await listProcesses()).find(({ command }) =>
+    command.endsWith(`process-supervisor.ts ${directory}`),
   );
-  if (keeper === undefined) throw new Error(`no control plane runs in ${directory}`);
-  const others = (await processesOf(keeper.group)).filter(({ pid }) => pid !== keeper.pid);
+  if (supervisor === undefined) throw new Error(`no control plane runs in ${directory}`);
+  const others = (await processesOf(supervisor.group)).filter(({ pid }) => pid !== supervisor.pid);
   const programs = others.map(({ pid, command }) => [basename(command.split(' ')[0] ?? ''), pid] as const);
-  return { id: keeper.group, programs: new Map(programs) };
+  return { id: supervisor.group, programs: new Map(programs) };
 }
 
 async function processesOf(group: number): Promise<Process[]> {

@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import { createNotification } from '../fixtures/notification.ts';
 import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
 import type { ControlPlane } from './capabilities.ts';
-import { clusterFullName, createFailoverBench, functionUniqueId, functionUser } from './failover-bench.ts';
-import type { FailoverBench } from './failover-bench.ts';
+import { clusterFullName, createFailoverRig, functionUniqueId, functionUser } from './failover-rig.ts';
+import type { FailoverRig } from './failover-rig.ts';
 import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';
 import { startOrSkip } from './start-or-skip.ts';
 import { jobSetsPath } from './world.ts';
@@ -85,19 +85,19 @@ const cases: Record<string, Case> = {
 describe('the rights of deploy/rbac', function () {
   this.timeout(60_000);
   let controlPlane: ControlPlane;
-  let bench: FailoverBench;
+  let rig: FailoverRig;
 
   before(async function () {
     controlPlane = await startOrSkip(this, 'the function without one of its rights');
   });
 
   beforeEach(async () => {
-    bench = await createFailoverBench(controlPlane, { namespaces: [trainNamespace] });
+    rig = await createFailoverRig(controlPlane, { namespaces: [trainNamespace] });
   });
 
   afterEach(async () => {
-    await bench.forget();
-    await bench.stop();
+    await rig.forget();
+    await rig.stop();
   });
 
   after(async () => {
@@ -105,11 +105,11 @@ describe('the rights of deploy/rbac', function () {
   });
 
   it('are each needed for something', () => {
-    expect(Object.keys(cases)).to.have.members(listRights(bench.rights).map(describeRight));
+    expect(Object.keys(cases)).to.have.members(listRights(rig.rights).map(describeRight));
   });
 
   it('are enough for a service account whose token has no e-mail', async () => {
-    const other = await createFailoverBench(controlPlane, {
+    const other = await createFailoverRig(controlPlane, {
       user: functionUniqueId,
       namespaces: [trainNamespace],
     });
@@ -124,17 +124,17 @@ describe('the rights of deploy/rbac', function () {
       without === 'failure' ? 'fails, saying what is missing' : 'does all else, and logs a warning';
     it(`without ${name} ${what}, and with it goes on`, async () => {
       const { admin } = controlPlane;
-      const right = listRights(bench.rights).find((each) => describeRight(each) === name);
+      const right = listRights(rig.rights).find((each) => describeRight(each) === name);
       if (right === undefined) throw new Error(`deploy/rbac does not give ${name}`);
-      const [node = ''] = await bench.world.addTpuSlice('slice-a', { nodes: 1 });
+      const [node = ''] = await rig.world.addTpuSlice('slice-a', { nodes: 1 });
       if (jobSet !== undefined) await runJobSet(jobSet);
-      const failover = await bench.serve();
+      const failover = await rig.serve();
       const denial = `may not ${right.verb} ${right.resource}${right.namespace === undefined ? '' : ` in namespace ${right.namespace}`}`;
 
-      await applyRights(admin, withoutRight(bench.rights, right));
+      await applyRights(admin, withoutRight(rig.rights, right));
       await untilAllowed(admin, functionUser, right, false);
       const denied = await send(failover, node);
-      await applyRights(admin, bench.rights);
+      await applyRights(admin, rig.rights);
       await untilAllowed(admin, functionUser, right, true);
       const lines = failover.lines.length;
       const granted = await send(failover, node);
@@ -158,11 +158,11 @@ describe('the rights of deploy/rbac', function () {
   /** One pod on slice-a, with slice-b free. */
   async function runJobSet(spec: Partial<JobSetSpec>): Promise<void> {
     const { suspend, ...rest } = spec;
-    await bench.world.addJobSet({ name: 'train', namespace: trainNamespace, parallelism: 1, ...rest });
-    await bench.allRunOn('train', 'slice-a', 1, trainNamespace);
+    await rig.world.addJobSet({ name: 'train', namespace: trainNamespace, parallelism: 1, ...rest });
+    await rig.allRunOn('train', 'slice-a', 1, trainNamespace);
     if (suspend) {
       await controlPlane.admin.patch(`${jobSetsPath(trainNamespace)}/train`, { spec: { suspend } });
     }
-    await bench.world.addTpuSlice('slice-b', { nodes: 1 });
+    await rig.world.addTpuSlice('slice-b', { nodes: 1 });
   }
 });

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { createCertificateAuthority, createKeyPair } from './certificates.ts';
-import type { Program } from './program-keeper.ts';
+import type { Program } from './process-supervisor.ts';
 
 export interface ProgramsOptions {
   /** Where `buildPrograms` put the binaries. */

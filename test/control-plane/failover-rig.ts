@@ -23,7 +23,7 @@ export const functionUniqueId = '104711811223344556677';
 const leases = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
 
 /** A real control plane with the rest of Google Cloud around it. */
-export interface FailoverBench {
+export interface FailoverRig {
   world: World;
   /** Numeric ids of the machines that were deleted through the Compute API, in order. */
   deletions: string[];
@@ -48,7 +48,7 @@ export interface FailoverBench {
   stop(): Promise<void>;
 }
 
-export interface FailoverBenchOptions {
+export interface FailoverRigOptions {
   /** `FUNCTION_USER`, unless it comes by its unique id. */
   user?: string;
   /** The namespaces of JobSets that it may touch: `default`. */
@@ -60,10 +60,10 @@ export interface FailoverBenchOptions {
 }
 
 /** Prepares a control plane as `deploy/` does: the function has the rights of deploy/rbac there, and no others. */
-export async function createFailoverBench(
+export async function createFailoverRig(
   controlPlane: ControlPlane,
-  options: FailoverBenchOptions = {},
-): Promise<FailoverBench> {
+  options: FailoverRigOptions = {},
+): Promise<FailoverRig> {
   const { user = functionUser, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
   const names = { email: functionUser, uniqueId: functionUniqueId, namespaces };
