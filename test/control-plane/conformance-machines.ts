@@ -35,7 +35,7 @@ export function describeMachines(stage: () => Stage): void {
   };
 
   describe('machines', () => {
-    it('are told by labels, an annotation and a providerID', async () => {
+    it('can be identified by labels, an annotation and a providerID', async () => {
       const { metadata, spec } = await read();
       expect(metadata.labels).to.include({
         'cloud.google.com/gke-nodepool': 'conformance',
@@ -50,7 +50,7 @@ export function describeMachines(stage: () => Stage): void {
       expect(spec.providerID).to.equal(`gce://test-project/us-central1-a/${name()}`);
     });
 
-    it('that die make their node unreachable and their pods not ready, still running', async function () {
+    it('make their node unreachable when they die; their pods are not ready, but still Running', async function () {
       if (!stage().can.runJobSets) this.skip();
       const { client, world, advance } = stage();
       const pod = await createPod([{ operator: 'Exists' }]);
@@ -72,7 +72,7 @@ export function describeMachines(stage: () => Stage): void {
       await client.delete(pod, { gracePeriodSeconds: 0 });
     });
 
-    it('can have died a while ago', async function () {
+    it('can have died some time ago', async function () {
       if (!stage().can.runJobSets) this.skip();
       const now = Date.parse(String((await stage().client.request('GET', '/version')).headers['date']));
       await stage().world.killNode(name(), { notReadyForSeconds: 600 });
@@ -83,7 +83,7 @@ export function describeMachines(stage: () => Stage): void {
       expect(Date.parse(since ?? '')).to.be.at.most(now - 590_000);
     });
 
-    it('that died have their pods marked for deletion once these tolerate it no longer, and no more', async function () {
+    it('that died only have their pods marked for deletion, when the toleration ends', async function () {
       if (!stage().can.runJobSets) this.skip();
       const { client, world, advance } = stage();
       // 300 s unless a pod says otherwise; with 1 s it is the same, sooner.
@@ -110,7 +110,7 @@ export function describeMachines(stage: () => Stage): void {
       await world.reviveNode(name());
     });
 
-    it('may be replaced behind the same Node: its id is another', async () => {
+    it('can be replaced behind the same Node, which then has another instance id', async () => {
       const before = (await read()).metadata;
       await stage().world.replaceInstance(name());
       const after = (await read()).metadata;
@@ -120,7 +120,7 @@ export function describeMachines(stage: () => Stage): void {
       );
     });
 
-    it('may be replaced with a new Node of the same name, which is not cordoned', async () => {
+    it('can be replaced with a new Node of the same name, which is not cordoned', async () => {
       const before = (await read()).metadata;
       await stage().client.patch(`/api/v1/nodes/${name()}`, { spec: { unschedulable: true } });
       await stage().world.replaceInstance(name(), { newNode: true });

@@ -115,7 +115,7 @@ describe('the function against a real control plane', function () {
     },
   ];
   for (const { title, index, spec } of deadNodes) {
-    it(`moves the JobSet where ${title}`, async () => {
+    it(`moves the JobSet: ${title}`, async () => {
       const name = await runOnSliceA(spec);
       const dead = await nodeOfPod(name, index);
       await rig.world.killNode(dead, { notReadyForSeconds: 120 });
@@ -127,7 +127,7 @@ describe('the function against a real control plane', function () {
     });
   }
 
-  it('restarts both replicated Jobs, once, where one of their slices is bad', async () => {
+  it('restarts both replicated Jobs once if one of their slices is bad', async () => {
     const name = await runTwoJobs();
     const failover = await rig.serve();
     const { status, body } = await failover.send(restart(name));
@@ -200,7 +200,7 @@ describe('the function against a real control plane', function () {
     expect(body.error).to.match(/suspended/);
   });
 
-  it('finds the pool by the JobSet alone, and sent again does not take the new one for it', async () => {
+  it('finds the pool by the JobSet alone, and the same action sent again does not touch the new pool', async () => {
     const name = await runOnSliceA();
     const failover = await rig.serve();
     const { node_pool: _pool, ...action } = restart(name);
@@ -215,7 +215,7 @@ describe('the function against a real control plane', function () {
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
   });
 
-  it('leaves a JobSet alone that moved by itself before the alert came, and cordons the pool', async () => {
+  it('cordons the pool, and does not restart a JobSet that moved by itself before the alert', async () => {
     const name = await runOnSliceA();
     for (const { metadata } of await nodesOf('slice-a')) {
       await controlPlane.admin.patch(`/api/v1/nodes/${metadata.name}`, { spec: { unschedulable: true } });
@@ -239,7 +239,7 @@ describe('the function against a real control plane', function () {
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
   });
 
-  it('restarts a JobSet once where four of its slices turn bad at once', async () => {
+  it('restarts a JobSet once if four of its slices become bad at once', async () => {
     const name = `train-${next++}`;
     const bad = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
     for (const pool of bad) await rig.world.addTpuSlice(pool, { nodes: 4 });
@@ -267,7 +267,7 @@ describe('the function against a real control plane', function () {
     for (const pool of bad) expect(await isCordoned(pool), pool).to.equal(true);
   });
 
-  it('has a slice repaired once, and answers a duplicate from the record', async () => {
+  it('repairs a slice once, and answers a duplicate from the record', async () => {
     await rig.world.addTpuSlice('slice-a', { nodes: 4 });
     const failover = await rig.serve();
     const action = {
@@ -289,7 +289,7 @@ describe('the function against a real control plane', function () {
     expect(rig.deletions).to.have.length(1);
   });
 
-  it("uncordons what it cordoned, and leaves a person's cordon in between", async () => {
+  it('uncordons what it cordoned, and keeps the cordon that a person made', async () => {
     await rig.world.addTpuSlice('slice-a', { nodes: 4 });
     const [theirs, taken, ...ours] = (await nodesOf('slice-a')).map(({ metadata }) => metadata.name);
     const set = (node: string | undefined, unschedulable: boolean) =>

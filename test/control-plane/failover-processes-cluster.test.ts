@@ -77,7 +77,7 @@ describe('several processes of the function', function () {
     jobset_name: name,
   });
 
-  it('carry out an action once that is delivered to all of them at once', async () => {
+  it('carry out an action once if it is delivered to all of them at the same time', async () => {
     const name = await runOnSliceA();
     const three = await Promise.all([startSurvivor(), start(), start()]);
     const answers = await Promise.all(three.map((each) => each.send(restart(name))));
@@ -90,7 +90,7 @@ describe('several processes of the function', function () {
     expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
   });
 
-  it('restart a JobSet once for different actions on the same pool at once', async () => {
+  it('restart a JobSet once for different actions on the same pool at the same time', async () => {
     const name = await runOnSliceA();
     const three = await Promise.all([startSurvivor(), start(), start()]);
     const answers = await Promise.all(
@@ -103,14 +103,14 @@ describe('several processes of the function', function () {
     expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
   });
 
-  describe('of which one is killed at a write that has landed, and another resumes', () => {
+  describe('when one is killed after any write, and another resumes', () => {
     let write = 0;
     let isComplete = false;
     const landed: string[] = [];
     /** Starts while the round before it goes on. */
     let nextVictim: Promise<FunctionProcess>;
 
-    it('restarts once, wherever it was', async function () {
+    it('restart once, whichever write it was', async function () {
       this.timeout(240_000);
       nextVictim = start();
       while (!isComplete) await killAtWrite(++write);
@@ -166,7 +166,7 @@ describe('several processes of the function', function () {
     return (items ?? []).map(({ reason }) => reason);
   }
 
-  it('have one machine deleted where one is killed before it heard that its deletion was accepted', async () => {
+  it('delete one machine if a process is killed before it gets the response to the deletion', async () => {
     await rig.world.addTpuSlice('slice-a', { nodes: nodeCount });
     const [victim, other] = await Promise.all([start(), startSurvivor()]);
     const action = { ...who, id: `repair-${next++}`, type: 'cordon_and_repair_nodepool' };
@@ -201,7 +201,7 @@ describe('several processes of the function', function () {
     expect(await rig.isCordoned('slice-a')).to.equal(false);
   });
 
-  it('wait for the lock of one that was killed, and then go on', async () => {
+  it('wait for the lock of a process that was killed, and then continue', async () => {
     const name = await runOnSliceA();
     const [victim, other] = await Promise.all([start(), startSurvivor()]);
     // The lock is the second write; the plan is not written yet.

@@ -63,7 +63,7 @@ describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
     expect(body).to.deep.equal(restarted);
   });
 
-  it('is left by every pod, in one restart', async () => {
+  it('has no pod left after one restart', async () => {
     await took('all pods ran elsewhere', () => allReady(1));
     const nodes = new Set((await rig.nodesOf('slice-b')).map(({ metadata }) => metadata.name));
     const running = await rig.world.runningPods('train');

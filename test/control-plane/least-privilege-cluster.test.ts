@@ -104,7 +104,7 @@ describe('the rights of deploy/rbac', function () {
     await controlPlane?.stop();
   });
 
-  it('are each needed for something', () => {
+  it('are all needed: each has a case below', () => {
     expect(Object.keys(cases)).to.have.members(listRights(rig.rights).map(describeRight));
   });
 
@@ -122,7 +122,7 @@ describe('the rights of deploy/rbac', function () {
   for (const [name, { send, jobSet, without }] of Object.entries(cases)) {
     const what =
       without === 'failure' ? 'fails, saying what is missing' : 'does all else, and logs a warning';
-    it(`without ${name} ${what}, and with it goes on`, async () => {
+    it(`without ${name} ${what}, and with it continue`, async () => {
       const { admin } = controlPlane;
       const right = listRights(rig.rights).find((each) => describeRight(each) === name);
       if (right === undefined) throw new Error(`deploy/rbac does not give ${name}`);

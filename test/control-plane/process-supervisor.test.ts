@@ -9,7 +9,7 @@ import { eventually } from './eventually.ts';
 import { superviseProcesses } from './process-supervisor.ts';
 import type { Program } from './process-supervisor.ts';
 
-const keeperScript = join(import.meta.dirname, 'process-supervisor.ts');
+const supervisorScript = join(import.meta.dirname, 'process-supervisor.ts');
 
 describe('superviseProcesses', () => {
   let directory: string;
@@ -23,7 +23,7 @@ describe('superviseProcesses', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it('kills what it started and removes the directory when it is stopped', async () => {
+  it('kills the programs and removes the directory when it is stopped', async () => {
     const supervisor = superviseProcesses(directory);
     supervisor.start(sleeper('one'));
     supervisor.start(sleeper('two'));
@@ -50,13 +50,13 @@ describe('superviseProcesses', () => {
     await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
   });
 
-  it('leaves nothing behind when its own process is killed', async () => {
+  it("leaves nothing behind when the supervisor's process is killed", async () => {
     const { pids, supervisorPid } = await startInAnotherProcess();
     process.kill(supervisorPid, 'SIGKILL');
     await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
   });
 
-  it('leaves no process behind when both are killed at once, where the kernel can be told so', async function () {
+  it('leaves no process behind when both are killed at once, if the kernel supports it', async function () {
     if (process.platform !== 'linux') this.skip();
     const { parent, pids, supervisorPid } = await startInAnotherProcess();
     process.kill(supervisorPid, 'SIGSTOP');
@@ -65,7 +65,7 @@ describe('superviseProcesses', () => {
     await eventually('the programs are gone', () => !pids.some(isRunning));
   });
 
-  it('says which program ended by itself and how', async () => {
+  it('reports which program ended by itself, and how', async () => {
     const supervisor = superviseProcesses(directory);
     const exit = new Promise((resolve) => supervisor.onExit(resolve));
     supervisor.start({ name: 'short', command: 'sh', args: ['-c', 'echo some output; exit 3'] });
@@ -74,7 +74,7 @@ describe('superviseProcesses', () => {
     await supervisor.stop();
   });
 
-  it('says so when a program is not there', async () => {
+  it('reports a program that does not exist', async () => {
     const supervisor = superviseProcesses(directory);
     const exit = new Promise<{ name: string; outcome: string }>((resolve) => supervisor.onExit(resolve));
     supervisor.start({ name: 'none', command: join(directory, 'none'), args: [] });
@@ -83,7 +83,7 @@ describe('superviseProcesses', () => {
     await supervisor.stop();
   });
 
-  it('does not keep a process alive that forgot to stop it', async () => {
+  it('does not keep alive a process that forgot to stop it', async () => {
     const { parent, pids } = await startInAnotherProcess();
     parent.stdin?.end();
     const [code] = (await once(parent, 'exit')) as [number];
@@ -98,7 +98,7 @@ describe('superviseProcesses', () => {
     supervisorPid: number;
   }> {
     const script = `
-      import { superviseProcesses } from ${JSON.stringify(keeperScript)};
+      import { superviseProcesses } from ${JSON.stringify(supervisorScript)};
       const supervisor = superviseProcesses(${JSON.stringify(directory)});
       supervisor.start(${JSON.stringify(sleeper('one'))});
       supervisor.start(${JSON.stringify(sleeper('two'))});

@@ -6,13 +6,13 @@ import { needs } from './run.ts';
 import { resourceOf, stateAfter } from './terraform.ts';
 import type { TestRun } from './terraform.ts';
 
-describe('from an alert policy that Terraform makes to the function that it deploys', function () {
+describe('an alert of a policy that Terraform creates, in the function that it deploys', function () {
   this.timeout(300_000);
   before(function () {
     needs(this, 'terraform');
   });
 
-  it('is taken where Pub/Sub pushes it, and done', async () => {
+  it('is accepted where Pub/Sub pushes it, and carried out', async () => {
     const run = await stateAfter('alerts/pubsub');
     const path = pushPath(run);
     const labels = resourceOf(run, 'google_monitoring_alert_policy.failover["host-error"]')[
@@ -34,7 +34,7 @@ describe('from an alert policy that Terraform makes to the function that it depl
     );
   });
 
-  it('is refused what no policy of Terraform asks for, though actions may have it done', async () => {
+  it('cannot trigger a type that no policy asks for, although a person can', async () => {
     const run = await stateAfter('alerts/policies_made_elsewhere');
     const labels = { failover_action: 'repair_nodepool' };
     await onEmulatedGke(
@@ -48,7 +48,7 @@ describe('from an alert policy that Terraform makes to the function that it depl
     );
   });
 
-  it('is taken by the webhook with its credentials alone', async () => {
+  it('is accepted by the webhook only with its credentials', async () => {
     const run = await stateAfter('webhook/webhook');
     const [channel] = [
       resourceOf(run, 'google_monitoring_notification_channel.webhook[0]')['labels'] as Labels,

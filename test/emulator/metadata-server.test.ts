@@ -10,7 +10,7 @@ const platform = 'https://www.googleapis.com/auth/cloud-platform';
 const email = 'https://www.googleapis.com/auth/userinfo.email';
 
 describe('answerMetadata', () => {
-  it('refuses whoever does not send its header, and always says who it is', () => {
+  it('refuses requests without its header, and always sends its own', () => {
     const { emulator } = createTestWorld();
     const refused = emulator.handleMetadata({ method: 'GET', path: tokenPath, headers: {}, body: '' });
     expect(refused.status).to.equal(403);
@@ -33,7 +33,7 @@ describe('answerMetadata', () => {
     });
   }
 
-  it('answers 404 to what it does not know', () => {
+  it('returns 404 for unknown paths', () => {
     expect(get(createTestWorld().emulator, `${root}/instance/gpu`).status).to.equal(404);
   });
 });
@@ -61,7 +61,7 @@ describe('Tokens', () => {
     });
   }
 
-  it('last an hour', () => {
+  it('are valid for an hour', () => {
     const { emulator, cluster, advance } = createTestWorld();
     const { token } = emulator.tokens.issueToken([platform, email]);
     advance(3599);
@@ -70,7 +70,7 @@ describe('Tokens', () => {
     expect(whoAmI(cluster, token)).to.equal('401');
   });
 
-  it('are no longer known when they are revoked', () => {
+  it('are unknown after they are revoked', () => {
     const { emulator, cluster } = createTestWorld();
     const token = emulator.tokens.tokenFor('a@example.com');
     expect(whoAmI(cluster, token)).to.equal('a@example.com');
