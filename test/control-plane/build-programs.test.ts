@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import { expect } from 'chai';
 import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
 
-/** Stands for go: writes down what it was asked, and builds a file for each program. */
+/** Stands for go: records its arguments, and creates a file for each program. */
 const go = `#!/bin/sh
 echo "$1 $2" >> "$CALLS"
 case "$1 $2" in

@@ -15,7 +15,7 @@ export function describeEvents(stage: () => Stage): void {
     stage().client.request('POST', path, { body });
 
   describe('Events', () => {
-    /** A cluster that was given stays as clean as it was. */
+    /** Leaves an external cluster as clean as it was. */
     after(async () => {
       const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(events);
       const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('event-'));

@@ -30,7 +30,7 @@ export function describeLeases(stage: () => Stage): void {
     stage().client.request<T>('PUT', `${leases}/${name}`, { body });
   const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(leases, lease(spec));
 
-  /** A cluster that was given stays as clean as it was. */
+  /** Leaves an external cluster as clean as it was. */
   const removeLeases = async (): Promise<void> => {
     const { items } = await stage().client.get<KubernetesList<Lease>>(leases);
     const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('lease-'));

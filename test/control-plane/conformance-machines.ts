@@ -7,7 +7,7 @@ import type { Node, Pod } from './kubernetes-client.ts';
 const podCount = '/api/v1/namespaces/default/pods';
 const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 
-/** Machines as GKE has them behind nodes: what a node says of its own, and what happens when it dies or is replaced. */
+/** Machines behind nodes as on GKE: what a node says about its machine, and what happens if it dies or is replaced. */
 export function describeMachines(stage: () => Stage): void {
   const name = (): string => stage().nodes[7] ?? '';
   const read = (): Promise<Node> => stage().client.get<Node>(`/api/v1/nodes/${name()}`);

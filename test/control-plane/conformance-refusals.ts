@@ -6,7 +6,7 @@ import type { KubernetesList, Pod } from './kubernetes-client.ts';
 
 const nodesPath = '/api/v1/nodes';
 
-/** What is not there, what is not allowed, and whom the server knows. */
+/** What does not exist, what is forbidden, and which users the server knows. */
 export function describeRefusals(stage: () => Stage): void {
   describe('an object or path that does not exist', () => {
     it('gets a Status that names the object', async () => {

@@ -264,7 +264,7 @@ export function describeRestarts(stage: () => Stage): void {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },
         contentType: patchTypes.strategic,
       });
-      // Whatever the controllers make of it, they have made of it once a later change has been through them.
+      // Once the controllers have handled a later change, they have also handled this one.
       await run.stage.client.patch(run.job, { metadata: { labels: { seen: 'later' } } });
       await deletePod(run, run.follower);
       await outcomes.moved(run, movedRun);

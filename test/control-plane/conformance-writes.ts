@@ -8,7 +8,7 @@ import type { Answer, Node } from './kubernetes-client.ts';
 const modified =
   /: the object has been modified; please apply your changes to the latest version and try again$/;
 
-/** Patches of the three older kinds: which are taken, what they may be conditional on, and what a no-op does. */
+/** Patches of the three older kinds: which are accepted, which preconditions they may have, and what a no-op does. */
 export function describeWrites(stage: () => Stage): void {
   const path = (): string => `/api/v1/nodes/${stage().nodes[4]}`;
   const patch = <T = unknown>(contentType: string, body: unknown, query = ''): Promise<Answer<T>> =>

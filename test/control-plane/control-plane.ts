@@ -71,7 +71,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       );
     });
   });
-  // Past the start nobody waits for it: what was said is all, and the next request fails by itself.
+  // After the start nothing waits for it. The message is enough, and the next request fails by itself.
   failed.catch(() => {});
   try {
     await Promise.race([bringUp(supervisor, programs, admin, apiOnly), failed]);
@@ -127,7 +127,7 @@ async function bringUp(
   await admin.post(`/api/v1/namespaces/${marker.namespace}/configmaps`, { metadata: { name: marker.name } });
 }
 
-/** A JobSet's pod that runs has been through every program. */
+/** A running pod of a JobSet proves that each program works. */
 async function runFirstPod(admin: KubernetesClient): Promise<void> {
   const slow = { timeoutMs: 60_000 };
   const world = createWorld(admin, createKwokMachines(admin));

@@ -20,7 +20,7 @@ describe('several processes of the function', function () {
   let controlPlane: ControlPlane;
   let proxy: InterruptingProxy;
   let rig: FailoverRig;
-  /** Is waited for once a machine's deletion was asked for, before the function is told and the slice comes back. */
+  /** Awaited after the request to delete a machine, before the function gets the response and the slice comes back. */
   let onDeletion: () => Promise<void>;
   const processes: FunctionProcess[] = [];
 
@@ -53,7 +53,7 @@ describe('several processes of the function', function () {
     return started;
   }
 
-  /** The one that goes on where another was killed. */
+  /** The process that continues after another was killed. */
   let survivor: FunctionProcess | undefined;
   async function startSurvivor(): Promise<FunctionProcess> {
     survivor ??= await start();
@@ -181,7 +181,7 @@ describe('several processes of the function', function () {
     const at = await deletedAt;
     await victim.kill();
     await lost;
-    // No machine comes back within the second, which is all that a Node's creation is told by.
+    // A machine must not come back within the same second, because creationTimestamp has whole seconds.
     await eventually('the second is over', () => Date.now() > at + 1500);
     comeBack();
     await eventually('the slice has come back', async () => {

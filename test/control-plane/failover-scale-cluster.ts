@@ -79,7 +79,7 @@ describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
     expect(body.steps?.[0]).to.deep.include({ nodes: nodeCount, uncordoned: nodeCount, kept: 0 });
   });
 
-  /** By the Job's own count: a list of so many pods takes the server longer than it may. */
+  /** Uses the Job's own count, because a list of this many pods takes the server too long. */
   async function allReady(attempt: number): Promise<void> {
     const selector = encodeURIComponent(`jobset.sigs.k8s.io/restart-attempt=${attempt}`);
     const path = `/apis/batch/v1/namespaces/default/jobs?labelSelector=${selector}`;

@@ -50,13 +50,16 @@ const close: Case['send'] = (failover, node) => {
   );
 };
 
-/** What was claimed for it is given back; of the pool, which another action has left a Lease, only the lock. */
+/**
+ * A refused action deletes the Leases that it claimed. Of a pool's Lease from an earlier action it gives back only
+ * the lock.
+ */
 const refused: Case['send'] = async (failover) => {
   await failover.send({ ...byPool, id: 'before' });
   return failover.send({ ...restart, id: 'one-right' });
 };
 
-/** What each right is for: all that deploy/rbac gives, and nothing else. */
+/** What each right is for. The list has exactly the rights of deploy/rbac. */
 const cases: Record<string, Case> = {
   'get nodes': {
     send: (failover, node) => failover.send({ ...byNode, id: 'one-right', node_name: node }),

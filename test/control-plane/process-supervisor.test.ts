@@ -124,7 +124,7 @@ describe('superviseProcesses', () => {
   }
 });
 
-/** A zombie has ended: that nobody has asked for its exit code yet is init's business. */
+/** A zombie has ended; init still has to read its exit code. */
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -19,7 +19,7 @@ export interface Program {
 export interface ProcessSupervisor {
   /** Starts a program in the directory; what it prints goes to `<name>.log` there. */
   start(program: Program): void;
-  /** Is called when a program ends that was not told to, with what became of it. */
+  /** Calls the listener if a program ends by itself, with its outcome. */
   onExit(listener: (exit: ProgramExit) => void): void;
   /** Kills everything and removes the directory. Safe to repeat. */
   stop(): Promise<void>;
@@ -33,7 +33,7 @@ export interface ProgramExit {
 /** Starts a supervisor for `directory`, which it removes at the end. It does not keep the calling process alive. */
 export function superviseProcesses(directory: string): ProcessSupervisor {
   const listeners: ((exit: ProgramExit) => void)[] = [];
-  // In a session of its own: Ctrl-C in a terminal reaches us alone, and we decide.
+  // In a session of its own, so that Ctrl-C in a terminal reaches only this process.
   const supervisor = spawn(process.execPath, [import.meta.filename, directory], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
@@ -51,7 +51,7 @@ export function superviseProcesses(directory: string): ProcessSupervisor {
   createInterface(supervisor.stdout).on('line', (line) => {
     for (const listener of listeners) listener(JSON.parse(line) as ProgramExit);
   });
-  // A write to a supervisor that is gone: `ended` is what tells of it.
+  // A write to a supervisor that is gone fails. `ended` reports that.
   supervisor.stdin.on('error', () => {});
   for (const handle of [supervisor, supervisor.stdin, supervisor.stdout]) {
     (handle as unknown as { unref(): void }).unref();
@@ -67,7 +67,7 @@ export function superviseProcesses(directory: string): ProcessSupervisor {
   };
 }
 
-/** The programs share the supervisor's process group, whose number nobody else gets while one of them lives. */
+/** Kills the group of the supervisor and its programs. The group's number is not reused while one of them lives. */
 function killGroup(supervisor: ChildProcess): void {
   try {
     if (supervisor.pid !== undefined) process.kill(-supervisor.pid, 'SIGKILL');

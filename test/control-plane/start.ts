@@ -8,7 +8,7 @@ import { readPort } from '../fixtures/read-port.ts';
 import { printLogLine } from '../fixtures/terminal-log.ts';
 import { describeUsage } from '../fixtures/usage-text.ts';
 
-// Until all is up there is nothing to end in order: no program outlives this process.
+// During the start it can just exit, because no program outlives this process.
 let stop = (): void => process.exit(130);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop());
 
@@ -29,7 +29,7 @@ async function serve(): Promise<void> {
     const rig = await createFailoverRig(controlPlane);
     for (const pool of ['slice-a', 'slice-b']) {
       await rig.world.addTpuSlice(pool, { nodes: 4 });
-      // The second slice comes later, so that the JobSet is on the first.
+      // The second slice is added later, so that the JobSet runs on the first.
       if (pool === 'slice-a') {
         await rig.world.addJobSet({ name: 'train', parallelism: 4 });
         await rig.allRunOn('train', pool, 4);

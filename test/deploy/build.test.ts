@@ -49,7 +49,7 @@ interface PackageJson {
   dependencies: Record<string, string>;
 }
 
-/** What the buildpack for Node.js does with what is uploaded, but for the download of packages: those installed are taken. */
+/** Does what the buildpack for Node.js does with the upload, but takes the installed packages instead of a download. */
 describe('the uploaded sources', function () {
   this.timeout(120_000);
   let directory: string;
@@ -62,7 +62,7 @@ describe('the uploaded sources', function () {
       await mkdir(dirname(join(directory, name)), { recursive: true });
       await copyFile(join(root, name), join(directory, name));
     }
-    // A copy and no links: npm writes into what it prunes.
+    // A copy, not links, because npm prune writes into the folder.
     await run('cp', ['-a', join(root, 'node_modules'), directory]);
   });
   after(async () => {

@@ -38,7 +38,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
 
   before(async function () {
     needs(this, 'gcloud');
-    // It takes half a minute, for which the other core is free; who needs it reports what went wrong.
+    // It takes half a minute on the other core. The tests that need it report its failures.
     if (isInstalled('terraform')) void terraformTests().catch(() => undefined);
     cloud = await serveGoogleCloud();
     sources = await uploadList();

@@ -93,7 +93,7 @@ describe('the example calls, by the real gcloud and curl', function () {
       try {
         const env = {
           ...cloud.environment,
-          // It would take the calls to the function as well.
+          // A proxy would also get the calls of the function.
           CLOUDSDK_PROXY_TYPE: undefined,
           CLOUDSDK_PROXY_ADDRESS: undefined,
           CLOUDSDK_PROXY_PORT: undefined,
@@ -110,7 +110,7 @@ describe('the example calls, by the real gcloud and curl', function () {
   }
 });
 
-/** The real gcloud, but for `gcloud logging`, which goes to Google whatever it is told: that only says what was asked. */
+/** The real gcloud, except `gcloud logging`, which always goes to Google: that only prints its arguments. */
 async function writeGcloudWithoutLogging(): Promise<string> {
   const bin = await mkdtemp(join(tmpdir(), 'bin-'));
   const { stdout: gcloud } = await run('which', ['gcloud']);

@@ -61,7 +61,7 @@ describe('gcp-role.yaml', function () {
       );
       return known?.[3] ?? `unknown: ${method} ${path}`;
     });
-    // The DNS endpoint asks for it before any RBAC.
+    // The DNS endpoint requires it before RBAC.
     if (hasUsedDnsEndpoint) needed.push('container.clusters.connect');
     expect([...new Set(needed)]).to.have.members(role['includedPermissions'] as string[]);
   });

@@ -97,7 +97,7 @@ describe('the pages', function () {
     needs(this, 'gcloud');
     const commands: string[] = [];
     for (const page of pages) {
-      // A line that ends with a backslash goes on.
+      // A line that ends with a backslash continues.
       const text = (await read(page)).replaceAll(/ *\\\n */g, ' ');
       const found = text.matchAll(/^ *(?:\w+=\$\((gcloud .+)\)|(gcloud .+?))(?: +#.*)?$|`(gcloud [^`]+)`/gm);
       commands.push(...[...found].map(([, assigned, line, inline]) => assigned ?? line ?? inline ?? ''));

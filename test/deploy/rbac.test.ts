@@ -112,7 +112,7 @@ describe('rbac.sh', () => {
   }
 });
 
-/** Actions that together send every kind of request there is but those that only a rare fault brings about. */
+/** Actions that together send each kind of request, except those that only a rare fault causes. */
 const actions = [
   // The first one to be done, where nothing was swept before: it sweeps.
   { id: 'first', type: 'uncordon_nodepool', node_pool: 'slice-b' },

@@ -73,7 +73,7 @@ describe('an alert of a policy that Terraform creates, in the function that it d
         expect(await taken.json()).to.have.nested.property('steps[0].step', 'cordon');
         expect((await post('/actions', {}, credentials)).status).to.equal(404);
 
-        // People are told of the guess, not of the challenge that comes before each notification.
+        // People are notified of a wrong password, not of the challenge that precedes each notification.
         const { filter } = logConditionOf(run, 'google_monitoring_alert_policy.webhook_credentials[0]');
         const entries = deployed.lines().map((line) => toLogEntry(line, 'autometric-failover-webhook'));
         expect(entries.filter(parseLoggingQuery(filter))).to.have.lengthOf(1);
@@ -100,7 +100,7 @@ function pushPath(run: TestRun): string {
   return new URL(endpoint).pathname;
 }
 
-/** What Terraform sets, but on the emulated cluster. */
+/** The settings of Terraform, for the emulated cluster. */
 function alertSettings(run: TestRun, key = 'failover'): Labels {
   const { service_config: configs } = resourceOf(run, `google_cloudfunctions2_function.this["${key}"]`);
   const [{ environment_variables: environment } = { environment_variables: {} }] = configs as {

@@ -12,7 +12,7 @@ import type { EmulatorServer } from './server.ts';
 const execute = promisify(execFile);
 const system = 'autometric-failover-system';
 
-/** The emulator as the people meet it who use real tools on it. */
+/** The emulator, used through real tools. */
 describe('kubectl and gcloud on the emulator', function () {
   this.timeout(30_000);
   let emulator: Emulator;

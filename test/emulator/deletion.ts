@@ -64,7 +64,7 @@ function assertPreconditions(plural: Plural, object: KubernetesObject, options: 
   }
 }
 
-/** A pod that never reached a node, or has ended, has nobody to wait for. */
+/** Whether a pod needs no grace period, because it never reached a node or has ended. */
 function toPodGrace(pod: Pod, asked: number | undefined): number {
   if (!pod.spec.nodeName || !isPodLive(pod)) return 0;
   return asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;

@@ -23,7 +23,7 @@ interface Row {
   /** The machine that dies before the trigger. */
   dead?: 'leader' | 'follower';
   act: (run: Run) => void;
-  /** How long is waited: 60 s unless said otherwise, so that a slow recovery would be seen. */
+  /** How long the test waits: 60 s by default, so that it sees a slow recovery. */
   seconds?: number;
   restarts: 0 | 1;
   counted: 0 | 1;
@@ -151,7 +151,7 @@ const rows: Row[] = [
     restarts: 1,
     counted: 1,
     running: { 'slice-a': podCount },
-    // The other leader; its followers are not even made before it has a place.
+    // The other leader. Its followers are created only once it has a node.
     pending: 1,
   },
   {

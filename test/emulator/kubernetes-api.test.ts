@@ -6,7 +6,7 @@ import type { TestWorld } from './test-world.ts';
 const nodesPath = '/api/v1/nodes';
 const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
 
-/** What the conformance suite does not ask for, as a real server has no handle for it. */
+/** What the conformance suite cannot test, because a real server has no handle for it. */
 describe('KubernetesApi', () => {
   it('pages through the state at the time of the first page', () => {
     const world = createSlice();

@@ -41,7 +41,7 @@ describe('answerMetadata', () => {
 describe('Tokens', () => {
   const cases: { scopes: string[] | undefined; user: string; google: boolean }[] = [
     { scopes: [platform, email], user: 'failover@demo-project.iam.gserviceaccount.com', google: true },
-    // What Kubernetes calls a service account whose token does not tell its e-mail.
+    // The user name of a service account whose token has no e-mail.
     { scopes: [platform], user: '104711811223344556677', google: true },
     { scopes: undefined, user: '104711811223344556677', google: true },
     { scopes: [email], user: '401', google: false },
@@ -90,7 +90,7 @@ function withToken(
   return { method: 'GET', path, headers: { authorization: `Bearer ${token}` }, body: '' };
 }
 
-/** Has Kubernetes refuse everything, and reads from the refusal whom it takes the token's bearer for. */
+/** Makes Kubernetes refuse everything, and reads from the refusal which user the token stands for. */
 function whoAmI(cluster: EmulatedCluster, token: string): string {
   const allow = cluster.deny({ verb: 'list' });
   const { status, body } = cluster.handle(withToken(token, '/api/v1/nodes'));
