@@ -71,8 +71,17 @@ export function createDeleteInstance(clock: Clock, load: LoadSendDeletion): Dele
 
 /** Creates the loader of the Compute client, which is large and needed only for a repair. */
 export function createLoadSendDeletion(config: Config): LoadSendDeletion {
-  let loading: Promise<SendDeletion> | undefined;
-  return () => (loading ??= loadSendDeletion(config));
+  return createLoadOnce(() => loadSendDeletion(config));
+}
+
+/** Loads at the first call and keeps what was loaded. A failure is not kept: the next call loads again. */
+export function createLoadOnce<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | undefined;
+  return () =>
+    (loading ??= load().catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    }));
 }
 
 async function loadSendDeletion(config: Config): Promise<SendDeletion> {

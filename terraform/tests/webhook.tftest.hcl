@@ -69,7 +69,8 @@ run "webhook" {
     error_message = "An alert comes one way, not two."
   }
   assert {
-    condition     = strcontains(google_monitoring_alert_policy.failed[0].conditions[0].condition_matched_log[0].filter, "NOT (resource.labels.service_name=\"autometric-failover-webhook\" AND NOT jsonPayload.type:* AND jsonPayload.code=(\"unauthorized\" OR ") && length(google_monitoring_alert_policy.webhook_credentials) == 1
+    # A stranger is refused before the channel of the request is known.
+    condition     = strcontains(google_monitoring_alert_policy.failed[0].conditions[0].condition_matched_log[0].filter, "jsonPayload.outcome=\"refused\" AND jsonPayload.channel=(\"webhook\" OR \"push\")") && length(google_monitoring_alert_policy.webhook_credentials) == 1
     error_message = "Strangers who knock use up no notification of a failover that failed."
   }
 }
