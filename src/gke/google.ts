@@ -15,6 +15,18 @@ const scopes = [
   'https://www.googleapis.com/auth/userinfo.email',
 ];
 
+/**
+ * Keeps calls to the metadata server off a proxy of the environment (`HTTPS_PROXY`). The library sends them there like any
+ * other call, but only this machine can reach that server. Call it before the first token is asked for.
+ */
+export function keepMetadataOffProxy(environment: Record<string, string | undefined>): void {
+  const own = environment['GCE_METADATA_IP'] || environment['GCE_METADATA_HOST'];
+  const hosts = ['169.254.169.254', 'metadata.google.internal', 'metadata.google.internal.'];
+  if (own) hosts.push(new URL(/^https?:\/\//.test(own) ? own : `http://${own}`).hostname);
+  const given = environment['NO_PROXY'] ?? environment['no_proxy'];
+  environment['NO_PROXY'] = [...(given ? [given] : []), ...hosts].join(',');
+}
+
 const credentials = new WeakMap<Config, GoogleAuth>();
 
 /**

@@ -13,7 +13,7 @@ import type { Answer, Call, Perform } from './direct-patch.ts';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
-import type { HttpResponse, Transport } from './transport.ts';
+import type { BearerToken, HttpResponse, Transport } from './transport.ts';
 
 /** The Kubernetes API of one cluster for one invocation. Its calls retry, and reject with {@link UpstreamError}. */
 export interface Kubernetes {
@@ -36,12 +36,14 @@ export interface Kubernetes {
  *
  * @param options.token the bearer token, or what returns the current one for each call; undefined if the transport presents a
  *   client certificate
+ * @param options.certifiedBy who said which certificate the server has, for messages
  */
 export function createKubernetes(options: {
   server: string;
   token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }): Kubernetes {
   const serverClock = createServerClock(options.limits);
   const through = (limits: CallLimits): Kubernetes => {
@@ -65,13 +67,11 @@ export function createKubernetes(options: {
   return through(options.limits);
 }
 
-/** A token, or what returns the current one at once: nothing slow may come between the gate and a write. */
-export type BearerToken = string | (() => string);
-
 interface Connection {
   token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }
 
 /** Sends a request of the generated client, and returns the response in the generated client's form. */
@@ -93,7 +93,7 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
   { method, url, headers, body }: Call,
-  { token, transport, limits: { gate, ...ungated } }: Connection,
+  { token, transport, limits: { gate, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
   const authorize = () => {
@@ -108,7 +108,7 @@ function performCall(
     try {
       answer = await transport({ method, url, headers: authorize(), body, timeoutMs });
     } catch (error) {
-      throw toNetworkError(error, describe());
+      throw toNetworkError(error, describe(), certifiedBy);
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());
