@@ -4,7 +4,7 @@ import type { Plugin } from 'esbuild';
 import { pruneProtos } from './build-protos.ts';
 import type { ProtoCall } from './build-protos.ts';
 
-/** A client of one of Google's packages, and what is called of it. */
+/** A client of one of Google's packages, and the calls that the source makes. */
 export interface GoogleClient {
   package: string;
   /** The class, and its module in the package, which is what the source imports. */
@@ -76,7 +76,7 @@ function unreached(packages: string): RegExp {
   return new RegExp(`^${escape(packages)}/(${modules.map((module) => escape(module)).join('|')})\\.js(on)?$`);
 }
 
-/** Whoever reaches such a module after all is told so, rather than that something is not a function. */
+/** Throws a clear error if code does reach such a module, instead of "is not a function". */
 function leftOut(module: string): string {
   const message = `${module} was left out of the bundle (deploy/build-google-clients.ts)`;
   return `module.exports = new Proxy({ __esModule: true }, {

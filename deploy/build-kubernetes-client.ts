@@ -28,7 +28,7 @@ export function reduceKubernetesClient(root: string, source: string): Plugin {
         resolveDir: root,
       }));
       build.onResolve({ filter: /^\.{1,2}\//, namespace: 'file' }, ({ path, resolveDir }) =>
-        // The package does not say so, but nothing in it happens at import: what is not used may go.
+        // The package does not say so, but its import has no side effects, so unused code can go.
         resolveDir.startsWith(join(client, 'gen'))
           ? { path: join(resolveDir, path), sideEffects: false }
           : undefined,
@@ -46,14 +46,14 @@ export function reduceKubernetesClient(root: string, source: string): Plugin {
   };
 }
 
-/** The function brings its own transport; the client's would bring all of undici. */
+/** The function has its own transport. The client's would add all of undici. */
 const noFetch = `
   export class IsomorphicFetchHttpLibrary {
     send() { throw new Error('the Kubernetes client was given no httpApi'); }
   }
 `;
 
-/** Leaves out the methods of generated classes that are not called; the generator's layout has one a block. */
+/** Removes the methods of generated classes that are not called. In the generator's layout each method is a block. */
 function dropMethods(code: string, words: Set<string>): string {
   const kept: string[] = [];
   let isDropping = false;
@@ -66,7 +66,7 @@ function dropMethods(code: string, words: Set<string>): string {
   return kept.join('\n');
 }
 
-/** Each method has a second form that also hands out the response. */
+/** Each method has a second form that also returns the response. */
 function toMethodName(name: string): string {
   return name.replace(/WithHttpInfo$/, '');
 }
@@ -76,7 +76,7 @@ function dropModels(code: string, models: Set<string>): string {
   return code.replaceAll(/^ {4}"(\w+)": \w+,?\n/gm, (line, name: string) => (models.has(name) ? line : ''));
 }
 
-/** Finds the models that the called methods take or answer, and those that these are made of. */
+/** Finds the models that the called methods take or return, and the models inside them. */
 function reachModels(client: string, words: Set<string>): Set<string> {
   const read = (module: string) => readFileSync(join(client, 'gen', module), 'utf8');
   const known = new Set(

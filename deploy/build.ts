@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { BuildOptions, Plugin } from 'esbuild';
 import { clusterFields } from '../src/gke/cluster.ts';
+import { instanceFields } from '../src/gke/compute.ts';
 import { reduceGoogleClients } from './build-google-clients.ts';
 import { reduceKubernetesClient } from './build-kubernetes-client.ts';
 
@@ -72,7 +73,10 @@ export function reduceClients(): Plugin[] {
         package: '@google-cloud/compute',
         client: 'InstancesClient',
         module: 'build/src/v1/instances_client.js',
-        calls: [{ method: 'google.cloud.compute.v1.Instances.Delete' }],
+        calls: [
+          { method: 'google.cloud.compute.v1.Instances.Delete' },
+          { method: 'google.cloud.compute.v1.Instances.Get', answer: instanceFields },
+        ],
       },
     ]),
     reduceKubernetesClient(root, readSource()),

@@ -7,17 +7,34 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The wall clock has whole milliseconds, and the two clocks are not read at one moment. A smaller step is none. */
+const leastStepMs = 2;
+
 /**
- * Creates the machine's clock. The wall clock can step back; the monotonic clock misses a suspend of the virtual machine.
- * Taking the later one keeps an expired lock from looking fresh.
+ * Creates the machine's clock. The monotonic clock misses a suspend of the virtual machine, and the wall clock can step.
+ * This clock adds up what passes by the monotonic clock, and each step forward of the wall clock, because that may be a
+ * suspend. It adds nothing for a step back. So it never runs backwards and never stands still, and an expired lock never
+ * looks fresh. It may be ahead: a lock then expires early, and its action stops.
  */
 export function createSystemClock(): Clock {
-  const origin = Date.now() - performance.now();
-  let latest = 0;
+  let now = Date.now();
+  let read = performance.now();
+  /** How far the wall clock was ahead of the monotonic clock. */
+  let lead = now - read;
   return {
     now() {
-      latest = Math.max(latest, Date.now(), origin + performance.now());
-      return latest;
+      const before = performance.now();
+      const wall = Date.now();
+      const after = performance.now();
+      now += after - read;
+      read = after;
+      const step = wall - after - lead;
+      // After a pause between the two readings, they cannot be compared. The next call compares again.
+      if (after - before < leastStepMs / 2 && Math.abs(step) >= leastStepMs) {
+        lead += step;
+        now += Math.max(0, step);
+      }
+      return now;
     },
     async sleep(ms, signal) {
       await sleep(ms, undefined, signal ? { signal } : {});

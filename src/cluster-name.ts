@@ -40,7 +40,10 @@ export function resolveCluster(given: string | undefined, clusters: ClusterName[
   const [match, ...others] = matches;
   if (!match) {
     const code = given.includes('/') ? 'forbidden' : 'target_not_found';
-    throw new FailoverError(code, `cluster ${given} is not one of the configured clusters (CLUSTERS)`);
+    throw new FailoverError(
+      code,
+      `cluster ${given} is not one of the configured clusters (CLUSTERS): ${names}`,
+    );
   }
   if (others.length > 0) {
     throw invalidAction(`cluster ${given} is ambiguous: ${matches.map((c) => c.fullName).join(', ')}`);

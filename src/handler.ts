@@ -1,12 +1,12 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
-import { isPushEnvelope, unpackNotification } from './alert/notification.ts';
+import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
 import { logReceived, sendDone, sendError, sendIgnored, setId } from './answer.ts';
 import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
-import { FailoverError, toFailoverError } from './errors.ts';
+import { toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
@@ -15,7 +15,9 @@ import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
 import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
-import { readBodyText, readJsonBody } from './request/body.ts';
+import { readJsonBody, receiveBody } from './request/body.ts';
+import type { Body } from './request/body.ts';
+import { alertMisdirected, alertsPath, assertNoQuery, assertRoute, pathOf } from './request/route.ts';
 import type { Services } from './services.ts';
 
 /** The parts of one of the two functions. */
@@ -75,8 +77,6 @@ async function answer(
   }
 }
 
-const alertsPath = '/alerts';
-
 function openExchange(request: Request, response: Response, { log, projectId }: HandlerOptions): Exchange {
   // If both headers are sent, IAM checks only the first one, and lets anything through in the other.
   const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
@@ -91,49 +91,61 @@ function openExchange(request: Request, response: Response, { log, projectId }: 
     isDryRun: false,
     channel: undefined,
   };
-  setId(exchange, request.path === alertsPath ? randomUUID() : readId(readBodyText(request)));
+  setId(exchange, randomUUID());
   return exchange;
 }
 
-/** Checks the route and the credentials, parses the body, and carries out the action. */
-async function dispatch(
-  exchange: Exchange,
-  deadline: Deadline,
-  { services, webhook }: HandlerOptions,
-): Promise<Outcome> {
-  const { request } = exchange;
-  assertRoute(request, webhook ? [alertsPath] : ['/', '/actions', alertsPath]);
+/** Checks the route and the credentials, reads the body, and carries out the action. */
+async function dispatch(exchange: Exchange, deadline: Deadline, options: HandlerOptions): Promise<Outcome> {
+  const { request, response } = exchange;
+  const { services, webhook } = options;
+  // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
+  if (webhook) admit(request, options);
+  const body = await receiveBody(request, response, deadline.signal);
+  if (pathOf(request) === alertsPath) {
+    admit(request, options);
+    return takeAlert(exchange, body, deadline, services);
+  }
+  setId(exchange, readId(body.text));
+  admit(request, options);
+  return takeAction(exchange, body, deadline, services);
+}
+
+/** @throws {FailoverError} `target_not_found`, `method_not_allowed`, or for the webhook `unauthorized` */
+function admit(request: Request, { webhook }: HandlerOptions): void {
+  assertRoute(request, webhook !== undefined);
   if (webhook) requireBasicCredentials(request.get('authorization'), webhook);
-  const take = request.path === alertsPath ? takeAlert : takeAction;
-  return take(exchange, deadline, services);
 }
 
-/** @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method */
-function assertRoute(request: Request, paths: string[]): void {
-  if (!paths.includes(request.path)) {
-    throw new FailoverError(
-      'target_not_found',
-      `there is nothing at ${request.path.slice(0, 64)}; POST to ${paths.join(' or ')}`,
-    );
-  }
-  if (request.method !== 'POST') {
-    throw new FailoverError('method_not_allowed', `${request.method} is not allowed; send a POST`, {
-      headers: { Allow: 'POST' },
-    });
-  }
-}
-
-async function takeAction(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+async function takeAction(
+  exchange: Exchange,
+  received: Body,
+  deadline: Deadline,
+  services: Services,
+): Promise<Outcome> {
   exchange.channel = 'action';
-  const action = parseAction(readJsonBody(exchange.request), services.config.clusters, exchange.id);
+  assertNoQuery(exchange.request);
+  const body = readJsonBody(exchange.request, received);
+  if (isForAlerts(body)) {
+    // Nobody reads the answer.
+    exchange.channel = 'webhook';
+    throw alertMisdirected();
+  }
+  const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
   return failover(action, deadline, services, exchange.log);
 }
 
-async function takeAlert(exchange: Exchange, deadline: Deadline, services: Services): Promise<Outcome> {
+async function takeAlert(
+  exchange: Exchange,
+  received: Body,
+  deadline: Deadline,
+  services: Services,
+): Promise<Outcome> {
   // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
   exchange.channel = 'webhook';
-  const body = readJsonBody(exchange.request);
+  assertNoQuery(exchange.request);
+  const body = readJsonBody(exchange.request, received, 'alert');
   if (isPushEnvelope(body)) exchange.channel = 'push';
   const notification = unpackNotification(body);
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);

@@ -4,6 +4,7 @@ import type { Domain } from 'node:domain';
 import { http } from '@google-cloud/functions-framework';
 import { keepRawBodies } from './request/body.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
+import { keepMetadataOffProxy } from './gke/google.ts';
 import { createHandler } from './handler.ts';
 import type { Handler } from './handler.ts';
 import { createLog } from './log.ts';
@@ -15,6 +16,7 @@ const log = createLog();
 
 const handler = start();
 keepRawBodies();
+keepMetadataOffProxy(process.env);
 runWithoutDomains();
 http(target === webhookTarget ? webhookTarget : 'failover', async (request, response) => {
   drainOnTerm(handler);

@@ -43,6 +43,10 @@ const repairPlanSchema = v.object({
   isMultiHost: v.boolean(),
   /** Why this machine, for the answer. */
   why: v.string(),
+  /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced, when it was decided. */
+  runsHere: v.exactOptional(v.record(v.string(), v.number())),
+  /** What the caller should know before, for the answer. */
+  warning: v.exactOptional(v.string()),
 });
 
 /** What an action deletes, decided once and written into its record before anything is deleted. */

@@ -2,8 +2,8 @@ import { createSystemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { createConnect } from './gke/cluster.ts';
 import type { Connect } from './gke/cluster.ts';
-import { createDeleteInstance, createLoadSendDeletion } from './gke/compute.ts';
-import type { DeleteInstance } from './gke/compute.ts';
+import { createDeleteInstance, createLoadCompute, createReadInstance } from './gke/compute.ts';
+import type { DeleteInstance, ReadInstance } from './gke/compute.ts';
 import type { Config } from './config.ts';
 
 /** Everything outside the process that the pipeline uses, and the settings. */
@@ -14,17 +14,19 @@ export interface Services {
   /** Loads the Compute client, which a repair needs. Loading is slow, so it happens before the action holds a lock. */
   prepareRepair: () => Promise<unknown>;
   deleteInstance: DeleteInstance;
+  readInstance: ReadInstance;
 }
 
 /** Creates the services of one instance of the function. The Google Cloud clients are created at their first use. */
 export function createServices(config: Config): Services {
   const clock = createSystemClock();
-  const load = createLoadSendDeletion(config);
+  const load = createLoadCompute(config);
   return {
     config,
     clock,
     connect: createConnect(config, clock),
     prepareRepair: load,
     deleteInstance: createDeleteInstance(clock, load),
+    readInstance: createReadInstance(clock, load),
   };
 }

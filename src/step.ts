@@ -63,11 +63,16 @@ export type RepairStep = {
   instance: string;
   /** Compute's numeric id. */
   instance_id?: string;
+  /** How Compute was told which machine; only after a deletion was accepted. */
+  deleted_by?: 'id' | 'name';
   why: string;
   replaces: string;
+  /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced. */
+  runs_here?: Record<string, number>;
   cordon: string;
   /** The name of Compute's operation. */
   operation?: string;
+  warning?: string;
 };
 
 /** Dry runs only: a limit that would refuse the live action. `target` is the node pool. */

@@ -1,3 +1,4 @@
+import { actionTypes } from '../src/action-type.ts';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { readConfig } from '../src/config.ts';
@@ -22,7 +23,11 @@ describe('createHandler', () => {
       },
       { name: 'no requestor', body: { ...cordon, requestor: null }, error: 'requestor is required' },
       { name: 'no reason', body: { ...cordon, reason: '' }, error: 'reason is required' },
-      { name: 'an unknown type', body: { ...cordon, type: 'drain' }, error: 'unknown action type: drain' },
+      {
+        name: 'an unknown type',
+        body: { ...cordon, type: 'drain' },
+        error: `unknown action type: drain; known: ${actionTypes.join(', ')}`,
+      },
       {
         name: 'no pool',
         body: { ...cordon, node_pool: null },
@@ -87,12 +92,17 @@ describe('createHandler', () => {
       error: string;
       id?: string | undefined;
     }[] = [
-      { name: 'malformed JSON', body: text.slice(0, -1), status: 400, error: 'the body is not JSON' },
+      {
+        name: 'malformed JSON',
+        body: text.slice(0, -1),
+        status: 400,
+        error: 'the body is not JSON: it ends too early',
+      },
       {
         name: 'malformed JSON without an id',
         body: '{"x',
         status: 400,
-        error: 'the body is not JSON',
+        error: 'the body is not JSON: it ends too early',
         id: undefined,
       },
       { name: 'a list', body: `[${text}]`, status: 400, error: 'the body must be a JSON object' },

@@ -73,7 +73,7 @@ describe('createHandler', () => {
       const steps = [{ step: 'cordon', target: 'pool-a', nodes: 16, cordoned: 14, already_cordoned: 2 }];
       let closed = 0;
       served.use({ connect: async () => createReplay(steps, async () => void closed++) });
-      for (const path of ['/actions', '/', '/?x=1', '/actions?trace=a%20b']) {
+      for (const path of ['/actions', '/', '/actions/', '/?']) {
         const answer = await served.post(cordon, { path });
         expect(answer).to.deep.include({ status: 200, body: { id: 'incident-7', replayed: true, steps } });
         expect(answer.headers.get('content-type')).to.equal('application/json; charset=utf-8');
@@ -170,7 +170,7 @@ describe('createHandler', () => {
           expect(answer.status).to.equal(405);
           expect(answer.headers.get('allow')).to.equal('POST');
           expect(answer.body).to.deep.include({
-            error: `${method} is not allowed; send a POST`,
+            error: `${method} is not allowed; send a POST: an action as JSON to /actions, or a notification of Cloud Monitoring to /alerts`,
             code: 'method_not_allowed',
           });
           expect(served.connections).to.equal(0);
@@ -178,16 +178,7 @@ describe('createHandler', () => {
       }
     }
 
-    for (const path of [
-      '/action',
-      '/actions/',
-      '/actions/x',
-      '/Actions',
-      '/healthz',
-      '//',
-      '/%2e',
-      '/..%2factions',
-    ]) {
+    for (const path of ['/action', '/actions/x', '/Actions', '/healthz', '//', '/%2e', '/..%2factions']) {
       it(`${path} with 404 and where to POST to`, async () => {
         const answer = await served.sendRaw(`POST ${path} HTTP/1.1`);
         expect(answer.status).to.equal(404);

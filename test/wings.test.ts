@@ -9,7 +9,7 @@ const writers: Record<string, string[]> = {
   'effects/cordon.ts': ['patchNode'],
   'effects/dead-nodes.ts': ['deleteNamespacedPod'],
   'effects/restart.ts': ['deleteNamespacedPod', 'patchNamespacedJob'],
-  'effects/repair.ts': ['deleteInstance'],
+  'effects/delete-machine.ts': ['deleteInstance'],
   'failover/events.ts': ['createNamespacedEvent'],
   'state/lease.ts': ['createNamespacedLease', 'deleteNamespacedLease', 'replaceNamespacedLease'],
 };

@@ -5,7 +5,7 @@ import { Ignored } from '../ignored.ts';
 import type { AlertSubject } from '../request/incident.ts';
 import type { NotifiedIncident } from './notification.ts';
 import type { PolicyLabels } from './policy-labels.ts';
-import { quote } from './printable-text.ts';
+import { quote } from '../request/printable-text.ts';
 
 /** The place where an action is carried out, as far as the alert names it. */
 interface Place {
@@ -67,6 +67,12 @@ type Labels = Record<string, string>;
 function parseResourceType(text: string): ResourceType {
   if (Object.hasOwn(requiredLabels, text)) return text as ResourceType;
   const known = Object.keys(requiredLabels).join(', ');
+  if (text === 'prometheus_target') {
+    throw invalidAction(
+      'resource type "prometheus_target" of a PromQL condition does not name a node, node pool or JobSet, and the labels ' +
+        `of its by clause are not read: use a condition with a filter on a metric of ${known}`,
+    );
+  }
   throw invalidAction(
     `resource type ${quote(text)} does not name a node, node pool or JobSet; known types: ${known}`,
   );
@@ -84,7 +90,8 @@ function requireLabels(
   const fields = missing.map((name) => `resource.label.${name}`).join(', ');
   throw invalidAction(
     `the ${resourceType} has no resource label ${missing.join(', ')}: add ${fields} to groupByFields of condition ` +
-      `${quote(conditionName)} (in PromQL, to its by clause), because the condition aggregates it away`,
+      `${quote(conditionName)}, because the condition aggregates it away; a PromQL condition cannot keep it, so use one ` +
+      'with a filter',
   );
 }
 

@@ -10,7 +10,7 @@ import type { Incident } from '../request/incident.ts';
 import { parseIncident } from './notification.ts';
 import type { Notification, NotifiedIncident } from './notification.ts';
 import { parsePolicyLabels } from './policy-labels.ts';
-import { quote, toPrintableText } from './printable-text.ts';
+import { quote, toPrintableText } from '../request/printable-text.ts';
 
 /** What an alert asks for. */
 export interface Alert {

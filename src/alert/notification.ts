@@ -20,11 +20,30 @@ export interface Notification {
 }
 
 /**
- * True if a body has the shape of a Pub/Sub push envelope. Pub/Sub delivers a message again until it gets a success, even
- * after a final refusal.
+ * True if a body has the shape of a Pub/Sub push envelope: a message, and the full name of its subscription. Pub/Sub
+ * delivers a message again until it gets a success, even after a final refusal. Nobody else may be told 200 for one.
  */
 export function isPushEnvelope(body: unknown): boolean {
-  return isObject(body) && !('incident' in body) && ('message' in body || 'subscription' in body);
+  const envelope = unwrapEvent(body);
+  return (
+    hasMessage(envelope) &&
+    typeof envelope['subscription'] === 'string' &&
+    /^projects\/[^/]+\/subscriptions\/[^/]+$/.test(envelope['subscription'])
+  );
+}
+
+/** True if a body is for `/alerts`: a notification, bare or in a push envelope. */
+export function isForAlerts(body: unknown): boolean {
+  return isPushEnvelope(body) || (isObject(body) && isObject(body['incident']));
+}
+
+function hasMessage(envelope: unknown): envelope is Record<string, unknown> {
+  return isObject(envelope) && !('incident' in envelope) && isObject(envelope['message']);
+}
+
+/** Eventarc can deliver the push envelope as the data of a CloudEvent (structured mode). */
+function unwrapEvent(body: unknown): unknown {
+  return isObject(body) && typeof body['specversion'] === 'string' ? body['data'] : body;
 }
 
 /**
@@ -33,8 +52,9 @@ export function isPushEnvelope(body: unknown): boolean {
  * @throws {FailoverError} `invalid_action` if the body is not a notification
  */
 export function unpackNotification(body: unknown): Notification {
-  const { payload, publishedAt } = isPushEnvelope(body)
-    ? openEnvelope(body)
+  const envelope = unwrapEvent(body);
+  const { payload, publishedAt } = hasMessage(envelope)
+    ? openEnvelope(envelope)
     : { payload: body, publishedAt: undefined };
   if (!isObject(payload) || !isObject(payload['incident'])) {
     throw invalidAction(
@@ -95,7 +115,10 @@ function openEnvelope(body: unknown): { payload: unknown; publishedAt: number | 
   const publishTime = message.publishTime ?? message.publish_time;
   const publishedAt = publishTime === undefined ? NaN : Date.parse(publishTime);
   try {
-    const payload = JSON.parse(Buffer.from(message.data, 'base64').toString('utf8')) as unknown;
+    const text = Buffer.from(message.data, 'base64')
+      .toString('utf8')
+      .replace(/^\uFEFF/, '');
+    const payload = JSON.parse(text) as unknown;
     return { payload, publishedAt: Number.isFinite(publishedAt) ? publishedAt : undefined };
   } catch (error) {
     throw new FailoverError('invalid_action', 'message.data is not JSON in base64', { cause: error });

@@ -1,6 +1,6 @@
 import { invalidAction } from '../errors.ts';
-import { nearestName } from '../request/fields.ts';
-import { quote } from './printable-text.ts';
+import { nearestName } from '../nearest-name.ts';
+import { quote } from '../request/printable-text.ts';
 
 /** What the user labels of an alert policy ask for. docs/alerts.md describes each label. */
 export interface PolicyLabels {

@@ -10,9 +10,11 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
-import type { Plan } from '../plan.ts';
+import type { Plan, RepairPlan } from '../plan.ts';
 import { assertSameAsBegun, findBegunNode } from './begun-marks.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
+import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
+import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon, planRepair } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
@@ -33,6 +35,8 @@ export interface DecideTools {
   maxPools: MaxPools;
   /** The switches that a person has set for the cluster. */
   switches: ClusterSwitches;
+  /** Undefined if the action repairs nothing, or has its plan already. */
+  repairFacts: RepairFacts | undefined;
 }
 
 /**
@@ -152,16 +156,9 @@ function cooledEffects(action: Action): Effect[] {
 async function choose(
   action: Action,
   snapshot: Snapshot,
-  {
-    kubernetes,
-    config,
-    cluster,
-    claimId,
-    poolAnnotations,
-    switches,
-    readHealth,
-  }: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
+  tools: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
 ): Promise<Plan> {
+  const { kubernetes, config, cluster, claimId, poolAnnotations } = tools;
   const { nodePool, nodes } = snapshot;
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
@@ -180,10 +177,25 @@ async function choose(
       cluster: cluster.name,
       isAutopilot: cluster.isAutopilot,
     };
-    const begun = await findBegunNode(action, snapshot, { kubernetes, config, poolAnnotations, switches });
-    plan.repair = begun
-      ? { ...planRepair([begun.node], { ...target, nodeName: begun.node.name }), why: begun.why }
-      : planRepair(await readHealth(), target);
+    plan.repair = await chooseRepair(action, snapshot, { ...tools, target });
   }
   return plan;
+}
+
+async function chooseRepair(
+  action: Action,
+  snapshot: Snapshot,
+  tools: DecideTools & { readHealth: () => Promise<NodeHealth[]>; target: Parameters<typeof planRepair>[1] },
+): Promise<RepairPlan> {
+  const { repairFacts, target } = tools;
+  if (!repairFacts) throw new Error('a repair cannot be decided without its facts');
+  const begun = await findBegunNode(action, snapshot, tools);
+  const health = begun ? [begun.node] : await tools.readHealth();
+  const plan = begun
+    ? { ...planRepair(health, { ...target, nodeName: begun.node.name }), why: begun.why }
+    : planRepair(health, target);
+  assertClaimedOnce(plan, repairFacts);
+  const { schedulable, cordoned } = snapshot.nodes;
+  const poolNodes = [...schedulable, ...cordoned].map(({ name }) => name);
+  return { ...plan, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
 }

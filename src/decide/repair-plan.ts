@@ -119,6 +119,8 @@ export function describeRepair(plan: RepairPlan): RepairStep {
     ...(instanceId === undefined ? {} : { instance_id: instanceId }),
     why: plan.why,
     replaces: plan.isMultiHost ? 'all machines of the slice' : 'this machine',
+    ...(plan.runsHere === undefined ? {} : { runs_here: plan.runsHere }),
+    ...(plan.warning === undefined ? {} : { warning: plan.warning }),
     cordon:
       're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
   };

@@ -1,7 +1,8 @@
+import { readNamedJobSet } from './existing-names.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
-import { attemptOf, findJobSet, readJobs, readJobSet, readPods } from '../gke/jobset.ts';
+import { attemptOf, findJobSet, readJobs, readPods } from '../gke/jobset.ts';
 import type { ChildJob, JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from '../state/lease.ts';
@@ -43,7 +44,7 @@ export async function planRestart(
   const { namespace, jobSetName, nodePool } = request;
   // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
   const mark = readRestartMark(await readLease(kubernetes, toMarkName(namespace, jobSetName)));
-  const jobSet = await readJobSet(kubernetes, namespace, jobSetName);
+  const jobSet = await readNamedJobSet(kubernetes, namespace, jobSetName);
   assertRestartable(jobSet);
   const [jobs, pods, nodes] = await Promise.all([
     readJobs(kubernetes, jobSet),

@@ -1,4 +1,5 @@
 import type { Action } from '../request/action.ts';
+import { suggestPool } from './existing-names.ts';
 import { FailoverError } from '../errors.ts';
 import { findJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -37,8 +38,11 @@ export async function readSnapshot(
   ]);
   const all = [...nodes.schedulable, ...nodes.cordoned].sort((a, b) => (a.name < b.name ? -1 : 1));
   if (!mayBeGone) {
-    if (all.length === 0) throw new FailoverError('target_not_found', `node pool ${nodePool} has no nodes`);
-    if (nodeName !== undefined && !namedNode) throw nodeNotFound(action);
+    if (all.length === 0) {
+      const names = action.incident ? '' : await suggestPool(kubernetes, nodePool);
+      throw new FailoverError('target_not_found', `node pool ${nodePool} has no nodes${names}`);
+    }
+    if (nodeName !== undefined && !namedNode) throw await nodeNotFound(kubernetes, action);
     if (namedNode) requirePoolOf(namedNode, nodePool);
   }
   const node = namedNode ?? all[0];

@@ -1,7 +1,8 @@
 import type { Action } from '../request/action.ts';
+import { readNamedJobSet, suggestNode } from './existing-names.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
-import { readJobSet, readPods } from '../gke/jobset.ts';
+import { readPods } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPool, nodePoolLabel, readNode } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
@@ -14,13 +15,13 @@ type Core = Pick<Kubernetes, 'core'>;
  * @throws {FailoverError} `target_not_found`, `target_mismatch`, or `target_ambiguous`
  */
 export async function resolvePool(
-  kubernetes: Pick<Kubernetes, 'core' | 'custom'>,
+  kubernetes: Pick<Kubernetes, 'core' | 'custom' | 'within'>,
   action: Action,
 ): Promise<string> {
   const { nodePool, nodeName } = action;
   if (nodeName !== undefined) {
     const node = await readNode(kubernetes, nodeName);
-    if (!node) throw nodeNotFound(action);
+    if (!node) throw await nodeNotFound(kubernetes, action);
     return requirePoolOf(node, nodePool);
   }
   return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action.namespace, action.jobSetName ?? ''));
@@ -50,11 +51,11 @@ export function requirePoolOf(node: NodeRef, wanted: string | undefined): string
 
 /** Resolves the one pool that all live pods of the JobSet run on. */
 async function resolvePoolOfJobSet(
-  kubernetes: Pick<Kubernetes, 'core' | 'custom'>,
+  kubernetes: Pick<Kubernetes, 'core' | 'custom' | 'within'>,
   namespace: string,
   name: string,
 ): Promise<string> {
-  await readJobSet(kubernetes, namespace, name);
+  await readNamedJobSet(kubernetes, namespace, name);
   const pods = await readPods(kubernetes, namespace, name);
   const nodeNames = new Set(pods.filter((pod) => pod.isLive).flatMap((pod) => pod.nodeName ?? []));
   const pools = await findPools(kubernetes, nodeNames);
@@ -90,9 +91,13 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
 }
 
 /** The named node does not exist. An alert that asks for its repair has nothing left to do, because the machine is gone. */
-export function nodeNotFound({ nodeName, effects, incident }: Action): FailoverError | Ignored {
+export async function nodeNotFound(
+  kubernetes: Pick<Kubernetes, 'within'>,
+  { nodeName = '', effects, incident }: Action,
+): Promise<FailoverError | Ignored> {
   if (incident && effects.repair) {
     return new Ignored(`recovered: node ${nodeName} and its machine are gone`, { isOver: true });
   }
-  return new FailoverError('target_not_found', `there is no node ${nodeName}`);
+  const names = incident ? '' : await suggestNode(kubernetes, nodeName);
+  return new FailoverError('target_not_found', `there is no node ${nodeName}${names}`);
 }

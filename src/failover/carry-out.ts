@@ -113,7 +113,8 @@ async function restartStep(
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
   const { services, log } = execution;
-  const tools = { ...toTools(execution), deleteInstance: services.deleteInstance, isResume };
+  const { deleteInstance, readInstance } = services;
+  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 

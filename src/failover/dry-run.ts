@@ -13,6 +13,7 @@ import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { readMaxPools } from '../state/budget.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
+import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 
 /** Resolves, checks and says what would be done. The Event is its only write: it takes no lock and leaves no record. */
@@ -27,10 +28,11 @@ export async function dryRun(
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
   const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
-  const [poolAnnotations, switches, maxPools] = await Promise.all([
+  const [poolAnnotations, switches, maxPools, repairFacts] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
+    readRepairFacts(kubernetes, action, config),
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
     kubernetes,
@@ -40,6 +42,7 @@ export async function dryRun(
     poolAnnotations,
     switches,
     maxPools,
+    repairFacts,
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [

@@ -1,4 +1,5 @@
 import { assertMayResume, decide } from '../decide/decide.ts';
+import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import { timed } from '../log.ts';
@@ -48,18 +49,19 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   const isClose = action.incident?.isClosed === true;
   const planned = execution.record.plan;
   const isResume = planned !== undefined;
-  const [snapshot, switches, maxPools] = await timed(log, 'read', () =>
+  const [snapshot, switches, maxPools, repairFacts] = await timed(log, 'read', () =>
     Promise.all([
       readSnapshot(kubernetes, action, nodePool, isResume || isClose),
       readSwitches(kubernetes),
       readMaxPools(kubernetes, config),
+      isResume ? undefined : readRepairFacts(kubernetes, action, config),
     ]),
   );
   execution.snapshot = snapshot;
 
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const read = { poolAnnotations: lock.annotations, switches, maxPools };
+  const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
   const tools = { kubernetes, config, cluster, claimId, ...read };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));

@@ -1,4 +1,3 @@
-import type { RequestOptions } from 'node:https';
 import { ClusterManagerClient } from '@google-cloud/container/build/src/v1/cluster_manager_client.js';
 import type { protos } from '@google-cloud/container';
 import type { GoogleAuth } from 'google-auth-library';
@@ -6,13 +5,14 @@ import type { Clock, Deadline } from '../clock.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
+import { getGoogleAuth, keepFresh, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
+import { readKubeconfig } from './kubeconfig.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallOptions } from './retry.ts';
 import { createConnectionPool } from './transport.ts';
-import type { TlsOptions } from './transport.ts';
+import type { ClusterEndpoint } from './transport.ts';
 
 type Cluster = protos.google.container.v1.ICluster;
 
@@ -23,16 +23,6 @@ export interface ClusterConnection {
   isAutopilot: boolean;
   /** Closes the connection pool. */
   close(): void;
-}
-
-/** The address of an API server, and the credentials for both sides. */
-export interface ClusterEndpoint {
-  /** `https://HOST[:PORT]` */
-  server: string;
-  tls: TlsOptions;
-  /** The bearer token; undefined if `tls` has a client certificate. */
-  token: string | undefined;
-  isAutopilot: boolean;
 }
 
 /**
@@ -69,7 +59,13 @@ export function createConnect(config: Config, clock: Clock): Connect {
     }
     const { server, token, isAutopilot } = endpoint;
     const { transport } = pool;
-    const kubernetes = createKubernetes({ server, token, transport, limits: { clock, deadline } });
+    const kubernetes = createKubernetes({
+      server,
+      token,
+      transport,
+      limits: { clock, deadline },
+      certifiedBy: kubeconfigContext === undefined ? 'the Container API' : 'the kubeconfig',
+    });
     return { name, kubernetes, isAutopilot, close: () => pool.close() };
   };
 }
@@ -109,7 +105,8 @@ function createEndpointReader(config: Config, clock: Clock) {
       });
       const endpoint = toEndpoint(cluster, name, config.gkeEndpoint);
       if (!recall(name)) kept.set(name.fullName, { cluster, until: clock.now() + keepEndpointMs });
-      return { ...endpoint, token, isAutopilot: cluster.autopilot?.enabled ?? false };
+      const isAutopilot = cluster.autopilot?.enabled ?? false;
+      return { ...endpoint, token: keepFresh(token, auth, clock), isAutopilot };
     },
     isKept: (name: ClusterName) => recall(name) !== undefined,
     forget: (name: ClusterName) => void kept.delete(name.fullName),
@@ -212,35 +209,4 @@ function endpointMissing(name: ClusterName, what: string): UpstreamError {
     isRetryable: false,
     advice: `the cluster has no ${what}`,
   });
-}
-
-/**
- * Reads a context of the kubeconfig, for local runs against kind. The parser is loaded only here.
- *
- * @throws {FailoverError} `target_not_found` if there is no such context
- */
-async function readKubeconfig(context: string): Promise<ClusterEndpoint> {
-  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
-  const kubeconfig = new KubeConfig();
-  kubeconfig.loadFromDefault();
-  kubeconfig.setCurrentContext(context);
-  const cluster = kubeconfig.getCurrentCluster();
-  if (!cluster || !kubeconfig.getCurrentUser()) {
-    const contexts = kubeconfig.getContexts().map(({ name }) => name);
-    const known = contexts.length > 0 ? `its contexts: ${contexts.join(', ')}` : 'it has no contexts';
-    throw new FailoverError(
-      'target_not_found',
-      `the kubeconfig has no context ${context} with a cluster and a user (KUBECONFIG_CONTEXT); ${known}`,
-    );
-  }
-  const options: RequestOptions = {};
-  await kubeconfig.applyToHTTPSOptions(options);
-  const { ca, cert, key } = options as { ca?: Buffer; cert?: Buffer; key?: Buffer };
-  const { Authorization: authorization } = (options.headers ?? {}) as { Authorization?: string };
-  return {
-    server: cluster.server,
-    tls: { ca: ca?.toString(), cert: cert?.toString(), key: key?.toString() },
-    token: authorization?.replace(/^Bearer /, ''),
-    isAutopilot: false,
-  };
 }

@@ -1,5 +1,6 @@
 import { GoogleAuth } from 'google-auth-library';
 import type { ClientOptions } from 'google-gax';
+import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { UpstreamError } from '../errors.ts';
 import type { UpstreamApi } from '../errors.ts';
@@ -14,6 +15,18 @@ const scopes = [
   'https://www.googleapis.com/auth/userinfo.email',
 ];
 
+/**
+ * Keeps calls to the metadata server off a proxy of the environment (`HTTPS_PROXY`). The library sends them there like any
+ * other call, but only this machine can reach that server. Call it before the first token is asked for.
+ */
+export function keepMetadataOffProxy(environment: Record<string, string | undefined>): void {
+  const own = environment['GCE_METADATA_IP'] || environment['GCE_METADATA_HOST'];
+  const hosts = ['169.254.169.254', 'metadata.google.internal', 'metadata.google.internal.'];
+  if (own) hosts.push(new URL(/^https?:\/\//.test(own) ? own : `http://${own}`).hostname);
+  const given = environment['NO_PROXY'] ?? environment['no_proxy'];
+  environment['NO_PROXY'] = [...(given ? [given] : []), ...hosts].join(',');
+}
+
 const credentials = new WeakMap<Config, GoogleAuth>();
 
 /**
@@ -26,6 +39,33 @@ export function getGoogleAuth(config: Config): GoogleAuth {
   const auth = new GoogleAuth({ scopes, projectId: config.clusters[0]?.projectId ?? '' });
   credentials.set(config, auth);
   return auth;
+}
+
+/** The credentials cache the token, so that asking them costs nothing until the token is about to expire. */
+const askTokenEveryMs = 30_000;
+
+/**
+ * Returns the current token at once, and asks the credentials for the next one in the background. They get it when the
+ * current one has less than 5 minutes left, so an action may run for longer than a token that is old when it begins.
+ */
+export function keepFresh(
+  first: string,
+  auth: Pick<GoogleAuth, 'getAccessToken'>,
+  clock: Clock,
+): () => string {
+  let token = first;
+  let askedAt = clock.now();
+  return () => {
+    if (clock.now() - askedAt >= askTokenEveryMs) {
+      askedAt = clock.now();
+      void auth.getAccessToken().then(
+        (next) => (token = next || token),
+        // The current token is valid for some minutes more, and a later call asks again.
+        () => undefined,
+      );
+    }
+    return token;
+  };
 }
 
 /**

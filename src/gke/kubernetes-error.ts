@@ -3,15 +3,23 @@ import { parseRetryAfter } from './retry.ts';
 import { TimeoutError } from './transport.ts';
 import type { HttpResponse } from './transport.ts';
 
-/** Converts the error of a call that got no answer. */
-export function toNetworkError(error: unknown, call: string): UpstreamError {
+/**
+ * Converts the error of a call that got no answer.
+ *
+ * @param certifiedBy who said which certificate the server has
+ */
+export function toNetworkError(
+  error: unknown,
+  call: string,
+  certifiedBy = 'the Container API',
+): UpstreamError {
   const isCertificate = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_/.test(readErrorCode(error));
   return new UpstreamError({
     api: 'Kubernetes API',
     call,
     isTimeout: error instanceof TimeoutError,
     isRetryable: !isCertificate,
-    advice: isCertificate ? 'its certificate is not the one that the Container API announced' : undefined,
+    advice: isCertificate ? `its certificate is not the one that ${certifiedBy} announced` : undefined,
     cause: error,
   });
 }

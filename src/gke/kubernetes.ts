@@ -13,7 +13,7 @@ import type { Answer, Call, Perform } from './direct-patch.ts';
 import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
-import type { HttpResponse, Transport } from './transport.ts';
+import type { BearerToken, HttpResponse, Transport } from './transport.ts';
 
 /** The Kubernetes API of one cluster for one invocation. Its calls retry, and reject with {@link UpstreamError}. */
 export interface Kubernetes {
@@ -34,13 +34,16 @@ export interface Kubernetes {
 /**
  * Creates the client of one API server.
  *
- * @param options.token the bearer token; undefined if the transport presents a client certificate
+ * @param options.token the bearer token, or what returns the current one for each call; undefined if the transport presents a
+ *   client certificate
+ * @param options.certifiedBy who said which certificate the server has, for messages
  */
 export function createKubernetes(options: {
   server: string;
-  token: string | undefined;
+  token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }): Kubernetes {
   const serverClock = createServerClock(options.limits);
   const through = (limits: CallLimits): Kubernetes => {
@@ -65,9 +68,10 @@ export function createKubernetes(options: {
 }
 
 interface Connection {
-  token: string | undefined;
+  token: BearerToken | undefined;
   transport: Transport;
   limits: CallLimits;
+  certifiedBy?: string;
 }
 
 /** Sends a request of the generated client, and returns the response in the generated client's form. */
@@ -89,19 +93,22 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
   { method, url, headers, body }: Call,
-  { token, transport, limits: { gate, ...ungated } }: Connection,
+  { token, transport, limits: { gate, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
-  const authorized = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
+  const authorize = () => {
+    if (token === undefined) return headers;
+    return { ...headers, Authorization: `Bearer ${typeof token === 'string' ? token : token()}` };
+  };
   // Called only after a failure, because parsing the URL of thousands of successful patches costs time.
   const describe = () => `${method} ${new URL(url).pathname}`;
   return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async ({ timeoutMs }) => {
     const sentAt = ungated.clock.now();
     let answer: HttpResponse;
     try {
-      answer = await transport({ method, url, headers: authorized, body, timeoutMs });
+      answer = await transport({ method, url, headers: authorize(), body, timeoutMs });
     } catch (error) {
-      throw toNetworkError(error, describe());
+      throw toNetworkError(error, describe(), certifiedBy);
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());

@@ -60,6 +60,15 @@ export function listPool({ core }: Core, nodePool: string, fieldSelector?: strin
   );
 }
 
+/** Lists the metadata of the nodes of all pools. */
+export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
+  return listAll(
+    (page) =>
+      core.listNode({ labelSelector: nodePoolLabel, ...page }, withHeaders({ Accept: metadataListOnly })),
+    (node) => toNodeRef(node),
+  );
+}
+
 /** Counts the node pools that have nodes with GPUs or TPUs. */
 export async function countAcceleratorPools({ core }: Core): Promise<number> {
   const lists = await Promise.all(

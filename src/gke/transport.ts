@@ -30,7 +30,22 @@ export interface TlsOptions {
   /** The client certificate, with its key. */
   cert?: string | undefined;
   key?: string | undefined;
+  /** The name that the server's certificate must have. Undefined means the host of its address. */
+  servername?: string | undefined;
 }
+
+/** The address of an API server, and the credentials for both sides. */
+export interface ClusterEndpoint {
+  /** `https://HOST[:PORT]` */
+  server: string;
+  tls: TlsOptions;
+  /** The bearer token; undefined if `tls` has a client certificate. */
+  token: BearerToken | undefined;
+  isAutopilot: boolean;
+}
+
+/** A token, or what returns the current one at once: nothing slow may come between the gate and a write. */
+export type BearerToken = string | (() => string);
 
 /** The request took longer than it may, or the instance is shutting down. */
 export class TimeoutError extends Error {

@@ -5,6 +5,7 @@ import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
 import { dnsLabel } from '../names.ts';
+import { suggestName } from '../nearest-name.ts';
 import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
 import type { Incident } from './incident.ts';
 
@@ -66,7 +67,9 @@ function parseTypedFields(body: unknown) {
   if (reason === undefined) throw invalidAction('reason is required');
   if (fields.type === undefined) throw invalidAction(`type is required, one of ${actionTypes.join(', ')}`);
   const type = actionTypes.find((known) => known === fields.type);
-  if (type === undefined) throw invalidAction(`unknown action type: ${fields.type}`);
+  if (type === undefined) {
+    throw invalidAction(`unknown action type: ${fields.type}${suggestName(fields.type, actionTypes)}`);
+  }
   return { ...fields, requestor, reason, type };
 }
 

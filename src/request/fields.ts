@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { invalidAction } from '../errors.ts';
+import { nearestName } from '../nearest-name.ts';
+import { toPrintableText } from './printable-text.ts';
 
 type Fields = Record<string, v.GenericSchema>;
 
@@ -45,33 +47,6 @@ function describeUnknownField(name: string, where: string, known: string[]): str
     : `unknown field ${shown}; known fields: ${known.map((field) => where + field).join(', ')}`;
 }
 
-/** Finds the known name that a misspelt one probably means; undefined if none is close. */
-export function nearestName(given: string, known: string[]): string | undefined {
-  const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
-  const wanted = plain(given);
-  const isPart = (name: string) => wanted.length >= 4 && plain(name).includes(wanted);
-  const isNear = (name: string, distance: number) => distance <= Math.max(2, Math.floor(name.length / 3));
-  const [best] = known
-    .map((name) => ({ name, distance: editDistance(wanted, plain(name)) }))
-    .filter(({ name, distance }) => isPart(name) || isNear(name, distance))
-    .sort((a, b) => a.distance - b.distance);
-  return best?.name;
-}
-
-/** Computes the Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
 /** A field that is `true`, `false`, `null` or absent. `""` is an error. */
 export function booleanField() {
   return v.nullish(v.boolean('must be true or false, without quotes'));
@@ -92,7 +67,10 @@ export function textField({ max, pattern, rule }: { max: number; pattern?: RegEx
   const text = v.pipe(
     v.string(),
     v.maxLength(max, rule),
-    v.check((value) => pattern === undefined || pattern.test(value), rule),
+    v.check(
+      (value) => pattern === undefined || pattern.test(value),
+      ({ input }) => (pattern?.test(input.toLowerCase()) ? `${rule}, in lower case` : rule),
+    ),
   );
   return v.pipe(
     v.nullish(v.string('must be a string')),
@@ -101,14 +79,13 @@ export function textField({ max, pattern, rule }: { max: number; pattern?: RegEx
   );
 }
 
-/** A text that a person reads, in a log or an Event: at most `max` characters, without control characters. */
+/**
+ * A text that a person reads, in a log or an Event: flattened to one line and cut to `max` characters. It may be a raw log
+ * message. Nothing is decided by it, so it is no reason to refuse an action.
+ */
 export function proseField(max: number) {
   return v.pipe(
-    textField({ max, rule: `must have at most ${max} characters` }),
-    v.check((value) => !value || !controlCharacter.test(value), 'must not have control characters'),
+    v.nullish(v.string('must be a string')),
+    v.transform((value) => toPrintableText(value ?? '', max) || undefined),
   );
 }
-
-/** The control characters of ASCII and Latin-1, and Unicode's line and paragraph separators. */
-// oxlint-disable-next-line no-control-regex -- control characters must not get into logs and Events
-export const controlCharacter = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;

@@ -3,7 +3,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { clusterKeys, failoverNamespace, prefix } from '../names.ts';
-import { nearestName } from '../request/fields.ts';
+import { nearestName } from '../nearest-name.ts';
 import { versionKey } from './stored.ts';
 
 export const hourMs = 3_600_000;

@@ -60,7 +60,7 @@ const style = `<style>
   }
 </style>`;
 
-/** What the picture shows, for those who hear it. */
+/** The text of the picture for screen readers. */
 function describe(sections: Section[]): string {
   const texts = sections.map(({ title, bars }) => {
     const values = bars.map(({ label, ms, note, markMs }) => {
@@ -139,7 +139,7 @@ function drawSection({ title, bars }: Section, top: number): string {
   return [`<text class="title" x="${margin}" y="${top + 20}">${escape(title)}</text>`, ...rows].join('\n');
 }
 
-/** A line with a rim, because red on blue is hard to see for many. */
+/** A line with a rim, because many people cannot see red on blue well. */
 function drawMark(x: number, top: number, bottom: number): string {
   const ends = `x1="${x.toFixed(1)}" x2="${x.toFixed(1)}" y1="${top}" y2="${bottom}"`;
   return `<line class="halo" ${ends}/><line class="mark" ${ends}/>`;

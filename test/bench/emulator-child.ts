@@ -98,7 +98,7 @@ function findPlacements(): Placement[] {
   return [...placements.values()];
 }
 
-/** The most requests of which each arrived only after the one before was answered. */
+/** The length of the longest chain of requests in which each arrived after the answer to the one before. */
 function countRoundTrips(since: number, delayMs: number): number {
   let count = 0;
   let answeredAt = -Infinity;

@@ -6,24 +6,24 @@ import { join } from 'node:path';
 export interface WorldSpec {
   /** Machines of one slice, `slice-a`, with nothing running. */
   nodes?: number;
-  /** So many slices of 16 machines, each with a JobSet of its own running. */
+  /** The number of slices of 16 machines, each with its own running JobSet. */
   slices?: number;
   /** Machines of the cluster that are in another pool. */
   otherNodes?: number;
-  /** What each Node object has besides. */
+  /** Bytes that are added to each Node object. */
   paddingBytes?: number;
   /** How long each answer takes. */
   delayMs?: number;
-  /** The share of the patches that are turned away with 429. */
+  /** The share of the patches that get 429. */
   throttled?: { share: number; retryAfterSeconds: number };
 }
 
 /** What has reached the emulator since its world was built. */
 export interface Traffic {
   requests: number;
-  /** Patches of nodes that were not turned away. */
+  /** Patches of nodes that did not get 429. */
   patches: number;
-  /** How often one and the same node's patch was turned away, at most. */
+  /** How often the patch of one node got 429, at most. */
   mostThrottled: number;
   /** All requests but the patches, as `API METHOD path`. */
   otherCalls: string[];
@@ -52,7 +52,7 @@ export interface EmulatorProcess {
   build(spec: WorldSpec): Promise<Record<string, string>>;
   report(): Promise<Traffic>;
   placements(): Promise<Placement[]>;
-  /** How many requests, from the one with this number on, followed one another. */
+  /** How many requests, from this number on, followed one another. */
   countRoundTrips(since: number, delayMs: number): Promise<number>;
   stop(): void;
 }

@@ -88,7 +88,7 @@ function parse(text: string): Record<string, unknown> {
   }
 }
 
-/** As Cloud Run does: it tries the port until somebody takes the connection. */
+/** Tries the port until it accepts a connection, as Cloud Run does. */
 async function waitUntilListening(child: ChildProcess, port: number, output: () => string): Promise<void> {
   for (;;) {
     if (child.exitCode !== null) throw new Error(`the function ended at start:\n${output()}`);

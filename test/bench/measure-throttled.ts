@@ -5,7 +5,7 @@ import type { Result } from './result.ts';
 
 const world = { nodes: 512, delayMs: 20 };
 const retryAfterSeconds = 1;
-/** What the function adds to each wait at most, so that those that were told the same don't come back at once. */
+/** The most that the function adds to a wait, so that requests with the same Retry-After do not return together. */
 const jitterMs = 200;
 
 /** Measures a cordon of which the API server turns half of all patches away, against what it asked to wait. */

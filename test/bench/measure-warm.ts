@@ -22,7 +22,7 @@ export async function measureWarm(
     ['warm-restart', 'cordon_nodepool_and_restart_jobset'],
     ['warm-repair', 'cordon_and_repair_nodepool'],
   ] as const) {
-    // Of so many measurements one is beyond p99.
+    // With this number of measurements, one is beyond p99.
     const count = Math.max(runs, 100);
     const environment = {
       ...(await emulator.build({ slices: count + warmUps, delayMs })),

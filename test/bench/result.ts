@@ -3,11 +3,11 @@ export interface Result {
   name: string;
   value: number;
   unit: 'ms' | 'MB' | 'calls' | 'connections';
-  /** What it is compared with, in the same unit, measured in the same run where it is no count. */
+  /** What it is compared with, in the same unit. It is measured in the same run, unless it is a count. */
   reference: number | null;
   /** Value by reference, but for `cordon-2304-sequential`, which says how many times faster it is. */
   ratio: number | null;
-  /** What must hold, such as `ratio <= 3.6`; null where nothing is asked. */
+  /** The goal, such as `ratio <= 3.6`; null if there is none. */
   goal: Goal | null;
   /** What value and reference are, for people. */
   what: string;
@@ -28,7 +28,7 @@ export function median(values: number[]): number {
   return quantile(values, 0.5);
 }
 
-/** The smallest measurement that so large a share does not exceed. */
+/** The percentile: the smallest measurement that this share of them does not exceed. */
 export function quantile(values: number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;

@@ -173,6 +173,18 @@ const cases: Case[] = [
     status: 502,
   },
   {
+    name: 'Compute API: 403 for each deletion',
+    faults: [{ ...failing('compute', 403, 'forbidden', 9), method: 'DELETE' }],
+    actions: [repair],
+    status: 502,
+  },
+  {
+    name: 'Compute API: 403 for the id, then by name',
+    faults: [{ ...failing('compute', 403, 'forbidden'), method: 'DELETE' }],
+    actions: [repair],
+    status: 200,
+  },
+  {
     name: 'Compute API: 403 for the rate, then an answer',
     faults: [failing('compute', 403, 'rateLimitExceeded')],
     actions: [repair],

@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import { expect } from 'chai';
 import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
 
-/** Stands for go: writes down what it was asked, and builds a file for each program. */
+/** Stands for go: records its arguments, and creates a file for each program. */
 const go = `#!/bin/sh
 echo "$1 $2" >> "$CALLS"
 case "$1 $2" in
@@ -53,7 +53,7 @@ describe('buildPrograms', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('builds outside the tree, says so, and keeps the manifests beside the programs', async () => {
+  it('builds outside the repository, says so, and stores the manifests beside the programs', async () => {
     const built = await buildPrograms(say);
     expect(built).to.equal(
       join(directory, 'cache', 'autometric-failover', 'control-plane', await buildKey()),
@@ -80,7 +80,7 @@ describe('buildPrograms', () => {
     );
   });
 
-  it('does nothing and says nothing the second time, and then needs no Go', async () => {
+  it('does nothing, prints nothing and needs no Go the second time', async () => {
     const built = await buildPrograms(say);
     const asked = await calls();
     said = [];
@@ -90,7 +90,7 @@ describe('buildPrograms', () => {
     expect(await calls()).to.deep.equal(asked);
   });
 
-  it('is done by one of several that need it at once', async () => {
+  it('builds once when several processes need the programs at once', async () => {
     const built = await Promise.all([buildPrograms(say), buildPrograms(say), buildPrograms(say)]);
     expect(new Set(built).size).to.equal(1);
     expect((await calls()).filter((call) => call === 'build -v')).to.have.length(1);
@@ -99,7 +99,7 @@ describe('buildPrograms', () => {
     );
   });
 
-  it('takes over from one that died', async () => {
+  it('takes the lock over from a process that died', async () => {
     await buildPrograms(say);
     const [name = ''] = await cached();
     const target = join(directory, 'cache', 'autometric-failover', 'control-plane', name);
@@ -109,7 +109,7 @@ describe('buildPrograms', () => {
     expect(await cached()).to.deep.equal([name]);
   });
 
-  it('cannot be had without Go, which is no broken build', async () => {
+  it('reports a missing Go as ControlPlaneUnavailable, not as a failed build', async () => {
     process.env['PATH'] = '';
     const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(ControlPlaneUnavailable);
@@ -119,7 +119,7 @@ describe('buildPrograms', () => {
     expect(await cached()).to.deep.equal([]);
   });
 
-  it('cannot be had without its modules, and says what Go says', async () => {
+  it('reports modules that cannot be fetched, in the words of Go', async () => {
     process.env['OFFLINE'] = 'yes';
     const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(ControlPlaneUnavailable);
@@ -128,7 +128,7 @@ describe('buildPrograms', () => {
     );
   });
 
-  it('fails where the build does, leaves nothing half done, and can be tried again', async () => {
+  it('fails when the build fails, leaves nothing half built, and works the next time', async () => {
     process.env['BROKEN'] = 'yes';
     const error = await buildPrograms(say).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(Error).and.not.to.be.instanceOf(ControlPlaneUnavailable);
@@ -138,7 +138,7 @@ describe('buildPrograms', () => {
     expect(existsSync(await buildPrograms(say))).to.equal(true);
   });
 
-  it('removes what nobody has used for a month', async () => {
+  it('removes programs that nobody has used for a month', async () => {
     const cache = join(directory, 'cache', 'autometric-failover', 'control-plane');
     for (const [name, days] of [
       ['old', 31],

@@ -1,4 +1,4 @@
-/** Builds the programs of the control plane out of go.mod, once, outside the tree. */
+/** Builds the programs of the control plane from go.mod, once, outside the repository. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
@@ -10,27 +10,30 @@ import { promisify } from 'node:util';
 
 export const kubernetesVersion = 'v1.36.3';
 
-/** The control plane cannot be had on this machine: no Go, or its modules cannot be fetched. Not a broken build. */
+/**
+ * This machine cannot build the control plane: it has no Go, or cannot fetch the modules. A failed build is another
+ * error.
+ */
 export class ControlPlaneUnavailable extends Error {
   override name = 'ControlPlaneUnavailable';
 }
 
 const buildDirectory = import.meta.dirname;
 const versionPackage = 'k8s.io/component-base/version';
-const [MAJOR, MINOR] = kubernetesVersion.slice(1).split('.');
+const [majorVersion, minorVersion] = kubernetesVersion.slice(1).split('.');
 const buildArguments = [
   '-trimpath',
   '-ldflags',
-  // Without these /version says v0.0.0-master, and clients that compare versions go astray.
-  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${MAJOR} -X ${versionPackage}.gitMinor=${MINOR}`,
+  // Without these, /version says v0.0.0-master, which misleads clients that compare versions.
+  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${majorVersion} -X ${versionPackage}.gitMinor=${minorVersion}`,
 ];
-/** Files that the programs need and their modules carry: kept beside the binaries, so that running needs no Go. */
+/** Files of the modules that the programs need. They are stored beside the binaries, so that a run needs no Go. */
 const manifests = {
   'jobset-crd.yaml': 'config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml',
   'jobset-webhooks.yaml': 'config/components/webhook/manifests.yaml',
 };
 const keepUnusedDays = 30;
-/** That Go compiles when its cache is empty, about. */
+/** About how many packages Go compiles if its cache is empty. */
 const packages = 2760;
 
 /**
@@ -58,7 +61,10 @@ export async function buildPrograms(say: (line: string) => void = console.error)
   return target;
 }
 
-/** Everything that the binaries are made from, but for the Go version: a newer Go is no reason to wait. */
+/**
+ * A hash of everything that makes the binaries, except the Go version, because a newer Go is no reason to build
+ * again.
+ */
 export async function buildKey(directory: string = buildDirectory): Promise<string> {
   const hash = createHash('sha256');
   for (const name of ['go.mod', 'go.sum']) hash.update(await readFile(join(directory, name)));
@@ -81,7 +87,7 @@ async function build(target: string, say: (line: string) => void): Promise<void>
   };
   say('control plane: fetching its Go modules (once, about 100 MB)');
   await fetchModules();
-  // Renamed only when complete: a build that was interrupted is never taken for one.
+  // Renamed only when complete, so that an interrupted build is never used.
   const unfinished = `${target}.${process.pid}`;
   await mkdir(unfinished, { recursive: true });
   try {
@@ -134,7 +140,7 @@ async function fetchModules(): Promise<void> {
 }
 
 async function compile(directory: string, onPackage: () => void): Promise<void> {
-  // A developer's machine, and tests beside this, stay usable meanwhile.
+  // So that the machine, and tests that run meanwhile, stay usable.
   const child = spawn(
     'nice',
     ['-n', '10', 'go', 'build', '-v', '-o', `${directory}/`, ...buildArguments, 'tool'],
@@ -157,12 +163,12 @@ async function go(args: string[]): Promise<string> {
   return stdout;
 }
 
-/** A workspace that somebody has further up is none of ours. */
+/** Ignores a Go workspace in a folder further up. */
 function environment(): NodeJS.ProcessEnv {
   return { ...process.env, GOWORK: 'off' };
 }
 
-/** Runs `work` while no other process on this machine holds the lock; a holder that died holds nothing. */
+/** Runs `work` while no other process on this machine holds the lock. A lock of a dead process is ignored. */
 async function withLock(path: string, say: (line: string) => void, work: () => Promise<void>): Promise<void> {
   for (let waited = 0; ; waited += 1) {
     try {

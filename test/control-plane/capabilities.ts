@@ -1,6 +1,6 @@
 import type { KubernetesClient } from './kubernetes-client.ts';
 
-/** A Kubernetes control plane to test against: one that was started here, or one that was given. */
+/** A Kubernetes control plane to test against: started here, or external. */
 export interface ControlPlane {
   url: string;
   /** PEM. */
@@ -14,7 +14,7 @@ export interface ControlPlane {
    * @throws on a cluster that was given, where nobody can stand for anybody; `can.beAnyone` says so beforehand
    */
   token(user: string, groups?: string[]): string;
-  /** What this control plane can do; one that was given may lack some of it, and `skips` says so in words. */
+  /** What this control plane can do. An external one may lack something, and `skips` says what. */
   can: Capabilities;
   skips: string[];
   stop(): Promise<void>;

@@ -19,7 +19,7 @@ describe('createCertificateAuthority', () => {
     expect(new Date(issued.validTo).getTime()).to.be.greaterThan(Date.now());
   });
 
-  it('gives every certificate a serial number of its own, positive and in its shortest form', () => {
+  it('gives each certificate its own serial number, positive and in the shortest form', () => {
     const authority = createCertificateAuthority('test-ca');
     const serials = Array.from(
       { length: 50 },
@@ -29,7 +29,7 @@ describe('createCertificateAuthority', () => {
     for (const serial of serials) expect(serial).to.match(/^[4-7][0-9A-F]{31}$/);
   });
 
-  it('lets a server and a client with an organization shake hands over TLS', async () => {
+  it('completes a TLS handshake between a server and a client that has an organization', async () => {
     const authority = createCertificateAuthority('test-ca');
     const { certificate: cert, key } = authority.issue({ commonName: 'server' }, ['localhost', '127.0.0.1']);
     const admin = authority.issue({ commonName: 'admin', organization: 'system:masters' });
@@ -56,7 +56,7 @@ describe('createCertificateAuthority', () => {
     server.close();
   });
 
-  it('is not trusted for a name that it was not issued for', () => {
+  it('is not trusted for a name that the certificate does not have', () => {
     const issued = createCertificateAuthority('test-ca').issue({ commonName: 'x' }, ['localhost']);
     const certificate = new X509Certificate(issued.certificate);
     expect(certificate.checkHost('localhost')).to.equal('localhost');

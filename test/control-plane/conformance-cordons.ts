@@ -64,7 +64,7 @@ export function describeCordons(stage: () => Stage): void {
       node = await read();
     });
 
-    it('are ours, and a release leaves nothing of us', async () => {
+    it('belong to our field manager, and a release leaves nothing of it', async () => {
       const { status, body } = await cordon();
       expect(status).to.equal(200);
       expect(body.spec.unschedulable).to.equal(true);
@@ -77,7 +77,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(after.metadata.managedFields?.filter(({ manager }) => manager === ours)).to.deep.equal([]);
     });
 
-    it("stay a person's who came first", async () => {
+    it('still belong to a person who cordoned first', async () => {
       await personCordons(true);
       expect((await cordon()).status).to.equal(200);
       expect(await owners()).to.deep.equal([`${ours} Apply`, 'kubectl Update']);
@@ -87,7 +87,7 @@ export function describeCordons(stage: () => Stage): void {
       expect((await read()).metadata.annotations).not.to.have.property(annotation);
     });
 
-    it('are gone when a person uncordons, and our release then changes nothing of it', async () => {
+    it('end when a person uncordons, and our release then changes nothing', async () => {
       await cordon();
       expect((await personCordons(false)).status).to.equal(200);
       expect(await isCordoned()).to.equal(false);
@@ -96,7 +96,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(await isCordoned()).to.equal(false);
     });
 
-    it("are a person's who uncordons ours and cordons again", async () => {
+    it('belong to the person who uncordons ours and cordons again', async () => {
       await cordon();
       await personCordons(false);
       await personCordons(true);
@@ -105,7 +105,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(await isCordoned()).to.equal(true);
     });
 
-    it('cost nothing when they are repeated', async () => {
+    it('change nothing when they are repeated, not even the resource version', async () => {
       await cordon();
       if (stage().can.runJobSets) {
         await eventually('the taint is there', async () => (await taints()).length === 2, {
@@ -118,7 +118,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(body.metadata.resourceVersion).to.equal(resourceVersion);
     });
 
-    it('need no resource version: what the kubelet writes in between is no conflict', async () => {
+    it("need no resource version, so a kubelet's write in between is no conflict", async () => {
       const heartbeat = {
         type: 'Ready',
         status: 'True',
@@ -135,7 +135,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(await isCordoned()).to.equal(false);
     });
 
-    it('refuse a node that was re-created under its name', async () => {
+    it('fail for a node that was re-created under the same name', async () => {
       const former = node;
       const { name, labels = {} } = node.metadata;
       await stage().client.delete(path());
@@ -153,7 +153,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(await isCordoned()).to.equal(false);
     });
 
-    it('refuse a node that is gone, and make none', async () => {
+    it('fail for a node that is gone, and create none', async () => {
       await stage().client.delete(path());
       const { name, uid } = node.metadata;
       expectStatus(await cordon(), {
@@ -164,7 +164,7 @@ export function describeCordons(stage: () => Stage): void {
       expect((await stage().client.request('GET', path())).status).to.equal(404);
     });
 
-    it('make a ghost where the uid is left out', async () => {
+    it('create a Node object for a node that is gone if the uid is left out', async () => {
       await stage().client.delete(path());
       const { status } = await apply({
         metadata: { name: node.metadata.name },
@@ -174,7 +174,7 @@ export function describeCordons(stage: () => Stage): void {
       await stage().client.delete(path());
     });
 
-    it('conflict with another manager who applied the opposite, unless forced', async () => {
+    it('conflict with another manager that applied the opposite, unless forced', async () => {
       const opposite = { metadata: identity(), spec: { unschedulable: false } };
       const { status, body } = await apply(opposite, 'fieldManager=other');
       expect(status).to.equal(200);
@@ -195,20 +195,20 @@ export function describeCordons(stage: () => Stage): void {
       expect(await owners()).to.deep.equal([`${ours} Apply`]);
     });
 
-    it("do not take a person's equal value away, force or not", async () => {
+    it('do not take ownership of the same value from a person, forced or not', async () => {
       await personCordons(true);
       expect((await cordon(`fieldManager=${ours}`)).status).to.equal(200);
       expect((await cordon()).status).to.equal(200);
       expect(await owners()).to.deep.equal([`${ours} Apply`, 'kubectl Update']);
     });
 
-    it('stay ours alone when a person cordons on top, which writes nothing', async () => {
+    it('stay ours alone when a person cordons too, because that writes nothing', async () => {
       await cordon();
       expect((await personCordons(true)).status).to.equal(200);
       expect(await owners()).to.deep.equal([`${ours} Apply`]);
     });
 
-    it('can be answered with a partial object, managed fields included', async () => {
+    it('can return a partial object, with managed fields', async () => {
       const { status, body } = await cordon(undefined, partialMetadata);
       expect(status).to.equal(200);
       expect(body).to.include({ kind: 'PartialObjectMetadata' }).and.not.to.have.any.keys('spec', 'status');
@@ -216,7 +216,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(body.metadata.managedFields?.map(({ manager }) => manager)).to.include(ours);
     });
 
-    it('are found by the field selector at once, and no longer after the release', async () => {
+    it('are found by the field selector at once, and not after the release', async () => {
       const query = new URLSearchParams({
         fieldSelector: `metadata.name=${node.metadata.name},spec.unschedulable!=true`,
       });
@@ -230,7 +230,7 @@ export function describeCordons(stage: () => Stage): void {
       expect(await schedulable()).to.equal(1);
     });
 
-    it('become a taint, and cease to be one', async function () {
+    it('add a taint, and the release removes it', async function () {
       if (!stage().can.runJobSets) this.skip();
       const { advance } = stage();
       const taint = 'node.kubernetes.io/unschedulable';
@@ -275,7 +275,7 @@ export function describeCordons(stage: () => Stage): void {
       },
     ];
     for (const { title, query, body, status, reason, message } of refused) {
-      it(`refuse an apply ${title}`, async () => {
+      it(`fail for an apply ${title}`, async () => {
         expectStatus(await apply({ metadata: { ...identity(), ...body } }, query), {
           status,
           reason,

@@ -31,7 +31,7 @@ export function describeDeletions(stage: () => Stage): void {
     eventually('the pod is gone', async () => (await find(pod)) === undefined, { advance: stage().advance });
 
   describe('deleting a pod', () => {
-    it('refuses another uid than the precondition says', async () => {
+    it('fails if the uid is not the one of the precondition', async () => {
       const pod = await create();
       const { name, uid } = pod.metadata;
       expectStatus(await remove(pod, { gracePeriodSeconds: 0, preconditions: { uid: 'other' } }), {
@@ -43,7 +43,7 @@ export function describeDeletions(stage: () => Stage): void {
       await remove(pod, { gracePeriodSeconds: 0 });
     });
 
-    it('with grace 0 and the right uid takes it away at once', async () => {
+    it('removes the pod at once with grace 0 and the right uid', async () => {
       const pod = await create();
       const { status } = await remove(pod, {
         gracePeriodSeconds: 0,
@@ -58,7 +58,7 @@ export function describeDeletions(stage: () => Stage): void {
       });
     });
 
-    it('does not touch a successor of the same name', async () => {
+    it('does not touch the next pod of the same name', async () => {
       const pod = await create();
       await remove(pod, { gracePeriodSeconds: 0 });
       const successor = await create({ name: pod.metadata.name });
@@ -68,7 +68,7 @@ export function describeDeletions(stage: () => Stage): void {
       await remove(successor, { gracePeriodSeconds: 0 });
     });
 
-    it('leaves one that has a finalizer, marked, until the finalizer is gone', async () => {
+    it('keeps a pod that has a finalizer, marked for deletion, until the finalizer is gone', async () => {
       const pod = await create({ finalizers: ['example.com/hold'] });
       const { status } = await remove(pod, { gracePeriodSeconds: 0 });
       expect(status).to.equal(200);
@@ -78,7 +78,7 @@ export function describeDeletions(stage: () => Stage): void {
       await gone(pod);
     });
 
-    it('with its own grace takes it away once the kubelet says that it ended', async function () {
+    it('removes the pod after its own grace, once the kubelet reports that it ended', async function () {
       if (!stage().can.runJobSets) this.skip();
       const pod = await create();
       await eventually('it runs', async () => (await find(pod))?.status.phase === 'Running', {
@@ -90,7 +90,7 @@ export function describeDeletions(stage: () => Stage): void {
       await gone(pod);
     });
 
-    it('on a dead machine needs grace 0', async function () {
+    it('needs grace 0 on a dead machine', async function () {
       if (!stage().can.runJobSets) this.skip();
       const { world, advance, nodes } = stage();
       const dead = nodes[6] ?? '';
@@ -109,7 +109,7 @@ export function describeDeletions(stage: () => Stage): void {
   });
 
   describe('pods', () => {
-    it('are found by node and phase', async function () {
+    it('can be selected by node and phase', async function () {
       if (!stage().can.runJobSets) this.skip();
       const pod = await create();
       const { advance, nodes } = stage();
@@ -129,7 +129,7 @@ export function describeDeletions(stage: () => Stage): void {
       await remove(pod, { gracePeriodSeconds: 0 });
     });
 
-    it('keep a patch of their conditions, which are merged by type', async () => {
+    it('keep a patch of their conditions, which is merged by type', async () => {
       const pod = await create();
       const patch = (type: string, status: string): Promise<Answer<Pod>> =>
         stage().client.request<Pod>('PATCH', `${path(pod)}/status`, {

@@ -17,7 +17,7 @@ describeConformance('the emulator', async () => {
   const { ip, ca } = cluster.endpoints;
   const url = `https://${ip}`;
   const client = createKubernetesClient({ url, ca, token: emulator.tokens.tokenFor('admin@example.com') });
-  // Its controllers take no time, its clock stands still: a second passes whenever a test waits.
+  // Its controllers take no time and its clock stands still, so a second passes each time a test waits.
   const advance = (): void => {
     now += 1000;
     emulator.settle();

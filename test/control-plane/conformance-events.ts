@@ -15,7 +15,7 @@ export function describeEvents(stage: () => Stage): void {
     stage().client.request('POST', path, { body });
 
   describe('Events', () => {
-    /** A cluster that was given stays as clean as it was. */
+    /** Leaves an external cluster as clean as it was. */
     after(async () => {
       const { items } = await stage().client.get<KubernetesList<KubernetesObject>>(events);
       const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('event-'));
@@ -65,7 +65,7 @@ export function describeEvents(stage: () => Stage): void {
       { title: 'with an eventTime and all that then belongs to it', body: event(node, dated) },
     ];
     for (const { title, body } of taken) {
-      it(`takes one ${title}`, async () => {
+      it(`accepts one ${title}`, async () => {
         const { status, text } = await post(events, body);
         expect(status, text).to.equal(201);
       });
@@ -120,7 +120,7 @@ export function describeEvents(stage: () => Stage): void {
       });
     }
 
-    it('refuses a name that exists: a retry does not multiply it', async () => {
+    it('refuses a name that exists, so a retry adds no second Event', async () => {
       const once = event(node);
       await post(events, once);
       expectStatus(await post(events, once), {
@@ -130,7 +130,7 @@ export function describeEvents(stage: () => Stage): void {
       });
     });
 
-    it('finds them by what they are about', async () => {
+    it('finds Events by the object that they are about', async () => {
       const { metadata } = await stage().client.post(events, event({ ...node, name: 'found-node' }));
       const find = async (fieldSelector: string): Promise<string[]> => {
         const query = new URLSearchParams({ fieldSelector }).toString();

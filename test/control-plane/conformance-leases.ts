@@ -30,7 +30,7 @@ export function describeLeases(stage: () => Stage): void {
     stage().client.request<T>('PUT', `${leases}/${name}`, { body });
   const create = (spec?: object): Promise<Lease> => stage().client.post<Lease>(leases, lease(spec));
 
-  /** A cluster that was given stays as clean as it was. */
+  /** Leaves an external cluster as clean as it was. */
   const removeLeases = async (): Promise<void> => {
     const { items } = await stage().client.get<KubernetesList<Lease>>(leases);
     const ours = (items ?? []).filter(({ metadata }) => metadata.name.startsWith('lease-'));
@@ -58,7 +58,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     }
 
-    it('keeps the time as it is written, in UTC', async () => {
+    it('stores the time in UTC, to the microsecond', async () => {
       const { spec } = await create({ renewTime: '2026-01-01T02:00:00.123456+02:00', acquireTime: time });
       expect(spec).to.include({ renewTime: '2026-01-01T00:00:00.123456Z', acquireTime: time });
     });
@@ -80,14 +80,14 @@ export function describeLeases(stage: () => Stage): void {
       });
     });
 
-    it('lets one of many through that create the same at once', async () => {
+    it('succeeds for exactly one of many creates at the same time', async () => {
       const same = lease({ holderIdentity: 'x' });
       const answers = await Promise.all(Array.from({ length: 20 }, () => post(leases, same)));
       const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
       expect(statuses).to.deep.equal([201, ...Array.from({ length: 19 }, () => 409)]);
     });
 
-    it('says that the namespace is missing', async () => {
+    it('names the namespace that is missing', async () => {
       const answer = await post('/apis/coordination.k8s.io/v1/namespaces/nowhere/leases', lease());
       expectStatus(answer, {
         status: 404,
@@ -162,7 +162,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     }
 
-    it('refuses what is not JSON, another kind, and another content type', async () => {
+    it('refuses a body that is not JSON, another kind, and another content type', async () => {
       expectStatus(await post(leases, '{'), { status: 400, reason: 'BadRequest' });
       expectStatus(await post(leases, { ...lease(), kind: 'Pod' }), { status: 400, reason: 'BadRequest' });
       const answer = await stage().client.request('POST', leases, {
@@ -176,7 +176,7 @@ export function describeLeases(stage: () => Stage): void {
   describe('replacing a Lease', () => {
     after(removeLeases);
 
-    it('works with the resource version that was read, and gives it another', async () => {
+    it('works with the resource version that was read, and changes it', async () => {
       const read = await create({ holderIdentity: 'a' });
       const { status, body } = await put<Lease>(read.metadata.name, {
         ...read,
@@ -188,7 +188,7 @@ export function describeLeases(stage: () => Stage): void {
       expect(Number(body.metadata.resourceVersion)).to.be.greaterThan(Number(read.metadata.resourceVersion));
     });
 
-    it('refuses a resource version that is no longer the current one', async () => {
+    it('refuses a stale resource version', async () => {
       const read = await create({ holderIdentity: 'a' });
       await put(read.metadata.name, { ...read, spec: { holderIdentity: 'b' } });
       const answer = await put(read.metadata.name, { ...read, spec: { holderIdentity: 'c' } });
@@ -200,7 +200,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     });
 
-    it('lets one of many through that hold the same resource version', async () => {
+    it('succeeds for exactly one of many writers with the same resource version', async () => {
       const read = await create();
       const answers = await Promise.all(
         Array.from({ length: 20 }, (_, index) =>
@@ -211,14 +211,14 @@ export function describeLeases(stage: () => Stage): void {
       expect(statuses).to.deep.equal([200, ...Array.from({ length: 19 }, () => 409)]);
     });
 
-    it('changes nothing where nothing differs', async () => {
+    it('changes nothing if nothing differs', async () => {
       const read = await create({ holderIdentity: 'a' });
       const { status, body } = await put<Lease>(read.metadata.name, read);
       expect(status).to.equal(200);
       expect(body.metadata.resourceVersion).to.equal(read.metadata.resourceVersion);
     });
 
-    it('refuses to go without a resource version', async () => {
+    it('refuses a replacement without a resource version', async () => {
       const { metadata } = await create();
       expectStatus(await put(metadata.name, lease({}, { name: metadata.name })), {
         status: 422,
@@ -227,7 +227,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     });
 
-    it('refuses another uid, be the resource version right or not', async () => {
+    it('refuses another uid, whether the resource version is right or not', async () => {
       const read = await create();
       const { name, resourceVersion } = read.metadata;
       for (const metadata of [
@@ -242,7 +242,7 @@ export function describeLeases(stage: () => Stage): void {
       }
     });
 
-    it('refuses another name than the path has', async () => {
+    it('refuses a name that is not the name in the path', async () => {
       const read = await create();
       const answer = await put(read.metadata.name, {
         ...read,
@@ -255,7 +255,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     });
 
-    it('makes a Lease anew that is gone, whatever resource version it had', async () => {
+    it('creates the Lease again if it is gone, whatever its resource version was', async () => {
       const { metadata } = lease();
       const gone = { name: metadata.name, resourceVersion: '5' };
       const { status, body } = await put<Lease>(metadata.name, lease({}, gone));
@@ -263,7 +263,7 @@ export function describeLeases(stage: () => Stage): void {
       expect(body.metadata.resourceVersion).not.to.equal('5');
     });
 
-    it('makes nothing anew where the uid of what is gone is sent', async () => {
+    it('creates nothing if the body has the uid of the Lease that is gone', async () => {
       const read = await create();
       await stage().client.delete(`${leases}/${read.metadata.name}`);
       expectStatus(await put(read.metadata.name, read), {
@@ -277,7 +277,7 @@ export function describeLeases(stage: () => Stage): void {
   });
 
   describe('deleting a Lease', () => {
-    it('answers a Status that names what was deleted, and 404 the second time', async () => {
+    it('returns a Status with the name of the deleted Lease, and 404 the second time', async () => {
       const { name, uid } = (await create()).metadata;
       const { status, body } = await stage().client.request('DELETE', `${leases}/${name}`);
       expect(status).to.equal(200);
@@ -289,7 +289,7 @@ export function describeLeases(stage: () => Stage): void {
       });
     });
 
-    it('refuses another uid or resource version than the preconditions say', async () => {
+    it('fails if the uid or the resource version is not the one of the preconditions', async () => {
       const { name } = (await create()).metadata;
       const remove = (preconditions: object): Promise<Answer<unknown>> =>
         stage().client.request('DELETE', `${leases}/${name}`, { body: { preconditions } });
@@ -308,7 +308,7 @@ export function describeLeases(stage: () => Stage): void {
       expect((await stage().client.request('GET', `${leases}/${name}`)).status).to.equal(200);
     });
 
-    it('takes the right uid and resource version', async () => {
+    it('works with the right uid and resource version', async () => {
       const { name, uid, resourceVersion } = (await create()).metadata;
       const { status } = await stage().client.request('DELETE', `${leases}/${name}`, {
         body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } },

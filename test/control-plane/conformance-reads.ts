@@ -95,7 +95,7 @@ export function describeReads(stage: () => Stage): void {
   });
 
   describe('paging', () => {
-    it('hands out every object once, and no token with the last page', async () => {
+    it('returns each object once, and no token with the last page', async () => {
       const seen: string[] = [];
       const sizes: number[] = [];
       let token: string | undefined = '';
@@ -109,13 +109,13 @@ export function describeReads(stage: () => Stage): void {
       expect(sizes).to.deep.equal([3, 3, 2]);
     });
 
-    it('gives no token where the first page holds everything', async () => {
+    it('returns no token if the first page has everything', async () => {
       const page = await list({ labelSelector: pool, limit: '8' });
       expect(page.items).to.have.length(8);
       expect(page.metadata.continue ?? '').to.equal('');
     });
 
-    it('counts what remains only where nothing is selected', async () => {
+    it('returns the number of remaining items only without a selector', async () => {
       const all = await list({ limit: '3' });
       expect(all.metadata.remainingItemCount).to.be.at.least(5);
       const selected = await list({ limit: '3', labelSelector: pool });
@@ -123,7 +123,7 @@ export function describeReads(stage: () => Stage): void {
       expect(selected.metadata.continue).to.be.a('string').and.not.to.equal('');
     });
 
-    it('goes on at the resource version at which it began', async () => {
+    it('continues at the resource version at which it began', async () => {
       const first = await list({ labelSelector: pool, limit: '3' });
       await stage().client.patch(`${nodesPath}/${stage().nodes[7]}`, {
         metadata: { annotations: { paged: 'true' } },
@@ -132,14 +132,14 @@ export function describeReads(stage: () => Stage): void {
       expect(second.metadata.resourceVersion).to.equal(first.metadata.resourceVersion);
     });
 
-    it('refuses a token that it did not hand out', async () => {
+    it('refuses a token that it did not return', async () => {
       const answer = await stage().client.request('GET', `${nodesPath}?limit=3&continue=abc`);
       expectStatus(answer, { status: 400, reason: 'BadRequest' });
     });
   });
 
   describe('partial objects', () => {
-    it('answers one without spec and status', async () => {
+    it('returns an object without spec and status', async () => {
       const [name] = stage().nodes;
       const partial = await stage().client.get(`${nodesPath}/${name}`, { accept: partialMetadata });
       const full = await stage().client.get<Node>(`${nodesPath}/${name}`);
@@ -148,7 +148,7 @@ export function describeReads(stage: () => Stage): void {
       expect(partial.metadata).to.deep.equal(full.metadata);
     });
 
-    it('answers a list of them, selected by a field that is not in them', async () => {
+    it('returns a list of them, selected by a field that they do not contain', async () => {
       const query = new URLSearchParams({ labelSelector: pool, fieldSelector: 'spec.unschedulable!=true' });
       const found = await stage().client.get<List>(`${nodesPath}?${query.toString()}`, {
         accept: partialList,
@@ -161,7 +161,7 @@ export function describeReads(stage: () => Stage): void {
       }
     });
 
-    it('pages them', async () => {
+    it('returns them page by page', async () => {
       const query = new URLSearchParams({ labelSelector: pool, limit: '3' });
       const first = await stage().client.get<List>(`${nodesPath}?${query.toString()}`, {
         accept: partialList,
@@ -173,20 +173,20 @@ export function describeReads(stage: () => Stage): void {
       expect([...names(first), ...names(second)]).to.deep.equal(stage().nodes.slice(0, 6));
     });
 
-    it('answers the first of several representations that are asked for', async () => {
+    it('returns the first of several representations in the Accept header', async () => {
       const accept = `${partialMetadata},application/json`;
       const { kind } = await stage().client.get(`${nodesPath}/${stage().nodes[0]}`, { accept });
       expect(kind).to.equal('PartialObjectMetadata');
     });
 
-    it('answers no items, null or empty, where nothing is found', async () => {
+    it('returns no items, null or empty, if nothing is found', async () => {
       const found = await stage().client.get<List>(`${nodesPath}?labelSelector=none`, {
         accept: partialList,
       });
       expect(found.items ?? []).to.deep.equal([]);
     });
 
-    it('refuses the wrong one of object and list', async () => {
+    it('refuses a list representation for an object, and the reverse', async () => {
       const one = await stage().client.request('GET', nodesPath, { accept: partialMetadata });
       expectStatus(one, { status: 406, reason: 'NotAcceptable' });
       const several = await stage().client.request('GET', `${nodesPath}/${stage().nodes[0]}`, {

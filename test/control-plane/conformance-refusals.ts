@@ -6,10 +6,10 @@ import type { KubernetesList, Pod } from './kubernetes-client.ts';
 
 const nodesPath = '/api/v1/nodes';
 
-/** What is not there, what is not allowed, and whom the server knows. */
+/** What does not exist, what is forbidden, and which users the server knows. */
 export function describeRefusals(stage: () => Stage): void {
-  describe('what is not there', () => {
-    it('answers a Status that names the object', async () => {
+  describe('an object or path that does not exist', () => {
+    it('gets a Status that names the object', async () => {
       expectStatus(await stage().client.request('GET', `${nodesPath}/none`), {
         status: 404,
         reason: 'NotFound',
@@ -18,7 +18,7 @@ export function describeRefusals(stage: () => Stage): void {
       });
     });
 
-    it('answers a Status with the group for kinds that have one', async () => {
+    it('gets a Status with the API group, if the kind has one', async () => {
       const path = '/apis/coordination.k8s.io/v1/namespaces/default/leases/none';
       expectStatus(await stage().client.request('GET', path), {
         status: 404,
@@ -28,7 +28,7 @@ export function describeRefusals(stage: () => Stage): void {
       });
     });
 
-    it('does not say of an object that its namespace is missing', async () => {
+    it('gets a Status about the object, also if its namespace is missing', async () => {
       expectStatus(await stage().client.request('GET', '/api/v1/namespaces/nowhere/pods/none'), {
         status: 404,
         reason: 'NotFound',
@@ -37,12 +37,12 @@ export function describeRefusals(stage: () => Stage): void {
       });
     });
 
-    it('lists nothing in a namespace that does not exist', async () => {
+    it('gets an empty list in a namespace that does not exist', async () => {
       const { items } = await stage().client.get<KubernetesList<Pod>>('/api/v1/namespaces/nowhere/pods');
       expect(items).to.deep.equal([]);
     });
 
-    it('answers a Status without a name for a kind that is not served', async () => {
+    it('gets a Status without a name for a kind that is not served', async () => {
       expectStatus(await stage().client.request('GET', '/api/v1/nothings'), {
         status: 404,
         reason: 'NotFound',
@@ -50,7 +50,7 @@ export function describeRefusals(stage: () => Stage): void {
       });
     });
 
-    it('answers plain text for a group and a path that are not served', async () => {
+    it('gets plain text for a group or a path that is not served', async () => {
       for (const path of ['/apis/none.example/v1/things', '/nowhere']) {
         const { status, text, headers } = await stage().client.request('GET', path);
         expect({ status, text: text.trim() }).to.deep.equal({ status: 404, text: '404 page not found' });
@@ -58,7 +58,7 @@ export function describeRefusals(stage: () => Stage): void {
       }
     });
 
-    it('refuses a method that a path does not have', async () => {
+    it('gets 405 for a method that the path does not have', async () => {
       const answer = await stage().client.request('POST', `${nodesPath}/${stage().nodes[0]}`, { body: {} });
       expectStatus(answer, {
         status: 405,
@@ -69,7 +69,7 @@ export function describeRefusals(stage: () => Stage): void {
   });
 
   describe('headers and users', () => {
-    it('dates every answer, good or bad, in whole seconds', async () => {
+    it('have a Date in each response, in whole seconds', async () => {
       const client = stage().client;
       const answers = [
         await client.request('GET', nodesPath),
@@ -85,14 +85,14 @@ export function describeRefusals(stage: () => Stage): void {
       }
     });
 
-    it('answers 401 to a token that nobody knows', async () => {
+    it('get 401 for an unknown token', async () => {
       const client = createKubernetesClient({ url: stage().url, ca: stage().ca, token: 'unknown' });
       const answer = await client.request('GET', nodesPath);
       await client.close();
       expectStatus(answer, { status: 401, reason: 'Unauthorized', message: 'Unauthorized' });
     });
 
-    it('takes a request without a token for anonymous, who may do nothing', async () => {
+    it('count as anonymous without a token, and anonymous may do nothing', async () => {
       const client = createKubernetesClient({ url: stage().url, ca: stage().ca });
       const answer = await client.request('GET', nodesPath);
       await client.close();
@@ -137,7 +137,7 @@ export function describeRefusals(stage: () => Stage): void {
       },
     ] as const;
     for (const { method, path, message } of forbidden) {
-      it(`says what a user may not do: ${method} ${path}`, async function () {
+      it(`get 403 that names the missing right: ${method} ${path}`, async function () {
         const { strangersToken, url, ca } = stage();
         if (strangersToken === undefined) this.skip();
         const client = createKubernetesClient({ url, ca, token: strangersToken.token });

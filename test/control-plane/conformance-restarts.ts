@@ -56,7 +56,7 @@ export function describeRestarts(stage: () => Stage): void {
       });
     }
 
-    it('keep the names of Jobs, under other uids, and take the spec from the template', async () => {
+    it('keep the names of the Jobs, change their uids, and take the spec from the template', async () => {
       const run = await start({ spec: defaultLimit });
       const before = await readJob(run);
       await setDeadline(run);
@@ -69,7 +69,7 @@ export function describeRestarts(stage: () => Stage): void {
       expect(after.metadata.labels).to.include({ [`${prefix}/restart-attempt`]: '1' });
     });
 
-    it('say on Jobs and pods what they belong to', async () => {
+    it('label Jobs and pods with the JobSet, the Job and the attempt', async () => {
       const run = await start({ spec: twoJobs });
       const { metadata } = await readJobSet(run);
       const job = await readJob(run);
@@ -105,7 +105,7 @@ export function describeRestarts(stage: () => Stage): void {
       expect(run.leader.metadata.finalizers).to.deep.equal(['batch.kubernetes.io/job-tracking']);
     });
 
-    it('put the leader of a Job that is not exclusive elsewhere and leave the others; backoffLimit 6', async () => {
+    it('replace only the leader, on another pool, if the Job is not exclusive and backoffLimit is 6', async () => {
       const run = await start({ spec: { ...defaultLimit, exclusive: false } });
       await deleteLeader(run);
       await eventually(
@@ -121,7 +121,7 @@ export function describeRestarts(stage: () => Stage): void {
       expect(await readCounts(run)).to.deep.equal({ restarts: 0, counted: 0 });
     });
 
-    it('leave one of two exclusive Jobs pending where only one slice is left', async () => {
+    it('leave one of two exclusive Jobs pending if only one slice is left', async () => {
       const run = await start({ spec: twoJobs, freeSlices: 0 });
       await deleteLeader(run);
       await eventually(
@@ -136,7 +136,7 @@ export function describeRestarts(stage: () => Stage): void {
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
 
-    it('do not happen to a suspended JobSet before it is resumed; then its deadline hits', async () => {
+    it('do not happen while the JobSet is suspended; its deadline takes effect once it is resumed', async () => {
       const run = await start({ spec: defaultLimit });
       await suspend(run, true);
       await setDeadline(run);
@@ -148,7 +148,7 @@ export function describeRestarts(stage: () => Stage): void {
       expect(await readCounts(run)).to.deep.equal({ restarts: 1, counted: 1 });
     });
 
-    it('refuse a deadline for a Job of another uid, and take it with the right one', async () => {
+    it('refuse a deadline for a Job with another uid, and accept it with the right one', async () => {
       const run = await start();
       const other = await patchJob(run, {
         metadata: { uid: 'other' },
@@ -198,7 +198,7 @@ export function describeRestarts(stage: () => Stage): void {
       }
     });
 
-    describe('and the policies that govern them', () => {
+    describe('and JobSet policies', () => {
       const change = async (name: string, spec: object): Promise<Answer<JobSet>> =>
         stage().client.request('PATCH', `${jobSetsPath('default')}/${name}`, {
           body: { spec },
@@ -206,7 +206,7 @@ export function describeRestarts(stage: () => Stage): void {
         });
       const suspended = { suspend: true, parallelism: nodeCount };
 
-      it('refuse another failurePolicy', async () => {
+      it('cannot change failurePolicy', async () => {
         await world.addJobSet({ name: 'policies', ...suspended });
         const rules = [{ name: 'rule', action: 'FailJobSet' }];
         for (const failurePolicy of [
@@ -225,7 +225,7 @@ export function describeRestarts(stage: () => Stage): void {
         expect(spec.failurePolicy).to.deep.equal({ maxRestarts: 3, restartStrategy: 'Recreate' });
       });
 
-      it('refuse another successPolicy', async () => {
+      it('cannot change successPolicy', async () => {
         await world.addJobSet({ name: 'policies', ...suspended });
         expectStatus(await change('policies', { successPolicy: { operator: 'Any' } }), {
           status: 422,
@@ -235,13 +235,13 @@ export function describeRestarts(stage: () => Stage): void {
         });
       });
 
-      it('take the policies that they have, and changes beside them', async () => {
+      it('accept the policies that it has, together with other changes', async () => {
         await world.addJobSet({ name: 'policies', ...suspended });
         const same = { failurePolicy: { maxRestarts: 3 }, successPolicy: { operator: 'All' } };
         expect((await change('policies', { ...same, suspend: false })).status).to.equal(200);
       });
 
-      it('take a failurePolicy where there is none, and its removal', async () => {
+      it('accept a failurePolicy if there is none, and accept its removal', async () => {
         await world.addJobSet({ name: 'policies', ...suspended, failurePolicy: null });
         const added = await change('policies', { failurePolicy: { maxRestarts: 3 } });
         expect(added.status, added.text).to.equal(200);
@@ -252,19 +252,19 @@ export function describeRestarts(stage: () => Stage): void {
       });
     });
 
-    it('cannot be forced by the condition Failed alone', async () => {
+    it('cannot be forced with the condition Failed alone', async () => {
       const run = await start();
       const answer = await patchJob(run, { status: { conditions: [jobCondition('Failed')] } }, '/status');
       expect(answer.status).to.equal(422);
     });
 
-    it('do not follow from the condition DisruptionTarget alone', async () => {
+    it('do not follow the condition DisruptionTarget alone', async () => {
       const run = await start({ spec: disruption('FailJob') });
       await run.stage.client.request('PATCH', `${podPath(run.leader)}/status`, {
         body: { status: { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'Tested' }] } },
         contentType: patchTypes.strategic,
       });
-      // Whatever the controllers make of it, they have made of it once a later change has been through them.
+      // Once the controllers have handled a later change, they have also handled this one.
       await run.stage.client.patch(run.job, { metadata: { labels: { seen: 'later' } } });
       await deletePod(run, run.follower);
       await outcomes.moved(run, movedRun);

@@ -11,9 +11,9 @@ export interface ConformanceTarget {
   /** Builders whose work can be removed together. */
   createWorld(): World;
   can: Capabilities;
-  /** A bearer token of a user who may do nothing at all; only where `can.beAnyone`. */
+  /** A bearer token of a user without any right; only if `can.beAnyone`. */
   strangersToken?: { user: string; token: string };
-  /** Lets time pass and controllers work where they do not by themselves. */
+  /** Moves the clock and runs the controllers, if they do not run by themselves. */
   advance?: () => void;
   stop(): Promise<void>;
 }

@@ -8,7 +8,7 @@ import type { Answer, Node } from './kubernetes-client.ts';
 const modified =
   /: the object has been modified; please apply your changes to the latest version and try again$/;
 
-/** Patches of the three older kinds: which are taken, what they may be conditional on, and what a no-op does. */
+/** Patches of the three older kinds: which are accepted, which preconditions they may have, and what a no-op does. */
 export function describeWrites(stage: () => Stage): void {
   const path = (): string => `/api/v1/nodes/${stage().nodes[4]}`;
   const patch = <T = unknown>(contentType: string, body: unknown, query = ''): Promise<Answer<T>> =>
@@ -29,7 +29,7 @@ export function describeWrites(stage: () => Stage): void {
       },
     ];
     for (const { contentType, body } of taken) {
-      it(`takes ${contentType}`, async () => {
+      it(`accept ${contentType}`, async () => {
         const { status, body: patched } = await patch<Node>(contentType, body);
         expect(status).to.equal(200);
         expect(patched.metadata.annotations?.['taken']).to.be.a('string');
@@ -38,7 +38,7 @@ export function describeWrites(stage: () => Stage): void {
     }
 
     for (const contentType of ['application/json', 'text/plain', 'application/yaml']) {
-      it(`refuses ${contentType}`, async () => {
+      it(`refuse ${contentType}`, async () => {
         expectStatus(await patch(contentType, { metadata: {} }), {
           status: 415,
           reason: 'UnsupportedMediaType',
@@ -46,7 +46,7 @@ export function describeWrites(stage: () => Stage): void {
       });
     }
 
-    it('refuses a strategic merge patch of a custom resource', async function () {
+    it('refuse a strategic merge for a custom resource', async function () {
       if (!stage().can.runJobSets) this.skip();
       const answer = await stage().client.request(
         'PATCH',
@@ -56,13 +56,13 @@ export function describeWrites(stage: () => Stage): void {
       expectStatus(answer, { status: 415, reason: 'UnsupportedMediaType' });
     });
 
-    it('merges: a null removes, what is not named stays', async () => {
+    it('remove a field with null, and keep fields that they do not name', async () => {
       await patch(patchTypes.merge, { metadata: { annotations: { one: '1', two: '2' } } });
       const { body } = await patch<Node>(patchTypes.merge, { metadata: { annotations: { one: null } } });
       expect(body.metadata.annotations).to.include({ two: '2' }).and.not.to.have.property('one');
     });
 
-    it('replaces the list of taints, strategically too: they have no merge key', async () => {
+    it('replace the list of taints, also in a strategic merge, because it has no merge key', async () => {
       const taint = (key: string): object => ({ key, value: 'x', effect: 'PreferNoSchedule' });
       const before = (await read()).spec.taints ?? [];
       for (const contentType of [patchTypes.strategic, patchTypes.merge]) {
@@ -75,7 +75,7 @@ export function describeWrites(stage: () => Stage): void {
       await patch(patchTypes.merge, { spec: { taints: before } });
     });
 
-    it('changes nothing where nothing differs, not even the resource version', async () => {
+    it('change nothing if nothing differs, not even the resource version', async () => {
       const { body: first } = await patch<Node>(patchTypes.merge, {
         metadata: { annotations: { same: 'same' } },
       });
@@ -88,7 +88,7 @@ export function describeWrites(stage: () => Stage): void {
       }
     });
 
-    it('answers a patch of what is not there with 404', async () => {
+    it('get 404 if the object does not exist', async () => {
       const answer = await stage().client.request('PATCH', '/api/v1/nodes/none', {
         body: { metadata: { labels: { a: 'b' } } },
         contentType: patchTypes.merge,
@@ -96,7 +96,7 @@ export function describeWrites(stage: () => Stage): void {
       expectStatus(answer, { status: 404, reason: 'NotFound', message: 'nodes "none" not found' });
     });
 
-    it('answers with a partial object where that is asked for', async () => {
+    it('return a partial object if the Accept header asks for one', async () => {
       const { status, body } = await stage().client.request<Node>('PATCH', path(), {
         body: { metadata: { annotations: { partial: 'yes' } } },
         contentType: patchTypes.merge,
@@ -107,7 +107,7 @@ export function describeWrites(stage: () => Stage): void {
       expect(body.metadata.annotations).to.include({ partial: 'yes' });
     });
 
-    it('changes nothing in a dry run and answers what would be', async () => {
+    it('change nothing in a dry run, and return the object as it would be', async () => {
       const before = await read();
       const { status, body } = await patch<Node>(
         patchTypes.merge,
@@ -119,7 +119,7 @@ export function describeWrites(stage: () => Stage): void {
       expect((await read()).metadata).to.deep.equal(before.metadata);
     });
 
-    it('leaves status alone, which has a path of its own', async () => {
+    it('leave the status, which has a path of its own', async () => {
       const before = (await read()).status.allocatable;
       const { status, body } = await patch<Node>(patchTypes.merge, { status: { allocatable: { cpu: '1' } } });
       expect(status).to.equal(200);
@@ -219,7 +219,7 @@ export function describeWrites(stage: () => Stage): void {
       },
     ];
     for (const { title, contentType, body, expected } of refused) {
-      it(`refuses ${title} and changes nothing`, async () => {
+      it(`refuse ${title}, and change nothing`, async () => {
         // Not by its resourceVersion: the kubelet may report its status meanwhile.
         const told = ({ spec, metadata: { labels, annotations, uid } }: Node) => ({
           spec,
@@ -233,7 +233,7 @@ export function describeWrites(stage: () => Stage): void {
       });
     }
 
-    it('takes the right uid and the current resource version', async () => {
+    it('accept the right uid and the current resource version', async () => {
       const { uid, resourceVersion } = (await read()).metadata;
       for (const contentType of [patchTypes.merge, patchTypes.strategic]) {
         const { status } = await patch(contentType, { metadata: { uid } });

@@ -44,7 +44,7 @@ describe('startControlPlane', function () {
     expect({ gitVersion, major, minor }).to.deep.equal({ gitVersion: 'v1.36.3', major: '1', minor: '36' });
   });
 
-  it('hands out a kubeconfig that kubectl takes', async function () {
+  it('returns a kubeconfig that works with kubectl', async function () {
     const kubectl = promisify(execFile);
     const { stdout } = await kubectl('kubectl', ['get', '--raw', '/readyz'], {
       env: { ...process.env, KUBECONFIG: controlPlane.kubeconfigPath },
@@ -56,7 +56,7 @@ describe('startControlPlane', function () {
     expect(stdout).to.equal('ok');
   });
 
-  it('hands out tokens for anybody, with their groups', async () => {
+  it('returns tokens for any user, with groups', async () => {
     const token = controlPlane.token('fn@project.iam.gserviceaccount.com', ['testers']);
     const client = createKubernetesClient({ url: controlPlane.url, ca: controlPlane.ca, token });
     const review = await client.post<{ status: { userInfo: { username: string; groups: string[] } } }>(
@@ -68,7 +68,7 @@ describe('startControlPlane', function () {
     expect(review.status.userInfo.groups).to.have.members(['testers', 'system:authenticated']);
   });
 
-  it('lets such a user do what RBAC allows, as soon as it does', async () => {
+  it('allows such a user what RBAC grants, as soon as it is granted', async () => {
     const client = createKubernetesClient({
       url: controlPlane.url,
       ca: controlPlane.ca,
@@ -90,7 +90,7 @@ describe('startControlPlane', function () {
     await client.close();
   });
 
-  it('leaves nothing of the JobSet that it waited for', async () => {
+  it('leaves nothing of the JobSet that tells it that all is ready', async () => {
     const list = async (path: string): Promise<number> =>
       (await controlPlane.admin.get<KubernetesList<Node>>(path)).items?.length ?? 0;
     expect(await list(nodes)).to.equal(0);
@@ -98,7 +98,7 @@ describe('startControlPlane', function () {
     expect(await list('/apis/jobset.x-k8s.io/v1alpha2/jobsets')).to.equal(0);
   });
 
-  it('is told apart from a cluster that has no such nodes when its kubeconfig is given', async () => {
+  it('runs JobSets but gives out no tokens if it is given by its kubeconfig', async () => {
     process.env[externalClusterVariable] = controlPlane.kubeconfigPath;
     const given = await startControlPlane();
     delete process.env[externalClusterVariable];
@@ -109,7 +109,7 @@ describe('startControlPlane', function () {
     expect((await controlPlane.admin.request('GET', '/readyz')).status).to.equal(200);
   });
 
-  it('says which program ended by itself', async () => {
+  it('names the program that ended by itself', async () => {
     const said: string[] = [];
     const other = await startControlPlane({ say: (line) => said.push(line), apiOnly: true });
     const directory = dirname(other.kubeconfigPath);
@@ -120,7 +120,7 @@ describe('startControlPlane', function () {
     expect(existsSync(directory)).to.equal(false);
   });
 
-  it('shows the log of a program that ends before all is ready, and leaves nothing behind', async () => {
+  it('shows the log of a program that ends too early, and leaves nothing behind', async () => {
     const cache = await mkdtemp(join(tmpdir(), 'control-plane-test-'));
     const binaries = await buildPrograms();
     const broken = join(cache, 'autometric-failover', 'control-plane', basename(binaries));
@@ -176,13 +176,13 @@ interface Process {
 
 /** The process group of the control plane that runs in a directory, and its programs. */
 async function groupOf(directory: string): Promise<{ id: number; programs: Map<string, number> }> {
-  const keeper = (await listProcesses()).find(({ command }) =>
-    command.endsWith(`program-keeper.ts ${directory}`),
+  const supervisor = (await listProcesses()).find(({ command }) =>
+    command.endsWith(`process-supervisor.ts ${directory}`),
   );
-  if (keeper === undefined) throw new Error(`no control plane runs in ${directory}`);
-  const others = (await processesOf(keeper.group)).filter(({ pid }) => pid !== keeper.pid);
+  if (supervisor === undefined) throw new Error(`no control plane runs in ${directory}`);
+  const others = (await processesOf(supervisor.group)).filter(({ pid }) => pid !== supervisor.pid);
   const programs = others.map(({ pid, command }) => [basename(command.split(' ')[0] ?? ''), pid] as const);
-  return { id: keeper.group, programs: new Map(programs) };
+  return { id: supervisor.group, programs: new Map(programs) };
 }
 
 async function processesOf(group: number): Promise<Process[]> {

@@ -11,8 +11,8 @@ import { connectExternalCluster, marker } from './external-cluster.ts';
 import { createKubernetesClient } from './kubernetes-client.ts';
 import type { KubernetesClient } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
-import { keepPrograms } from './program-keeper.ts';
-import type { ProgramKeeper } from './program-keeper.ts';
+import { superviseProcesses } from './process-supervisor.ts';
+import type { ProcessSupervisor } from './process-supervisor.ts';
 import { createPrograms } from './programs.ts';
 import type { Programs } from './programs.ts';
 import { serveTokenReview } from './token-review.ts';
@@ -41,7 +41,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
   const binaries = await buildPrograms(say);
   const directory = await mkdtemp(join(tmpdir(), 'autometric-failover-control-plane-'));
-  const keeper = keepPrograms(directory);
+  const supervisor = superviseProcesses(directory);
   const tokens = await serveTokenReview();
   const [apiPort, jobSetWebhookPort] = await freePorts(2);
   const programs = await createPrograms({
@@ -57,12 +57,12 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const stop = async (): Promise<void> => {
     stopping = true;
     await admin.close();
-    await keeper.stop();
+    await supervisor.stop();
     tokens.close();
   };
 
   const failed = new Promise<never>((_resolve, reject) => {
-    keeper.onExit(({ name, outcome }) => {
+    supervisor.onExit(({ name, outcome }) => {
       if (stopping) return;
       const problem = `control plane: ${name} ended by itself (${outcome})`;
       say(problem);
@@ -71,10 +71,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       );
     });
   });
-  // Past the start nobody waits for it: what was said is all, and the next request fails by itself.
+  // After the start nothing waits for it. The message is enough, and the next request fails by itself.
   failed.catch(() => {});
   try {
-    await Promise.race([bringUp(keeper, programs, admin, apiOnly), failed]);
+    await Promise.race([bringUp(supervisor, programs, admin, apiOnly), failed]);
   } catch (error) {
     await stop();
     throw error;
@@ -92,13 +92,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 }
 
 async function bringUp(
-  keeper: ProgramKeeper,
+  supervisor: ProcessSupervisor,
   programs: Programs,
   admin: KubernetesClient,
   apiOnly: boolean,
 ): Promise<void> {
-  keeper.start(programs.etcd);
-  keeper.start(programs.apiServer);
+  supervisor.start(programs.etcd);
+  supervisor.start(programs.apiServer);
   const slow = { timeoutMs: 120_000 };
   await eventually(
     'the API server is ready',
@@ -107,7 +107,7 @@ async function bringUp(
   );
   if (apiOnly) return;
 
-  for (const program of programs.schedulerAndKubelets) keeper.start(program);
+  for (const program of programs.schedulerAndKubelets) supervisor.start(program);
   await admin.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
     body: programs.customResourceDefinition,
     contentType: 'application/yaml',
@@ -118,7 +118,7 @@ async function bringUp(
     async () => (await admin.request('GET', jobSets)).status === 200,
     slow,
   );
-  for (const program of programs.controllers) keeper.start(program);
+  for (const program of programs.controllers) supervisor.start(program);
   for (const configuration of programs.webhookConfigurations) {
     const { kind } = configuration as { kind: string };
     await admin.post(`/apis/admissionregistration.k8s.io/v1/${kind.toLowerCase()}s`, configuration);
@@ -127,7 +127,7 @@ async function bringUp(
   await admin.post(`/api/v1/namespaces/${marker.namespace}/configmaps`, { metadata: { name: marker.name } });
 }
 
-/** A JobSet's pod that runs has been through every program. */
+/** A running pod of a JobSet proves that each program works. */
 async function runFirstPod(admin: KubernetesClient): Promise<void> {
   const slow = { timeoutMs: 60_000 };
   const world = createWorld(admin, createKwokMachines(admin));

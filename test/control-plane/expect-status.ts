@@ -4,7 +4,7 @@ import type { Answer, Status } from './kubernetes-client.ts';
 export interface ExpectedStatus {
   status: number;
   reason: string;
-  /** All of it, or what it must contain where only a part is relied on. */
+  /** The whole message, or a pattern if the function relies only on a part. */
   message?: string | RegExp;
   details?: object;
 }

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
-import { createFailoverBench } from './failover-bench.ts';
-import type { FailoverBench } from './failover-bench.ts';
+import { createFailoverRig } from './failover-rig.ts';
+import type { FailoverRig } from './failover-rig.ts';
 import type { JobSet, Node } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
 import { jobSetsPath } from './world.ts';
@@ -15,19 +15,19 @@ let next = 0;
 describe('the function against a real control plane', function () {
   this.timeout(180_000);
   let controlPlane: ControlPlane;
-  let bench: FailoverBench;
+  let rig: FailoverRig;
 
   before(async function () {
     controlPlane = await startOrSkip(this, 'the function against a real control plane');
   });
 
   beforeEach(async () => {
-    bench = await createFailoverBench(controlPlane);
+    rig = await createFailoverRig(controlPlane);
   });
 
   afterEach(async () => {
-    await bench.forget();
-    await bench.stop();
+    await rig.forget();
+    await rig.stop();
   });
 
   after(async () => {
@@ -37,17 +37,17 @@ describe('the function against a real control plane', function () {
   /** A JobSet that runs on slice-a, with slice-b free. */
   async function runOnSliceA(spec: Partial<JobSetSpec> = {}): Promise<string> {
     const name = `train-${next++}`;
-    await bench.world.addTpuSlice('slice-a');
-    await bench.world.addJobSet({ name, ...spec });
+    await rig.world.addTpuSlice('slice-a');
+    await rig.world.addJobSet({ name, ...spec });
     await allRunOn(name, 'slice-a');
-    await bench.world.addTpuSlice('slice-b');
+    await rig.world.addTpuSlice('slice-b');
     return name;
   }
 
-  const nodesOf = (pool: string): Promise<Node[]> => bench.nodesOf(pool);
-  const isCordoned = (pool: string): Promise<boolean> => bench.isCordoned(pool);
-  const readJobSet = (name: string): Promise<JobSet> => bench.readJobSet(name);
-  const allRunOn = (name: string, pool: string): Promise<void> => bench.allRunOn(name, pool, 16);
+  const nodesOf = (pool: string): Promise<Node[]> => rig.nodesOf(pool);
+  const isCordoned = (pool: string): Promise<boolean> => rig.isCordoned(pool);
+  const readJobSet = (name: string): Promise<JobSet> => rig.readJobSet(name);
+  const allRunOn = (name: string, pool: string): Promise<void> => rig.allRunOn(name, pool, 16);
 
   const rows: { title: string; spec: Partial<JobSetSpec>; way: string }[] = [
     { title: 'backoffLimit 0', spec: {}, way: 'leader_pod' },
@@ -66,7 +66,7 @@ describe('the function against a real control plane', function () {
   for (const { title, spec, way } of rows) {
     it(`cordons the pool and moves the JobSet to the other one: ${title}`, async () => {
       const name = await runOnSliceA(spec);
-      const failover = await bench.serve();
+      const failover = await rig.serve();
       const action = {
         ...who,
         id: `move-${name}`,
@@ -94,7 +94,7 @@ describe('the function against a real control plane', function () {
   });
 
   async function nodeOfPod(jobSet: string, completionIndex: string): Promise<string> {
-    const pod = (await bench.world.pods(jobSet)).find(
+    const pod = (await rig.world.pods(jobSet)).find(
       ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === completionIndex,
     );
     return pod?.spec.nodeName ?? '';
@@ -115,11 +115,11 @@ describe('the function against a real control plane', function () {
     },
   ];
   for (const { title, index, spec } of deadNodes) {
-    it(`moves the JobSet where ${title}`, async () => {
+    it(`moves the JobSet: ${title}`, async () => {
       const name = await runOnSliceA(spec);
       const dead = await nodeOfPod(name, index);
-      await bench.world.killNode(dead, { notReadyForSeconds: 120 });
-      const failover = await bench.serve();
+      await rig.world.killNode(dead, { notReadyForSeconds: 120 });
+      const failover = await rig.serve();
       const { status, body } = await failover.send(restart(name, { node_name: dead }));
       expect(status, JSON.stringify(body)).to.equal(200);
       await allRunOn(name, 'slice-b');
@@ -127,14 +127,14 @@ describe('the function against a real control plane', function () {
     });
   }
 
-  it('restarts both replicated Jobs, once, where one of their slices is bad', async () => {
+  it('restarts both replicated Jobs once if one of their slices is bad', async () => {
     const name = await runTwoJobs();
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const { status, body } = await failover.send(restart(name));
     expect(status, JSON.stringify(body)).to.equal(200);
     await eventually('both Jobs run outside slice-a', async () => {
       const bad = new Set((await nodesOf('slice-a')).map(({ metadata }) => metadata.name));
-      const running = await bench.world.runningPods(name);
+      const running = await rig.world.runningPods(name);
       return running.length === 8 && running.every(({ spec }) => !bad.has(spec.nodeName ?? ''));
     });
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
@@ -142,14 +142,14 @@ describe('the function against a real control plane', function () {
 
   async function runTwoJobs(): Promise<string> {
     const name = `train-${next++}`;
-    for (const pool of ['slice-a', 'slice-b']) await bench.world.addTpuSlice(pool, { nodes: 4 });
-    await bench.world.addJobSet({
+    for (const pool of ['slice-a', 'slice-b']) await rig.world.addTpuSlice(pool, { nodes: 4 });
+    await rig.world.addJobSet({
       name,
       parallelism: 4,
       replicatedJobs: [{ name: 'actors' }, { name: 'learners' }],
     });
-    await eventually('both Jobs run', async () => (await bench.world.runningPods(name)).length === 8);
-    await bench.world.addTpuSlice('slice-c', { nodes: 4 });
+    await eventually('both Jobs run', async () => (await rig.world.runningPods(name)).length === 8);
+    await rig.world.addTpuSlice('slice-c', { nodes: 4 });
     return name;
   }
 
@@ -169,14 +169,14 @@ describe('the function against a real control plane', function () {
   for (const { title, spec, text } of refused) {
     it(`refuses to restart a JobSet that ${title}, which a deleted leader does end`, async () => {
       const name = await runOnSliceA(spec);
-      const failover = await bench.serve();
+      const failover = await rig.serve();
       const { status, body } = await failover.send(restart(name));
       expect([status, body.code]).to.deep.equal([409, 'restart_refused']);
       expect(body.error).to.match(text);
       expect((await nodesOf('slice-a')).some((node) => node.spec.unschedulable)).to.equal(false);
       await allRunOn(name, 'slice-a');
       // The proof: what the function would have done by hand.
-      const leader = (await bench.world.pods(name)).find(
+      const leader = (await rig.world.pods(name)).find(
         ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === '0',
       );
       await controlPlane.admin.request('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
@@ -194,15 +194,15 @@ describe('the function against a real control plane', function () {
   it('refuses to restart a suspended JobSet', async () => {
     const name = await runOnSliceA();
     await controlPlane.admin.patch(`${jobSetsPath('default')}/${name}`, { spec: { suspend: true } });
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const { status, body } = await failover.send(restart(name));
     expect([status, body.code]).to.deep.equal([409, 'restart_refused']);
     expect(body.error).to.match(/suspended/);
   });
 
-  it('finds the pool by the JobSet alone, and sent again does not take the new one for it', async () => {
+  it('finds the pool by the JobSet alone, and the same action sent again does not touch the new pool', async () => {
     const name = await runOnSliceA();
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const { node_pool: _pool, ...action } = restart(name);
     const { status, body } = await failover.send(action);
     expect(status, JSON.stringify(body)).to.equal(200);
@@ -215,42 +215,42 @@ describe('the function against a real control plane', function () {
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
   });
 
-  it('leaves a JobSet alone that moved by itself before the alert came, and cordons the pool', async () => {
+  it('cordons the pool, and does not restart a JobSet that moved by itself before the alert', async () => {
     const name = await runOnSliceA();
     for (const { metadata } of await nodesOf('slice-a')) {
       await controlPlane.admin.patch(`/api/v1/nodes/${metadata.name}`, { spec: { unschedulable: true } });
     }
-    const leader = (await bench.world.pods(name)).find(
+    const leader = (await rig.world.pods(name)).find(
       ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === '0',
     );
     await controlPlane.admin.request('DELETE', `/api/v1/namespaces/default/pods/${leader?.metadata.name}`, {
       body: { gracePeriodSeconds: 0 },
     });
     await allRunOn(name, 'slice-b');
-    const before = (await bench.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort();
-    const failover = await bench.serve();
+    const before = (await rig.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort();
+    const failover = await rig.serve();
     const { status, body } = await failover.send(restart(name));
     expect(status, JSON.stringify(body)).to.equal(200);
     expect(body.steps?.[0]).to.deep.include({ cordoned: 0, already_cordoned: 16 });
     expect(body.steps?.[1]).to.deep.include({ outcome: 'not_on_pool' });
-    expect((await bench.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort()).to.deep.equal(
+    expect((await rig.world.runningPods(name)).map(({ metadata }) => metadata.uid).sort()).to.deep.equal(
       before,
     );
     expect((await readJobSet(name)).status?.restarts).to.equal(1);
   });
 
-  it('restarts a JobSet once where four of its slices turn bad at once', async () => {
+  it('restarts a JobSet once if four of its slices become bad at once', async () => {
     const name = `train-${next++}`;
     const bad = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
-    for (const pool of bad) await bench.world.addTpuSlice(pool, { nodes: 4 });
-    await bench.world.addJobSet({ name, parallelism: 4, replicatedJobs: [{ name: 'workers', replicas: 4 }] });
-    await eventually('all four slices work', async () => (await bench.world.runningPods(name)).length === 16);
+    for (const pool of bad) await rig.world.addTpuSlice(pool, { nodes: 4 });
+    await rig.world.addJobSet({ name, parallelism: 4, replicatedJobs: [{ name: 'workers', replicas: 4 }] });
+    await eventually('all four slices work', async () => (await rig.world.runningPods(name)).length === 16);
     for (const pool of ['slice-e', 'slice-f', 'slice-g', 'slice-h']) {
-      await bench.world.addTpuSlice(pool, { nodes: 4 });
+      await rig.world.addTpuSlice(pool, { nodes: 4 });
     }
     const instances = [
-      await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
-      await bench.serve({ MAX_POOLS_PER_HOUR: '5' }),
+      await rig.serve({ MAX_POOLS_PER_HOUR: '5' }),
+      await rig.serve({ MAX_POOLS_PER_HOUR: '5' }),
     ] as const;
     const send = (pool: string, index: number) =>
       instances[index % 2 === 0 ? 0 : 1].send(restart(name, { id: `${name}-${pool}`, node_pool: pool }));
@@ -260,16 +260,16 @@ describe('the function against a real control plane', function () {
       const nodes = new Set(
         (await Promise.all(bad.map(nodesOf))).flat().map(({ metadata }) => metadata.name),
       );
-      const running = await bench.world.runningPods(name);
+      const running = await rig.world.runningPods(name);
       return running.length === 16 && running.every(({ spec }) => !nodes.has(spec.nodeName ?? ''));
     });
     expect((await readJobSet(name)).status).to.deep.include({ restarts: 1, restartsCountTowardsMax: 1 });
     for (const pool of bad) expect(await isCordoned(pool), pool).to.equal(true);
   });
 
-  it('has a slice repaired once, and answers a duplicate from the record', async () => {
-    await bench.world.addTpuSlice('slice-a', { nodes: 4 });
-    const failover = await bench.serve();
+  it('repairs a slice once, and answers a duplicate from the record', async () => {
+    await rig.world.addTpuSlice('slice-a', { nodes: 4 });
+    const failover = await rig.serve();
     const action = {
       ...who,
       id: `repair-${next++}`,
@@ -279,23 +279,23 @@ describe('the function against a real control plane', function () {
     const answers = await Promise.all([failover.send(action), failover.send(action), failover.send(action)]);
     expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200]);
     expect(withoutHistory(answers[1]?.body)).to.deep.equal(withoutHistory(answers[0]?.body));
-    expect(bench.deletions).to.have.length(1);
+    expect(rig.deletions).to.have.length(1);
     expect(answers[0]?.body.steps?.[1]).to.deep.include({
       outcome: 'deletion_accepted',
-      instance_id: bench.deletions[0],
+      instance_id: rig.deletions[0],
     });
     const again = await failover.send({ ...action, id: `${action.id}-again` });
     expect([again.status, again.body.code]).to.deep.equal([429, 'rate_limited']);
-    expect(bench.deletions).to.have.length(1);
+    expect(rig.deletions).to.have.length(1);
   });
 
-  it("uncordons what it cordoned, and leaves a person's cordon in between", async () => {
-    await bench.world.addTpuSlice('slice-a', { nodes: 4 });
+  it('uncordons what it cordoned, and keeps the cordon that a person made', async () => {
+    await rig.world.addTpuSlice('slice-a', { nodes: 4 });
     const [theirs, taken, ...ours] = (await nodesOf('slice-a')).map(({ metadata }) => metadata.name);
     const set = (node: string | undefined, unschedulable: boolean) =>
       controlPlane.admin.patch(`/api/v1/nodes/${node}`, { spec: { unschedulable } });
     await set(theirs, true);
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const pool = { ...who, node_pool: 'slice-a' };
     const cordoned = await failover.send({ ...pool, id: `cordon-${next++}`, type: 'cordon_nodepool' });
     expect(cordoned.body.steps?.[0]).to.deep.include({ cordoned: 3, already_cordoned: 1 });

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
-import { createFailoverBench } from './failover-bench.ts';
-import type { FailoverBench } from './failover-bench.ts';
+import { createFailoverRig } from './failover-rig.ts';
+import type { FailoverRig } from './failover-rig.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
 import type { FunctionProcess } from '../fixtures/function-process.ts';
 import { serveInterruptingProxy } from './interrupting-proxy.ts';
@@ -19,15 +19,15 @@ describe('several processes of the function', function () {
   this.timeout(120_000);
   let controlPlane: ControlPlane;
   let proxy: InterruptingProxy;
-  let bench: FailoverBench;
-  /** Is waited for once a machine's deletion was asked for, before the function is told and the slice comes back. */
+  let rig: FailoverRig;
+  /** Awaited after the request to delete a machine, before the function gets the response and the slice comes back. */
   let onDeletion: () => Promise<void>;
   const processes: FunctionProcess[] = [];
 
   before(async function () {
     controlPlane = await startOrSkip(this, 'several processes of the function');
     proxy = await serveInterruptingProxy(controlPlane);
-    bench = await createFailoverBench(controlPlane, { endpoint: proxy, onDeletion: () => onDeletion() });
+    rig = await createFailoverRig(controlPlane, { endpoint: proxy, onDeletion: () => onDeletion() });
   });
 
   beforeEach(() => {
@@ -36,24 +36,24 @@ describe('several processes of the function', function () {
   });
 
   afterEach(async () => {
-    await bench.world.removeAll();
-    await bench.forget();
+    await rig.world.removeAll();
+    await rig.forget();
   });
 
   after(async () => {
     for (const each of processes) await each.kill();
-    await bench?.stop();
+    await rig?.stop();
     await proxy?.close();
     await controlPlane?.stop();
   });
 
   async function start(): Promise<FunctionProcess> {
-    const started = await startFunctionProcess(bench.environment);
+    const started = await startFunctionProcess(rig.environment);
     processes.push(started);
     return started;
   }
 
-  /** The one that goes on where another was killed. */
+  /** The process that continues after another was killed. */
   let survivor: FunctionProcess | undefined;
   async function startSurvivor(): Promise<FunctionProcess> {
     survivor ??= await start();
@@ -63,10 +63,10 @@ describe('several processes of the function', function () {
   /** A JobSet that runs on slice-a, with slice-b free. */
   async function runOnSliceA(): Promise<string> {
     const name = `train-${next++}`;
-    await bench.world.addTpuSlice('slice-a', { nodes: nodeCount });
-    await bench.world.addJobSet({ name, parallelism: nodeCount });
-    await bench.allRunOn(name, 'slice-a', nodeCount);
-    await bench.world.addTpuSlice('slice-b', { nodes: nodeCount });
+    await rig.world.addTpuSlice('slice-a', { nodes: nodeCount });
+    await rig.world.addJobSet({ name, parallelism: nodeCount });
+    await rig.allRunOn(name, 'slice-a', nodeCount);
+    await rig.world.addTpuSlice('slice-b', { nodes: nodeCount });
     return name;
   }
 
@@ -77,7 +77,7 @@ describe('several processes of the function', function () {
     jobset_name: name,
   });
 
-  it('carry out an action once that is delivered to all of them at once', async () => {
+  it('carry out an action once if it is delivered to all of them at the same time', async () => {
     const name = await runOnSliceA();
     const three = await Promise.all([startSurvivor(), start(), start()]);
     const answers = await Promise.all(three.map((each) => each.send(restart(name))));
@@ -85,12 +85,12 @@ describe('several processes of the function', function () {
     for (const { body } of answers) {
       expect(withoutHistory(body)).to.deep.equal(withoutHistory(answers[0]?.body));
     }
-    await bench.allRunOn(name, 'slice-b', nodeCount);
-    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+    await rig.allRunOn(name, 'slice-b', nodeCount);
+    expect((await rig.readJobSet(name)).status?.restarts).to.equal(1);
     expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
   });
 
-  it('restart a JobSet once for different actions on the same pool at once', async () => {
+  it('restart a JobSet once for different actions on the same pool at the same time', async () => {
     const name = await runOnSliceA();
     const three = await Promise.all([startSurvivor(), start(), start()]);
     const answers = await Promise.all(
@@ -98,19 +98,19 @@ describe('several processes of the function', function () {
     );
     const outcomes = answers.map(({ status, body }) => body.code ?? body.steps?.[1]?.['outcome'] ?? status);
     expect(outcomes.filter((outcome) => outcome === 'restarted')).to.have.length(1);
-    await bench.allRunOn(name, 'slice-b', nodeCount);
-    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+    await rig.allRunOn(name, 'slice-b', nodeCount);
+    expect((await rig.readJobSet(name)).status?.restarts).to.equal(1);
     expect(proxy.writes().filter((write) => /^DELETE .*\/pods\//.test(write))).to.have.length(1);
   });
 
-  describe('of which one is killed at a write that has landed, and another resumes', () => {
+  describe('when one is killed after any write, and another resumes', () => {
     let write = 0;
     let isComplete = false;
     const landed: string[] = [];
     /** Starts while the round before it goes on. */
     let nextVictim: Promise<FunctionProcess>;
 
-    it('restarts once, wherever it was', async function () {
+    it('restart once, whichever write it was', async function () {
       this.timeout(240_000);
       nextVictim = start();
       while (!isComplete) await killAtWrite(++write);
@@ -136,7 +136,7 @@ describe('several processes of the function', function () {
       await victim.kill();
       await lost;
       proxy.letThrough();
-      await bench.expireLock('slice-a');
+      await rig.expireLock('slice-a');
       const { status, body } = await other.send(restart(name));
       const where = `after ${landedOn}: ${JSON.stringify(body)}`;
       expect(status, where).to.equal(200);
@@ -144,17 +144,17 @@ describe('several processes of the function', function () {
         body.steps?.map(({ step }) => step),
         where,
       ).to.deep.equal(['cordon', 'restart']);
-      expect(await bench.isCordoned('slice-a'), where).to.equal(true);
-      await bench.allRunOn(name, 'slice-b', nodeCount);
-      expect((await bench.readJobSet(name)).status?.restarts, where).to.equal(1);
+      expect(await rig.isCordoned('slice-a'), where).to.equal(true);
+      await rig.allRunOn(name, 'slice-b', nodeCount);
+      expect((await rig.readJobSet(name)).status?.restarts, where).to.equal(1);
       const reasons = await eventReasons(name);
       expect(
         reasons.filter((reason) => reason === 'FailoverActionTriggered'),
         where,
       ).to.have.length(1);
       expect(reasons.filter((reason) => reason === 'FailoverActionSucceeded').length, where).to.be.at.most(1);
-      await bench.world.removeAll();
-      await bench.forget();
+      await rig.world.removeAll();
+      await rig.forget();
     }
   });
 
@@ -166,8 +166,8 @@ describe('several processes of the function', function () {
     return (items ?? []).map(({ reason }) => reason);
   }
 
-  it('have one machine deleted where one is killed before it heard that its deletion was accepted', async () => {
-    await bench.world.addTpuSlice('slice-a', { nodes: nodeCount });
+  it('delete one machine if a process is killed before it gets the response to the deletion', async () => {
+    await rig.world.addTpuSlice('slice-a', { nodes: nodeCount });
     const [victim, other] = await Promise.all([start(), startSurvivor()]);
     const action = { ...who, id: `repair-${next++}`, type: 'cordon_and_repair_nodepool' };
     let comeBack = (): void => {};
@@ -181,14 +181,14 @@ describe('several processes of the function', function () {
     const at = await deletedAt;
     await victim.kill();
     await lost;
-    // No machine comes back within the second, which is all that a Node's creation is told by.
+    // A machine must not come back within the same second, because creationTimestamp has whole seconds.
     await eventually('the second is over', () => Date.now() > at + 1500);
     comeBack();
     await eventually('the slice has come back', async () => {
-      const nodes = await bench.nodesOf('slice-a');
+      const nodes = await rig.nodesOf('slice-a');
       return nodes.length === nodeCount && nodes.every(({ spec }) => !spec.unschedulable);
     });
-    await bench.expireLock('slice-a');
+    await rig.expireLock('slice-a');
     const { status, body } = await other.send(action);
     expect(status, JSON.stringify(body)).to.equal(200);
     expect(body.steps?.[0]).to.deep.include({
@@ -196,12 +196,12 @@ describe('several processes of the function', function () {
       cordoned: 0,
       replacements_left_alone: nodeCount,
     });
-    expect(body.steps?.[1]).to.deep.include({ step: 'repair', instance_id: bench.deletions[0] });
-    expect(bench.deletions).to.have.length(1);
-    expect(await bench.isCordoned('slice-a')).to.equal(false);
+    expect(body.steps?.[1]).to.deep.include({ step: 'repair', instance_id: rig.deletions[0] });
+    expect(rig.deletions).to.have.length(1);
+    expect(await rig.isCordoned('slice-a')).to.equal(false);
   });
 
-  it('wait for the lock of one that was killed, and then go on', async () => {
+  it('wait for the lock of a process that was killed, and then continue', async () => {
     const name = await runOnSliceA();
     const [victim, other] = await Promise.all([start(), startSurvivor()]);
     // The lock is the second write; the plan is not written yet.
@@ -222,7 +222,7 @@ describe('several processes of the function', function () {
       { timeoutMs: 100_000, intervalMs: 1000 },
     );
     expect(later.status, JSON.stringify(later.body)).to.equal(200);
-    await bench.allRunOn(name, 'slice-b', nodeCount);
-    expect((await bench.readJobSet(name)).status?.restarts).to.equal(1);
+    await rig.allRunOn(name, 'slice-b', nodeCount);
+    expect((await rig.readJobSet(name)).status?.restarts).to.equal(1);
   });
 });

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { ControlPlane } from './capabilities.ts';
 import { eventually } from './eventually.ts';
-import { createFailoverBench } from './failover-bench.ts';
-import type { FailoverBench } from './failover-bench.ts';
+import { createFailoverRig } from './failover-rig.ts';
+import type { FailoverRig } from './failover-rig.ts';
 import type { Job, KubernetesList } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
 
@@ -15,25 +15,25 @@ const slow = { timeoutMs: 900_000, intervalMs: 1000 };
 describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
   this.timeout(1_200_000);
   let controlPlane: ControlPlane;
-  let bench: FailoverBench;
+  let rig: FailoverRig;
   let restarted: Record<string, unknown>;
 
   before(async function () {
     controlPlane = await startOrSkip(this, 'a large pool');
-    bench = await createFailoverBench(controlPlane);
-    await took(`${nodeCount} nodes came up`, () => bench.world.addTpuSlice('slice-a', { nodes: nodeCount }));
-    await bench.world.addJobSet({ name: 'train', parallelism: nodeCount });
+    rig = await createFailoverRig(controlPlane);
+    await took(`${nodeCount} nodes came up`, () => rig.world.addTpuSlice('slice-a', { nodes: nodeCount }));
+    await rig.world.addJobSet({ name: 'train', parallelism: nodeCount });
     await took(`${nodeCount} pods started`, () => allReady(0));
-    await took('as many nodes again came up', () => bench.world.addTpuSlice('slice-b', { nodes: nodeCount }));
+    await took('as many nodes again came up', () => rig.world.addTpuSlice('slice-b', { nodes: nodeCount }));
   });
 
   after(async () => {
-    await bench?.close();
+    await rig?.close();
     await controlPlane?.stop();
   });
 
   it('is cordoned, and its JobSet restarted, by one action', async () => {
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const action = {
       ...pool,
       id: 'restart',
@@ -48,7 +48,7 @@ describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
     expect(body.steps?.[0]).to.deep.include({ nodes: nodeCount, cordoned: nodeCount, already_cordoned: 0 });
     expect(body.steps?.[1]).to.deep.include({ outcome: 'restarted', schedulable_elsewhere: nodeCount });
     expect(JSON.stringify(body).length, 'a summary, not a row for each node').to.be.lessThan(1000);
-    expect(await bench.isCordoned('slice-a')).to.equal(true);
+    expect(await rig.isCordoned('slice-a')).to.equal(true);
     restarted = body;
   });
 
@@ -59,27 +59,27 @@ describe(`a pool of ${nodeCount.toLocaleString('en')} nodes`, function () {
       type: 'cordon_nodepool_and_restart_jobset',
       jobset_name: 'train',
     };
-    const { body } = await took('the answer', async () => (await bench.serve()).send(action));
+    const { body } = await took('the answer', async () => (await rig.serve()).send(action));
     expect(body).to.deep.equal(restarted);
   });
 
-  it('is left by every pod, in one restart', async () => {
+  it('has no pod left after one restart', async () => {
     await took('all pods ran elsewhere', () => allReady(1));
-    const nodes = new Set((await bench.nodesOf('slice-b')).map(({ metadata }) => metadata.name));
-    const running = await bench.world.runningPods('train');
+    const nodes = new Set((await rig.nodesOf('slice-b')).map(({ metadata }) => metadata.name));
+    const running = await rig.world.runningPods('train');
     expect(running.filter(({ spec }) => nodes.has(spec.nodeName ?? ''))).to.have.length(nodeCount);
-    expect((await bench.readJobSet('train')).status?.restarts).to.equal(1);
+    expect((await rig.readJobSet('train')).status?.restarts).to.equal(1);
   });
 
   it('is uncordoned', async () => {
-    const failover = await bench.serve();
+    const failover = await rig.serve();
     const action = { ...pool, id: 'uncordon', type: 'uncordon_nodepool' };
     const { status, body } = await took('the action', () => failover.send(action));
     expect(status, JSON.stringify(body)).to.equal(200);
     expect(body.steps?.[0]).to.deep.include({ nodes: nodeCount, uncordoned: nodeCount, kept: 0 });
   });
 
-  /** By the Job's own count: a list of so many pods takes the server longer than it may. */
+  /** Uses the Job's own count, because a list of this many pods takes the server too long. */
   async function allReady(attempt: number): Promise<void> {
     const selector = encodeURIComponent(`jobset.sigs.k8s.io/restart-attempt=${attempt}`);
     const path = `/apis/batch/v1/namespaces/default/jobs?labelSelector=${selector}`;

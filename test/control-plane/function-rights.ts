@@ -77,7 +77,7 @@ export function withoutRight(manifests: Manifest[], right: Right): Manifest[] {
   });
 }
 
-/** Answers once the API server goes by a right having been given or taken away: it learns of it a moment later. */
+/** Waits until the API server applies a changed right, which it learns a moment later. */
 export async function untilAllowed(
   admin: KubernetesClient,
   user: string,

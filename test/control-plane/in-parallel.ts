@@ -1,4 +1,4 @@
-/** Does `work` for every item, sixteen at once: more only queue at a server with two cores. */
+/** Does `work` for each item, sixteen at a time, because more only queue at a server with two cores. */
 export async function inParallel<T>(items: T[], work: (item: T) => Promise<unknown>): Promise<void> {
   const queue = [...items];
   const worker = async (): Promise<void> => {

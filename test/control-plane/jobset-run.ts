@@ -1,4 +1,4 @@
-/** A JobSet that runs on a slice which was cordoned just now: what is done to it, and what can be seen of it. */
+/** A JobSet that runs on a slice which was just cordoned: what a test does to it, and what it sees. */
 import { expect } from 'chai';
 import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
@@ -9,7 +9,7 @@ import type { JobSetSpec, World } from './world.ts';
 
 /** The prefix of the labels that JobSet gives to Jobs and pods. */
 export const prefix = 'jobset.sigs.k8s.io';
-/** Of each slice, and so the pods of each Job. */
+/** The nodes of each slice, and so the pods of each Job. */
 export const nodeCount = 4;
 
 export interface Run {

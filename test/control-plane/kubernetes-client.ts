@@ -18,7 +18,7 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export interface ClientOptions {
   url: string;
   ca: string;
-  /** Either a bearer token or a client certificate; neither is nobody. */
+  /** A bearer token or a client certificate; with neither, the client is anonymous. */
   token?: string;
   certificate?: string;
   key?: string;

@@ -12,7 +12,7 @@ const deadAnnotation = 'autometric-failover.test/dead';
 const instanceIdAnnotation = 'container.googleapis.com/instance_id';
 const nodesPath = '/api/v1/nodes';
 
-/** Without kubelets (envtest has none) nodes are no more than objects, and nobody waits for them to be Ready. */
+/** Without kubelets, as in envtest, nodes are only objects, and nothing waits for them to be Ready. */
 export function createKwokMachines(client: KubernetesClient, hasKubelets = true): Machines {
   const made = new Map<string, NodeManifest>();
   const becomesReady = async (name: string): Promise<void> => {
@@ -26,7 +26,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
     const selector = encodeURIComponent(`spec.nodeName=${node}`);
     return (await client.get<KubernetesList<Pod>>(`/api/v1/pods?fieldSelector=${selector}`)).items ?? [];
   };
-  /** A pod that has gone meanwhile needs no patch. */
+  /** Patches a pod, unless it is gone meanwhile. */
   const patchPods = async (node: string, subresource: string, body: object): Promise<void> =>
     inParallel(await podsOn(node), async ({ metadata: { namespace, name } }) => {
       const path = `/api/v1/namespaces/${namespace}/pods/${name}${subresource}`;
@@ -69,7 +69,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
       );
       // A pod that was bound between the two writes above would be started by a dead kubelet.
       await markDead(name, 'true');
-      // The node lifecycle controller does this when it finds a heartbeat missing; here nobody sends any.
+      // The node lifecycle controller does this if a heartbeat is missing. Here nothing sends heartbeats.
       const notReady = { type: 'Ready', status: 'False', lastTransitionTime: since };
       await patchPods(name, '/status', { status: { conditions: [notReady] } });
     },

@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import { createNotification } from '../fixtures/notification.ts';
 import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
 import type { ControlPlane } from './capabilities.ts';
-import { clusterFullName, createFailoverBench, functionUniqueId, functionUser } from './failover-bench.ts';
-import type { FailoverBench } from './failover-bench.ts';
+import { clusterFullName, createFailoverRig, functionUniqueId, functionUser } from './failover-rig.ts';
+import type { FailoverRig } from './failover-rig.ts';
 import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';
 import { startOrSkip } from './start-or-skip.ts';
 import { jobSetsPath } from './world.ts';
@@ -50,13 +50,16 @@ const close: Case['send'] = (failover, node) => {
   );
 };
 
-/** What was claimed for it is given back; of the pool, which another action has left a Lease, only the lock. */
+/**
+ * A refused action deletes the Leases that it claimed. Of a pool's Lease from an earlier action it gives back only
+ * the lock.
+ */
 const refused: Case['send'] = async (failover) => {
   await failover.send({ ...byPool, id: 'before' });
   return failover.send({ ...restart, id: 'one-right' });
 };
 
-/** What each right is for: all that deploy/rbac gives, and nothing else. */
+/** What each right is for. The list has exactly the rights of deploy/rbac. */
 const cases: Record<string, Case> = {
   'get nodes': {
     send: (failover, node) => failover.send({ ...byNode, id: 'one-right', node_name: node }),
@@ -85,31 +88,31 @@ const cases: Record<string, Case> = {
 describe('the rights of deploy/rbac', function () {
   this.timeout(60_000);
   let controlPlane: ControlPlane;
-  let bench: FailoverBench;
+  let rig: FailoverRig;
 
   before(async function () {
     controlPlane = await startOrSkip(this, 'the function without one of its rights');
   });
 
   beforeEach(async () => {
-    bench = await createFailoverBench(controlPlane, { namespaces: [trainNamespace] });
+    rig = await createFailoverRig(controlPlane, { namespaces: [trainNamespace] });
   });
 
   afterEach(async () => {
-    await bench.forget();
-    await bench.stop();
+    await rig.forget();
+    await rig.stop();
   });
 
   after(async () => {
     await controlPlane?.stop();
   });
 
-  it('are each needed for something', () => {
-    expect(Object.keys(cases)).to.have.members(listRights(bench.rights).map(describeRight));
+  it('are all needed: each has a case below', () => {
+    expect(Object.keys(cases)).to.have.members(listRights(rig.rights).map(describeRight));
   });
 
   it('are enough for a service account whose token has no e-mail', async () => {
-    const other = await createFailoverBench(controlPlane, {
+    const other = await createFailoverRig(controlPlane, {
       user: functionUniqueId,
       namespaces: [trainNamespace],
     });
@@ -122,19 +125,19 @@ describe('the rights of deploy/rbac', function () {
   for (const [name, { send, jobSet, without }] of Object.entries(cases)) {
     const what =
       without === 'failure' ? 'fails, saying what is missing' : 'does all else, and logs a warning';
-    it(`without ${name} ${what}, and with it goes on`, async () => {
+    it(`without ${name} ${what}, and with it continue`, async () => {
       const { admin } = controlPlane;
-      const right = listRights(bench.rights).find((each) => describeRight(each) === name);
+      const right = listRights(rig.rights).find((each) => describeRight(each) === name);
       if (right === undefined) throw new Error(`deploy/rbac does not give ${name}`);
-      const [node = ''] = await bench.world.addTpuSlice('slice-a', { nodes: 1 });
+      const [node = ''] = await rig.world.addTpuSlice('slice-a', { nodes: 1 });
       if (jobSet !== undefined) await runJobSet(jobSet);
-      const failover = await bench.serve();
+      const failover = await rig.serve();
       const denial = `may not ${right.verb} ${right.resource}${right.namespace === undefined ? '' : ` in namespace ${right.namespace}`}`;
 
-      await applyRights(admin, withoutRight(bench.rights, right));
+      await applyRights(admin, withoutRight(rig.rights, right));
       await untilAllowed(admin, functionUser, right, false);
       const denied = await send(failover, node);
-      await applyRights(admin, bench.rights);
+      await applyRights(admin, rig.rights);
       await untilAllowed(admin, functionUser, right, true);
       const lines = failover.lines.length;
       const granted = await send(failover, node);
@@ -158,11 +161,11 @@ describe('the rights of deploy/rbac', function () {
   /** One pod on slice-a, with slice-b free. */
   async function runJobSet(spec: Partial<JobSetSpec>): Promise<void> {
     const { suspend, ...rest } = spec;
-    await bench.world.addJobSet({ name: 'train', namespace: trainNamespace, parallelism: 1, ...rest });
-    await bench.allRunOn('train', 'slice-a', 1, trainNamespace);
+    await rig.world.addJobSet({ name: 'train', namespace: trainNamespace, parallelism: 1, ...rest });
+    await rig.allRunOn('train', 'slice-a', 1, trainNamespace);
     if (suspend) {
       await controlPlane.admin.patch(`${jobSetsPath(trainNamespace)}/train`, { spec: { suspend } });
     }
-    await bench.world.addTpuSlice('slice-b', { nodes: 1 });
+    await rig.world.addTpuSlice('slice-b', { nodes: 1 });
   }
 });

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { createCertificateAuthority, createKeyPair } from './certificates.ts';
-import type { Program } from './program-keeper.ts';
+import type { Program } from './process-supervisor.ts';
 
 export interface ProgramsOptions {
   /** Where `buildPrograms` put the binaries. */
@@ -13,7 +13,7 @@ export interface ProgramsOptions {
   apiPort: number;
   jobSetWebhookPort: number;
   tokenReviewUrl: string;
-  /** Nothing but etcd and the API server is going to be started. */
+  /** Start only etcd and the API server. */
   apiOnly: boolean;
 }
 
@@ -38,7 +38,7 @@ export interface Programs {
   webhookConfigurations: object[];
 }
 
-/** Only the controllers that our world needs: each is memory and start-up time. */
+/** Only the controllers that the tests need, because each costs memory and start-up time. */
 const controllerNames = [
   'job-controller',
   'garbage-collector-controller',
@@ -121,7 +121,7 @@ export async function createPrograms(options: ProgramsOptions): Promise<Programs
       '--authorization-mode=Node,RBAC',
       // As on GKE: a pod that asks for google.com/tpu tolerates the taint of that name.
       '--enable-admission-plugins=ExtendedResourceToleration',
-      // Nobody makes the service account that every pod is given otherwise.
+      // Nothing creates the service account that each pod would get.
       ...(options.apiOnly ? ['--disable-admission-plugins=ServiceAccount'] : []),
       '--service-cluster-ip-range=10.0.0.0/24',
       '--allow-privileged',
@@ -153,7 +153,7 @@ export async function createPrograms(options: ProgramsOptions): Promise<Programs
         `--controllers=${controllerNames.join(',')}`,
         `--service-account-private-key-file=${path('service-accounts.key')}`,
         `--root-ca-file=${path('ca.crt')}`,
-        // Nobody sends heartbeats: a node stays Ready until a test says otherwise, and then it is noticed at once.
+        // Nothing sends heartbeats. A node stays Ready until a test says otherwise, which is noticed at once.
         '--node-monitor-grace-period=24h',
         '--node-monitor-period=1s',
       ]),
@@ -216,7 +216,7 @@ interface WebhookConfiguration {
   }[];
 }
 
-/** JobSet's own manifests, pointed at a program on loopback in place of a Service. */
+/** JobSet's own manifests, with the address of a program on loopback instead of a Service. */
 function toWebhookConfigurations(manifests: string, url: string, ca: string): object[] {
   return parseAllDocuments(manifests).map((document) => {
     const configuration = document.toJS() as WebhookConfiguration;
@@ -226,7 +226,7 @@ function toWebhookConfigurations(manifests: string, url: string, ca: string): ob
         url: `${url}${webhook.clientConfig.service?.path ?? ''}`,
         caBundle: Buffer.from(ca).toString('base64'),
       };
-      // Without it every pod of every test goes through the webhooks.
+      // Without it, each pod of each test would go through the webhooks.
       if (webhook.rules.some((rule) => rule.resources.includes('pods'))) {
         webhook.objectSelector = {
           matchExpressions: [{ key: 'jobset.sigs.k8s.io/jobset-name', operator: 'Exists' }],

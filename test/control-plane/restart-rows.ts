@@ -1,4 +1,4 @@
-/** What may happen to a JobSet, and what comes of it: each row was seen on a real control plane. */
+/** What can happen to a JobSet, and the outcome. Each row was measured on a real control plane. */
 import {
   countRestart,
   deleteAll,
@@ -141,7 +141,8 @@ export const restartRows: RestartRow[] = [
   ...rows("the JobSet's status says one restart more", countRestart, {
     'no failurePolicy': [{ failurePolicy: null }, uncounted],
   }),
-  // About a minute where time is real: pods of a node that is gone are collected every 20 s, after 40 s of quarantine.
+  // About a minute in real time, because pods of a node that is gone are collected every 20 s, after 40 s of
+  // quarantine.
   ...rows("a follower's machine is dead, the leader deleted, and the dead node goes", deleteLeaderAndNode, {
     'backoffLimit 0': [{ dead: 'follower' }, movedRun],
   }),

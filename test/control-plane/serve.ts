@@ -1,4 +1,4 @@
-/** `node test/control-plane/serve.ts`: a control plane to try things on, until Ctrl-C. */
+/** `node test/control-plane/serve.ts`: a control plane for experiments, until Ctrl-C. */
 import { startControlPlane } from './control-plane.ts';
 
 const controlPlane = await startControlPlane();

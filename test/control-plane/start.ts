@@ -1,14 +1,14 @@
 // The function on a port, with a real control plane behind it, for curl and kubectl.
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
-import { clusterFullName, createFailoverBench } from './failover-bench.ts';
+import { clusterFullName, createFailoverRig } from './failover-rig.ts';
 import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
 import { readPort } from '../fixtures/read-port.ts';
 import { printLogLine } from '../fixtures/terminal-log.ts';
 import { describeUsage } from '../fixtures/usage-text.ts';
 
-// Until all is up there is nothing to end in order: no program outlives this process.
+// During the start it can just exit, because no program outlives this process.
 let stop = (): void => process.exit(130);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop());
 
@@ -26,16 +26,16 @@ try {
 async function serve(): Promise<void> {
   const controlPlane = await startControlPlane();
   try {
-    const bench = await createFailoverBench(controlPlane);
+    const rig = await createFailoverRig(controlPlane);
     for (const pool of ['slice-a', 'slice-b']) {
-      await bench.world.addTpuSlice(pool, { nodes: 4 });
-      // The second slice comes later, so that the JobSet is on the first.
+      await rig.world.addTpuSlice(pool, { nodes: 4 });
+      // The second slice is added later, so that the JobSet runs on the first.
       if (pool === 'slice-a') {
-        await bench.world.addJobSet({ name: 'train', parallelism: 4 });
-        await bench.allRunOn('train', pool, 4);
+        await rig.world.addJobSet({ name: 'train', parallelism: 4 });
+        await rig.allRunOn('train', pool, 4);
       }
     }
-    const failover = await startFunctionProcess(bench.environment, {
+    const failover = await startFunctionProcess(rig.environment, {
       port,
       onLogLine: printLogLine,
     });
@@ -48,7 +48,7 @@ async function serve(): Promise<void> {
       process.exitCode = 1;
     }
     await failover.kill();
-    await bench.close();
+    await rig.close();
   } finally {
     await controlPlane.stop();
   }

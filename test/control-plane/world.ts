@@ -1,4 +1,4 @@
-/** Builds the part of the world that GKE makes: TPU slices, JobSets on them, machines that die and are replaced. */
+/** Builds what GKE builds: TPU slices, JobSets on them, machines that die and are replaced. */
 import { eventually } from './eventually.ts';
 import { inParallel } from './in-parallel.ts';
 import type { JobSet, KubernetesClient, KubernetesList, Pod } from './kubernetes-client.ts';
@@ -12,7 +12,7 @@ export interface World {
   runningPods(jobSet: string, namespace?: string): Promise<Pod[]>;
   /** The machine dies: its node's Ready turns Unknown, the pods on it never end by themselves. */
   killNode(name: string, options?: { notReadyForSeconds?: number }): Promise<void>;
-  /** It comes back, and what was being deleted on it ends. */
+  /** The machine comes back, and pods in deletion on it end. */
   reviveNode(name: string): Promise<void>;
   /** GKE puts another machine behind the name: a new instance id on the same Node, or on a new Node of that name. */
   replaceInstance(name: string, options?: { newNode?: boolean }): Promise<void>;
@@ -20,7 +20,7 @@ export interface World {
   removeAll(): Promise<void>;
 }
 
-/** Who runs the machines behind the nodes: KWOK, or an emulator. */
+/** Runs the machines behind the nodes: KWOK or an emulator. */
 export interface Machines {
   add(pool: string, options: TpuSliceOptions): Promise<string[]>;
   kill(node: string, notReadyForSeconds: number): Promise<void>;
@@ -120,7 +120,7 @@ export function createWorld(client: KubernetesClient, machines: Machines, advanc
           `the pods of JobSet ${name} are gone`,
           async () => {
             const left = await pods(name, namespace);
-            // With grace 0, for a dead kubelet never lets one go.
+            // With grace 0, because a dead kubelet never ends one.
             await inParallel(left, ({ metadata }) =>
               client.request('DELETE', `${podsPath(namespace)}/${metadata.name}`, {
                 body: { gracePeriodSeconds: 0 },
@@ -166,7 +166,7 @@ export function jobSetManifest(spec: JobSetSpec): object {
       template: {
         spec: {
           restartPolicy: 'Never',
-          // Exclusive placement looks at no sizes: without a selector a leader may take a slice that is too small.
+          // Exclusive placement ignores sizes, so without a selector a leader can take a slice that is too small.
           nodeSelector:
             pool === undefined ? { [topologyLabel]: toTopology(parallelism) } : { [poolLabel]: pool },
           tolerations: [{ key: 'google.com/tpu', operator: 'Exists', effect: 'NoSchedule' }],

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { decide, decideDryRun } from '../../src/decide/decide.ts';
 import { readConfig } from '../../src/config.ts';
 import { parseAction } from '../../src/request/action.ts';
+import { readRepairFacts } from '../../src/decide/repair-facts.ts';
 import { readSnapshot } from '../../src/decide/snapshot.ts';
 import { readSwitches } from '../../src/state/switches.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
@@ -30,6 +31,7 @@ async function prepare(type: string, fields: object = {}) {
     poolAnnotations: {},
     switches,
     maxPools: { count: 2, why: '' },
+    repairFacts: await readRepairFacts(kubernetes, action, config),
   };
   return { world, action, snapshot, tools };
 }

@@ -6,6 +6,7 @@ import type { Effect } from '../../src/state/cooldown.ts';
 import { decide, decideDryRun } from '../../src/decide/decide.ts';
 import { updateAnnotations } from '../../src/state/lease.ts';
 import { readSwitches } from '../../src/state/switches.ts';
+import { readRepairFacts } from '../../src/decide/repair-facts.ts';
 import { readSnapshot } from '../../src/decide/snapshot.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -48,6 +49,7 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
       poolAnnotations,
       switches,
       maxPools: { count: 2, why: '' },
+      repairFacts: await readRepairFacts(kubernetes, action, config),
     },
   };
 }
@@ -249,7 +251,12 @@ describe('decide', () => {
     for (const fields of [restart, repair, { type: 'cordon_nodepool' }, { type: 'repair_nodepool' }]) {
       expect((await refusalOf(decideOn(world, fields))).code).to.equal('paused');
     }
-    const lists = world.emulator.requests.slice(before).filter(({ path }) => /pods|jobs$/.test(path));
+    // What runs on the pool is read with the snapshot, before the decision.
+    const isWithSnapshot = ({ query }: { query: Record<string, string> }) =>
+      query['labelSelector'] === 'jobset.sigs.k8s.io/jobset-name';
+    const lists = world.emulator.requests
+      .slice(before)
+      .filter((request) => /pods|jobs$/.test(request.path) && !isWithSnapshot(request));
     expect(lists).to.deep.equal([]);
   });
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { NodeHealth } from '../../src/gke/nodes.ts';
 import { planRepair } from '../../src/decide/repair-plan.ts';
-import { toRequestId } from '../../src/effects/repair.ts';
+import { toRequestId } from '../../src/effects/delete-machine.ts';
 import { refusal } from '../fixtures/refusal-of.ts';
 
 const cluster = {

@@ -40,7 +40,7 @@ describe('readSnapshot', () => {
     const world = createInMemoryWorld({ slices: ['slice-b'], jobSet: null });
     expect(await refusalOf(read(world))).to.include({
       code: 'target_not_found',
-      message: 'node pool slice-a has no nodes',
+      message: 'node pool slice-a has no nodes, did you mean slice-b?; node pools: slice-b',
     });
   });
 
@@ -54,7 +54,10 @@ describe('readSnapshot', () => {
   it('refuses a node that was deleted, or moved to another pool, after its pool was resolved', async () => {
     const world = createInMemoryWorld();
     const gone = await refusalOf(read(world, toAction({ node_name: 'gke-x' })));
-    expect(gone).to.include({ code: 'target_not_found', message: 'there is no node gke-x' });
+    expect(gone).to.include({
+      code: 'target_not_found',
+      message: 'there is no node gke-x; node pools: slice-a, slice-b',
+    });
     const [other = ''] = nodeNames(world.cluster, 'slice-b');
     const moved = await refusalOf(read(world, toAction({ node_name: other })));
     expect(moved.code).to.equal('target_mismatch');

@@ -67,7 +67,7 @@ describe('resolvePool', () => {
       expect(refusal).to.include({
         code: 'target_not_found',
         status: 404,
-        message: 'there is no node gke-x',
+        message: 'there is no node gke-x; node pools: slice-a, slice-b',
       });
     }
   });
@@ -134,7 +134,10 @@ describe('resolvePool', () => {
     const world = createInMemoryWorld();
     world.cluster.addNamespace('research');
     for (const [action, message] of [
-      [restart({ jobset_name: 'other' }), 'there is no JobSet other in namespace default'],
+      [
+        restart({ jobset_name: 'other' }),
+        'there is no JobSet other in namespace default; JobSets with pods there: train',
+      ],
       [restart({ namespace: 'research' }), 'there is no JobSet train in namespace research'],
     ] as const) {
       const refusal = await refusalOf(resolvePool(world.kubernetes, action));

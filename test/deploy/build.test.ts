@@ -49,8 +49,8 @@ interface PackageJson {
   dependencies: Record<string, string>;
 }
 
-/** What the buildpack for Node.js does with what is uploaded, but for the download of packages: those installed are taken. */
-describe('what is uploaded', function () {
+/** Does what the buildpack for Node.js does with the upload, but takes the installed packages instead of a download. */
+describe('the uploaded sources', function () {
   this.timeout(120_000);
   let directory: string;
   let packageJson: PackageJson;
@@ -62,7 +62,7 @@ describe('what is uploaded', function () {
       await mkdir(dirname(join(directory, name)), { recursive: true });
       await copyFile(join(root, name), join(directory, name));
     }
-    // A copy and no links: npm writes into what it prunes.
+    // A copy, not links, because npm prune writes into the folder.
     await run('cp', ['-a', join(root, 'node_modules'), directory]);
   });
   after(async () => {
@@ -71,17 +71,17 @@ describe('what is uploaded', function () {
 
   const npm = (...args: string[]) => run('npm', args, { cwd: directory, env: { NODE_ENV: 'development' } });
 
-  it('is built by gcp-build, with the packages for development', async () => {
+  it('builds with gcp-build and the development packages', async () => {
     const { code, stdout, stderr } = await npm('run', 'gcp-build');
     expect(code, stdout + stderr).to.equal(0);
   });
 
-  it('has its main file after the build, which Node takes', async () => {
+  it('has a main file after the build, and Node can parse it', async () => {
     const { code, stderr } = await run(process.execPath, ['--check', join(directory, packageJson.main)]);
     expect(code, stderr).to.equal(0);
   });
 
-  it('runs with the packages for production alone', async () => {
+  it('runs with the production packages only', async () => {
     const pruned = await npm('prune', '--omit=dev', '--offline', '--no-audit');
     expect(pruned.code, pruned.stderr).to.equal(0);
     const action = { type: 'cordon_nodepool', node_pool: 'slice-a', requestor: 'me', reason: 'ICI errors' };
@@ -95,7 +95,7 @@ describe('what is uploaded', function () {
     );
   });
 
-  it('names the framework, which the buildpack would put in at an old version', () => {
+  it('names the framework, because the buildpack would add an old version', () => {
     expect(packageJson.dependencies).to.have.property('@google-cloud/functions-framework');
   });
 });

@@ -38,7 +38,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
 
   before(async function () {
     needs(this, 'gcloud');
-    // It takes half a minute, for which the other core is free; who needs it reports what went wrong.
+    // It takes half a minute on the other core. The tests that need it report its failures.
     if (isInstalled('terraform')) void terraformTests().catch(() => undefined);
     cloud = await serveGoogleCloud();
     sources = await uploadList();
@@ -83,7 +83,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     expect(environmentVariables).to.include({ LOG_EXECUTION_ID: 'true', GOOGLE_CLOUD_PROJECT: 'my-project' });
   });
 
-  it('uploads what the build needs, and nothing else', async () => {
+  it('uploads only what the build needs', async () => {
     const files = unzip(cloud.upload());
     expect([...files.keys()].toSorted()).to.deep.equal(sources);
     expect(files.get('tsconfig.json')?.toString()).to.equal(
@@ -91,7 +91,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     );
   });
 
-  it('gives each project the role of gcp-role.yaml, narrowed by its condition', async () => {
+  it('grants the role of gcp-role.yaml in each project, with its condition', async () => {
     const role = parse(await readFile(join(root, 'gcp-role.yaml'), 'utf8')) as object;
     const condition = parse(await readFile(join(root, 'deploy/gcp-role-condition.yaml'), 'utf8')) as object;
     for (const project of ['my-project', 'other']) {
@@ -105,7 +105,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     }
   });
 
-  it('lets the build write its log and its image, and read the sources', () => {
+  it('allows the build to write its log and its image, and to read the sources', () => {
     const granted = bindingsOf('projects/my-project').filter(({ members }) => members.includes(build));
     expect(granted.map(({ role, condition }) => [role, condition?.expression])).to.deep.equal([
       ['roles/logging.logWriter', undefined],
@@ -117,7 +117,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     ]);
   });
 
-  it('lets nobody call but those named, and Pub/Sub', () => {
+  it('allows calls only from the named invokers and Pub/Sub', () => {
     expect(bindingsOf(`${parent}/services/autometric-failover`)).to.deep.equal([
       { role: 'roles/run.invoker', members: ['group:oncall@example.com', push] },
     ]);
@@ -126,7 +126,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     ).to.have.lengthOf(0);
   });
 
-  it('has alerts delivered to /alerts with a token for the bare address, and keeps what nobody took', () => {
+  it('delivers alerts to /alerts with a token for the bare address, and keeps undelivered ones', () => {
     const uri = 'https://autometric-failover-abc-uc.a.run.app';
     expect(cloud.resources.get('projects/my-project/subscriptions/autometric-failover-alerts')).to.deep.equal(
       {
@@ -165,7 +165,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     }
   });
 
-  it('makes the notification channel', () => {
+  it('creates the notification channel', () => {
     expect(cloud.resources.get('projects/my-project/notificationChannels/1')).to.deep.include({
       type: 'pubsub',
       labels: { topic: 'projects/my-project/topics/autometric-failover-alerts' },
@@ -210,7 +210,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     );
   });
 
-  it('prints the lines that come next', () => {
+  it('prints the next commands', () => {
     expect(first.stdout).to.match(/^Deployed\. Give it its rights/m);
     expect(first.stdout).to.include(
       'gcloud alpha monitoring policies create --project my-project --notification-channels=projects/my-project/notificationChannels/1',
@@ -238,7 +238,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     expect(commands(filledIn)).to.deep.equal(commands(first.stderr));
   });
 
-  it('changes and makes nothing anew when it is run again', async () => {
+  it('creates nothing twice when it is run again', async () => {
     const before = new Map(cloud.resources);
     const start = cloud.requests.length;
     const again = await deploy(...args);

@@ -22,7 +22,7 @@ export interface DeployOptions {
   directory?: string;
 }
 
-/** Starts them, has them used, and stops them however that ends. */
+/** Starts them, calls `use`, and stops them in any case. */
 export async function onEmulatedGke<T>(
   use: (gke: EmulatedGke) => Promise<T>,
   { settings = {}, target = 'failover', directory }: DeployOptions = {},

@@ -31,7 +31,7 @@ describe('the example actions', () => {
     }
   });
 
-  it('show every type of action', () => {
+  it('cover every type of action', () => {
     expect([...actions.values()].map((action) => (action as { type: string }).type)).to.have.members([
       ...actionTypes,
     ]);
@@ -58,7 +58,7 @@ describe('the example calls, by the real gcloud and curl', function () {
     });
   }
 
-  it('gcloud, which hides what is said when an action is refused, is followed by the log', async () => {
+  it('with gcloud, which hides a refusal, the log shows the reason', async () => {
     const { result, lines } = await callWith('gcloud', 'cordon-and-repair.json');
     expect(result.code).to.equal(1);
     expect(result.stderr)
@@ -73,7 +73,7 @@ describe('the example calls, by the real gcloud and curl', function () {
     ]);
   });
 
-  it('curl shows what is said when an action is refused', async () => {
+  it('with curl, the reason of a refusal is shown', async () => {
     const { result } = await callWith('curl', 'cordon-and-repair.json');
     expect(result.code).to.equal(22);
     expect(result.stdout).to.include('"code":"target_not_found"');
@@ -93,7 +93,7 @@ describe('the example calls, by the real gcloud and curl', function () {
       try {
         const env = {
           ...cloud.environment,
-          // It would take the calls to the function as well.
+          // A proxy would also get the calls of the function.
           CLOUDSDK_PROXY_TYPE: undefined,
           CLOUDSDK_PROXY_ADDRESS: undefined,
           CLOUDSDK_PROXY_PORT: undefined,
@@ -110,7 +110,7 @@ describe('the example calls, by the real gcloud and curl', function () {
   }
 });
 
-/** The real gcloud, but for `gcloud logging`, which goes to Google whatever it is told: that only says what was asked. */
+/** The real gcloud, except `gcloud logging`, which always goes to Google: that only prints its arguments. */
 async function writeGcloudWithoutLogging(): Promise<string> {
   const bin = await mkdtemp(join(tmpdir(), 'bin-'));
   const { stdout: gcloud } = await run('which', ['gcloud']);
@@ -138,14 +138,14 @@ describe('the example for kind', () => {
     expect(jobSet.metadata.annotations['alpha.jobset.sigs.k8s.io/exclusive-topology']).to.equal(pool);
   });
 
-  it('has a JobSet that is restarted when its leader goes', () => {
+  it('has a JobSet that restarts when its leader is deleted', () => {
     const { completions, parallelism, backoffLimit } = jobSet.spec.replicatedJobs[0].template.spec;
     expect(jobSet.spec.failurePolicy.maxRestarts).to.be.at.least(1);
     expect(backoffLimit).to.equal(0);
     expect(completions).to.equal(parallelism);
   });
 
-  it('is called as its page says', async () => {
+  it('works with the call on its page', async () => {
     const page = await readFile(join(examples, 'kind/README.md'), 'utf8');
     const [, body = ''] = /-d '(\{[^']+\})'/.exec(page) ?? [];
     const clusters = [
@@ -166,7 +166,7 @@ describe('the example for kind', () => {
     expect(page).to.include(`kind-${cluster.name}`).and.include(`kind delete cluster --name ${cluster.name}`);
   });
 
-  it('makes the namespace and the Lease from files that are there', async () => {
+  it('creates the namespace and the Lease from files that exist', async () => {
     const page = await readFile(join(examples, 'kind/README.md'), 'utf8');
     const files = [...page.matchAll(/-f (deploy\/\S+)|--config (deploy\/\S+)/g)].map(
       ([, file, config]) => file ?? config ?? '',

@@ -90,7 +90,8 @@ function toGcloudEnvironment(url: string, port: number, directory: string): Reco
     CLOUDSDK_CORE_DISABLE_USAGE_REPORTING: '1',
     CLOUDSDK_CORE_CHECK_GCE_METADATA: 'false',
     CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK: '1',
-    // gcloud puts the region before Cloud Run's host, which then resolves to nothing: a proxy gets the request all the same.
+    // gcloud puts the region before Cloud Run's host, and that name does not resolve. A proxy gets the request
+    // nevertheless.
     CLOUDSDK_PROXY_TYPE: 'http',
     CLOUDSDK_PROXY_ADDRESS: '127.0.0.1',
     CLOUDSDK_PROXY_PORT: String(port),
@@ -201,7 +202,7 @@ const routes: Route[] = [
   { on: 'PATCH', at: /^(.+)$/, answer: change },
 ];
 
-/** Nobody's signature is on it; it says who calls, as Cloud Run's own check leaves it. */
+/** An unsigned token that names the caller, as Cloud Run passes it on after its check. */
 function identityToken(): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const exp = Math.floor(Date.now() / 1000) + 3600;

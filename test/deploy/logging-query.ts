@@ -11,7 +11,7 @@ export interface LogEntry {
   textPayload?: string;
 }
 
-/** What Cloud Run's logging agent makes of a line that the function wrote on stdout. */
+/** Turns a line of the function's stdout into an entry, as Cloud Run's logging agent does. */
 export function toLogEntry(line: string, serviceName: string): LogEntry {
   const {
     severity = 'DEFAULT',
@@ -149,7 +149,7 @@ const severities = [
 
 type Comparison = (value: unknown, wanted: string, path: string[]) => boolean;
 
-/** Texts are compared whatever their case; a field that is not there matches nothing. */
+/** Compares texts without regard to case. A missing field matches nothing. */
 const comparisons: Record<string, Comparison> = {
   '=': (value, wanted) => toText(value) === wanted.toLowerCase(),
   '!=': (value, wanted) => toText(value) !== wanted.toLowerCase(),

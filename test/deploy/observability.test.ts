@@ -117,7 +117,7 @@ describe('log lines', function () {
     }
   });
 
-  it('end with one that says how it went', () => {
+  it('end with the outcome', () => {
     const last = exchanges.map(({ action }) =>
       lines
         .map((line) => toLogEntry(line, 'f'))
@@ -131,7 +131,7 @@ describe('log lines', function () {
   });
 });
 
-describe('what Terraform makes of the log', function () {
+describe("the log in Terraform's metrics and alerts", function () {
   this.timeout(300_000);
   let entries: LogEntry[];
   let read: (address: string) => Record<string, unknown>;
@@ -159,7 +159,7 @@ describe('what Terraform makes of the log', function () {
     );
   });
 
-  it('counts how long each took', () => {
+  it('measures how long each request took', () => {
     const metric = read('google_logging_metric.duration') as unknown as Metric;
     const ended = entries.filter(parseLoggingQuery(metric.filter));
     expect(ended).to.have.lengthOf(exchanges.length);
@@ -177,7 +177,7 @@ describe('what Terraform makes of the log', function () {
     }
   });
 
-  it('counts no line of another service', () => {
+  it('does not count lines of another service', () => {
     const { filter } = read('google_logging_metric.actions') as unknown as Metric;
     const others = entries.map((entry) => ofService(entry, 'some-other-service'));
     expect(others.filter(parseLoggingQuery(filter))).to.have.lengthOf(0);
@@ -195,7 +195,7 @@ describe('what Terraform makes of the log', function () {
     ]);
   });
 
-  it('does not let strangers at the webhook use up what people are told', () => {
+  it('does not notify for unauthenticated calls of the webhook', () => {
     const failed = parseLoggingQuery(
       logCondition(readOfWebhook('google_monitoring_alert_policy.failed[0]')).filter,
     );
@@ -209,7 +209,7 @@ describe('what Terraform makes of the log', function () {
     }
   });
 
-  it('gives a query that shows the whole story of one action', () => {
+  it('has a query that shows everything about one action', () => {
     const policy = read('google_monitoring_alert_policy.failed[0]');
     const [{ content } = { content: '' }] = policy['documentation'] as { content: string }[];
     const [, query = ''] = /^ {4}(.*action_id.*)$/m.exec(content) ?? [];
@@ -221,7 +221,7 @@ describe('what Terraform makes of the log', function () {
     expect(entries.filter(story).every(({ labels }) => labels?.['action_id'] === 'repair')).to.equal(true);
   });
 
-  it('extracts labels by which its texts are filled in', () => {
+  it('extracts the labels that its texts use', () => {
     const policy = read('google_monitoring_alert_policy.failed[0]');
     const { label_extractors: extractors } = logCondition(policy);
     const texts = JSON.stringify(policy['documentation']);
@@ -251,7 +251,7 @@ describe('the dashboard', function () {
     );
   });
 
-  it('charts metrics that exist, by labels that they have', () => {
+  it('charts metrics that exist, by labels that exist', () => {
     const queries = chartsOf(dashboard);
     expect(queries).to.have.lengthOf.at.least(8);
     for (const { filter, aggregation } of queries) {
@@ -275,7 +275,7 @@ describe('the dashboard', function () {
     }
   });
 
-  it('names only labels in its legends by which it groups', () => {
+  it('uses in its legends only labels by which it groups', () => {
     for (const tile of dashboard.mosaicLayout.tiles) {
       for (const { legendTemplate, timeSeriesQuery } of tile.widget.xyChart?.dataSets ?? []) {
         const grouped = timeSeriesQuery.timeSeriesFilter.aggregation.groupByFields;
@@ -286,7 +286,7 @@ describe('the dashboard', function () {
     }
   });
 
-  it('has tiles beside one another, within its columns', () => {
+  it('has tiles that do not overlap and stay within its columns', () => {
     const { columns, tiles } = dashboard.mosaicLayout;
     const places = tiles.map(({ xPos, yPos }) => `${xPos},${yPos}`);
     expect(new Set(places).size).to.equal(tiles.length);
@@ -296,7 +296,7 @@ describe('the dashboard', function () {
     }
   });
 
-  it('shows log lines by queries that can be read', () => {
+  it('shows log lines with queries that Logs Explorer can parse', () => {
     const queries = dashboard.mosaicLayout.tiles.flatMap(({ widget }) => widget.logsPanel?.filter ?? []);
     expect(queries).to.have.lengthOf(2);
     for (const query of queries) expect(() => parseLoggingQuery(query)).not.to.throw();

@@ -36,7 +36,7 @@ for (const name of ['runbook', 'api']) {
 }
 
 describe('the page docs/api.md', () => {
-  it('gives each code the status that it has', async () => {
+  it('gives each code its status', async () => {
     const page = await read('docs/api.md');
     const [, statuses = ''] = /const statusOfCode = \{(.+?)\}/s.exec(await readSources()) ?? [];
     for (const [, code = '', status = ''] of statuses.matchAll(/^ {2}(\w+): (\d+)/gm)) {
@@ -46,7 +46,7 @@ describe('the page docs/api.md', () => {
 });
 
 describe('the runbook', () => {
-  it('has queries that Logs Explorer can read', async () => {
+  it('has queries that Logs Explorer can parse', async () => {
     const page = await read('docs/runbook.md');
     const blocks = page.matchAll(/^( *)```(\w*)\n(.*?)\n\1```$/gms);
     const queries = [...blocks].flatMap(([, , language, text = '']) => (language === '' ? [text] : []));
@@ -54,7 +54,7 @@ describe('the runbook', () => {
     for (const query of queries) expect(() => parseLoggingQuery(query), query).not.to.throw();
   });
 
-  it('names fields that the function writes', async () => {
+  it('uses only fields that the function writes', async () => {
     const page = await read('docs/runbook.md');
     const source = await readSources();
     const fields = new Set([...page.matchAll(/jsonPayload\.([a-z_]+)/g)].map(([, field]) => field ?? ''));
@@ -62,7 +62,7 @@ describe('the runbook', () => {
     for (const field of fields) expect(source, field).to.match(new RegExp(`\\b${field}\\b`));
   });
 
-  it('names annotations and labels that the function reads and writes', async () => {
+  it('uses only annotations and labels that the function reads or writes', async () => {
     const page = await read('docs/runbook.md');
     const used = new Set(
       [...page.matchAll(/autometric-failover\/([a-z-]+[a-z])/g)].map(([, key]) => key ?? ''),
@@ -76,7 +76,7 @@ describe('the runbook', () => {
 describe('the pages', function () {
   this.timeout(60_000);
 
-  it('name files that are there', async () => {
+  it('name only files that exist', async () => {
     const missing: string[] = [];
     for (const page of pages) {
       const text = await read(page);
@@ -93,11 +93,11 @@ describe('the pages', function () {
     expect(missing).to.deep.equal([]);
   });
 
-  it('have gcloud lines that gcloud understands', async function () {
+  it('have gcloud commands that gcloud can parse', async function () {
     needs(this, 'gcloud');
     const commands: string[] = [];
     for (const page of pages) {
-      // A line that ends with a backslash goes on.
+      // A line that ends with a backslash continues.
       const text = (await read(page)).replaceAll(/ *\\\n */g, ' ');
       const found = text.matchAll(/^ *(?:\w+=\$\((gcloud .+)\)|(gcloud .+?))(?: +#.*)?$|`(gcloud [^`]+)`/gm);
       commands.push(...[...found].map(([, assigned, line, inline]) => assigned ?? line ?? inline ?? ''));

@@ -34,7 +34,7 @@ for (const [name, render] of renderers) {
       manifests = toManifests(stdout);
     });
 
-    it('binds the service account by its e-mail and by its unique id, as texts', () => {
+    it('binds the service account by its e-mail and by its unique id, as strings', () => {
       const bindings = manifests.filter(({ subjects }) => subjects);
       expect(bindings).to.have.lengthOf(5);
       for (const { metadata, subjects } of bindings) {
@@ -57,7 +57,7 @@ for (const [name, render] of renderers) {
       );
     });
 
-    it('has the namespace of the Leases and the Lease that people annotate, without a spec', () => {
+    it('has the namespace of the Leases and, without a spec, the Lease that people annotate', () => {
       const lease = manifests.find(({ kind }) => kind === 'Lease');
       const namespaces = manifests
         .filter(({ kind }) => kind === 'Namespace')
@@ -67,7 +67,7 @@ for (const [name, render] of renderers) {
       expect(lease).not.to.have.property('spec');
     });
 
-    it('gives nothing in the whole cluster but nodes, and no wildcard, secret or escalation', () => {
+    it('grants cluster-wide only nodes, and no wildcard, secret or escalation', () => {
       const clusterWide = manifests
         .filter(({ kind }) => kind === 'ClusterRole')
         .flatMap(({ rules = [] }) => rules);
@@ -79,7 +79,7 @@ for (const [name, render] of renderers) {
       );
     });
 
-    it('emits nothing that is only there for kustomize', () => {
+    it('prints no object that only kustomize needs', () => {
       expect(manifests.filter(({ kind }) => kind === 'ConfigMap')).to.have.lengthOf(0);
     });
   });
@@ -112,7 +112,7 @@ describe('rbac.sh', () => {
   }
 });
 
-/** Actions that together send every kind of request there is but those that only a rare fault brings about. */
+/** Actions that together send each kind of request, except those that only a rare fault causes. */
 const actions = [
   // The first one to be done, where nothing was swept before: it sweeps.
   { id: 'first', type: 'uncordon_nodepool', node_pool: 'slice-b' },
@@ -134,12 +134,12 @@ describe('RBAC and the function', function () {
     sent = await requestsOf(actions);
   });
 
-  it('allows every request that the function sends, where it sends it', () => {
+  it('allows each request of the function, in the namespace where it sends it', () => {
     expect(sent).to.have.lengthOf.at.least(10);
     expect(sent.filter((request) => !allowed.has(request))).to.deep.equal([]);
   });
 
-  it('allows hardly more: what these actions do not need is for faults and for Jobs with retries', () => {
+  it('allows little more: only what faults and Jobs with retries need', () => {
     // Another suite takes each rule away on a real control plane and shows what breaks.
     const rare = ['patch jobs.batch default'];
     expect([...allowed].filter((grant) => !sent.includes(grant))).to.have.members(rare);

@@ -11,7 +11,7 @@ export interface CommandResult {
   stderr: string;
 }
 
-/** Runs a command to its end, in the repository's root unless told otherwise; its exit code is for the caller to judge. */
+/** Runs a command to its end, by default in the repository's root. The caller checks the exit code. */
 export async function run(
   command: string,
   args: string[],

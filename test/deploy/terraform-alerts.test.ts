@@ -6,13 +6,13 @@ import { needs } from './run.ts';
 import { resourceOf, stateAfter } from './terraform.ts';
 import type { TestRun } from './terraform.ts';
 
-describe('from an alert policy that Terraform makes to the function that it deploys', function () {
+describe('an alert of a policy that Terraform creates, in the function that it deploys', function () {
   this.timeout(300_000);
   before(function () {
     needs(this, 'terraform');
   });
 
-  it('is taken where Pub/Sub pushes it, and done', async () => {
+  it('is accepted where Pub/Sub pushes it, and carried out', async () => {
     const run = await stateAfter('alerts/pubsub');
     const path = pushPath(run);
     const labels = resourceOf(run, 'google_monitoring_alert_policy.failover["host-error"]')[
@@ -34,7 +34,7 @@ describe('from an alert policy that Terraform makes to the function that it depl
     );
   });
 
-  it('is refused what no policy of Terraform asks for, though actions may have it done', async () => {
+  it('cannot trigger a type that no policy asks for, although a person can', async () => {
     const run = await stateAfter('alerts/policies_made_elsewhere');
     const labels = { failover_action: 'repair_nodepool' };
     await onEmulatedGke(
@@ -48,7 +48,7 @@ describe('from an alert policy that Terraform makes to the function that it depl
     );
   });
 
-  it('is taken by the webhook with its credentials alone', async () => {
+  it('is accepted by the webhook only with its credentials', async () => {
     const run = await stateAfter('webhook/webhook');
     const [channel] = [
       resourceOf(run, 'google_monitoring_notification_channel.webhook[0]')['labels'] as Labels,
@@ -73,7 +73,7 @@ describe('from an alert policy that Terraform makes to the function that it depl
         expect(await taken.json()).to.have.nested.property('steps[0].step', 'cordon');
         expect((await post('/actions', {}, credentials)).status).to.equal(404);
 
-        // People are told of the guess, not of the challenge that comes before each notification.
+        // People are notified of a wrong password, not of the challenge that precedes each notification.
         const { filter } = logConditionOf(run, 'google_monitoring_alert_policy.webhook_credentials[0]');
         const entries = deployed.lines().map((line) => toLogEntry(line, 'autometric-failover-webhook'));
         expect(entries.filter(parseLoggingQuery(filter))).to.have.lengthOf(1);
@@ -100,7 +100,7 @@ function pushPath(run: TestRun): string {
   return new URL(endpoint).pathname;
 }
 
-/** What Terraform sets, but on the emulated cluster. */
+/** The settings of Terraform, for the emulated cluster. */
 function alertSettings(run: TestRun, key = 'failover'): Labels {
   const { service_config: configs } = resourceOf(run, `google_cloudfunctions2_function.this["${key}"]`);
   const [{ environment_variables: environment } = { environment_variables: {} }] = configs as {

@@ -35,7 +35,7 @@ describe('terraform', function () {
     expect(runs).to.have.lengthOf.at.least(30);
   });
 
-  it('gives the function settings that it takes, all of them', async () => {
+  it('sets all settings of the function, to valid values', async () => {
     const config = readConfig(environmentOf(await stateAfter('alerts/pubsub'), 'failover'));
     expect(config).to.deep.equal({
       clusters: [
@@ -78,7 +78,7 @@ describe('terraform', function () {
     expect(deployed).to.have.members(allowedActions);
   });
 
-  it('names no setting that the function does not know', async () => {
+  it('sets no setting that the function does not know', async () => {
     const source = await readFile(join(root, 'src/config.ts'), 'utf8');
     const ofPlatform = ['GOOGLE_CLOUD_PROJECT', 'LOG_EXECUTION_ID'];
     const names = Object.keys(environmentOf(await stateAfter('webhook/webhook'), 'webhook'));
@@ -87,7 +87,7 @@ describe('terraform', function () {
     ).to.have.lengthOf(0);
   });
 
-  it('gives the webhook credentials that it takes', async () => {
+  it('sets valid webhook credentials', async () => {
     const run = await stateAfter('webhook/webhook');
     const [secret] = serviceConfigOf(run, 'webhook').secret_environment_variables;
     expect(secret?.key).to.equal('WEBHOOK_PASSWORD');
@@ -95,7 +95,7 @@ describe('terraform', function () {
     expect(readWebhookCredentials(environment).username).to.equal('monitoring');
   });
 
-  it('lets the public in to the webhook alone, in every run of its tests', async () => {
+  it('makes only the webhook public, in every run of its tests', async () => {
     const { runs } = await terraformTests();
     for (const { name, resources } of runs) {
       const open = resources.filter(({ values }) => JSON.stringify(values).includes('"allUsers"'));
@@ -112,7 +112,7 @@ describe('terraform', function () {
     expect(JSON.stringify(resources)).not.to.include('a password of some length');
   });
 
-  it('grants what gcp-role.yaml lists, and nothing else', async () => {
+  it('grants exactly what gcp-role.yaml lists', async () => {
     const role = parse(await readFile(join(root, 'gcp-role.yaml'), 'utf8')) as Record<string, string[]>;
     const run = await stateAfter('defaults/defaults');
     const { permissions } = resourceOf(run, 'google_project_iam_custom_role.this["other-project"]');
@@ -129,7 +129,7 @@ describe('terraform', function () {
     ]);
   });
 
-  it('uploads what the build needs, and nothing else', async () => {
+  it('uploads only what the build needs', async () => {
     const run = await stateAfter('defaults/defaults');
     const { sources } = await terraformTests();
     const { source } = resourceOf(run, 'data.archive_file.source[0]') as {
@@ -140,7 +140,7 @@ describe('terraform', function () {
     expect(tsconfig?.content).to.equal(await readFile(join(root, 'tsconfig.json'), 'utf8'));
   });
 
-  it('can be used from each example by itself', async () => {
+  it('can be used from each example on its own', async () => {
     const examples = await readdir(join(root, 'terraform/examples'));
     const { runs } = await terraformTests();
     const applied = runs

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { root } from './run.ts';
 
-/** What is uploaded to be built, sorted: what the function is made of, what builds it, and nothing else. */
+/** The files that are uploaded for the build, sorted: only the sources, and what builds them. */
 export async function uploadList(): Promise<string[]> {
   const sources = await readdir(join(root, 'src'), { recursive: true, withFileTypes: true });
   const deploy = await readdir(join(root, 'deploy'));

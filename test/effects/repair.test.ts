@@ -7,13 +7,15 @@ import { failoverNamespace } from '../../src/names.ts';
 import { acquirePoolLock, PoolLock } from '../../src/state/lock.ts';
 import { listPoolHealth } from '../../src/gke/nodes.ts';
 import { planRepair } from '../../src/decide/repair-plan.ts';
-import { repairInstance, toRequestId } from '../../src/effects/repair.ts';
+import { toRequestId } from '../../src/effects/delete-machine.ts';
+import { repairInstance } from '../../src/effects/repair.ts';
+import { createLog } from '../../src/log.ts';
 import type { RepairPlan } from '../../src/plan.ts';
 import type { Step } from '../../src/step.ts';
 import type { HttpRequest } from '../../src/gke/transport.ts';
 import type { Instance } from '../emulator/fleet.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
-import { createInMemoryDeletion } from '../fixtures/in-memory-compute.ts';
+import { createInMemoryCompute } from '../fixtures/in-memory-compute.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
@@ -40,6 +42,14 @@ async function planByName(world: InMemoryWorld): Promise<RepairPlan> {
   return planned;
 }
 
+/** A plan for a machine that must not be deleted by its id: an IAM condition on names refuses that. */
+async function planRefusedById(world: InMemoryWorld): Promise<RepairPlan> {
+  const planned = await plan(world);
+  const path = new RegExp(`/instances/${planned.instanceId}`);
+  world.emulator.faults.add({ path, times: Infinity, effect: { status: 403 } });
+  return planned;
+}
+
 interface Carrier {
   id?: string;
   isResume?: boolean;
@@ -58,7 +68,8 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
       kubernetes: kubernetes.throughGate(lock.gate),
       lock,
       deadline: new Deadline(world.clock, 240_000),
-      deleteInstance: createInMemoryDeletion(world.emulator, world.clock),
+      ...createInMemoryCompute(world.emulator, world.clock),
+      log: createLog(() => undefined),
       actionId: id,
       isResume,
       beforeDeletion,
@@ -101,6 +112,7 @@ describe('repairInstance', () => {
       operation: world.emulator.fleet.operations[0]?.name,
       instance: `projects/demo-project/zones/us-central1-a/instances/${planned.instanceName}`,
       instance_id: id,
+      deleted_by: 'id',
       why: 'the least healthy node of a multi-host slice: all look healthy; first by name',
       replaces: 'all machines of the slice',
       cordon:
@@ -278,13 +290,13 @@ describe('repairInstance', () => {
 });
 
 describe('repairInstance by the name of the machine', () => {
-  it('deletes the machine in the claim that decided it, when the node does not have its id', async () => {
+  it('asks Compute for the id when the node does not have it, and deletes by that, in the claim that decided it', async () => {
     const world = createInMemoryWorld();
     const planned = await planByName(world);
+    const { id } = machine(world, planned.instanceName) ?? {};
     const step = await carryOut(world, planned);
-    expect(step).to.include({ outcome: 'deletion_accepted' });
-    expect(step).not.to.have.property('instance_id');
-    expect(sentDeletions(world)).to.deep.equal([planned.instanceName]);
+    expect(step).to.include({ outcome: 'deletion_accepted', instance_id: id, deleted_by: 'id' });
+    expect(sentDeletions(world)).to.deep.equal([id]);
   });
 
   it('never deletes by name when it resumes, and says what to type', async () => {
@@ -338,20 +350,20 @@ describe('repairInstance by the name of the machine', () => {
   it('sends the deletion once when its outcome is unknown, and keeps the mark', async () => {
     for (const effect of ['reset_before', 'reset_after', 'hang', { status: 503 }] as const) {
       const world = createInMemoryWorld();
-      const planned = await planByName(world);
-      world.emulator.faults.add({ api: 'compute', effect });
+      const planned = await planRefusedById(world);
+      world.emulator.faults.add({ api: 'compute', method: 'DELETE', effect });
       await refusalOf(carryOut(world, planned));
-      expect(sentDeletions(world)).to.have.length(1);
+      expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceName]);
       expect(cooldown(world)).to.include({ action: 'a' });
     }
   });
 
   it('sends the deletion again after a 429, because a 429 has certainly done nothing', async () => {
     const world = createInMemoryWorld();
-    const planned = await planByName(world);
-    world.emulator.faults.add({ api: 'compute', effect: { status: 429 } });
-    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted' });
-    expect(sentDeletions(world)).to.have.length(2);
+    const planned = await planRefusedById(world);
+    world.emulator.faults.add({ api: 'compute', method: 'DELETE', effect: { status: 429 } });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'deletion_accepted', deleted_by: 'name' });
+    expect(sentDeletions(world)).to.have.length(3);
   });
 
   it('deletes the machine by name when an IAM condition on names refuses the id, in the claim that decided it', async () => {

@@ -57,7 +57,7 @@ export function admitUpdate(resource: Resource, before: KubernetesObject, draft:
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
 
-/** A Go bool with omitempty: false is the same as absent, and is not kept. */
+/** Removes `unschedulable: false`, because in Go a bool with omitempty is absent if it is false. */
 export function normaliseNode(draft: Node): void {
   if (isJsonObject(draft.spec) && draft.spec.unschedulable === false) delete draft.spec.unschedulable;
 }
@@ -79,7 +79,7 @@ function admitNode(draft: Node): void {
   normaliseNode(draft);
 }
 
-/** Everything a pod of a controller has too: defaults, the tolerations of every pod, and those of an accelerator. */
+/** Fills in the defaults that each pod gets, a controller's pods included. */
 export function defaultPodSpec(spec: PodSpec): void {
   spec.restartPolicy ??= 'Always';
   spec.terminationGracePeriodSeconds ??= 30;
@@ -141,7 +141,7 @@ function admitJobSet(resource: Resource, draft: JobSet): void {
   draft.status = {};
 }
 
-/** On every write: what a client leaves out of a list is put back before anything is compared. */
+/** Fills in defaults on each write, because a client's list without them must not count as a change. */
 function defaultJobSet({ spec }: JobSet): void {
   spec.suspend ??= false;
   spec.successPolicy ??= { operator: 'All' };
@@ -188,7 +188,7 @@ function assertEvent(resource: Resource, draft: Event): void {
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);
 }
 
-/** With an eventTime the newer API's rules hold. */
+/** Checks the rules of the newer Events API, which apply to an Event with an eventTime. */
 function findEventTimeCauses(draft: Event): Causes {
   const causes: Causes = [];
   for (const field of ['reportingComponent', 'reportingInstance', 'action', 'reason'] as const) {
@@ -241,11 +241,8 @@ function assertPoliciesKept(resource: Resource, before: JobSet, draft: JobSet): 
   for (const field of ['failurePolicy', 'successPolicy'] as const) {
     const [old, wanted] = [before.spec[field], draft.spec[field]];
     if (old && wanted && !isEqualJson(old, wanted)) {
-      causes.push({
-        reason: 'FieldValueInvalid',
-        message: 'Invalid value: Value is immutable',
-        field: `spec.${field}`,
-      });
+      const message = 'Invalid value: Value is immutable';
+      causes.push({ reason: 'FieldValueInvalid', message, field: `spec.${field}` });
     }
   }
   if (causes.length > 0) throw invalid(resource, draft.metadata.name, causes);

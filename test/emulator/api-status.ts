@@ -16,7 +16,7 @@ export interface StatusDetails {
   retryAfterSeconds?: number;
 }
 
-/** A failure as the API server tells it: the Status object and its HTTP code. The texts are Kubernetes' own. */
+/** A failure as the API server reports it: the Status object and its HTTP code, with the texts of Kubernetes. */
 export class ApiStatus extends Error {
   readonly code: number;
   readonly reason: string;
@@ -71,7 +71,7 @@ export function staleResourceVersion(resource: Resource, name: string): ApiStatu
   );
 }
 
-/** What deletion says of a wrong precondition: by the kind, where every other text has the plural. */
+/** Creates the error of a failed precondition. It names the kind; all other texts name the plural. */
 export function failedPrecondition(resource: Resource, name: string, why: string): ApiStatus {
   const qualifiedKind = resource.group ? `${resource.kind}.${resource.group}` : resource.kind;
   return new ApiStatus(
@@ -128,7 +128,7 @@ export interface Attributes {
   namespace?: string | undefined;
 }
 
-/** What RBAC says, word for word. */
+/** Creates the error of RBAC, with its exact text. */
 export function forbidden(attributes: Attributes): ApiStatus {
   const { user, verb, group, resource, name, namespace } = attributes;
   const plural = resource.split('/')[0] ?? resource;
@@ -148,7 +148,7 @@ export function forbiddenPath(user: string, path: string): ApiStatus {
   return new ApiStatus(403, 'Forbidden', `forbidden: User ${quote(user)} cannot get path ${quote(path)}`, {});
 }
 
-/** Of a resource that a group and version do not have. */
+/** Creates the error for a resource that a group and version do not have. */
 export function notServed(): ApiStatus {
   return new ApiStatus(404, 'NotFound', 'the server could not find the requested resource', {});
 }

@@ -6,9 +6,9 @@ export interface ClusterSpec {
   name: string;
   status?: string;
   isAutopilot?: boolean;
-  /** The DNS endpoint takes connections from outside; otherwise it is named and refuses them (403). */
+  /** Whether the DNS endpoint accepts connections from outside. If not, it has a name but refuses them (403). */
   allowsExternalDns?: boolean;
-  /** Nobody has container.clusters.connect, without which the DNS endpoint's front end refuses (403). */
+  /** Nobody has container.clusters.connect, so the DNS endpoint's front end refuses (403). */
   deniesConnect?: boolean;
   /** IP endpoints can be switched off altogether. */
   hasIpEndpoints?: boolean;
@@ -24,7 +24,7 @@ export interface ClusterEndpoints {
   ca: string;
 }
 
-/** What there is to tell of a cluster. */
+/** What the Container API returns about a cluster. */
 export interface DescribedCluster {
   name: string;
   shortName: string;
@@ -34,7 +34,7 @@ export interface DescribedCluster {
   describePools(): ClusterDescription[];
 }
 
-/** Describes a cluster as the Container API does: what it is now, and where it is served. */
+/** Describes a cluster as the Container API does: its present state and its endpoints. */
 export function describeCluster(cluster: DescribedCluster, nodeCount: number): ClusterDescription {
   const { endpoints, spec, location } = cluster;
   const hasIp = spec.hasIpEndpoints ?? true;

@@ -9,9 +9,9 @@ import { resourceOf } from './resources.ts';
 export class ClusterState {
   readonly store = new ObjectStore();
   readonly random: Random;
-  /** Nodes whose kubelet says nothing any more. */
+  /** Nodes whose kubelet is silent. */
   readonly silentNodes = new Set<string>();
-  /** When a controller has something to do although nothing changes, in milliseconds of the clock. */
+  /** When a controller must run although nothing changes, in milliseconds of the clock. */
   #wakeAt = Infinity;
   readonly #now: () => number;
 
@@ -36,7 +36,7 @@ export class ClusterState {
     this.#wakeAt = Math.min(this.#wakeAt, milliseconds);
   }
 
-  /** The earliest time asked for since the last call. */
+  /** The earliest time that a controller has requested since the last call. */
   takeWakeTime(): number {
     const time = this.#wakeAt;
     this.#wakeAt = Infinity;

@@ -22,13 +22,13 @@ import type { Tokens } from './tokens.ts';
 import { toGpuPool, toJobSet, toTpuPool } from './world.ts';
 import type { JobSetOptions, PoolOptions, TpuSliceOptions } from './world.ts';
 
-/** What a cluster is made with by the emulator that it is in. */
+/** What an emulator passes to its clusters. */
 export interface ClusterContext {
   now: () => number;
   random: Random;
   fleet: Fleet;
   tokens: Tokens;
-  /** Records a request and puts faults in its way. */
+  /** Records a request and applies faults to it. */
   perform: (
     cluster: string,
     request: HttpRequest,
@@ -44,7 +44,7 @@ export class EmulatedCluster {
   readonly project: string;
   readonly location: string;
   readonly shortName: string;
-  /** May be changed at any time: the Container API tells it as it is now. */
+  /** A test may change it at any time. The Container API returns the present values. */
   readonly spec: ClusterSpec;
   readonly endpoints: ClusterEndpoints;
   readonly #context: ClusterContext;
@@ -80,7 +80,7 @@ export class EmulatedCluster {
     return this.#context.perform(this.name, request, (each) => this.#api.handle(each));
   }
 
-  /** The same by way of the DNS endpoint, whose front end has a say before Kubernetes is asked. */
+  /** The same through the DNS endpoint, whose front end can refuse before Kubernetes sees the request. */
   handleDns(request: HttpRequest): HttpResponse {
     return this.#context.perform(this.name, request, (each) => this.#refuseDns() ?? this.#api.handle(each));
   }
@@ -152,7 +152,7 @@ export class EmulatedCluster {
     wakeNode(this.#state, name);
   }
 
-  /** What `kubectl cordon` and `uncordon` send, or another manager's like it. */
+  /** Sends what `kubectl cordon` and `uncordon` send, as any field manager. */
   cordonAs(manager: string, node: string, value: boolean): void {
     const headers = {
       'user-agent': `${manager}/v1.36.3`,
@@ -190,19 +190,19 @@ export class EmulatedCluster {
     finishPod(this.#state, pod, phase, exitCode);
   }
 
-  /** From now on this is forbidden (403, as RBAC says it). @returns what allows it again */
+  /** Forbids these requests from now on (403, as RBAC does). @returns a function that allows them again */
   deny(denial: Denial): () => void {
     const { denials } = this.#api;
     denials.push(denial);
     return () => void denials.splice(denials.indexOf(denial), 1);
   }
 
-  /** Lists that are being paged through are answered 410 from now on. */
+  /** Makes each open list answer 410 for its next page. */
   expireContinueTokens(): void {
     this.#api.expireContinueTokens();
   }
 
-  // --- what is there now, as copies
+  // --- the present objects, as copies
 
   nodes(pool?: string): Node[] {
     return cloneJson(
@@ -238,12 +238,12 @@ export class EmulatedCluster {
     return cloneJson(this.#state.store.get(plural, namespace, name));
   }
 
-  /** Stores an object as it is given, past the API: no validation, no ownership; made where there is none. */
+  /** Stores an object directly, without the API: no validation, no ownership. Creates it if it does not exist. */
   put<P extends Plural>(plural: P, object: StoredObjects[P]): void {
     this.#state.create(plural, cloneJson(object));
   }
 
-  /** Changes a stored object past the API. */
+  /** Changes a stored object directly, without the API. */
   change<P extends Plural>(
     plural: P,
     namespace: string | undefined,
@@ -255,7 +255,7 @@ export class EmulatedCluster {
     this.#state.update(plural, object, change);
   }
 
-  /** Removes an object past the API, whatever its finalizers. */
+  /** Removes an object directly, without the API and whatever its finalizers. */
   remove(plural: Plural, namespace: string | undefined, name: string): void {
     const object = this.#state.store.get(plural, namespace, name);
     if (object) this.#state.store.remove(plural, object);
@@ -289,7 +289,7 @@ export class EmulatedCluster {
     return this.#pools.describe();
   }
 
-  /** Its errors are no Status: whoever parses them as JSON is to fail here. */
+  /** Its errors are not a Status, so that code that parses them as JSON fails here. */
   #refuseDns(): HttpResponse | undefined {
     const { allowsExternalDns, deniesConnect } = this.spec;
     if (allowsExternalDns && !deniesConnect) return undefined;

@@ -12,8 +12,8 @@ import type { EmulatorServer } from './server.ts';
 const execute = promisify(execFile);
 const system = 'autometric-failover-system';
 
-/** The emulator as the people meet it who use real tools on it. */
-describe('the command line', function () {
+/** The emulator, used through real tools. */
+describe('kubectl and gcloud on the emulator', function () {
   this.timeout(30_000);
   let emulator: Emulator;
   let cluster: EmulatedCluster;
@@ -53,7 +53,7 @@ describe('the command line', function () {
       expect(leases[1]).to.match(/^cluster +\d+s$/);
     });
 
-    it('cordons and uncordons, as the owner of the cordon', async () => {
+    it('cordons and uncordons, and owns the cordon', async () => {
       const [name = ''] = cluster.nodes('slice-a').map(({ metadata }) => metadata.name);
       expect(await kubectl('cordon', name)).to.equal(`node/${name} cordoned`);
       const node = () => cluster.get('nodes', undefined, name);
@@ -93,7 +93,7 @@ describe('the command line', function () {
       expect(events).to.contain('Failover action triggered: cordon_nodepool: test');
     });
 
-    it('annotates the Lease that pauses everything', async () => {
+    it('annotates the Lease that pauses all actions', async () => {
       await kubectl('annotate', 'lease', 'cluster', '-n', system, 'autometric-failover/paused=maintenance');
       const annotations = () => cluster.get('leases', system, 'cluster')?.metadata.annotations;
       expect(annotations()).to.include({ 'autometric-failover/paused': 'maintenance' });
@@ -101,7 +101,7 @@ describe('the command line', function () {
       expect(annotations()).to.equal(undefined);
     });
 
-    it('applies a JobSet, twice and from the server, waits for its pod, and deletes it', async () => {
+    it('applies a JobSet twice, then on the server side, waits for its pod, and deletes it', async () => {
       const path = join(dirname(server.publicCaPath), 'jobset.json');
       await writeFile(path, JSON.stringify(jobSet));
       expect(await kubectl('apply', '-f', path)).to.equal('jobset.jobset.x-k8s.io/other created');
@@ -117,7 +117,7 @@ describe('the command line', function () {
       expect(cluster.jobsets().map(({ metadata }) => metadata.name)).to.deep.equal(['train']);
     });
 
-    it('says what went wrong', async () => {
+    it('shows the error of the server', async () => {
       const error = await run('kubectl', 'get', 'node', 'none').catch(({ stderr }: { stderr: string }) =>
         stderr.trim(),
       );

@@ -9,7 +9,7 @@ const rootPath = '/compute/v1/projects/p/zones/us-central1-a';
 const givenRequestId = '7f1c1b0e-4a51-5d7c-9c63-0d7f1f0a3a55';
 
 describe('answerCompute', () => {
-  it('deletes a machine by its numeric id and says which operation does it', () => {
+  it('deletes a machine by its numeric id, and returns the operation', () => {
     const { world, node } = createSlice();
     const id = instanceId(node);
     const { status, body } = remove(world, id, givenRequestId);
@@ -31,13 +31,13 @@ describe('answerCompute', () => {
     expect(world.emulator.fleet.deletions.map(({ instance }) => instance.id)).to.deep.equal([id]);
   });
 
-  it('deletes by name, whoever has it now', () => {
+  it('deletes by name, whichever machine has the name now', () => {
     const { world, node } = createSlice();
     const id = world.cluster.replaceInstance(node.metadata.name);
     expect(remove(world, node.metadata.name).body['targetId']).to.equal(id);
   });
 
-  it('does not find a replaced machine by its old id', () => {
+  it('returns 404 for the old id of a replaced machine', () => {
     const { world, node } = createSlice();
     world.cluster.replaceInstance(node.metadata.name);
     const { status, body } = remove(world, instanceId(node));
@@ -46,7 +46,7 @@ describe('answerCompute', () => {
     expect(world.emulator.fleet.deletions).to.deep.equal([]);
   });
 
-  it('answers the same request id with the same operation, also when the replacement runs, for an hour', () => {
+  it('returns the same operation for the same request id for an hour, also when the replacement runs', () => {
     const { world, node } = createSlice();
     const first = remove(world, node.metadata.name, givenRequestId).body['name'];
     expect(remove(world, node.metadata.name, givenRequestId).body['name']).to.equal(first);
@@ -59,7 +59,7 @@ describe('answerCompute', () => {
     expect(remove(world, node.metadata.name, givenRequestId).body['name']).not.to.equal(first);
   });
 
-  it('refuses a machine that stops already, and does not find one that is gone', () => {
+  it('refuses a machine that is stopping, and returns 404 for one that is gone', () => {
     const { world, node } = createSlice();
     const id = instanceId(node);
     remove(world, id);
@@ -85,14 +85,14 @@ describe('answerCompute', () => {
     });
   }
 
-  it('does not find a machine in another zone or project', () => {
+  it('returns 404 for a machine in another zone or project', () => {
     const { world, node } = createSlice();
     for (const root of [rootPath.replace('1-a', '1-b'), rootPath.replace('/p/', '/other/')]) {
       expect(ask(world, 'DELETE', `${root}/instances/${instanceId(node)}`).status).to.equal(404);
     }
   });
 
-  it('wants a token with cloud-platform', () => {
+  it('requires a token with the scope cloud-platform', () => {
     const { world, node } = createSlice();
     const path = `${rootPath}/instances/${node.metadata.name}`;
     const { token } = world.emulator.tokens.issueToken(['https://www.googleapis.com/auth/userinfo.email']);
@@ -116,7 +116,7 @@ describe('answerCompute', () => {
     expect(Object.keys(zones)).to.deep.equal(['zones/us-central1-a', 'zones/us-central1-b']);
   });
 
-  it('answers only the fields that are asked for', () => {
+  it('returns only the requested fields', () => {
     const { world, node } = createSlice();
     const { body } = ask(
       world,
@@ -128,7 +128,7 @@ describe('answerCompute', () => {
 });
 
 describe('Fleet', () => {
-  it('brings all machines of a slice back under their names, with other ids, registered anew without cordon', () => {
+  it('re-creates all machines of a slice with the same names, other ids, and new Nodes without cordon', () => {
     const { world } = createSlice();
     const before = byName(world);
     for (const name of before.keys()) world.cluster.cordonAs('autometric-failover', name, true);
@@ -153,7 +153,7 @@ describe('Fleet', () => {
     expect(world.cluster.describePools().map(({ status }) => status)).to.deep.equal(['RUNNING']);
   });
 
-  it('keeps the Node objects and their cordons where these survive, with the new ids', () => {
+  it('keeps the Node objects and cordons, with the new ids, if Nodes survive', () => {
     const { world } = createSlice({ nodeObject: 'survives' });
     const before = byName(world);
     const [name = ''] = before.keys();
@@ -168,7 +168,7 @@ describe('Fleet', () => {
     expect(world.cluster.get('nodes', undefined, name)?.spec.unschedulable).to.equal(true);
   });
 
-  it('makes only the one machine anew where they are independent', () => {
+  it('re-creates only the one machine if the machines are independent', () => {
     const { world } = createSlice({ topology: '2x2', nodes: 4 });
     const before = byName(world);
     const [name = ''] = before.keys();
@@ -180,7 +180,7 @@ describe('Fleet', () => {
     expect(changed.map(([each]) => each)).to.deep.equal([name]);
   });
 
-  it('brings nothing back where repair is switched off', () => {
+  it('re-creates nothing if repair is off', () => {
     const { world, node } = createSlice({ isRepairDisabled: true });
     remove(world, node.metadata.name);
     world.advance(86_400);
@@ -188,7 +188,7 @@ describe('Fleet', () => {
     expect(remove(world, node.metadata.name).status).to.equal(404);
   });
 
-  it('ends what ran on a machine that was made anew, and the JobSet restarts', () => {
+  it('ends the pods of a machine that is re-created, and the JobSet restarts', () => {
     const { world } = createSlice();
     world.cluster.addJobSet({
       name: 'train',

@@ -50,7 +50,7 @@ function route(
   if (collection === 'operations') {
     const operation = name === undefined ? undefined : fleet.findOperation(project, zone, name);
     if (!operation) throw missing(project, `zones/${zone}/operations/${name}`);
-    // Waiting is up to two minutes of real time in Compute; here nothing waits: the caller asks again.
+    // Compute waits up to two minutes of real time. Here nothing waits, so the caller asks again.
     if (method === 'GET' || (method === 'POST' && wait)) return toOperation(operation, now);
   }
   if (collection === 'instances' && name === undefined && method === 'GET') {

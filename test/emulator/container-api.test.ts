@@ -8,7 +8,7 @@ const fields =
   'name,status,endpoint,masterAuth/clusterCaCertificate,controlPlaneEndpointsConfig,privateClusterConfig';
 
 describe('answerContainer', () => {
-  it('tells where a cluster is and who signed its certificate', () => {
+  it('returns the endpoint of a cluster and its CA', () => {
     const emulator = new Emulator();
     const cluster = emulator.addCluster({ name: clusterPath });
     Object.assign(cluster.endpoints, { ip: '127.0.0.1:6443', dns: 'localhost:6444', ca: 'PEM' });
@@ -64,7 +64,7 @@ describe('answerContainer', () => {
     });
   }
 
-  it('tells what changed since: its state, and Autopilot', () => {
+  it("returns later changes: the cluster's state, and Autopilot", () => {
     const emulator = new Emulator();
     const cluster = emulator.addCluster({ name: clusterPath, isAutopilot: true });
     cluster.spec.status = 'STOPPING';
@@ -74,7 +74,7 @@ describe('answerContainer', () => {
     });
   });
 
-  it('takes a field mask as a header, and gives enums as numbers where that is asked for', () => {
+  it('accepts a field mask as a header, and returns enums as numbers on request', () => {
     const emulator = new Emulator();
     emulator.addCluster({ name: clusterPath });
     const headers = {
@@ -103,7 +103,7 @@ describe('answerContainer', () => {
     expect(names('/v1/projects/none/locations/-/clusters')).to.equal(undefined);
   });
 
-  it('tells node pools', () => {
+  it('returns node pools', () => {
     const emulator = new Emulator();
     const cluster = emulator.addCluster({ name: clusterPath });
     cluster.addTpuSlice('slice-a');
@@ -118,7 +118,7 @@ describe('answerContainer', () => {
     expect(get(emulator, `/v1/${clusterPath}/nodePools/cpu`)).to.include({ name: 'cpu', status: 'RUNNING' });
   });
 
-  it('does not find what there is not, and lets nobody in without a token', () => {
+  it('returns 404 for an unknown cluster, and 401 without a token', () => {
     const emulator = new Emulator();
     emulator.addCluster({ name: clusterPath });
     const status = (path: string, headers = {}) =>

@@ -2,7 +2,7 @@ import { isJsonObject } from './objects.ts';
 import type { JsonObject, KubernetesObject } from './objects.ts';
 import type { Resource } from './resources.ts';
 
-/** A field that cannot be read as what it is declared as; a create answers it with 400, a patch with 422. */
+/** A field that does not have its declared type. A create answers 400, a patch 422. */
 export class DecodingError extends Error {}
 
 type FieldType = 'boolean' | 'integer' | 'string' | 'strings' | 'time' | 'microtime';
@@ -95,7 +95,7 @@ function isOfType(value: unknown, type: FieldType): boolean {
 
 const layouts = {
   time: { name: '2006-01-02T15:04:05Z07:00', pattern: /T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/ },
-  // Exactly six digits, unlike everything else that parses times.
+  // Exactly six digits. Other code that parses times accepts more or fewer.
   microtime: {
     name: '2006-01-02T15:04:05.000000Z07:00',
     pattern: /T\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/,

@@ -64,7 +64,7 @@ function assertPreconditions(plural: Plural, object: KubernetesObject, options: 
   }
 }
 
-/** A pod that never reached a node, or has ended, has nobody to wait for. */
+/** The grace period of a pod: none if it never reached a node or has ended, because nothing has to stop. */
 function toPodGrace(pod: Pod, asked: number | undefined): number {
   if (!pod.spec.nodeName || !isPodLive(pod)) return 0;
   return asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;

@@ -1,4 +1,4 @@
-// The main job on the embedded emulator: real HTTP actions through the real function, and what they do to two slices.
+// Real HTTP actions through the real function on the embedded emulator, and what they do to two slices.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import type { EmulatedCluster } from './cluster.ts';
@@ -15,7 +15,7 @@ interface Scene {
   path?: '/alerts';
   action: Record<string, unknown>;
   expected: number;
-  /** What has to be so before the pools are shown: the cluster's own controllers take a moment. */
+  /** What must be true before the pools are shown, because the cluster's controllers take a moment. */
   until?: (cluster: EmulatedCluster) => boolean;
 }
 

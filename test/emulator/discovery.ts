@@ -3,11 +3,11 @@ import type { HttpResponse } from './http.ts';
 import { apiVersionOf, knownResources } from './resources.ts';
 import type { Resource } from './resources.ts';
 
-/** The version that the emulated control plane says it is. */
+/** The version that the emulated control plane reports. */
 export const gkeVersion = '1.36.3-gke.1000';
 export const kubernetesVersion = `v${gkeVersion}`;
 
-/** Answers what clients ask to learn which resources there are; undefined for any other path. */
+/** Answers discovery requests; undefined for any other path. */
 export function answerDiscovery(pathname: string): HttpResponse | undefined {
   const path = pathname.replace(/\/$/, '');
   if (path === '/version') return toJsonResponse(200, toVersion());

@@ -37,14 +37,14 @@ describe('Emulator', () => {
     expect(emulator.writes().map(({ sequence }) => sequence)).to.deep.equal([2, 3]);
   });
 
-  it('says in the answers what time it is by its clock', () => {
+  it('dates its responses by its own clock', () => {
     const { emulator, cluster, advance } = createTestWorld();
     advance(90);
     const { headers } = cluster.handle(toRequest(emulator, 'GET', `${nodesPath}/none`));
     expect(headers['date']).to.equal('Thu, 01 Jan 2026 00:01:30 GMT');
   });
 
-  it('makes the same world and the same run of the same seed', () => {
+  it('builds the same world and the same run from the same seed', () => {
     const run = (seed: number): unknown => {
       const now = Date.parse('2026-01-01T00:00:00Z');
       const emulator = new Emulator({ now: () => now, seed });
@@ -67,7 +67,7 @@ describe('Emulator', () => {
     expect(run(7)).not.to.deep.equal(run(8));
   });
 
-  it('changes nothing while nothing is due', () => {
+  it('changes nothing as long as nothing is due', () => {
     const { emulator, cluster, advance } = createTestWorld();
     cluster.addTpuSlice('slice-a');
     cluster.addJobSet({ name: 'train', replicatedJobs: [{ name: 'w', parallelism: 16 }] });
@@ -77,7 +77,7 @@ describe('Emulator', () => {
     expect(emulator.reconcile()).to.equal(false);
   });
 
-  it('hands out copies: what a test does to them changes nothing', () => {
+  it('returns copies, so a test that changes them changes nothing in the store', () => {
     const { cluster } = createTestWorld();
     const [name = ''] = cluster.addTpuSlice('slice-a');
     const [node] = cluster.nodes('slice-a');
@@ -140,7 +140,7 @@ describe('Faults', () => {
     });
   }
 
-  it('says whether a lost connection carried the request out', () => {
+  it('says whether the request of a lost connection was carried out', () => {
     const world = createTestWorld();
     world.emulator.faults.add({ effect: 'reset_before' });
     world.emulator.faults.add({ effect: 'reset_after' });
@@ -155,7 +155,7 @@ describe('Faults', () => {
     ]);
   });
 
-  it('strikes as often as it is to, after what it is to skip, and only what matches', () => {
+  it('strikes the given number of times, after the given number of skips, only matching requests', () => {
     const world = createTestWorld();
     world.emulator.faults.add({
       method: 'POST',
@@ -171,7 +171,7 @@ describe('Faults', () => {
     expect(world.emulator.faults.pending).to.deep.equal([]);
   });
 
-  it('matches by API, cluster and the request itself, and is taken back', () => {
+  it('matches by API, cluster and request, and can be removed', () => {
     const world = createTestWorld();
     const { faults } = world.emulator;
     faults.add({ api: 'compute', times: Infinity, effect: { status: 500 } });
@@ -188,7 +188,7 @@ describe('Faults', () => {
     expect(getNodes(world, '?limit=3').status).to.equal(200);
   });
 
-  it('strikes by chance, the same for the same seed, and renames nothing', () => {
+  it('strikes at random, repeatably for a seed, and does not change generated names', () => {
     const run = (probability: number | undefined): [statuses: number[], names: string[]] => {
       const world = createTestWorld(3);
       if (probability !== undefined) {
@@ -203,7 +203,7 @@ describe('Faults', () => {
     expect(run(undefined)[1]).to.deep.equal(names);
   });
 
-  it('keeps an answer back for a transport to delay', () => {
+  it('tells the transport to delay a response', () => {
     const world = createTestWorld();
     world.emulator.faults.add({ effect: 'none', delayMs: 250 });
     expect(getNodes(world).delayMs).to.equal(250);

@@ -13,9 +13,9 @@ import { Random } from './random.ts';
 import { Tokens } from './tokens.ts';
 
 export interface EmulatorOptions {
-  /** Milliseconds since 1970; everything in the emulator goes by it. `Date.now` unless given. */
+  /** Milliseconds since 1970, the clock of the whole emulator. `Date.now` unless given. */
   now?: () => number;
-  /** Names, uids and probabilities come from it. */
+  /** The seed of names, uids and probabilities. */
   seed?: number;
   /** Whom the metadata server's tokens are for. */
   serviceAccount?: ServiceAccount;
@@ -31,7 +31,7 @@ export class Emulator {
   /** Every request, in order of arrival. */
   readonly requests: RecordedRequest[] = [];
   readonly faults: Faults;
-  /** The VMs and what became of them. */
+  /** The VMs and their deletions. */
   readonly fleet: Fleet;
   readonly tokens: Tokens;
   readonly now: () => number;
@@ -42,7 +42,7 @@ export class Emulator {
     this.now = options.now ?? Date.now;
     const seed = options.seed ?? 1;
     this.#random = new Random(seed);
-    // Its own sequence: a fault more or less must not rename the world.
+    // A sequence of its own, so that a test with one fault more has the same names.
     this.faults = new Faults(new Random(seed ^ 0x5eed));
     this.fleet = new Fleet(this.now, this.#random);
     this.tokens = new Tokens(options.serviceAccount ?? defaultAccount, this.now);
@@ -87,7 +87,7 @@ export class Emulator {
     );
   }
 
-  /** The requests that may have changed something, dry runs of kubectl's included. */
+  /** The requests that may have changed something, including kubectl's dry runs. */
   writes(): RecordedRequest[] {
     return this.requests.filter(({ method }) => method !== 'GET' && method !== 'HEAD');
   }
@@ -182,7 +182,7 @@ function toRecord(
     path: pathname,
     query: Object.fromEntries(query),
     headers: request.headers,
-    // Parsed when it is looked at: most never are.
+    // Parsed on first access, because most are never read.
     get body() {
       return text === '' ? undefined : (parseJson(text) ?? text);
     },

@@ -47,7 +47,7 @@ function findLeaderTopology(state: ClusterState, follower: Pod, topologyKey: str
   const owner = follower.metadata.ownerReferences?.[0]?.uid ?? '';
   const leaders = state.store.lookup('pods', 'leader', owner);
   const [leader, ...others] = leaders;
-  // While a deleted leader still ends, there are two, and the webhook refuses to choose.
+  // Until a deleted leader has ended there are two, and the webhook refuses to choose.
   if (!leader?.spec.nodeName || others.length > 0) return undefined;
   return state.store.get('nodes', undefined, leader.spec.nodeName)?.metadata.labels?.[topologyKey];
 }

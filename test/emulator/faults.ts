@@ -13,33 +13,33 @@ export interface RecordedRequest {
   path: string;
   query: Record<string, string>;
   headers: Record<string, string>;
-  /** Parsed JSON, or the text where it is none. */
+  /** Parsed JSON, or the text if it is not JSON. */
   readonly body: unknown;
-  /** What was answered, also where the answer was then lost; undefined where nothing was. */
+  /** The answer, even if it was then lost; undefined if there was none. */
   status?: number;
   /** Milliseconds of the emulator's clock. */
   at: number;
   sequence: number;
-  /** The fault that was put in its way. */
+  /** The fault that struck it. */
   fault?: Fault;
 }
 
 export type FaultEffect =
-  /** Answered with this; nothing is done, unless `isApplied`, as when a gateway gives up on what goes on behind it. */
+  /** The request gets this answer and is not carried out, unless `isApplied`, as when a gateway gives up too early. */
   | { status: number; headers?: Record<string, string>; body?: string | object; isApplied?: boolean }
   /** The connection breaks and nothing was done. */
   | 'reset_before'
-  /** It is carried out, and the connection breaks before the answer. */
+  /** The request is carried out, and the connection breaks before the answer. */
   | 'reset_after'
-  /** Nothing is done and no answer ever comes. */
+  /** The request is not carried out, and no answer ever comes. */
   | 'hang'
-  /** It is carried out and no answer ever comes. */
+  /** The request is carried out, and no answer ever comes. */
   | 'hang_after'
-  /** It is carried out, and the answer is 200 with something that is not JSON. */
+  /** The request is carried out, and the answer is 200 with a body that is not JSON. */
   | 'malformed'
   /** Nobody listens. */
   | 'refuse'
-  /** Nothing but the delay. */
+  /** Only the delay. */
   | 'none';
 
 export interface Fault {
@@ -49,18 +49,18 @@ export interface Fault {
   /** Matched against path and query. */
   path?: RegExp;
   match?: (request: RecordedRequest) => boolean;
-  /** How often it strikes; once unless said otherwise. */
+  /** How often it strikes; once by default. */
   times?: number;
   /** How many matching requests pass before it strikes. */
   skip?: number;
-  /** Of each matching request, by the emulator's seed. */
+  /** The chance that it strikes a matching request, by the emulator's seed. */
   probability?: number;
   effect: FaultEffect;
-  /** How long the answer is kept back. */
+  /** How long the answer is delayed. */
   delayMs?: number;
 }
 
-/** Faults to come, first added first struck. */
+/** The faults that are still to strike, in the order in which they were added. */
 export class Faults {
   #faults: { fault: Fault; left: number; toSkip: number }[] = [];
   readonly #random: Random;
@@ -69,7 +69,7 @@ export class Faults {
     this.#random = random;
   }
 
-  /** @returns what removes it again */
+  /** @returns a function that removes it */
   add(fault: Fault): () => void {
     const entry = { fault, left: fault.times ?? 1, toSkip: fault.skip ?? 0 };
     this.#faults.push(entry);
@@ -82,12 +82,12 @@ export class Faults {
     this.#faults = [];
   }
 
-  /** Faults that have not struck as often as they were to: a test that expects a fault asserts that there are none. */
+  /** The faults that have not struck often enough. A test that expects a fault asserts that there are none. */
   get pending(): Fault[] {
     return this.#faults.filter(({ left }) => left > 0 && left < Infinity).map(({ fault }) => fault);
   }
 
-  /** The fault that strikes this request, if any; counts it. */
+  /** Finds the fault that strikes this request, if any, and counts the strike. */
   strike(request: RecordedRequest, path: string): Fault | undefined {
     for (const entry of this.#faults) {
       if (entry.left <= 0 || !isMatch(entry.fault, request, path)) continue;
@@ -140,7 +140,7 @@ const reasons: Record<number, [reason: string, message: string]> = {
   504: ['Timeout', 'Timeout: request did not complete within the allotted timeout'],
 };
 
-/** Both an error of a Google API and a Kubernetes Status: whichever client reads it finds its own. */
+/** A body that is both an error of a Google API and a Kubernetes Status, so that each client can read it. */
 function toDefaultBody(status: number): unknown {
   const [reason, message] = reasons[status] ?? ['', `injected ${status}`];
   return {

@@ -17,7 +17,7 @@ export function fieldsOf(object: JsonObject): FieldSet {
   return difference(fields, unowned);
 }
 
-/** What a write changed: fields added or given another value, and fields removed. */
+/** The fields that a write added or changed, and those that it removed. */
 export function compareFields(
   before: JsonObject,
   after: JsonObject,

@@ -3,7 +3,7 @@ import { silenceNode } from './node-lifecycle.ts';
 import { toTime } from './objects.ts';
 import type { Random } from './random.ts';
 
-/** A VM. Its name stays, its id is another one after each repair. */
+/** A VM. A repair keeps its name and changes its id. */
 export interface Instance {
   id: string;
   name: string;
@@ -20,10 +20,10 @@ export interface InstanceGroup {
   pool: string;
   cluster: string;
   state: ClusterState;
-  /** A multi-host slice is one unit: a lost machine has all of them made anew. */
+  /** A multi-host slice is one unit: if one machine is lost, all are re-created. */
   isAtomic: boolean;
   repair: RepairBehaviour;
-  /** Called with each machine that was made anew, and what becomes of its Node object. */
+  /** Called with each re-created machine, and with what happens to its Node object. */
   replaced: (instance: Instance, nodeObject: RepairBehaviour['nodeObject']) => void;
 }
 
@@ -32,9 +32,9 @@ export interface RepairBehaviour {
   stopSeconds: number;
   /** From the accepted deletion until its replacement runs. */
   repairDelaySeconds: number;
-  /** Whether the Node object is deleted and registered anew, or survives and has its annotation rewritten. */
+  /** Whether the Node object is deleted and registered again, or survives with a new annotation. */
   nodeObject: 'reregistered' | 'survives';
-  /** Switched off (DO_NOTHING): nothing comes back. */
+  /** Whether repair is off (DO_NOTHING), so that nothing is re-created. */
   isDisabled?: boolean;
 }
 
@@ -58,7 +58,7 @@ interface Repair {
   instances: Instance[];
 }
 
-/** All VMs of all projects, and the instance groups that bring lost ones back. */
+/** All VMs of all projects, and the instance groups that re-create lost ones. */
 export class Fleet {
   readonly operations: Operation[] = [];
   /** Ids of machines that were deleted through the API, in order, each with the operation that did it. */
@@ -80,7 +80,7 @@ export class Fleet {
     );
   }
 
-  /** Finds by name, or by numeric id: a replaced machine's id finds nothing. */
+  /** Finds a machine by name, or by numeric id. The id of a replaced machine finds nothing. */
   find(project: string, zone: string, nameOrId: string): Instance | undefined {
     const found = this.#byId.get(nameOrId) ?? this.#instances.get(toKey(project, zone, nameOrId));
     return found?.project === project && found.zone === zone ? found : undefined;
@@ -120,7 +120,7 @@ export class Fleet {
     return operation;
   }
 
-  /** Puts another machine behind a name at once, as GKE does by itself now and then. */
+  /** Puts another machine behind a name at once, as GKE sometimes does by itself. */
   replace(instance: Instance, nodeObject: RepairBehaviour['nodeObject']): Instance {
     const { group, name, project, zone, machineType } = instance;
     this.#remove(instance);
@@ -129,7 +129,7 @@ export class Fleet {
     return next;
   }
 
-  /** Carries out what is due. @returns whether anything was */
+  /** Carries out what is due. @returns whether anything was due */
   reconcile(): boolean {
     const now = this.#now();
     let hasChanged = false;
@@ -158,7 +158,7 @@ export class Fleet {
     return this.operations.findLast((each) => each.requestId === requestId && each.startedAt > since);
   }
 
-  /** Whether machines of a group are being made anew. */
+  /** Whether machines of a group are being re-created. */
   isRepairing(group: InstanceGroup): boolean {
     return this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity);
   }

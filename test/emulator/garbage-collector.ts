@@ -5,7 +5,7 @@ import type { KubernetesObject } from './objects.ts';
 const owned = ['jobs', 'pods'] as const;
 const ownerPlurals = ['jobsets', 'jobs'] as const;
 
-/** Deletes what belongs to objects that are gone, and first the dependents of those deleted in the foreground. */
+/** Deletes the dependents of objects that are gone, and first those of objects deleted in the foreground. */
 export function collectGarbage(state: ClusterState): void {
   const owners = new Map<string, KubernetesObject>();
   for (const plural of ownerPlurals) {

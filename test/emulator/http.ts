@@ -1,4 +1,4 @@
-/** A request as the emulator takes it, off a socket or from memory. */
+/** A request to the emulator, from a socket or from memory. */
 export interface HttpRequest {
   method: string;
   /** With the query. */
@@ -12,7 +12,7 @@ export interface HttpResponse {
   status: number;
   headers: Record<string, string>;
   body: string;
-  /** How long a transport is to keep the answer back; what it did is done already. */
+  /** How long the transport must delay the answer. The request is carried out already. */
   delayMs?: number;
   /** A watch: sends after the body until it is ended, or calls `end` itself; returns what stops it. */
   stream?: (send: (chunk: string) => void, end: () => void) => () => void;

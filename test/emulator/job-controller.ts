@@ -27,7 +27,7 @@ export function runJobs(state: ClusterState): void {
   releaseOrphans(state);
 }
 
-/** Complete or Failed, and so never to change again. */
+/** Whether a Job is Complete or Failed, so that it never changes again. */
 export function isJobFinished(job: Job): boolean {
   return (
     isConditionTrue(job.status.conditions, 'Complete') || isConditionTrue(job.status.conditions, 'Failed')
@@ -54,7 +54,7 @@ function syncJob(state: ClusterState, job: Job): void {
   updateCounts(state, current);
 }
 
-/** A Job that was deleted in the background leaves pods behind that nobody is going to count. */
+/** Releases the pods of a Job that was deleted in the background, because nothing will count them. */
 function releaseOrphans(state: ClusterState): void {
   for (const pod of state.store.lookup('pods', 'terminating', 'yes')) {
     const owner = controllerOf(pod);
@@ -153,7 +153,7 @@ function setSuspended(state: ClusterState, job: Job): Job {
       ? ({ status: 'True', reason: 'JobSuspended', message: 'Job suspended' } as const)
       : ({ status: 'False', reason: 'JobResumed', message: 'Job resumed' } as const);
     setCondition((draft.status.conditions ??= []), { type: 'Suspended', ...condition }, state.time());
-    // The deadline runs anew from each resume.
+    // The deadline starts again at each resume.
     if (job.spec.suspend) delete draft.status.startTime;
     else draft.status.startTime = state.time();
   });
@@ -178,7 +178,8 @@ function findFailure(state: ClusterState, job: Job, byPolicy: Failure | undefine
 
 function failJob(state: ClusterState, job: Job, { reason, message }: Failure): Job {
   for (const pod of podsOf(state, job).filter(isActive)) deleteObject(state, 'pods', pod);
-  // A Job that is to end counts whoever is left as failed, ended or not: nothing waits for the finalizer any more.
+  // A Job that is about to end counts each remaining pod as failed, ended or not. Nothing waits for the finalizer any
+  // more.
   for (const pod of podsOf(state, job)) untrack(state, pod);
   const isOver = !podsOf(state, job).some(isPodLive);
   const failed = state.update('jobs', job, (draft) => {

@@ -65,7 +65,7 @@ const firstBackoffMs = 10_000;
 const lastBackoffMs = 600_000;
 const failures = new WeakMap<ClusterState, Map<string, { count: number; at: number }>>();
 
-/** Notes that pods failed now: the next one is made only after a while. */
+/** Records that pods failed now, so that the next one is created only after a back-off. */
 export function recordFailures(state: ClusterState, job: Job, count: number): void {
   const byJob = failures.get(state) ?? new Map<string, { count: number; at: number }>();
   failures.set(state, byJob);

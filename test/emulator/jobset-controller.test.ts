@@ -23,7 +23,7 @@ interface Row {
   /** The machine that dies before the trigger. */
   dead?: 'leader' | 'follower';
   act: (run: Run) => void;
-  /** How long is waited: 60 s unless said otherwise, so that a slow recovery would be seen. */
+  /** How long the test waits: 60 s by default, so that it sees a slow recovery. */
   seconds?: number;
   restarts: 0 | 1;
   counted: 0 | 1;
@@ -151,7 +151,7 @@ const rows: Row[] = [
     restarts: 1,
     counted: 1,
     running: { 'slice-a': podCount },
-    // The other leader; its followers are not even made before it has a place.
+    // The other leader. Its followers are created only once it has a node.
     pending: 1,
   },
   {
@@ -276,7 +276,7 @@ describe('runJobSets', () => {
     });
   }
 
-  it('takes the next attempt from the template, under the same names', () => {
+  it('creates the next attempt from the template, with the same names', () => {
     const run = startRun({ job: defaultJob });
     const before = run.cluster.jobs()[0];
     setDeadline(run);
@@ -288,7 +288,7 @@ describe('runJobSets', () => {
     expect(after?.spec).not.to.have.property('activeDeadlineSeconds');
   });
 
-  it('says FailureTarget at once and Failed only when the last pod is gone', () => {
+  it('sets FailureTarget at once, and Failed only when the last pod is gone', () => {
     const run = startRun({ dead: 'follower' });
     deleteLeader(run);
     run.advance(10);
@@ -316,7 +316,7 @@ describe('runJobSets', () => {
 
   // Whichever of the two has the lower name.
   for (const seed of [1, 2, 3, 4]) {
-    it(`makes no follower while a deleted leader has not ended: which one to follow? (seed ${seed})`, () => {
+    it(`creates no follower until a deleted leader has ended, because there are two leaders (seed ${seed})`, () => {
       const run = startRun({ job: defaultJob, dead: 'leader' }, seed);
       deleteGently(run);
       run.advance(0);
@@ -330,7 +330,7 @@ describe('runJobSets', () => {
     });
   }
 
-  it('suspends without counting anything, and resumes elsewhere', () => {
+  it('suspends without counting a restart, and resumes on another pool', () => {
     const run = startRun({});
     patch(run, '/apis/jobset.x-k8s.io/v1alpha2/namespaces/default/jobsets/train', {
       spec: { suspend: true },
@@ -345,7 +345,7 @@ describe('runJobSets', () => {
     expect(summarise(run.cluster).running).to.deep.equal({ 'slice-c': podCount });
   });
 
-  it('hits a suspended Job with its deadline only after the resume', () => {
+  it('applies the deadline of a suspended Job only after the resume', () => {
     const run = startRun({});
     patch(run, '/apis/jobset.x-k8s.io/v1alpha2/namespaces/default/jobsets/train', {
       spec: { suspend: true },
@@ -363,7 +363,7 @@ describe('runJobSets', () => {
     expect(summarise(run.cluster)).to.include({ restarts: 1, counted: 1 });
   });
 
-  it('completes when all pods have succeeded, and stays so', () => {
+  it('completes when all pods have succeeded, and stays complete', () => {
     const run = startRun({});
     for (const pod of run.cluster.pods()) run.cluster.finishPod('default', pod.metadata.name, 'Succeeded');
     run.advance(1);
@@ -374,7 +374,7 @@ describe('runJobSets', () => {
     expect(run.cluster.jobsets()[0]?.status.restarts).to.equal(0);
   });
 
-  it('leaves a JobSet of another controller alone', () => {
+  it('ignores a JobSet of another controller', () => {
     const { cluster, advance } = createTestWorld();
     cluster.addJobSet({ name: 'other', managedBy: 'example.com/kueue', replicatedJobs: [{ name: 'w' }] });
     advance(60);

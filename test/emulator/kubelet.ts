@@ -67,7 +67,7 @@ function startPod(state: ClusterState, pod: Pod): void {
   });
 }
 
-/** SIGTERM ended it, however long it might have taken; with its phase reported the object may go. */
+/** Reports a deleted pod as ended by SIGTERM, at once. With its phase reported, the object can be removed. */
 function endPod(state: ClusterState, pod: Pod): void {
   // Read again: counting it may have removed the finalizer, and so the pod, within this step.
   const current = state.store.get('pods', pod.metadata.namespace, pod.metadata.name);

@@ -6,9 +6,9 @@ import type { TestWorld } from './test-world.ts';
 const nodesPath = '/api/v1/nodes';
 const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
 
-/** What the conformance suite does not ask for, as a real server has no handle for it. */
+/** What the conformance suite cannot test, because a real server has no handle for it. */
 describe('KubernetesApi', () => {
-  it('pages through what there was when the first page was asked for', () => {
+  it('pages through the state at the time of the first page', () => {
     const world = createSlice();
     const first = list(world, `${nodesPath}?limit=10`);
     expect(first.metadata).to.include({ remainingItemCount: 6 });
@@ -20,7 +20,7 @@ describe('KubernetesApi', () => {
     expect(second.metadata).to.deep.equal({ resourceVersion: first.metadata.resourceVersion });
   });
 
-  it('answers 410 to a page of a list that is too old, and 400 to one that never was', () => {
+  it('returns 410 for a token that is too old, and 400 for one that it never returned', () => {
     const world = createSlice();
     const { metadata } = list(world, `${nodesPath}?limit=10`);
     world.cluster.expireContinueTokens();
@@ -29,7 +29,7 @@ describe('KubernetesApi', () => {
     expect(ask(world, 'GET', `${path}nonsense`)).to.deep.include({ status: 400, reason: 'BadRequest' });
   });
 
-  it('says no count of what is left where a selector is given, and has no pages in the cache', () => {
+  it('returns no remaining count with a selector, and no pages from the cache', () => {
     const world = createSlice();
     const selected = list(
       world,
@@ -40,7 +40,7 @@ describe('KubernetesApi', () => {
     expect(list(world, `${nodesPath}?limit=10&resourceVersion=0`).names).to.have.length(16);
   });
 
-  it('forbids what is denied, and nothing else, until it is allowed again', () => {
+  it('forbids only what is denied, until it is allowed again', () => {
     const world = createSlice();
     const [name = ''] = world.cluster.nodes().map(({ metadata }) => metadata.name);
     const user = 'failover@p.iam.gserviceaccount.com';
@@ -67,7 +67,7 @@ describe('KubernetesApi', () => {
     );
   });
 
-  it('creates a Lease by PUT where there is none, but not where its uid is given', () => {
+  it('creates a missing Lease by PUT, but not if the body has a uid', () => {
     const world = createTestWorld();
     const lease = (metadata: object) => ({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata });
     const uid = '7f1c1b0e-4a51-4d7c-9c63-0d7f1f0a3a55';
@@ -119,7 +119,7 @@ describe('KubernetesApi', () => {
 });
 
 describe('watchObjects', () => {
-  it('tells what was missed, then each change, as far as it is selected', () => {
+  it('sends the missed changes, then each new one, as far as the selector matches', () => {
     const world = createSlice();
     const [one = '', two = ''] = world.cluster.nodes().map(({ metadata }) => metadata.name);
     const { metadata } = list(world, nodesPath);
@@ -144,12 +144,12 @@ describe('watchObjects', () => {
     expect(watch.events).to.have.length(5);
   });
 
-  it('begins with what there is where no version is given', () => {
+  it('begins with the existing objects if no version is given', () => {
     const world = createSlice();
     expect(startWatch(world, `${nodesPath}?watch=1`).events).to.have.length(16);
   });
 
-  it('keeps to one namespace', () => {
+  it('sends changes of one namespace only', () => {
     const world = createTestWorld();
     world.cluster.addNamespace('team');
     const watch = startWatch(world, `${leases}?watch=true&resourceVersion=0`);
@@ -160,7 +160,7 @@ describe('watchObjects', () => {
     expect(watch.events).to.deep.equal([['ADDED', 'default']]);
   });
 
-  it('says that a version is too old, and ends', () => {
+  it('reports a version that is too old, and ends', () => {
     const world = createSlice();
     const watch = startWatch(world, `${nodesPath}?watch=true&resourceVersion=3`);
     expect(watch.events).to.deep.equal([['ERROR', undefined]]);

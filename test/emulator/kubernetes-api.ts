@@ -18,7 +18,7 @@ import { createObject, patchObject, replaceObject } from './kubernetes-write.ts'
 import { apiVersionOf, knownResources } from './resources.ts';
 import { watchObjects } from './watch.ts';
 
-/** What a user may not do; what is left out matches everything. */
+/** What a user may not do. A field that is left out matches everything. */
 export interface Denial {
   user?: string;
   verb?: Verb;
@@ -112,7 +112,7 @@ export class KubernetesApi {
   }
 }
 
-/** Who sends no token at all; a wrong one is nobody. */
+/** The user of a request without a token. A wrong token has no user. */
 const anonymous = 'system:anonymous';
 /** What the role system:public-info-viewer lets everybody read. */
 const publicPaths = new Set(['/version', '/healthz', '/livez', '/readyz']);

@@ -17,7 +17,7 @@ export function removeObject(state: ClusterState, request: KubernetesRequest): H
   const options = parseDeleteOptions(request);
   if (isDryRun(request)) return toResponse(200, JSON.stringify(toSuccess(object, request)));
   const { object: last, gone } = deleteObject(state, resource.plural, object, options);
-  // Pods are answered with themselves, everything else that is gone with a Status.
+  // The answer for a pod is the pod, and for each other deleted object a Status.
   if (gone && resource.plural !== 'pods') return toResponse(200, JSON.stringify(toSuccess(last, request)));
   return toResponse(200, formatObject(resource, last, 'full', tableOptions(state, request)));
 }

@@ -31,7 +31,7 @@ export class Lister {
   #snapshots = new Map<string, { objects: KubernetesObject[]; resourceVersion: string }>();
   #sequence = 0;
 
-  /** Forgets what pages go on from, as compaction does: the next page is answered 410. */
+  /** Forgets the state of open lists, as compaction does, so that the next page gets 410. */
   expireContinueTokens(): void {
     this.#snapshots = new Map();
   }
@@ -103,7 +103,7 @@ export interface Selection {
   fields: FieldRequirement[];
 }
 
-/** @throws ApiStatus 400 where a selector cannot be understood */
+/** @throws ApiStatus 400 if a selector cannot be parsed */
 export function parseSelection(request: KubernetesRequest): Selection {
   const fields = parseFieldSelector(request.query.get('fieldSelector') ?? '', request.resource.kind);
   if (request.name !== undefined) fields.push({ field: 'metadata.name', equal: true, value: request.name });
@@ -114,7 +114,7 @@ export function matches(object: KubernetesObject, { labels, fields }: Selection)
   return matchesLabels(object.metadata.labels, labels) && matchesFields(object, fields);
 }
 
-/** What a list, a watch or a deletion of a collection is about, in order. */
+/** The objects that a list, a watch or a deletion of a collection selects, in order. */
 export function selectObjects(state: ClusterState, request: KubernetesRequest): KubernetesObject[] {
   const selection = parseSelection(request);
   const { namespace } = request;
@@ -123,7 +123,7 @@ export function selectObjects(state: ClusterState, request: KubernetesRequest): 
   );
 }
 
-/** Uses an index where the selector allows it: with thousands of nodes and pods it is asked for often. */
+/** Uses an index if the selector allows it, because with thousands of nodes and pods this is called often. */
 function findCandidates(
   state: ClusterState,
   request: KubernetesRequest,

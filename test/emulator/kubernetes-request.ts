@@ -5,7 +5,7 @@ import type { Resource } from './resources.ts';
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
-/** A request for a resource, understood. */
+/** A parsed request for a resource. */
 export interface KubernetesRequest {
   verb: Verb;
   resource: Resource;

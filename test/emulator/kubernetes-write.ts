@@ -99,7 +99,7 @@ function replaceMissing(
   representation: 'full' | 'partial' | 'table',
 ): HttpResponse {
   const { resource, name = '' } = request;
-  // Leases and Events are created by a PUT, unless it names the object that it means.
+  // A PUT creates a missing Lease or Event, unless its body has a uid.
   if (resource.plural !== 'leases' && resource.plural !== 'events') throw notFound(resource, name);
   if (body.metadata.uid) throw conflict(resource, name, toPreconditionText(request, body.metadata.uid, ''));
   delete (body.metadata as Partial<KubernetesObject['metadata']>).resourceVersion;

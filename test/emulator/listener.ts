@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { ConnectionLost, NeverAnswered, toTextResponse } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 
-/** A port of this machine that answers by a function, and breaks connections where that says so. */
+/** A port of this machine. A function answers its requests, or tells it to break the connection. */
 export interface Listener {
   port: number;
   /** Connections opened so far; with TLS, those whose handshake was done. */
@@ -54,7 +54,7 @@ export async function listen(handle: Handle, options: ListenOptions = {}): Promi
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        // Idle clients would hold it open.
+        // Idle clients would keep it open.
         for (const socket of sockets.values()) socket.destroy();
       }),
   };
@@ -69,7 +69,7 @@ function createTlsServer(
 ): Server | Http2SecureServer {
   const settings = { maxConcurrentStreams: 250 };
   const server = createSecureServer({ cert: certificate, key, allowHTTP1: true, settings }, onRequest);
-  // A client that goes away in the middle is no failure of the emulator's.
+  // A client that disconnects in the middle is not a failure of the emulator.
   server.on('sessionError', () => {});
   return server;
 }
@@ -137,7 +137,7 @@ function send(incoming: AnyRequest, outgoing: AnyResponse, response: HttpRespons
   writable.on('close', stop);
 }
 
-/** As a broken network looks: an RST, or over HTTP/2 a reset of the stream alone; a refusal takes the connection. */
+/** Looks like a broken network: an RST, or over HTTP/2 a reset of only the stream. A refusal ends the connection. */
 function breakConnection(
   incoming: AnyRequest,
   { refused }: ConnectionLost,

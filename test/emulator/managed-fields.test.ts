@@ -9,7 +9,7 @@ const cordon = { spec: { unschedulable: true } };
 const ours = { metadata: { annotations: { 'autometric-failover/action': 'a1' } }, ...cordon };
 
 describe('applyConfiguration', () => {
-  it('owns what it applies, and releases it', () => {
+  it('owns the fields that it applies, and releases them', () => {
     const world = createNode();
     expect(apply(world, ours).status).to.equal(200);
     expect(ownersOf(world)).to.deep.include({
@@ -24,7 +24,7 @@ describe('applyConfiguration', () => {
     expect(ownersOf(world)).not.to.have.property('autometric-failover Apply');
   });
 
-  it('co-owns what a person had set before, and leaves it to them', () => {
+  it('shares the ownership of a field that a person had set, and leaves it to them', () => {
     const world = createNode();
     world.cluster.cordonAs('kubectl', world.name, true);
     expect(apply(world, ours).status).to.equal(200);
@@ -34,7 +34,7 @@ describe('applyConfiguration', () => {
     expect(ownersOf(world)['kubectl Update']).to.deep.equal(['.spec.unschedulable']);
   });
 
-  it('loses what a person uncordons, and does not get it back when they cordon again', () => {
+  it('loses a field that a person changes, and does not get it back when they change it back', () => {
     const world = createNode();
     apply(world, ours);
     world.cluster.cordonAs('kubectl', world.name, false);
@@ -47,7 +47,7 @@ describe('applyConfiguration', () => {
     expect(read(world).spec.unschedulable).to.equal(true);
   });
 
-  it('writes nothing where nothing changes', () => {
+  it('writes nothing if nothing changes', () => {
     const world = createNode();
     apply(world, ours);
     const { resourceVersion } = read(world).metadata;
@@ -58,7 +58,7 @@ describe('applyConfiguration', () => {
     expect(again).not.to.equal(resourceVersion); // The taint, which nobody applied.
   });
 
-  it('takes nothing of another manager without force, and says whose and what', () => {
+  it('takes no field of another manager without force, and names manager and field', () => {
     const world = createNode();
     expect(apply(world, { spec: { unschedulable: false } }, 'other').status).to.equal(200);
     const { status, body } = apply(world, cordon, 'autometric-failover', false);
@@ -100,14 +100,14 @@ describe('applyConfiguration', () => {
       .and.not.to.include('Ours');
   });
 
-  it('wants to know who applies, and what', () => {
+  it('requires a field manager and an object', () => {
     const world = createNode();
     expect(apply(world, cordon, '').status).to.equal(422);
     const type = { 'content-type': 'application/apply-patch+yaml' };
     expect(world.cluster.ask('PATCH', `${world.path}?fieldManager=m`, cordon, type).status).to.equal(400);
   });
 
-  it('takes YAML', () => {
+  it('accepts YAML', () => {
     const world = createNode();
     const request = toRequest(world.emulator, 'PATCH', `${world.path}?fieldManager=m`, {}, applyHeaders);
     const body = 'apiVersion: v1\nkind: Node\nspec:\n  unschedulable: true\n';

@@ -70,7 +70,7 @@ export function applyConfiguration(
   let abandoned = difference(own ? setOf(own) : {}, applied);
   for (const entry of others) abandoned = difference(abandoned, setOf(entry));
   const kept = withoutFields(live.kind, merged, abandoned) as KubernetesObject;
-  // The rest is shared with the live object; whoever stores it makes a copy first.
+  // The rest is shared with the live object, so the caller copies it before it stores it.
   const result = { ...kept, metadata: { ...kept.metadata } };
   const rest = others.flatMap((entry) => withSet(entry, difference(setOf(entry), changed)));
   const next = own && isEqualJson(setOf(own), applied) ? own : toEntry(manager, 'Apply', applied);

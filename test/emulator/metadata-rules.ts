@@ -4,7 +4,7 @@ import type { ObjectMeta } from './objects.ts';
 
 type Causes = Required<StatusCause>[];
 
-/** What is wrong with an object's metadata, whatever its kind. */
+/** Finds what is wrong with the metadata of an object of any kind. */
 export function findMetadataCauses(metadata: ObjectMeta): Causes {
   return [
     ...findNameCauses(metadata.name),

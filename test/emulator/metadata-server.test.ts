@@ -10,7 +10,7 @@ const platform = 'https://www.googleapis.com/auth/cloud-platform';
 const email = 'https://www.googleapis.com/auth/userinfo.email';
 
 describe('answerMetadata', () => {
-  it('refuses whoever does not send its header, and always says who it is', () => {
+  it('refuses requests without its header, and always sends its own', () => {
     const { emulator } = createTestWorld();
     const refused = emulator.handleMetadata({ method: 'GET', path: tokenPath, headers: {}, body: '' });
     expect(refused.status).to.equal(403);
@@ -33,7 +33,7 @@ describe('answerMetadata', () => {
     });
   }
 
-  it('answers 404 to what it does not know', () => {
+  it('returns 404 for unknown paths', () => {
     expect(get(createTestWorld().emulator, `${root}/instance/gpu`).status).to.equal(404);
   });
 });
@@ -41,7 +41,7 @@ describe('answerMetadata', () => {
 describe('Tokens', () => {
   const cases: { scopes: string[] | undefined; user: string; google: boolean }[] = [
     { scopes: [platform, email], user: 'failover@demo-project.iam.gserviceaccount.com', google: true },
-    // What Kubernetes calls a service account whose token does not tell its e-mail.
+    // The user name of a service account whose token has no e-mail.
     { scopes: [platform], user: '104711811223344556677', google: true },
     { scopes: undefined, user: '104711811223344556677', google: true },
     { scopes: [email], user: '401', google: false },
@@ -61,7 +61,7 @@ describe('Tokens', () => {
     });
   }
 
-  it('last an hour', () => {
+  it('are valid for an hour', () => {
     const { emulator, cluster, advance } = createTestWorld();
     const { token } = emulator.tokens.issueToken([platform, email]);
     advance(3599);
@@ -70,7 +70,7 @@ describe('Tokens', () => {
     expect(whoAmI(cluster, token)).to.equal('401');
   });
 
-  it('are no longer known when they are revoked', () => {
+  it('are unknown after they are revoked', () => {
     const { emulator, cluster } = createTestWorld();
     const token = emulator.tokens.tokenFor('a@example.com');
     expect(whoAmI(cluster, token)).to.equal('a@example.com');
@@ -90,7 +90,7 @@ function withToken(
   return { method: 'GET', path, headers: { authorization: `Bearer ${token}` }, body: '' };
 }
 
-/** Has Kubernetes refuse everything, and reads from the refusal whom it takes the token's bearer for. */
+/** Makes Kubernetes refuse everything, and reads from the refusal which user the token stands for. */
 function whoAmI(cluster: EmulatedCluster, token: string): string {
   const allow = cluster.deny({ verb: 'list' });
   const { status, body } = cluster.handle(withToken(token, '/api/v1/nodes'));

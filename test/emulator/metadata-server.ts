@@ -7,7 +7,7 @@ export interface ServiceAccount {
   projectId: string;
 }
 
-/** What the metadata server of an instance tells: who it is, and tokens for that. */
+/** What the metadata server of an instance returns: its service account, and tokens for it. */
 export interface MetadataIdentity {
   account: ServiceAccount;
   /** A token with these scopes, and how long it lives. */

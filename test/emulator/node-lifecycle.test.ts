@@ -5,7 +5,7 @@ import { createTestWorld, indexOf, poolOf } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 
 describe('manageNodes', () => {
-  it('notices a dead machine: Unknown since now, tainted, its pods not ready', () => {
+  it('notices a dead machine: its node is Unknown from now on and tainted, its pods are not ready', () => {
     const { world, node } = startRun();
     world.advance(100);
     world.cluster.killNode(node);
@@ -38,7 +38,7 @@ describe('manageNodes', () => {
     expect(pod()?.status.phase).to.equal('Running');
   });
 
-  it('leaves pods alone that tolerate a dead machine without a limit, and takes the others at once that do not', () => {
+  it('keeps pods that tolerate a dead machine without limit, and deletes at once those that do not tolerate it', () => {
     const { cluster, advance } = createTestWorld();
     cluster.addTpuSlice('slice-a');
     const key = 'node.kubernetes.io/unreachable';
@@ -68,7 +68,7 @@ describe('manageNodes', () => {
     expect(doomed()).to.deep.equal(['never']);
   });
 
-  it('lets a machine come back: Ready since now, its pods ready, what was being deleted ends', () => {
+  it('brings a machine back: its node and pods are ready, and pods in deletion end', () => {
     const { world, node } = startRun();
     world.cluster.killNode(node);
     world.advance(60);
@@ -90,7 +90,7 @@ describe('manageNodes', () => {
     expect(uids).not.to.include(pod?.metadata.uid);
   });
 
-  it('taints cordoned nodes, and takes the taint away again', () => {
+  it('taints cordoned nodes, and removes the taint after the uncordon', () => {
     const { world, node } = startRun();
     world.cluster.cordonAs('kubectl', node, true);
     world.advance(0);
@@ -101,7 +101,7 @@ describe('manageNodes', () => {
     expect(keys()).not.to.include('node.kubernetes.io/unschedulable');
   });
 
-  it('taints a node under pressure, and one whose kubelet says that it is not ready', () => {
+  it('taints a node under pressure, and a node whose kubelet reports that it is not ready', () => {
     const { world, node } = startRun();
     world.cluster.change('nodes', undefined, node, ({ status }) => {
       for (const condition of status.conditions) {
@@ -116,7 +116,7 @@ describe('manageNodes', () => {
     ]);
   });
 
-  it('clears away the pods of a node that is gone, after 60 s', () => {
+  it('removes the pods of a node that is gone, after 60 s', () => {
     const { world, node } = startRun();
     const before = world.cluster.pods().find((each) => each.spec.nodeName === node);
     world.cluster.removeNode(node);
@@ -131,7 +131,7 @@ describe('manageNodes', () => {
 });
 
 describe('schedulePods', () => {
-  it('says why a pod has no place', () => {
+  it('says why a pod does not fit', () => {
     const { cluster, advance } = createTestWorld();
     for (const name of cluster.addTpuSlice('slice-a')) cluster.cordonAs('kubectl', name, true);
     cluster.addPool('default-pool');
@@ -146,7 +146,7 @@ describe('schedulePods', () => {
     expect(cluster.events().map(({ reason }) => reason)).to.deep.equal(['FailedScheduling']);
   });
 
-  it('puts one pod that takes a whole machine on each node, and the rest nowhere', () => {
+  it('binds one pod of a whole machine to each node, and leaves the rest pending', () => {
     const { cluster, advance } = createTestWorld();
     cluster.addTpuSlice('slice-a', { topology: '4x4' });
     cluster.addJobSet({ name: 'train', replicatedJobs: [{ name: 'w', parallelism: 6 }] });
@@ -156,7 +156,7 @@ describe('schedulePods', () => {
     expect(cluster.pods().filter(({ status }) => status.phase === 'Pending')).to.have.length(2);
   });
 
-  it('keeps to node selectors, affinities and taints', () => {
+  it('respects node selectors, affinities and taints', () => {
     const { cluster, advance } = createTestWorld();
     cluster.addTpuSlice('slice-a');
     cluster.addTpuSlice('slice-b', { taints: [{ key: 'team', value: 'x', effect: 'NoSchedule' }] });

@@ -4,7 +4,7 @@ import { finishPod } from './kubelet.ts';
 import { findCondition, isPodLive, setCondition } from './objects.ts';
 import type { Node, Pod, Taint } from './objects.ts';
 
-/** The kubelet of a node falls silent, and the control plane has noticed: Ready is Unknown, taints, pods not ready. */
+/** Makes a node's kubelet silent, as the control plane sees it: Ready is Unknown, taints, pods not ready. */
 export function silenceNode(state: ClusterState, name: string): void {
   state.silentNodes.add(name);
   const node = state.store.get('nodes', undefined, name);
@@ -58,7 +58,7 @@ export const healthy = {
   PIDPressure: 'KubeletHasSufficientPID',
 };
 
-/** Keeps the taints that mirror cordons and conditions, evicts by taint, and clears pods away whose node is gone. */
+/** Sets the taints that mirror cordons and conditions, evicts by taint, and removes pods whose node is gone. */
 export function manageNodes(state: ClusterState): void {
   const evicting: Node[] = [];
   for (const node of state.store.list('nodes')) {
@@ -148,7 +148,7 @@ function toEvictionTime(taint: Taint, pod: Pod): number {
   return since + Math.max(seconds, 0) * 1000;
 }
 
-/** PodGC runs every 20 s and waits 40 s before it believes that a node is gone. */
+/** PodGC runs every 20 s, and waits 40 s until it treats a node as gone. */
 const orphanSeconds = 60;
 const orphanedSince = new WeakMap<ClusterState, Map<string, number>>();
 

@@ -95,7 +95,7 @@ export class NodePools {
     this.#state.create('nodes', node);
   }
 
-  /** Another machine runs under the name: what ran on the old one is lost. */
+  /** Ends what ran on the old machine when another one runs under its name. */
   #replaced(instance: Instance, pool: string, nodeObject: RepairBehaviour['nodeObject']): void {
     const state = this.#state;
     for (const pod of state.store.lookup('pods', 'node', instance.name)) discardPod(state, pod);

@@ -3,7 +3,7 @@ import { ObjectStore } from './object-store.ts';
 import type { Pod } from './objects.ts';
 
 describe('ObjectStore', () => {
-  it('counts one revision for each write, and none where nothing changes', () => {
+  it('counts one revision for each write, and none if nothing changes', () => {
     const store = new ObjectStore();
     const pod = store.put('pods', toPod('a'));
     const before = store.revision;
@@ -14,7 +14,7 @@ describe('ObjectStore', () => {
     expect(pod.spec).not.to.have.property('nodeName');
   });
 
-  it('refuses to change what is not the stored object any more', () => {
+  it('refuses to change an object that is not the stored one any more', () => {
     const store = new ObjectStore();
     const pod = store.put('pods', toPod('a'));
     store.update('pods', pod, ({ spec }) => void (spec.nodeName = 'n'));
@@ -25,7 +25,7 @@ describe('ObjectStore', () => {
     expect(() => store.update('pods', pod, () => undefined)).to.throw('stale write to pods');
   });
 
-  it('lists in order, by namespace, and by what is indexed as that changes', () => {
+  it('lists in order, by namespace, and by index, also after a change', () => {
     const store = new ObjectStore();
     const names = (pods: Pod[]) => pods.map(({ metadata }) => metadata.name);
     for (const name of ['c', 'a', 'b']) store.put('pods', toPod(name));
@@ -44,7 +44,7 @@ describe('ObjectStore', () => {
     expect(store.lookup('pods', 'node', 'none')).to.deep.equal([]);
   });
 
-  it('keeps the latest changes for those who lie behind, and says when it no longer has them', () => {
+  it('keeps the latest changes for slow watchers, and says when it no longer has them', () => {
     const store = new ObjectStore();
     const first = store.revision;
     store.put('pods', toPod('a'));

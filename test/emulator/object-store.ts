@@ -24,7 +24,7 @@ export interface Change {
 
 const completionIndex = 'batch.kubernetes.io/job-completion-index';
 
-/** So many changes a watch may lie behind before it is told to list again. */
+/** How many changes a watch can be behind before it must list again. */
 const keptChanges = 20_000;
 
 /**
@@ -75,7 +75,7 @@ export class ObjectStore {
     return this.#table(plural).lookup(index, value);
   }
 
-  /** Stores an object that nobody else holds, under the next revision. */
+  /** Stores an object that no other code refers to, under the next revision. */
   put<P extends Plural>(plural: P, object: StoredObjects[P]): StoredObjects[P] {
     const key = toKey(object.metadata.namespace, object.metadata.name);
     const previous = this.#table(plural).get(key);
@@ -85,14 +85,14 @@ export class ObjectStore {
     return object;
   }
 
-  /** Changes a copy and stores it, or stores nothing where nothing changed. The object must be the stored one. */
+  /** Changes a copy and stores it if it differs. The object must be the stored one. */
   update<P extends Plural>(
     plural: P,
     object: StoredObjects[P],
     change: (draft: StoredObjects[P]) => void,
   ): StoredObjects[P] {
     const { namespace, name } = object.metadata;
-    // A controller that works on what it read before an own write would undo that write.
+    // A controller that uses an object which it read before its own write would undo that write.
     if (this.get(plural, namespace, name) !== object) {
       throw new Error(`stale write to ${plural} ${toKey(namespace, name)}`);
     }

@@ -27,7 +27,7 @@ export function storeNew(
   return state.create(resource.plural, draft);
 }
 
-/** What a body becomes before it is stored: without what only the server may set. */
+/** Removes from a body the fields that only the server may set. */
 export function toNewObject(
   state: ClusterState,
   request: KubernetesRequest,
@@ -104,7 +104,7 @@ function restrictToEndpoint(
   }
   const { status, ...others } = wanted;
   const draft = cloneJson({ ...others, apiVersion: current.apiVersion, kind: current.kind });
-  // What is stored never changes, so that an unchanged part of it need not be copied.
+  // Stored objects never change, so an unchanged part need not be copied.
   return { ...draft, status: hasStatus ? current['status'] : cloneJson(status) };
 }
 

@@ -49,7 +49,7 @@ describe('applyStrategicMergePatch', () => {
     });
   });
 
-  it('deletes an item of a list, and replaces a list or a map, where it is told to', () => {
+  it('deletes a list item, or replaces a list or a map, on a directive', () => {
     const gone = { status: { conditions: [{ type: 'Ready', $patch: 'delete' }] } };
     expect(applyStrategicMergePatch('Node', node(), gone)['status']).to.deep.equal({
       conditions: [pressure],
@@ -63,7 +63,7 @@ describe('applyStrategicMergePatch', () => {
     expect(metadata.labels).to.deep.equal({ z: '3' });
   });
 
-  it('adds to a set, and takes from it where it is told to', () => {
+  it('adds to a set, and removes from it on a directive', () => {
     const patch = { metadata: { finalizers: ['b', 'c'], '$deleteFromPrimitiveList/finalizers': ['a'] } };
     const { metadata } = applyStrategicMergePatch('Node', node(), patch) as {
       metadata: { finalizers: string[] };

@@ -61,7 +61,7 @@ export function formatList(
       kind: 'PartialObjectMetadataList',
       apiVersion: 'meta.k8s.io/v1',
       metadata,
-      // A Go slice that nothing was added to: null, and clients have to cope.
+      // A Go slice without an item is null, so clients must accept null.
       items: objects.length === 0 ? null : objects.map(toPartial),
     });
   }

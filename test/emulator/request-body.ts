@@ -37,7 +37,7 @@ export function readConfiguration(request: KubernetesRequest): KubernetesObject 
   return body;
 }
 
-/** Reads what a patch made. Where it made it unreadable, that is the patch's fault and said without a name: 422. */
+/** Parses the result of a patch. If it cannot be parsed, the patch is wrong: 422, without a name. */
 export function decodePatched(request: KubernetesRequest, draft: KubernetesObject): void {
   try {
     decode(request.resource, draft);

@@ -4,7 +4,7 @@ import type { Emulator } from './emulator.ts';
 export const demoCluster = 'projects/demo-project/locations/us-central1/clusters/demo';
 
 export interface DemoOptions {
-  /** A third, free slice. */
+  /** Adds a third slice, which is free. */
   hasSliceC?: boolean;
   paddingBytes?: number;
   /** From an accepted deletion until the machines are back, 120. */
@@ -48,7 +48,7 @@ export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): 
   return cluster;
 }
 
-/** What is deployed into a cluster beforehand: the namespace of the Leases, and the one that people annotate. */
+/** Adds what a deployment creates in a cluster: the namespace of the Leases, and the Lease that people annotate. */
 export function addSystemNamespace(cluster: EmulatedCluster): void {
   cluster.addNamespace('autometric-failover-system');
   const lease = {

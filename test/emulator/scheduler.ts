@@ -19,7 +19,7 @@ export function schedulePods(state: ClusterState): void {
   for (const pod of pending) pass.schedule(pod);
 }
 
-/** Whether nodes would take the pod as far as the pod's own wishes, cordons and taints go. */
+/** Says why a node does not fit a pod, by the pod's selectors, cordons and taints; undefined if it fits. */
 export function explainUnfit(node: Node, spec: PodSpec): string | undefined {
   if (!matchesNodeSelection(node, spec)) return "node(s) didn't match Pod's node affinity/selector";
   const tolerations = spec.tolerations ?? [];
@@ -71,7 +71,7 @@ class SchedulingPass {
     for (let index = candidates.next; index < candidates.nodes.length; index++) {
       const node = candidates.nodes[index] as Node;
       if (!this.#hasRoom(node, pod.spec)) {
-        // Full from the front on: the next pod that asks for the same need not look there again.
+        // All nodes up to here are full, so the next pod with the same requests can skip them.
         if (index === candidates.next) candidates.next += 1;
         full += 1;
         continue;
@@ -173,14 +173,14 @@ class AffinityCheck {
     };
     this.#wanted = (podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => {
       const domains = findDomains(term, bound);
-      // The first of a group that is to be together may go anywhere: it matches its own term.
+      // The first pod of a group can go anywhere, because it matches its own term.
       return { term, domains, isFirst: domains.size === 0 && isSelectedBy(term, pod, pod) };
     });
     this.#unwanted = (podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => ({
       term,
       domains: findDomains(term, bound),
     }));
-    // What bound pods do not want near them holds for this pod too.
+    // The anti-affinity of bound pods applies to this pod, too.
     for (const each of exclusive) {
       for (const term of each.spec.affinity?.podAntiAffinity
         ?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {

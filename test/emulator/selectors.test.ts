@@ -36,7 +36,7 @@ describe('parseLabelSelector', () => {
     });
   }
 
-  it('selects nothing of an object without labels but what asks for their absence', () => {
+  it('selects an object without labels only by the absence of a label', () => {
     expect(matchesLabels(undefined, parseLabelSelector('tier'))).to.equal(false);
     expect(matchesLabels(undefined, parseLabelSelector('!tier'))).to.equal(true);
   });
@@ -87,7 +87,7 @@ describe('parseFieldSelector', () => {
     });
   }
 
-  it('refuses a field that the kind cannot be selected by', () => {
+  it('refuses a field that is not selectable for the kind', () => {
     expect(() => parseFieldSelector('spec.providerID=x', 'Node'))
       .to.throw(ApiStatus, 'field label not supported: spec.providerID')
       .that.includes({ code: 400 });

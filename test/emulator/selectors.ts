@@ -97,7 +97,7 @@ function isSelectableField(kind: string, field: string): boolean {
 
 function readField(object: KubernetesObject, field: string): string {
   if (field === 'spec.nodeName') return (object as Pod).spec.nodeName ?? '';
-  // Booleans are compared as text, and an unset one is false: `spec.unschedulable!=true` finds what is left to cordon.
+  // Booleans are compared as text, and an unset one is false, so `spec.unschedulable!=true` finds the nodes to cordon.
   const absent = field === 'spec.unschedulable' || field === 'spec.hostNetwork' ? 'false' : '';
   let value: unknown = field === 'source' ? object['source'] : object;
   for (const part of field === 'source' ? ['component'] : field.split('.')) {

@@ -60,7 +60,7 @@ describe('serveEmulator', () => {
     });
   }
 
-  it('serves the DNS endpoint with a certificate of another CA, which everybody trusts', async () => {
+  it('serves the DNS endpoint with a certificate of the public CA', async () => {
     const publicCa = await readFile(server.publicCaPath, 'utf8');
     const before = server.connections(cluster).dns;
     expect(await getNodes(createAgent(publicCa, true), cluster.endpoints.dns)).to.equal(200);
@@ -70,7 +70,7 @@ describe('serveEmulator', () => {
     expect(await codeOf(getNodes(createAgent(publicCa, true)))).to.match(/CERT|SIGNATURE|ISSUER/);
   });
 
-  it('refuses at the DNS endpoint what its front end would', async () => {
+  it("refuses at the DNS endpoint what GKE's front end refuses", async () => {
     const publicCa = await readFile(server.publicCaPath, 'utf8');
     const agent = createAgent(publicCa, true);
     cluster.spec.deniesConnect = true;
@@ -102,7 +102,7 @@ describe('serveEmulator', () => {
     }
   }
 
-  it('answers a client that gives up with nothing, and stays alive', async () => {
+  it('survives a client that gives up', async () => {
     emulator.faults.add({ api: 'kubernetes', effect: 'none', delayMs: 30 });
     const headers = { authorization: `Bearer ${emulator.tokens.tokenFor('a@example.com')}` };
     const dispatcher = createAgent(cluster.endpoints.ca, true);
@@ -118,7 +118,7 @@ describe('serveEmulator', () => {
     expect(await getNodes(dispatcher)).to.equal(200);
   });
 
-  it('gives its address and tokens to the client of Google', async () => {
+  it("gives Google's client its address and tokens", async () => {
     const auth = new GoogleAuth({
       scopes: [
         'https://www.googleapis.com/auth/cloud-platform',
@@ -135,7 +135,7 @@ describe('serveEmulator', () => {
     expect(token?.query['scopes']).to.contain('userinfo.email');
   });
 
-  it('makes steps by itself where it is told to, and leaves nothing behind', async () => {
+  it('reconciles by itself if told to, and leaves nothing behind', async () => {
     const other = new Emulator();
     const world = createDemoWorld(other);
     const running = await serveEmulator(other, { reconcileEveryMs: 5 });

@@ -13,14 +13,14 @@ import type { Listener } from './listener.ts';
 export interface ServerOptions {
   /** How long each answer takes. */
   delayMs?: number;
-  /** How often the controllers make a step by themselves; never unless given: a test calls `settle`. */
+  /** How often the controllers run by themselves. Never by default, because a test calls `settle`. */
   reconcileEveryMs?: number;
   /** For the Google APIs; any free port unless given. Each cluster always has free ones. */
   port?: number;
 }
 
 export interface EmulatorServer {
-  /** What points Google's clients, gcloud and the function at the emulator. */
+  /** The environment that points Google's clients, gcloud and the function at the emulator. */
   environment: Record<string, string>;
   /** Writes a kubeconfig of a person of their own for a cluster. @returns its path */
   kubeconfig(cluster: EmulatedCluster, user?: string): Promise<string>;
@@ -40,7 +40,7 @@ export async function serveEmulator(
   options: ServerOptions = {},
 ): Promise<EmulatorServer> {
   const directory = await mkdtemp(join(tmpdir(), 'emulator-'));
-  // However the process ends: what is in there is good for nothing, but nobody else would remove it.
+  // Removed however the process ends, because nothing else would remove it.
   const removeDirectory = () => rmSync(directory, { recursive: true, force: true });
   process.once('exit', removeDirectory);
   const listeners: Listener[] = [];
@@ -90,7 +90,7 @@ export async function serveEmulator(
 
 const authorities = new Map<string, CertificateAuthority>();
 
-/** Kept for the process: a key takes longer to make than a cluster. */
+/** Kept as long as the process runs, because a key takes longer to create than a cluster. */
 function authorityOf(name: string): CertificateAuthority {
   let authority = authorities.get(name);
   if (!authority) {
@@ -122,7 +122,7 @@ async function writeEnvironment(
   port: number,
   directory: string,
 ): Promise<Record<string, string>> {
-  // gcloud is a person's, never the developer's own: it gets its own configuration and token.
+  // gcloud gets its own configuration and token, never the developer's.
   const tokenPath = join(directory, 'access-token');
   await writeFile(tokenPath, emulator.tokens.tokenFor('admin@example.com'));
   return {

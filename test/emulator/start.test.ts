@@ -46,7 +46,7 @@ describe('npm start', function () {
     for (const line of log) expect(JSON.parse(line)).to.include.keys('severity', 'message');
   });
 
-  it('tells that its function has ended, ends too, and leaves nothing behind', async () => {
+  it('says that its function has ended, ends too, and leaves nothing behind', async () => {
     await usage();
     const { stdout } = await execute('pgrep', ['-P', String(child.pid)]);
     process.kill(Number(stdout), 'SIGKILL');
@@ -202,6 +202,6 @@ describe("the function's log on a terminal", () => {
     it(`shows ${what}`, () => expect(toText(line)).to.deep.equal(expected));
   }
 
-  it('shows text that is no JSON as it is', () =>
+  it('shows text that is not JSON as it is', () =>
     expect(toHumanLines('Serving function...', time)).to.deep.equal(['Serving function...']));
 });

@@ -5,7 +5,7 @@ import type { Resource } from './resources.ts';
 interface Column {
   name: string;
   type: 'string';
-  /** 0 is shown always, more only with `kubectl get -o wide`. */
+  /** 0 is always shown, a larger number only with `kubectl get -o wide`. */
   priority: number;
   cell: (object: KubernetesObject, now: number) => unknown;
 }

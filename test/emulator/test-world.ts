@@ -6,7 +6,7 @@ import type { Pod } from './objects.ts';
 export interface TestWorld {
   emulator: Emulator;
   cluster: EmulatedCluster;
-  /** Lets time pass, and everything happen that is due by then. */
+  /** Moves the clock, and carries out everything that is due by then. */
   advance: (seconds: number) => void;
   now: () => number;
 }

@@ -5,12 +5,12 @@ const lifetimeMs = 3_600_000;
 
 interface Token {
   user: string;
-  /** undefined: a person's, with everything. */
+  /** undefined: a person's token, with all scopes. */
   scopes: string[] | undefined;
   expiresAt: number;
 }
 
-/** Who is behind an access token, for Google's APIs and for Kubernetes. */
+/** Knows the user of each access token, for Google's APIs and for Kubernetes. */
 export class Tokens implements MetadataIdentity {
   readonly account: ServiceAccount;
   readonly #tokens = new Map<string, Token>();
@@ -22,7 +22,7 @@ export class Tokens implements MetadataIdentity {
     this.#now = now;
   }
 
-  /** The function's own token: what the metadata server hands out. */
+  /** The function's token, from the metadata server. */
   issueToken(scopes: string[]): { token: string; expiresInSeconds: number } {
     const token = `ya29.c.service-account-${++this.#sequence}`;
     this.#tokens.set(token, { user: this.account.email, scopes, expiresAt: this.#now() + lifetimeMs });

@@ -6,7 +6,7 @@ import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
 import { fieldsOf } from './field-set.ts';
 import { healthy } from './node-lifecycle.ts';
 
-/** A node pool to be. */
+/** The options of a new node pool. */
 export interface PoolOptions {
   /** How many nodes: 16 in a slice, 2 elsewhere. */
   nodes?: number;
@@ -16,9 +16,9 @@ export interface PoolOptions {
   taints?: Taint[];
   /** Countable resources of each node beyond cpu and memory: `{"google.com/tpu": 4}`. */
   resources?: Record<string, number>;
-  /** A real Node has 10 to 20 KB; so many more are put into its list of images. */
+  /** Bytes to add to each Node's list of images. A real Node has 10 to 20 KB. */
   paddingBytes?: number;
-  /** All machines are one unit: losing one has all of them made anew. */
+  /** All machines are one unit: if one is lost, all are re-created. */
   isAtomic?: boolean;
   /** From the accepted deletion of a machine until it is gone, 30. */
   stopSeconds?: number;
@@ -69,7 +69,7 @@ export function toGpuPool(options: PoolOptions): PoolOptions {
   };
 }
 
-/** A machine name as GKE makes them: only TPU ones lack the cluster's. */
+/** A machine name as GKE creates it. Only TPU names lack the cluster's name. */
 export function toNamePrefix(random: Random, cluster: string, pool: string, isTpu: boolean): string {
   const hash = random.pick('0123456789abcdef', 8);
   return isTpu ? `gke-tpu-${hash}` : `gke-${cluster}-${pool}-${hash}`;
@@ -174,7 +174,7 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
   return node;
 }
 
-/** A child of a JobSet to be; what is left out is JobSet's or Kubernetes' default. */
+/** A replicated Job of a new JobSet. A field that is left out has JobSet's or Kubernetes' default. */
 export interface ReplicatedJobOptions {
   name: string;
   replicas?: number;
@@ -188,7 +188,7 @@ export interface ReplicatedJobOptions {
   nodeSelector?: Record<string, string>;
   affinity?: Affinity;
   tolerations?: NonNullable<PodSpec['tolerations']>;
-  /** What each pod asks for: `{"google.com/tpu": 4}` unless said otherwise, which makes it one pod a node. */
+  /** What each pod requests: `{"google.com/tpu": 4}` by default, so that one pod fits on a node. */
   resources?: Record<string, number>;
   terminationGracePeriodSeconds?: number;
 }
@@ -197,7 +197,7 @@ export interface JobSetOptions {
   namespace?: string;
   name: string;
   replicatedJobs: ReplicatedJobOptions[];
-  /** `{maxRestarts: 3}` unless said otherwise; null for none at all. */
+  /** `{maxRestarts: 3}` by default; null for none. */
   failurePolicy?: FailurePolicy | null;
   /** A topology label that only one Job at a time may have: `cloud.google.com/gke-nodepool`. */
   exclusiveTopology?: string;
@@ -269,7 +269,7 @@ function toReplicatedJob(options: ReplicatedJobOptions): ReplicatedJob {
 
 const images = new Map<number, { names: string[]; sizeBytes: number }[]>();
 
-/** The same frozen list for every node: with thousands of them the copies would be most of the memory. */
+/** One frozen list for all nodes, because with thousands of nodes the copies would take most of the memory. */
 function toImages(bytes: number): { names: string[]; sizeBytes: number }[] {
   const known = images.get(bytes);
   if (known) return known;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { actionTypes, effectsOf } from '../../src/action-type.ts';
 import { hashAction, parseAction, readId } from '../../src/request/action.ts';
-import { nearestName } from '../../src/request/fields.ts';
+import { nearestName } from '../../src/nearest-name.ts';
 import { resolveCluster } from '../../src/cluster-name.ts';
 import type { Action } from '../../src/request/action.ts';
 import type { ClusterName } from '../../src/cluster-name.ts';
@@ -151,11 +151,15 @@ describe('parseAction', () => {
     { name: 'a null requestor', body: { ...cordon, requestor: null }, text: 'requestor is required' },
     { name: 'no reason', body: { ...cordon, reason: undefined }, text: 'reason is required' },
     { name: 'an empty reason', body: { ...cordon, reason: '' }, text: 'reason is required' },
-    { name: 'an unknown type', body: { ...cordon, type: 'reboot' }, text: 'unknown action type: reboot' },
+    {
+      name: 'an unknown type',
+      body: { ...cordon, type: 'reboot' },
+      text: `unknown action type: reboot; known: ${actionTypes.join(', ')}`,
+    },
     {
       name: 'a type in capitals',
       body: { ...cordon, type: 'Cordon_Nodepool' },
-      text: 'unknown action type: Cordon_Nodepool',
+      text: `unknown action type: Cordon_Nodepool, did you mean cordon_nodepool?; known: ${actionTypes.join(', ')}`,
     },
     {
       name: 'a restart without a JobSet',
@@ -223,10 +227,12 @@ describe('parseAction', () => {
     'a'.repeat(64),
   ]) {
     it(`refuses the pool name ${JSON.stringify(pool).slice(0, 30)}`, () => {
-      expect(refusedWith({ ...cordon, node_pool: pool })).to.deep.equal({
-        code: 'invalid_action',
-        message: 'node_pool must be the name of one node pool',
-      });
+      const { code, message } = refusedWith({ ...cordon, node_pool: pool });
+      expect(code).to.equal('invalid_action');
+      const isCapital = pool === 'Pool-A';
+      expect(message).to.equal(
+        `node_pool must be the name of one node pool${isCapital ? ', in lower case' : ''}`,
+      );
     });
   }
 
@@ -236,18 +242,6 @@ describe('parseAction', () => {
       longest: 'x'.repeat(128),
       tooLong: 'x'.repeat(129),
       sentence: 'must have 1 to 128 characters of A-Z a-z 0-9 . _ -',
-    },
-    {
-      field: 'requestor',
-      longest: 'x'.repeat(256),
-      tooLong: 'x'.repeat(257),
-      sentence: 'must have at most 256 characters',
-    },
-    {
-      field: 'reason',
-      longest: 'x'.repeat(1024),
-      tooLong: 'x'.repeat(1025),
-      sentence: 'must have at most 1024 characters',
     },
     {
       field: 'namespace',
@@ -317,11 +311,8 @@ describe('parseAction', () => {
       ['a C1 control', '\u0085'],
       ['a line separator', '\u2028'],
     ] as const) {
-      it(`refuses ${name} in ${field}, because it would forge a log line`, () => {
-        expect(refusedWith({ ...cordon, [field]: `a${character}b` })).to.deep.equal({
-          code: 'invalid_action',
-          message: `${field} must not have control characters`,
-        });
+      it(`flattens ${name} in ${field}, which would forge a line of a log`, () => {
+        expect(parse({ ...cordon, [field]: `a${character}b` })).to.include({ [field]: 'a b' });
       });
     }
   }
@@ -621,7 +612,7 @@ describe('resolveCluster', () => {
       const { code, message } = refusal(() => resolveCluster(given, [train, serve]));
       expect({ code, message }).to.deep.equal({
         code: 'forbidden',
-        message: `cluster ${given} is not one of the configured clusters (CLUSTERS)`,
+        message: `cluster ${given} is not one of the configured clusters (CLUSTERS): ${train.fullName}, ${serve.fullName}`,
       });
     }
   });

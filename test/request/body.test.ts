@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { http } from '@google-cloud/functions-framework';
 import { getTestServer } from '@google-cloud/functions-framework/testing';
 import { expect } from 'chai';
-import { keepRawBodies, readBodyText, readJsonBody } from '../../src/request/body.ts';
+import { keepRawBodies, readJsonBody, receiveBody } from '../../src/request/body.ts';
 import { FailoverError } from '../../src/errors.ts';
 
 /** What the function below answers: the value that was read, or the refusal, and the text that an id is looked for in. */
@@ -17,10 +17,11 @@ interface Reading {
   text: string;
 }
 
-http('readBody', (request, response) => {
-  const text = readBodyText(request).slice(0, 200);
+http('readBody', async (request, response) => {
+  const body = await receiveBody(request, response, new AbortController().signal);
+  const text = body.text.slice(0, 200);
   try {
-    const value = readJsonBody(request);
+    const value = readJsonBody(request, body);
     // Written out, 20,000 levels would overflow the stack of this test.
     response.json(request.get('x-depth-only') ? { text } : { value, text });
   } catch (error) {
@@ -82,11 +83,9 @@ describe('readJsonBody', () => {
     { name: 'a form', text: 'id=a-1&type=cordon_nodepool' },
   ]) {
     it(`refuses ${name}, and returns its text, which has the id`, async () => {
-      expect(await post(text, { 'Content-Type': json })).to.deep.equal({
-        code: 'invalid_action',
-        message: 'the body is not JSON',
-        text,
-      });
+      const { message, ...rest } = await post(text, { 'Content-Type': json });
+      expect(rest).to.deep.equal({ code: 'invalid_action', text });
+      expect(message).to.match(/^the body is not JSON: /);
     });
   }
 

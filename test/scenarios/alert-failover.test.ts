@@ -472,9 +472,7 @@ describe('an alert', () => {
         message(Buffer.from('no JSON').toString('base64')),
         message(Buffer.from('{}').toString('base64')),
         message(Buffer.from('[1]').toString('base64')),
-        { message: {}, subscription: 's' },
-        { message: null },
-        { subscription: 's' },
+        { message: {}, subscription: 'projects/p/subscriptions/s' },
       ]) {
         const { status, body: answer } = await world.send(body);
         expect({ status, code: answer.code }, JSON.stringify(body)).to.deep.equal({

@@ -6,16 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventually } from './eventually.ts';
-import { keepPrograms } from './program-keeper.ts';
-import type { Program } from './program-keeper.ts';
+import { superviseProcesses } from './process-supervisor.ts';
+import type { Program } from './process-supervisor.ts';
 
-const keeperScript = join(import.meta.dirname, 'program-keeper.ts');
+const supervisorScript = join(import.meta.dirname, 'process-supervisor.ts');
 
-describe('keepPrograms', () => {
+describe('superviseProcesses', () => {
   let directory: string;
   let parents: ChildProcess[];
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'program-keeper-test-'));
+    directory = mkdtempSync(join(tmpdir(), 'process-supervisor-test-'));
     parents = [];
   });
   afterEach(() => {
@@ -23,16 +23,16 @@ describe('keepPrograms', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it('kills what it started and removes the directory when it is stopped', async () => {
-    const keeper = keepPrograms(directory);
-    keeper.start(sleeper('one'));
-    keeper.start(sleeper('two'));
+  it('kills the programs and removes the directory when it is stopped', async () => {
+    const supervisor = superviseProcesses(directory);
+    supervisor.start(sleeper('one'));
+    supervisor.start(sleeper('two'));
     const pids = [await pidOf('one'), await pidOf('two')];
     expect(pids.every(isRunning)).to.equal(true);
-    await keeper.stop();
+    await supervisor.stop();
     expect(pids.some(isRunning)).to.equal(false);
     expect(existsSync(directory)).to.equal(false);
-    await keeper.stop();
+    await supervisor.stop();
   });
 
   for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
@@ -50,40 +50,40 @@ describe('keepPrograms', () => {
     await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
   });
 
-  it('leaves nothing behind when its own process is killed', async () => {
-    const { pids, keeperPid } = await startInAnotherProcess();
-    process.kill(keeperPid, 'SIGKILL');
+  it("leaves nothing behind when the supervisor's process is killed", async () => {
+    const { pids, supervisorPid } = await startInAnotherProcess();
+    process.kill(supervisorPid, 'SIGKILL');
     await eventually('everything is gone', () => !pids.some(isRunning) && !existsSync(directory));
   });
 
-  it('leaves no process behind when both are killed at once, where the kernel can be told so', async function () {
+  it('leaves no process behind when both are killed at once, if the kernel supports it', async function () {
     if (process.platform !== 'linux') this.skip();
-    const { parent, pids, keeperPid } = await startInAnotherProcess();
-    process.kill(keeperPid, 'SIGSTOP');
+    const { parent, pids, supervisorPid } = await startInAnotherProcess();
+    process.kill(supervisorPid, 'SIGSTOP');
     parent.kill('SIGKILL');
-    process.kill(keeperPid, 'SIGKILL');
+    process.kill(supervisorPid, 'SIGKILL');
     await eventually('the programs are gone', () => !pids.some(isRunning));
   });
 
-  it('says which program ended by itself and how', async () => {
-    const keeper = keepPrograms(directory);
-    const exit = new Promise((resolve) => keeper.onExit(resolve));
-    keeper.start({ name: 'short', command: 'sh', args: ['-c', 'echo some output; exit 3'] });
+  it('reports which program ended by itself, and how', async () => {
+    const supervisor = superviseProcesses(directory);
+    const exit = new Promise((resolve) => supervisor.onExit(resolve));
+    supervisor.start({ name: 'short', command: 'sh', args: ['-c', 'echo some output; exit 3'] });
     expect(await exit).to.deep.equal({ name: 'short', outcome: 'exit code 3' });
     expect(readFileSync(join(directory, 'short.log'), 'utf8')).to.equal('some output\n');
-    await keeper.stop();
+    await supervisor.stop();
   });
 
-  it('says so when a program is not there', async () => {
-    const keeper = keepPrograms(directory);
-    const exit = new Promise<{ name: string; outcome: string }>((resolve) => keeper.onExit(resolve));
-    keeper.start({ name: 'none', command: join(directory, 'none'), args: [] });
+  it('reports a program that does not exist', async () => {
+    const supervisor = superviseProcesses(directory);
+    const exit = new Promise<{ name: string; outcome: string }>((resolve) => supervisor.onExit(resolve));
+    supervisor.start({ name: 'none', command: join(directory, 'none'), args: [] });
     // `setpriv` finds it missing where there is one, node itself elsewhere.
     expect((await exit).outcome).to.match(/ENOENT|exit code 127/);
-    await keeper.stop();
+    await supervisor.stop();
   });
 
-  it('does not keep a process alive that forgot to stop it', async () => {
+  it('does not keep alive a process that forgot to stop it', async () => {
     const { parent, pids } = await startInAnotherProcess();
     parent.stdin?.end();
     const [code] = (await once(parent, 'exit')) as [number];
@@ -95,13 +95,13 @@ describe('keepPrograms', () => {
   async function startInAnotherProcess(): Promise<{
     parent: ChildProcess;
     pids: number[];
-    keeperPid: number;
+    supervisorPid: number;
   }> {
     const script = `
-      import { keepPrograms } from ${JSON.stringify(keeperScript)};
-      const keeper = keepPrograms(${JSON.stringify(directory)});
-      keeper.start(${JSON.stringify(sleeper('one'))});
-      keeper.start(${JSON.stringify(sleeper('two'))});
+      import { superviseProcesses } from ${JSON.stringify(supervisorScript)};
+      const supervisor = superviseProcesses(${JSON.stringify(directory)});
+      supervisor.start(${JSON.stringify(sleeper('one'))});
+      supervisor.start(${JSON.stringify(sleeper('two'))});
       process.stdin.on('data', (text) => { throw new Error(String(text)); }).resume();
     `;
     const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
@@ -109,8 +109,8 @@ describe('keepPrograms', () => {
     });
     parents.push(parent);
     const pids = [await pidOf('one'), await pidOf('two')];
-    const keeperPid = Number(readFileSync(join(directory, 'one.parent'), 'utf8'));
-    return { parent, pids, keeperPid };
+    const supervisorPid = Number(readFileSync(join(directory, 'one.parent'), 'utf8'));
+    return { parent, pids, supervisorPid };
   }
 
   function sleeper(name: string): Program {
@@ -124,7 +124,7 @@ describe('keepPrograms', () => {
   }
 });
 
-/** A zombie has ended: that nobody has asked for its exit code yet is init's business. */
+/** A zombie has ended; init still has to read its exit code. */
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);

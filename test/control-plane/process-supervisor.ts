@@ -1,7 +1,7 @@
 /**
  * Keeps programs that must not outlive the one who started them. They are children of a process of their own, the
- * keeper, which ends them, removes their directory and goes when its standard input ends: that happens however its
- * parent ends, SIGKILL included. Where the keeper itself is killed, the parent notices, and on Linux the kernel does.
+ * supervisor, which ends them, removes their directory and goes when its standard input ends: that happens however its
+ * parent ends, SIGKILL included. Where the supervisor itself is killed, the parent notices, and on Linux the kernel does.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -16,10 +16,10 @@ export interface Program {
   args: string[];
 }
 
-export interface ProgramKeeper {
+export interface ProcessSupervisor {
   /** Starts a program in the directory; what it prints goes to `<name>.log` there. */
   start(program: Program): void;
-  /** Is called when a program ends that was not told to, with what became of it. */
+  /** Calls the listener if a program ends by itself, with its outcome. */
   onExit(listener: (exit: ProgramExit) => void): void;
   /** Kills everything and removes the directory. Safe to repeat. */
   stop(): Promise<void>;
@@ -30,54 +30,54 @@ export interface ProgramExit {
   outcome: string;
 }
 
-/** Starts a keeper for `directory`, which it removes at the end. It does not keep the calling process alive. */
-export function keepPrograms(directory: string): ProgramKeeper {
+/** Starts a supervisor for `directory`, which it removes at the end. It does not keep the calling process alive. */
+export function superviseProcesses(directory: string): ProcessSupervisor {
   const listeners: ((exit: ProgramExit) => void)[] = [];
-  // In a session of its own: Ctrl-C in a terminal reaches us alone, and we decide.
-  const keeper = spawn(process.execPath, [import.meta.filename, directory], {
+  // In a session of its own, so that Ctrl-C in a terminal reaches only this process.
+  const supervisor = spawn(process.execPath, [import.meta.filename, directory], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   });
-  const keeperGone = new Promise<void>((resolve) => {
-    keeper.once('error', () => resolve());
-    keeper.once('exit', () => resolve());
+  const supervisorGone = new Promise<void>((resolve) => {
+    supervisor.once('error', () => resolve());
+    supervisor.once('exit', () => resolve());
   });
   const cleanUp = async (): Promise<void> => {
-    await keeperGone;
-    killGroup(keeper);
+    await supervisorGone;
+    killGroup(supervisor);
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
   };
   const ended = cleanUp();
-  createInterface(keeper.stdout).on('line', (line) => {
+  createInterface(supervisor.stdout).on('line', (line) => {
     for (const listener of listeners) listener(JSON.parse(line) as ProgramExit);
   });
-  // A write to a keeper that is gone: `ended` is what tells of it.
-  keeper.stdin.on('error', () => {});
-  for (const handle of [keeper, keeper.stdin, keeper.stdout]) {
+  // A write to a supervisor that is gone fails. `ended` reports that.
+  supervisor.stdin.on('error', () => {});
+  for (const handle of [supervisor, supervisor.stdin, supervisor.stdout]) {
     (handle as unknown as { unref(): void }).unref();
   }
   return {
-    start: (program) => void keeper.stdin.write(`${JSON.stringify(program)}\n`),
+    start: (program) => void supervisor.stdin.write(`${JSON.stringify(program)}\n`),
     onExit: (listener) => void listeners.push(listener),
     async stop() {
-      keeper.ref();
-      keeper.stdin.end();
+      supervisor.ref();
+      supervisor.stdin.end();
       await ended;
     },
   };
 }
 
-/** The programs share the keeper's process group, whose number nobody else gets while one of them lives. */
-function killGroup(keeper: ChildProcess): void {
+/** Kills the group of the supervisor and its programs. The group's number is not reused while one of them lives. */
+function killGroup(supervisor: ChildProcess): void {
   try {
-    if (keeper.pid !== undefined) process.kill(-keeper.pid, 'SIGKILL');
+    if (supervisor.pid !== undefined) process.kill(-supervisor.pid, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
-/** The keeper's own process: one line of JSON on standard input is one program to start. */
-function runKeeper(directory: string): void {
+/** The supervisor's own process: one line of JSON on standard input is one program to start. */
+function runSupervisor(directory: string): void {
   const running = new Map<ChildProcess, Promise<void>>();
   let ending = false;
   const diesWithParent = ['setpriv', '--pdeathsig', 'KILL'] as const;
@@ -115,4 +115,4 @@ function runKeeper(directory: string): void {
     .on('close', () => void end());
 }
 
-if (import.meta.main) runKeeper(process.argv[2] ?? '');
+if (import.meta.main) runSupervisor(process.argv[2] ?? '');

@@ -1,4 +1,4 @@
-/** What the function needs beside a real control plane: the Container API that leads to it, and the machines behind it. */
+/** What the function needs besides a real control plane: the Container API that describes it, and its machines. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Emulator } from '../emulator/emulator.ts';
@@ -16,54 +16,54 @@ import { createWorld, jobSetsPath, poolLabel } from './world.ts';
 import type { World } from './world.ts';
 
 export const clusterFullName = 'projects/test-project/locations/us-central1/clusters/real';
-/** Who the function is to the API server. */
+/** The function's user name for the API server. */
 export const functionUser = 'failover@test-project.iam.gserviceaccount.com';
-/** The same service account, as its tokens without an e-mail say it. */
+/** The same service account in tokens without an e-mail. */
 export const functionUniqueId = '104711811223344556677';
 const leases = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
 
 /** A real control plane with the rest of Google Cloud around it. */
-export interface FailoverBench {
+export interface FailoverRig {
   world: World;
   /** Numeric ids of the machines that were deleted through the Compute API, in order. */
   deletions: string[];
-  /** What leads an instance of the function here, and its settings. */
+  /** The environment that points an instance of the function here, and its settings. */
   environment: Record<string, string>;
-  /** What deploy/rbac gives the function: it has nothing else. */
+  /** The function's rights: exactly those of deploy/rbac. */
   rights: Manifest[];
   nodesOf(pool: string): Promise<Node[]>;
   isCordoned(pool: string): Promise<boolean>;
   readJobSet(name: string, namespace?: string): Promise<JobSet>;
   /** Answers once so many pods of a JobSet run on a pool. */
   allRunOn(jobSet: string, pool: string, count: number, namespace?: string): Promise<void>;
-  /** Lets a lock's holder, if there is one, have been silent for so long that the lock is free. */
+  /** Changes a lock so that its holder looks silent for so long that the lock is free. */
   expireLock(pool: string): Promise<void>;
   /** Serves one more instance of the function in this process. */
   serve(settings?: Record<string, string>): Promise<ServedFunction>;
-  /** Forgets all that the function has remembered, so that tests don't meet each other's cooldowns. */
+  /** Deletes the function's Leases, so that tests do not meet each other's cooldowns. */
   forget(): Promise<void>;
-  /** Ends what serves, and leaves the world as it is. */
+  /** Stops the servers, and leaves the cluster as it is. */
   close(): Promise<void>;
   /** Removes the world too. */
   stop(): Promise<void>;
 }
 
-export interface FailoverBenchOptions {
-  /** `FUNCTION_USER`, unless it comes by its unique id. */
+export interface FailoverRigOptions {
+  /** The function's user name, unless it comes by its unique id. */
   user?: string;
   /** The namespaces of JobSets that it may touch: `default`. */
   namespaces?: string[];
-  /** Where the Container API says that the API server is, if something stands in front of it. */
+  /** The endpoint that the Container API returns, if a proxy stands in front of the API server. */
   endpoint?: { url: string; ca: string };
-  /** Is waited for once a machine's deletion was asked for, before it is answered and the slice comes back. */
+  /** Awaited after the request to delete a machine, before the response and before the slice comes back. */
   onDeletion?: () => Promise<void>;
 }
 
 /** Prepares a control plane as `deploy/` does: the function has the rights of deploy/rbac there, and no others. */
-export async function createFailoverBench(
+export async function createFailoverRig(
   controlPlane: ControlPlane,
-  options: FailoverBenchOptions = {},
-): Promise<FailoverBench> {
+  options: FailoverRigOptions = {},
+): Promise<FailoverRig> {
   const { user = functionUser, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
   const names = { email: functionUser, uniqueId: functionUniqueId, namespaces };

@@ -1,8 +1,8 @@
-import { controlCharacter } from '../request/fields.ts';
+/** The control characters of ASCII and Latin-1, and Unicode's line and paragraph separators. */
+// oxlint-disable-next-line no-control-regex -- control characters must not get into logs and Events
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
 
-const controlCharacters = new RegExp(`${controlCharacter.source}+`, 'g');
-
-/** Makes a text of an alert fit into one line of a log or an Event: no control characters, at most `max` characters. */
+/** Makes a text of a caller or an alert fit into one line of a log or an Event: no control characters, at most `max` characters. */
 export function toPrintableText(text: string, max: number): string {
   const plain = text.replaceAll(controlCharacters, ' ').trim();
   return plain.length > max ? `${plain.slice(0, max - 1)}…`.toWellFormed() : plain.toWellFormed();

@@ -1,0 +1,60 @@
+import type { Request } from '@google-cloud/functions-framework';
+import { FailoverError, invalidAction } from '../errors.ts';
+import { toPrintableText } from './printable-text.ts';
+
+export const alertsPath = '/alerts';
+const actionPaths = ['/', '/actions'];
+
+/** Returns the path of a request, without the slash that a person may have put at its end. */
+export function pathOf({ path }: Request): string {
+  return path.replace(/^(\/[a-z]+)\/$/, '$1');
+}
+
+/**
+ * Checks path and method.
+ *
+ * @param isWebhook the public webhook takes alerts only
+ * @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method
+ */
+export function assertRoute(request: Request, isWebhook: boolean): void {
+  const paths = isWebhook ? [alertsPath] : [...actionPaths, alertsPath];
+  const path = pathOf(request);
+  if (!paths.includes(path)) {
+    throw new FailoverError(
+      'target_not_found',
+      `there is nothing at ${path.slice(0, 64)}; POST to ${paths.join(' or ')}`,
+    );
+  }
+  if (request.method !== 'POST') {
+    const alert = 'a notification of Cloud Monitoring to /alerts';
+    const what = isWebhook ? alert : `an action as JSON to /actions, or ${alert}`;
+    throw new FailoverError('method_not_allowed', `${request.method} is not allowed; send a POST: ${what}`, {
+      headers: { Allow: 'POST' },
+    });
+  }
+}
+
+/** Eventarc adds it to the address of its push subscription, to tell a framework how to unpack the event. */
+const eventarcParameter = '__GCP_CloudEventsMode';
+
+/**
+ * Refuses a query string: nothing reads it, and somebody may believe that its `dry_run` counts.
+ *
+ * @throws {FailoverError} `invalid_action`
+ */
+export function assertNoQuery({ url }: Request): void {
+  const names = [...new URLSearchParams(url.split('?').slice(1).join('?')).keys()];
+  const [name] = names.filter((each) => each !== eventarcParameter);
+  if (name === undefined) return;
+  throw invalidAction(
+    `the query string has ${JSON.stringify(toPrintableText(name, 64))}, but only the JSON body counts: put it there. Nothing was done`,
+  );
+}
+
+/** The answer to an alert that was sent to a path of actions. It is not acknowledged, so that nothing is lost. */
+export function alertMisdirected(): FailoverError {
+  return invalidAction(
+    'this is a notification of Cloud Monitoring, or a Pub/Sub push; its path is /alerts: ' +
+      "add /alerts to the subscription's push endpoint, or to the channel's URL",
+  );
+}
