@@ -9,6 +9,7 @@ import type { Log } from '../log.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { PoolLock } from '../state/lock.ts';
 import type { RepairStep } from '../step.ts';
+import { watchGate } from './watch-gate.ts';
 
 /** What the deletion of a machine works with. */
 export interface DeleteMachineTools {
@@ -190,6 +191,27 @@ async function assertSameMachine(plan: RepairPlan, { kubernetes }: DeleteMachine
     'target_changed',
     `the machine of node ${plan.node.name} was replaced in the meantime; nothing was deleted`,
   );
+}
+
+/** Watches deletions: their fate is open once one was sent and not definitely refused. */
+export function watchFate(deleteInstance: DeleteInstance): {
+  deleteInstance: DeleteInstance;
+  fate: { isOpen: boolean };
+} {
+  const fate = { isOpen: false };
+  return {
+    fate,
+    async deleteInstance(deletion, limits) {
+      const sending = watchGate(limits.gate, limits.deadline);
+      try {
+        return await deleteInstance(deletion, { ...limits, gate: sending.gate });
+      } catch (error) {
+        const isRefused = error instanceof NotDeleted || isDefiniteRefusal(error);
+        fate.isOpen ||= sending.isPassed() && !isRefused;
+        throw error;
+      }
+    },
+  };
 }
 
 /** A namespace of UUIDs of our own, so that the same deletion has the same request id in every claim. */

@@ -1,13 +1,10 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
-import { isDefiniteRefusal } from '../errors.ts';
-import type { DeleteInstance } from '../gke/compute.ts';
 import type { RepairPlan } from '../plan.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
-import { deleteMachine, NotDeleted } from './delete-machine.ts';
+import { deleteMachine, watchFate } from './delete-machine.ts';
 import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
 import type { RepairStep } from '../step.ts';
-import { watchGate } from './watch-gate.ts';
 
 /** What a repair works with. */
 export interface RepairTools extends DeleteMachineTools {
@@ -49,27 +46,6 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const step = { ...describeRepair(plan), ...deletion };
   const warnings = [deletion.warning, plan.warning].filter((text) => text !== undefined);
   return warnings.length === 0 ? step : { ...step, warning: warnings.join('; ') };
-}
-
-/** Watches deletions: their fate is open once one was sent and not definitely refused. */
-function watchFate(deleteInstance: DeleteInstance): {
-  deleteInstance: DeleteInstance;
-  fate: { isOpen: boolean };
-} {
-  const fate = { isOpen: false };
-  return {
-    fate,
-    async deleteInstance(deletion, limits) {
-      const sending = watchGate(limits.gate, limits.deadline);
-      try {
-        return await deleteInstance(deletion, { ...limits, gate: sending.gate });
-      } catch (error) {
-        const isRefused = error instanceof NotDeleted || isDefiniteRefusal(error);
-        fate.isOpen ||= sending.isPassed() && !isRefused;
-        throw error;
-      }
-    },
-  };
 }
 
 /** @throws {FailoverError} `repair_refused` */

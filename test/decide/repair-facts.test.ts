@@ -63,7 +63,7 @@ describe('what a repair says about what runs there', () => {
     for (const isNamed of [false, true]) {
       for (const [isDryRun, rounds] of [
         [true, 4],
-        [false, 12],
+        [false, 13],
       ] as const) {
         const world = new VirtualFailover();
         const [name = ''] = nodeNames(world.cluster, 'slice-a');
