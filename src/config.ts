@@ -16,6 +16,12 @@ export interface Config {
   maxPoolsPerHour: number | { percent: number };
   maxAlertAgeSeconds: number;
   actionDeadlineSeconds: number;
+  /** How long after a restart its run may take to be back, before the verdict is `not_recovered`. */
+  recoveryTimeoutSeconds: number;
+  /** How long after a repair its machine may take to be back, before the verdict is `not_repaired`. */
+  repairTimeoutSeconds: number;
+  /** For how long after its request reconcile resumes an action that nobody works on. */
+  resumeWithinSeconds: number;
   cordonConcurrency: number;
   gkeEndpoint: 'auto' | 'dns' | 'public' | 'private';
   /** For local runs only: connect with this context of the kubeconfig instead of asking the Container API. */
@@ -60,6 +66,9 @@ export function readConfig(environment: Environment): Config {
     maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
     maxAlertAgeSeconds: settings.MAX_ALERT_AGE_SECONDS,
     actionDeadlineSeconds: settings.ACTION_DEADLINE_SECONDS,
+    recoveryTimeoutSeconds: settings.RECOVERY_TIMEOUT_SECONDS,
+    repairTimeoutSeconds: settings.REPAIR_TIMEOUT_SECONDS,
+    resumeWithinSeconds: settings.RESUME_WITHIN_SECONDS,
     cordonConcurrency: settings.CORDON_CONCURRENCY,
     gkeEndpoint: settings.GKE_ENDPOINT,
     kubeconfigContext: settings.KUBECONFIG_CONTEXT,
@@ -198,6 +207,9 @@ const settingsSchema = v.object({
   MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
   MAX_ALERT_AGE_SECONDS: wholeNumber(60, 86_400, 'seconds', '900'),
   ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
+  RECOVERY_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1200'),
+  REPAIR_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1800'),
+  RESUME_WITHIN_SECONDS: wholeNumber(0, 86_400, 'seconds', '900'),
   CORDON_CONCURRENCY: wholeNumber(1, 512, 'requests', '64'),
   GKE_ENDPOINT: v.optional(
     v.picklist(['auto', 'dns', 'public', 'private'], 'must be auto, dns, public or private'),

@@ -2,7 +2,7 @@ import type { HttpFunction, Request, Response } from '@google-cloud/functions-fr
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
 import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
-import { logReceived, sendDone, sendError, sendIgnored, setId } from './answer.ts';
+import { logReceived, sendDone, sendError, sendIgnored, sendReconciled, setId } from './answer.ts';
 import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
@@ -10,6 +10,8 @@ import { toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
+import { reconcile } from './reconcile/reconcile.ts';
+import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
 import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
@@ -17,7 +19,8 @@ import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
 import { readJsonBody, receiveBody } from './request/body.ts';
 import type { Body } from './request/body.ts';
-import { alertMisdirected, alertsPath, assertNoQuery, assertRoute, pathOf } from './request/route.ts';
+import { alertMisdirected, alertsPath, assertNoQuery, assertRoute } from './request/route.ts';
+import { pathOf, reconcilePath } from './request/route.ts';
 import type { Services } from './services.ts';
 
 /** The parts of one of the two functions. */
@@ -70,7 +73,9 @@ async function answer(
 ): Promise<void> {
   const exchange = openExchange(request, response, options);
   try {
-    sendDone(exchange, await dispatch(exchange, deadline, options));
+    const answered = await dispatch(exchange, deadline, options);
+    if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+    else sendDone(exchange, answered);
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
     else sendError(exchange, toFailoverError(error), error);
@@ -80,23 +85,30 @@ async function answer(
 function openExchange(request: Request, response: Response, { log, projectId }: HandlerOptions): Exchange {
   // If both headers are sent, IAM checks only the first one, and lets anything through in the other.
   const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
+  const caller = readCaller(checked);
   const trace = toTraceFields((name) => request.get(name), projectId);
   const exchange: Exchange = {
     request,
     response,
     startedAt: performance.now(),
-    id: '',
-    log: log.with({ ...trace, caller: readCaller(checked) }),
+    id: randomUUID(),
+    caller,
+    log: log.with({ ...trace, caller }),
     type: undefined,
     isDryRun: false,
     channel: undefined,
   };
-  setId(exchange, randomUUID());
+  // The lines of a reconcile are about many actions.
+  if (pathOf(request) !== reconcilePath) setId(exchange, exchange.id);
   return exchange;
 }
 
 /** Checks the route and the credentials, reads the body, and carries out the action. */
-async function dispatch(exchange: Exchange, deadline: Deadline, options: HandlerOptions): Promise<Outcome> {
+async function dispatch(
+  exchange: Exchange,
+  deadline: Deadline,
+  options: HandlerOptions,
+): Promise<Outcome | { clusters: ClusterReport[] }> {
   const { request, response } = exchange;
   const { services, webhook } = options;
   // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
@@ -106,8 +118,12 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Handler
     admit(request, options);
     return takeAlert(exchange, body, deadline, services);
   }
-  setId(exchange, readId(body.text));
+  if (pathOf(request) !== reconcilePath) setId(exchange, readId(body.text));
   admit(request, options);
+  if (pathOf(request) === reconcilePath) {
+    exchange.channel = 'reconcile';
+    return { clusters: await reconcile(deadline, services, exchange.log) };
+  }
   return takeAction(exchange, body, deadline, services);
 }
 
@@ -133,7 +149,8 @@ async function takeAction(
   }
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
-  return failover(action, deadline, services, exchange.log);
+  const { caller } = exchange;
+  return failover({ ...action, caller }, deadline, services, exchange.log);
 }
 
 async function takeAlert(
@@ -151,5 +168,6 @@ async function takeAlert(
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
-  return actOnAlert(alert, deadline, services, exchange.log);
+  const { caller } = exchange;
+  return actOnAlert({ ...alert, action: { ...alert.action, caller } }, deadline, services, exchange.log);
 }

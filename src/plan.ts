@@ -43,6 +43,10 @@ const repairPlanSchema = v.object({
   isMultiHost: v.boolean(),
   /** Why this machine, for the answer. */
   why: v.string(),
+  /** How many nodes the pool had when it was decided. */
+  poolSize: v.exactOptional(v.number()),
+  /** The physical host of the machine, where its node tells it. */
+  host: v.exactOptional(v.string()),
   /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced, when it was decided. */
   runsHere: v.exactOptional(v.record(v.string(), v.number())),
   /** What the caller should know before, for the answer. */

@@ -86,7 +86,7 @@ describe('the table of settings', () => {
       const [, min, max] = /^(\d+) to (\d+)$/.exec(allowed) ?? [];
       return min === undefined || max === undefined ? [] : [{ name, min: Number(min), max: Number(max) }];
     });
-    expect(bounded).to.have.length(5);
+    expect(bounded).to.have.length(8);
     for (const { name, min, max } of bounded) {
       for (const value of [min, max]) {
         expect(

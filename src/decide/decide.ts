@@ -1,3 +1,4 @@
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
@@ -131,7 +132,7 @@ function assertWithinLimits(
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
   }
   // A person's override is not meant for alerts.
-  const isAlert = action.incident !== undefined;
+  const isAlert = isFromAlert(action);
   if (switches.overrideUntil !== undefined && !isAlert) return;
   for (const effect of cooledEffects(action)) {
     assertNotCoolingDown(poolAnnotations, effect, {
@@ -197,5 +198,6 @@ async function chooseRepair(
   assertClaimedOnce(plan, repairFacts);
   const { schedulable, cordoned } = snapshot.nodes;
   const poolNodes = [...schedulable, ...cordoned].map(({ name }) => name);
-  return { ...plan, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
+  const poolSize = poolNodes.length;
+  return { ...plan, poolSize, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
 }

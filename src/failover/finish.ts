@@ -4,7 +4,8 @@ import { describeError, timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
-import { forgetRecord, writeAnswer } from '../state/record.ts';
+import { hasOwnMark } from '../state/cooldown.ts';
+import { forgetRecord, writeAnswer, writeStopped } from '../state/record.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
@@ -15,11 +16,14 @@ import type { Prepared } from './prepare.ts';
 /** The caller waits for the sweep, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
 
-/** Records the answer and releases the claim. */
+/** Records the answer and releases the claim. What was deleted must come back before the action is settled. */
 export async function finish(execution: Execution, { clusterLease }: Prepared, steps: Step[]): Promise<void> {
   const { claim, cluster, log } = execution;
   const { kubernetes, lock } = claim;
-  execution.record = await timed(log, 'record', () => writeAnswer(kubernetes, execution.record, steps));
+  const isOpen = hasOwnMark(lock.annotations, execution.action.id);
+  execution.record = await timed(log, 'record', () =>
+    writeAnswer(kubernetes, execution.record, steps, { isOpen }),
+  );
   await Promise.all([
     tryToCleanUp(log, () => lock.release({ forget: false })),
     announce(execution, { message: summarise(steps) }),
@@ -46,7 +50,11 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
-    await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice]));
+    const isOpen = hasOwnMark(lock.annotations, action.id);
+    await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice], { isOpen }));
+  } else {
+    const hasDeleted = hasOwnMark(lock.annotations, action.id);
+    await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
   }
   if (error instanceof FailoverError && error.code === 'budget_exceeded') {
     await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));

@@ -15,6 +15,10 @@ export interface JobSet {
   spec: {
     suspend?: boolean;
     managedBy?: string;
+    replicatedJobs?: {
+      replicas?: number;
+      template?: { spec?: { parallelism?: number; completions?: number } };
+    }[];
     failurePolicy?: {
       maxRestarts?: number;
       restartStrategy?: string;
@@ -25,7 +29,7 @@ export interface JobSet {
     restarts?: number;
     restartsCountTowardsMax?: number;
     terminalState?: string;
-    conditions?: { type: string; status: string }[];
+    conditions?: { type: string; status: string; message?: string; lastTransitionTime?: string }[];
   };
 }
 

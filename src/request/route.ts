@@ -3,6 +3,10 @@ import { FailoverError, invalidAction } from '../errors.ts';
 import { toPrintableText } from './printable-text.ts';
 
 export const alertsPath = '/alerts';
+
+/** Cloud Scheduler calls it once a minute. */
+export const reconcilePath = '/reconcile';
+
 const actionPaths = ['/', '/actions'];
 
 /** Returns the path of a request, without the slash that a person may have put at its end. */
@@ -17,7 +21,7 @@ export function pathOf({ path }: Request): string {
  * @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method
  */
 export function assertRoute(request: Request, isWebhook: boolean): void {
-  const paths = isWebhook ? [alertsPath] : [...actionPaths, alertsPath];
+  const paths = isWebhook ? [alertsPath] : [...actionPaths, alertsPath, reconcilePath];
   const path = pathOf(request);
   if (!paths.includes(path)) {
     throw new FailoverError(

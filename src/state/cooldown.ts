@@ -40,6 +40,11 @@ export function readMark(annotations: Annotations, effect: Effect): CooldownMark
   return readMarks(annotations)[effect];
 }
 
+/** Says whether a deletion of this action was accepted on this pool. */
+export function hasOwnMark(annotations: Annotations, actionId: string): boolean {
+  return Object.values(readMarks(annotations)).some((mark) => mark.action === actionId && isAccepted(mark));
+}
+
 /** Adds an effect's mark, and drops marks that are a week old. */
 export function withMark(
   annotations: Annotations,

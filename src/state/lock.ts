@@ -76,7 +76,7 @@ export async function acquirePoolLock(
 }
 
 /** Says whether a lock may be taken from its holder. */
-function isExpired(lease: LeaseState, serverNow: number): boolean {
+export function isExpired(lease: LeaseState, serverNow: number): boolean {
   return freeAt(lease) < serverNow;
 }
 
@@ -89,15 +89,8 @@ function toBusy(lease: LeaseState): LockBusy {
   return { heldBy: { id: holder.split('/')[0] ?? '' }, renewedAt, freeAt: freeAt(lease) };
 }
 
-/** Reads the annotations of a pool's Lease without taking its lock, for a dry run. */
-export async function readPoolMarks(
-  kubernetes: Kubernetes,
-  nodePool: string,
-): Promise<Record<string, string>> {
-  return (await readLease(kubernetes, toLockName(nodePool)))?.annotations ?? {};
-}
-
-function toLockName(nodePool: string): string {
+/** Returns the name of a pool's Lease. */
+export function toLockName(nodePool: string): string {
   return `pool-${nodePool}`;
 }
 

@@ -49,6 +49,12 @@ export async function assertNotPaused(kubernetes: Kubernetes): Promise<void> {
   refusePaused(await readSwitches(kubernetes));
 }
 
+/** Says whether a person has paused the cluster, or has misspelt a switch of it. */
+export async function isPaused(kubernetes: Kubernetes): Promise<boolean> {
+  const { pausedFor, unknownKey } = await readSwitches(kubernetes);
+  return pausedFor !== undefined || unknownKey !== undefined;
+}
+
 /** @throws {FailoverError} `paused`, also for a switch that nobody knows: a misspelt pause must not let actions through */
 export function refusePaused({
   pausedFor,
