@@ -332,3 +332,52 @@ variable "vpc" {
     error_message = "Give either a connector, or a network or subnetwork for direct VPC egress."
   }
 }
+
+variable "reconcile" {
+  description = "Whether Cloud Scheduler calls the function once a minute, so that every action ends in a verdict and unfinished actions are carried on."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "reconcile_region" {
+  description = "The region of Cloud Scheduler's job, where Cloud Scheduler is not offered in the function's."
+  type        = string
+  default     = null
+}
+
+variable "recovery_timeout_seconds" {
+  description = "How long after a restart its run may take to be back, before the verdict is not_recovered (RECOVERY_TIMEOUT_SECONDS)."
+  type        = number
+  default     = 1200
+  nullable    = false
+
+  validation {
+    condition     = var.recovery_timeout_seconds >= 60 && var.recovery_timeout_seconds <= 86400 && floor(var.recovery_timeout_seconds) == var.recovery_timeout_seconds
+    error_message = "recovery_timeout_seconds must be whole seconds, from 60 to 86400."
+  }
+}
+
+variable "repair_timeout_seconds" {
+  description = "How long after a repair its machine may take to be back, before the verdict is not_repaired (REPAIR_TIMEOUT_SECONDS)."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.repair_timeout_seconds >= 60 && var.repair_timeout_seconds <= 86400 && floor(var.repair_timeout_seconds) == var.repair_timeout_seconds
+    error_message = "repair_timeout_seconds must be whole seconds, from 60 to 86400."
+  }
+}
+
+variable "resume_within_seconds" {
+  description = "For how long after its request an action that nobody works on is carried on (RESUME_WITHIN_SECONDS); 0 carries nothing on."
+  type        = number
+  default     = 900
+  nullable    = false
+
+  validation {
+    condition     = var.resume_within_seconds >= 0 && var.resume_within_seconds <= 86400 && floor(var.resume_within_seconds) == var.resume_within_seconds
+    error_message = "resume_within_seconds must be whole seconds, from 0 to 86400."
+  }
+}
