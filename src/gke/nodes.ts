@@ -133,7 +133,7 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   };
 }
 
-/** Reduces a node to what its health depends on. */
+/** Reduces a node to its health. */
 export function toNodeHealth(node: V1Node): NodeHealth {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((condition) => condition.type === 'Ready');
