@@ -133,6 +133,9 @@ function toGroups(jobs: NextJob[]): JobGroup[] {
   return [...groups.values()].flatMap((jobs) => (jobs[0] ? [{ needs: jobs[0].needs, jobs }] : []));
 }
 
+/** Where each Job has a selector of its own, together they match most nodes, so one list of all costs less. */
+const mostLists = 16;
+
 /** Reads the nodes outside the pool that any group's selectors match, by one list for each selector, all at once. */
 async function surveyElsewhere(
   kubernetes: Pick<Kubernetes, 'core' | 'serverNow'>,
@@ -145,8 +148,9 @@ async function surveyElsewhere(
       `${nodePoolLabel}!=${nodePool}`,
     ].join(','),
   );
+  const distinct = [...new Set(selectors)];
   const lists = await Promise.all(
-    [...new Set(selectors)].map((selector) =>
+    (distinct.length > mostLists ? [`${nodePoolLabel}!=${nodePool}`] : distinct).map((selector) =>
       listNodeRooms(kubernetes, selector, (node) => surveyNode(node, groups, kubernetes.serverNow())),
     ),
   );

@@ -37,11 +37,15 @@ export function surveyNode(node: NodeRoom, groups: JobGroup[], serverNow: number
   };
 }
 
+const mostShown = 3;
+
 /** Says which Jobs would wait for capacity; undefined if there is room for all, were the nodes free. */
 export function describeShortage(groups: JobGroup[], surveys: NodeSurvey[]): string | undefined {
   const shortages = groups.flatMap((group, index) => describeGroup(group, index, surveys, groups) ?? []);
   const found = shortages.length > 0 ? shortages : describeDevices(groups, surveys);
-  return found.length > 0 ? `${found.join('; ')}, so the JobSet will wait for capacity` : undefined;
+  if (found.length === 0) return undefined;
+  const more = found.length > mostShown ? [`and ${found.length - mostShown} more such Jobs`] : [];
+  return `${[...found.slice(0, mostShown), ...more].join('; ')}, so the JobSet will wait for capacity`;
 }
 
 function describeGroup(

@@ -317,6 +317,30 @@ describe('schedulable_elsewhere', () => {
     // A request takes 5 ms there and 5 ms back.
     expect((world.time.now - startedAt) / 10).to.equal(7);
   });
+
+  it('asks for all nodes at once where there are many selectors', async () => {
+    const jobs = Array.from({ length: 17 }, (_, index) => ({
+      name: `j${index}`,
+      parallelism: 1,
+      nodeSelector: { 'example.com/for': `j${index}` },
+    }));
+    const world = await build({
+      world: { slices: ['slice-a'], jobSet: spread, jobs: [{}, ...jobs] },
+      sliceB: { labels: { 'example.com/for': 'j16' } },
+    });
+    await world.pass(1);
+    const { length } = world.emulator.requests;
+    const { steps } = await world.send({ ...restart, dry_run: true });
+    const lists = world.emulator.requests
+      .slice(length)
+      .map(({ query }) => query['labelSelector'] ?? '')
+      .filter((selector) => selector.includes(`${poolLabel}!=`));
+    expect(lists).to.deep.equal([`${poolLabel}!=slice-a`]);
+    const lacking = ['j0', 'j1', 'j2'].map(
+      (name) => `no uncordoned node outside the pool matches the pods of Job train-${name}-0`,
+    );
+    expect(steps.at(-1)?.['warning']).to.equal(`${lacking.join('; ')}; and 13 more such Jobs${waits}`);
+  });
 });
 
 /** Nothing may have been touched. */
