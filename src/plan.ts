@@ -25,8 +25,10 @@ const restartPlanSchema = v.object({
   way: v.exactOptional(waySchema),
   /** How many restarts the JobSet has left, this one included; absent where its failurePolicy sets no limit. */
   restartsLeft: v.exactOptional(v.number()),
-  /** Uncordoned nodes outside the pool that the Job's pods could run on. */
+  /** Nodes outside the pool that could take a pod of the Job. */
   schedulableElsewhere: v.exactOptional(v.number()),
+  /** Which Jobs of the next attempt would wait for capacity, for the answer. */
+  roomWarning: v.exactOptional(v.string()),
 });
 
 /** The one machine that a repair deletes. */

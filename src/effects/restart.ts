@@ -1,7 +1,7 @@
 import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
-import { assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
+import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import { withHeaders } from '../gke/direct-patch.ts';
 import { attemptOf, findJobSet, findPod, readJobs } from '../gke/jobset.ts';
@@ -165,6 +165,7 @@ async function lookAgain(
   const way = isLeaderLive ? 'leader_pod' : 'job_deadline';
   assertRestartable(jobSet);
   assertPolicyRestarts(jobSet, job.replicatedJob, way);
+  assertOthersRestart(jobSet, jobs, job);
   return { jobSet, lease, way };
 }
 

@@ -1,11 +1,12 @@
 import type { ClusterState } from './cluster-state.ts';
 import { isPodLive, setCondition } from './objects.ts';
 import type { Node, Pod, PodAffinityTerm, PodSpec, Taint, Toleration } from './objects.ts';
+import { parseQuantity } from './quantity.ts';
 import { matchesLabels, toRequirements } from './selectors.ts';
 
 /**
  * Binds pending pods to nodes as kube-scheduler does, as far as accelerator jobs need it: node selector and affinity,
- * cordon, taints, whole accelerators, required pod affinity and anti-affinity. Deterministic: pods by age and name,
+ * cordon, taints, resources, required pod affinity and anti-affinity. Deterministic: pods by age and name,
  * nodes by pool and name, so that slice-a fills up before slice-b. Every pending pod is tried in every step: a real
  * one may wait five minutes for the scheduler to look again.
  */
@@ -111,7 +112,7 @@ class SchedulingPass {
   #hasRoom(node: Node, spec: PodSpec): boolean {
     const taken = this.#taken.get(node.metadata.name) ?? {};
     return Object.entries(toRequests(spec)).every(([resource, count]) => {
-      const available = Number(node.status.allocatable?.[resource] ?? 0);
+      const available = parseQuantity(node.status.allocatable?.[resource] ?? 0);
       return (taken[resource] ?? 0) + count <= available;
     });
   }
@@ -225,14 +226,11 @@ function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
   );
 }
 
-const counted = ['google.com/tpu', 'nvidia.com/gpu'];
-
 function toRequests(spec: PodSpec): Record<string, number> {
   const requests: Record<string, number> = { pods: 1 };
-  for (const container of spec.containers) {
-    for (const resource of counted) {
-      const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
-      if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
+  for (const { resources } of spec.containers) {
+    for (const [resource, text] of Object.entries({ ...resources?.limits, ...resources?.requests })) {
+      requests[resource] = (requests[resource] ?? 0) + parseQuantity(text);
     }
   }
   return requests;
