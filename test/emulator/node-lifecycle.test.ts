@@ -141,7 +141,10 @@ describe('schedulePods', () => {
     expect(findCondition(pod?.status.conditions, 'PodScheduled')).to.include({
       status: 'False',
       reason: 'Unschedulable',
-      message: '0/18 nodes are available: 16 node(s) were unschedulable, 2 Insufficient accelerators.',
+      message:
+        '0/18 nodes are available: 16 node(s) were unschedulable, 2 Insufficient google.com/tpu. ' +
+        'no new claims to deallocate, preemption: 0/18 nodes are available: ' +
+        '18 Preemption is not helpful for scheduling.',
     });
     expect(cluster.events().map(({ reason }) => reason)).to.deep.equal(['FailedScheduling']);
   });

@@ -1,0 +1,70 @@
+import type { ClusterState } from './cluster-state.ts';
+import type { Node, Taint } from './objects.ts';
+
+/** Ends what a switch began. */
+export type TurnOff = () => void;
+
+/**
+ * What can be broken in a cluster and its machines. Each method turns one thing on until the function that it returns is
+ * called. `npm start` prints lines that do the same by HTTP (switches-api.ts).
+ */
+export class Switches {
+  readonly #state: ClusterState;
+
+  constructor(state: ClusterState) {
+    this.#state = state;
+  }
+
+  /** Others take all accelerators of the nodes that a pool has now, so that no further pod fits on them. */
+  fillPool(pool: string): TurnOff {
+    const { store, random } = this.#state;
+    const others = this.#nodesOf(pool).map(({ metadata: { name }, status }) => {
+      const { cpu: _cpu, memory: _memory, pods: _pods, ...accelerators } = status.allocatable;
+      return this.#state.create('pods', {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: {
+          name: `others-${random.suffix()}`,
+          namespace: 'others',
+          uid: '',
+          resourceVersion: '',
+          creationTimestamp: '',
+        },
+        spec: {
+          nodeName: name,
+          tolerations: [{ operator: 'Exists' }],
+          containers: [{ name: 'main', image: 'others:latest', resources: { requests: accelerators } }],
+        },
+        status: { phase: 'Pending' },
+      });
+    });
+    return () => {
+      for (const { metadata } of others) {
+        const pod = store.get('pods', metadata.namespace, metadata.name);
+        if (pod?.metadata.uid === metadata.uid) store.remove('pods', pod);
+      }
+    };
+  }
+
+  /** Taints the nodes that a pool has now, so that no further pod is scheduled on them. */
+  taintPool(pool: string, taint: Taint = { key: 'team', value: 'others', effect: 'NoSchedule' }): TurnOff {
+    const isSame = (each: Taint) => each.key === taint.key && each.effect === taint.effect;
+    const change = (toTaints: (others: Taint[]) => Taint[]) => {
+      for (const node of this.#nodesOf(pool)) {
+        this.#state.update('nodes', node, ({ spec }) => {
+          const taints = toTaints((spec.taints ?? []).filter((each) => !isSame(each)));
+          if (taints.length > 0) spec.taints = taints;
+          else delete spec.taints;
+        });
+      }
+    };
+    change((others) => [...others, { ...taint }]);
+    return () => change((others) => others);
+  }
+
+  #nodesOf(pool: string): Node[] {
+    const nodes = this.#state.store.lookup('nodes', 'pool', pool);
+    if (nodes.length === 0) throw new Error(`no nodes in pool ${pool}`);
+    return nodes;
+  }
+}
