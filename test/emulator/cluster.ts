@@ -74,7 +74,7 @@ export class EmulatedCluster {
     this.#context = context;
     this.#state = new ClusterState(context.now, context.random);
     this.#pools = new NodePools(this, this.#state, context.fleet);
-    this.switches = new Switches(this.#state);
+    this.switches = new Switches(this.#state, this.#pools, context.fleet);
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
   }

@@ -185,7 +185,7 @@ function toInstance(instance: Instance): unknown {
 }
 
 function toOperation(operation: Operation, now: number): unknown {
-  const { id, name, project, zone, targetId, targetName, startedAt, endsAt, user } = operation;
+  const { id, name, project, zone, targetId, targetName, startedAt, endsAt, user, error } = operation;
   const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   const isDone = now >= endsAt;
   return {
@@ -202,6 +202,12 @@ function toOperation(operation: Operation, now: number): unknown {
     insertTime: toInstanceTime(startedAt),
     startTime: toInstanceTime(startedAt),
     ...(isDone && { endTime: toInstanceTime(endsAt) }),
+    ...(isDone &&
+      error && {
+        error: { errors: [error] },
+        httpErrorStatusCode: 503,
+        httpErrorMessage: 'SERVICE UNAVAILABLE',
+      }),
     selfLink: `${zoneUrl}/operations/${name}`,
     ...(operation.requestId && { clientOperationId: operation.requestId }),
   };

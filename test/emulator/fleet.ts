@@ -23,8 +23,25 @@ export interface InstanceGroup {
   /** A multi-host slice is one unit: if one machine is lost, all are re-created. */
   isAtomic: boolean;
   repair: RepairBehaviour;
+  /** What a test has broken (switches.ts). */
+  troubles: MachineTroubles;
   /** Called with each re-created machine, and with what happens to its Node object. */
   replaced: (instance: Instance, nodeObject: RepairBehaviour['nodeObject']) => void;
+  /** Called with each machine that does not come back when the others do. */
+  withheld: (instance: Instance) => void;
+}
+
+export interface MachineTroubles {
+  /** How many machines of a repair do not come back. */
+  withheldMachines: number;
+  /** How operations end that delete a machine; undefined if they succeed. */
+  deletionError: OperationError | undefined;
+}
+
+/** An entry of a Compute operation's `error.errors`. */
+export interface OperationError {
+  code: string;
+  message: string;
 }
 
 export interface RepairBehaviour {
@@ -49,6 +66,8 @@ export interface Operation {
   startedAt: number;
   endsAt: number;
   user: string;
+  /** Why it fails at its end. */
+  error?: OperationError;
 }
 
 interface Repair {
@@ -66,6 +85,7 @@ export class Fleet {
   readonly #instances = new Map<string, Instance>();
   readonly #byId = new Map<string, Instance>();
   #repairs: Repair[] = [];
+  #withheld: Instance[] = [];
   readonly #now: () => number;
   readonly #random: Random;
 
@@ -98,10 +118,13 @@ export class Fleet {
     return instance;
   }
 
-  /** Accepts a deletion: the machine stops at once, and its group begins to bring it back. */
+  /**
+   * Accepts a deletion: the machine stops at once, and its group begins to bring it back. Where the operation is to fail,
+   * nothing happens to the machine.
+   */
   delete(instance: Instance, requestId: string | undefined, user: string): Operation {
     const now = this.#now();
-    const { repair } = instance.group;
+    const { repair, troubles } = instance.group;
     const operation: Operation = {
       id: this.#random.numericId(),
       name: `operation-${now}-${this.#random.pick('0123456789abcdef', 13)}`,
@@ -113,8 +136,10 @@ export class Fleet {
       startedAt: now,
       endsAt: now + repair.stopSeconds * 1000,
       user,
+      ...(troubles.deletionError && { error: troubles.deletionError }),
     };
     this.operations.push(operation);
+    if (operation.error) return operation;
     this.deletions.push({ instance: { ...instance }, operation });
     this.#recreate(instance.group.isAtomic ? this.#membersOf(instance.group) : [instance]);
     return operation;
@@ -141,9 +166,7 @@ export class Fleet {
       }
       if (repair.backAt > now) continue;
       hasChanged = true;
-      for (const { name, project, zone, machineType, group } of repair.instances) {
-        group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
-      }
+      this.#bringBack(repair);
     }
     this.#repairs = this.#repairs.filter((repair) => repair.backAt > now);
     return hasChanged;
@@ -160,13 +183,37 @@ export class Fleet {
 
   /** Whether machines of a group are being re-created. */
   isRepairing(group: InstanceGroup): boolean {
-    return this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity);
+    return (
+      this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity) ||
+      this.#withheld.some((instance) => instance.group === group)
+    );
+  }
+
+  /** Lets the machines of a group come back that a repair did without. */
+  release(group: InstanceGroup): void {
+    const instances = this.#withheld.filter((instance) => instance.group === group);
+    this.#withheld = this.#withheld.filter((instance) => instance.group !== group);
+    for (const instance of instances) this.#replace(instance);
   }
 
   findOperation(project: string, zone: string, name: string): Operation | undefined {
     return this.operations.find(
       (each) => each.project === project && each.zone === zone && (each.name === name || each.id === name),
     );
+  }
+
+  #bringBack({ group, instances }: Repair): void {
+    const missing = this.#withheld.filter((instance) => instance.group === group).length;
+    const count = Math.min(Math.max(group.troubles.withheldMachines - missing, 0), instances.length);
+    for (const instance of instances.slice(0, instances.length - count)) this.#replace(instance);
+    for (const instance of instances.slice(instances.length - count)) {
+      this.#withheld.push(instance);
+      group.withheld(instance);
+    }
+  }
+
+  #replace({ name, project, zone, machineType, group }: Instance): void {
+    group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
   }
 
   #membersOf(group: InstanceGroup): Instance[] {

@@ -46,7 +46,9 @@ export class NodePools {
         nodeObject: options.nodeObject ?? 'reregistered',
         isDisabled: options.isRepairDisabled ?? false,
       },
+      troubles: { withheldMachines: 0, deletionError: undefined },
       replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
+      withheld: ({ name }) => this.#leave(name),
     };
     this.#pools.set(pool, {
       options,
@@ -67,6 +69,10 @@ export class NodePools {
     while (this.#fleet.find(project, zone, name));
     this.#register(this.#fleet.add({ name, project, zone, machineType, group }), pool);
     return name;
+  }
+
+  groupOf(pool: string): InstanceGroup {
+    return this.#require(pool).group;
   }
 
   describe(): ClusterDescription[] {
@@ -93,6 +99,13 @@ export class NodePools {
     const details = { name, pool, project, zone, instanceId: id, options };
     const node = toNode({ ...details, time: this.#state.time(), number: this.#nodeCount++ });
     this.#state.create('nodes', node);
+  }
+
+  /** A machine does not come back, so GKE removes its Node. */
+  #leave(name: string): void {
+    const node = this.#state.store.get('nodes', undefined, name);
+    if (node) this.#state.store.remove('nodes', node);
+    this.#state.silentNodes.delete(name);
   }
 
   /** Ends what ran on the old machine when another one runs under its name. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { findCondition } from './objects.ts';
-import type { Pod } from './objects.ts';
-import { createTestWorld, poolOf } from './test-world.ts';
+import type { Node, Pod } from './objects.ts';
+import { createTestWorld, poolOf, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 
 const poolLabel = 'cloud.google.com/gke-nodepool';
@@ -47,6 +47,71 @@ describe('Switches', () => {
       expect(() => cluster.switches.taintPool('slice-c')).to.throw('no nodes in pool slice-c');
     });
   });
+
+  describe('of machines', () => {
+    it('withhold machines: a slice comes back from a repair with one node missing, until it is turned off', () => {
+      const world = createSlices();
+      const names = nodeNames(world, 'slice-a');
+      const release = world.cluster.switches.withholdMachines('slice-a');
+      deleteMachine(world, names[3]);
+      world.advance(119);
+      expect(nodeNames(world, 'slice-a')).to.deep.equal(names);
+      world.advance(1);
+      const back = world.cluster.nodes('slice-a');
+      expect(back).to.have.length(15);
+      expect(back.every(isReady)).to.equal(true);
+      expect(world.emulator.fleet.list().filter(({ group }) => group.pool === 'slice-a')).to.have.length(15);
+      world.advance(3600);
+      expect(nodeNames(world, 'slice-a')).to.have.length(15);
+      release();
+      world.advance(0);
+      expect(nodeNames(world, 'slice-a')).to.deep.equal(names);
+      expect(world.cluster.nodes('slice-a').every(isReady)).to.equal(true);
+      deleteMachine(world, names[3]);
+      world.advance(120);
+      expect(nodeNames(world, 'slice-a')).to.deep.equal(names);
+    });
+
+    it('withhold no further machine at the next repair, and only of their pool', () => {
+      const world = createSlices();
+      world.cluster.switches.withholdMachines('slice-a', 2);
+      for (const pool of ['slice-a', 'slice-b']) deleteMachine(world, nodeNames(world, pool)[0]);
+      world.advance(120);
+      expect(nodeNames(world, 'slice-a')).to.have.length(14);
+      expect(nodeNames(world, 'slice-b')).to.have.length(16);
+      deleteMachine(world, nodeNames(world, 'slice-a')[0]);
+      world.advance(120);
+      expect(nodeNames(world, 'slice-a')).to.have.length(14);
+    });
+
+    it('fail deletions: Compute accepts one, its operation ends with an error, and the machine stays', () => {
+      const world = createSlices();
+      const [name = ''] = nodeNames(world, 'slice-a');
+      const before = { nodes: world.cluster.nodes(), pods: world.cluster.pods() };
+      const succeed = world.cluster.switches.failDeletions('slice-a');
+      const operation = deleteMachine(world, name);
+      expect(operation).to.include({ status: 'RUNNING' }).and.not.to.have.property('error');
+      world.advance(30);
+      const done = ask(world, 'GET', `operations/${String(operation['name'])}`);
+      expect(done).to.include({ status: 'DONE', progress: 100, httpErrorStatusCode: 503 });
+      expect(done['error']).to.have.nested.property('errors[0].code', 'INTERNAL_ERROR');
+      expect(ask(world, 'GET', `instances/${name}`)).to.include({ status: 'RUNNING' });
+      expect({ nodes: world.cluster.nodes(), pods: world.cluster.pods() }).to.deep.equal(before);
+      expect(world.emulator.fleet.deletions).to.deep.equal([]);
+
+      succeed();
+      expect(deleteMachine(world, name)).not.to.have.property('error');
+      world.advance(30);
+      expect(ask(world, 'GET', `operations/${String(operation['name'])}`)).to.have.property('error');
+      expect(world.emulator.fleet.deletions).to.have.length(1);
+    });
+
+    it('need a pool that is there', () => {
+      const { switches } = createSlices().cluster;
+      expect(() => switches.withholdMachines('slice-c')).to.throw('no pool slice-c');
+      expect(() => switches.failDeletions('slice-c')).to.throw('no pool slice-c');
+    });
+  });
 });
 
 /** Two slices and a CPU pool; the exclusive JobSet `train` runs on slice-a. */
@@ -79,6 +144,29 @@ function moveAway(world: TestWorld): void {
   const { metadata } = leader(world);
   world.cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${metadata.name}`);
   world.advance(60);
+}
+
+function nodeNames({ cluster }: TestWorld, pool: string): string[] {
+  return cluster
+    .nodes(pool)
+    .map(({ metadata }) => metadata.name)
+    .sort();
+}
+
+function isReady({ status }: Node): boolean {
+  return findCondition(status.conditions, 'Ready')?.status === 'True';
+}
+
+/** @returns the operation that Compute answers */
+function deleteMachine(world: TestWorld, name = ''): Record<string, unknown> {
+  return ask(world, 'DELETE', `instances/${name}`);
+}
+
+function ask({ emulator }: TestWorld, method: string, path: string): Record<string, unknown> {
+  const request = toRequest(emulator, method, `/compute/v1/projects/p/zones/us-central1-a/${path}`);
+  const { status, body } = emulator.handleCompute(request);
+  expect(status, body).to.equal(200);
+  return JSON.parse(body) as Record<string, unknown>;
 }
 
 function leader({ cluster }: TestWorld): Pod {

@@ -1,4 +1,6 @@
 import type { ClusterState } from './cluster-state.ts';
+import type { Fleet, OperationError } from './fleet.ts';
+import type { NodePools } from './node-pools.ts';
 import type { Node, Taint } from './objects.ts';
 
 /** Ends what a switch began. */
@@ -11,8 +13,13 @@ export type TurnOff = () => void;
 export class Switches {
   readonly #state: ClusterState;
 
-  constructor(state: ClusterState) {
+  readonly #pools: NodePools;
+  readonly #fleet: Fleet;
+
+  constructor(state: ClusterState, pools: NodePools, fleet: Fleet) {
     this.#state = state;
+    this.#pools = pools;
+    this.#fleet = fleet;
   }
 
   /** Others take all accelerators of the nodes that a pool has now, so that no further pod fits on them. */
@@ -62,9 +69,33 @@ export class Switches {
     return () => change((others) => others);
   }
 
+  /** After a repair of a pool, so many of its machines do not come back, and have no Node. They do when it is turned off. */
+  withholdMachines(pool: string, count = 1): TurnOff {
+    const group = this.#pools.groupOf(pool);
+    group.troubles.withheldMachines = count;
+    return () => {
+      group.troubles.withheldMachines = 0;
+      this.#fleet.release(group);
+    };
+  }
+
+  /** Compute accepts the deletion of a machine of a pool, and its operation then fails: the machine stays as it is. */
+  failDeletions(pool: string, error: OperationError = internalError): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.deletionError = error;
+    return () => {
+      troubles.deletionError = undefined;
+    };
+  }
+
   #nodesOf(pool: string): Node[] {
     const nodes = this.#state.store.lookup('nodes', 'pool', pool);
     if (nodes.length === 0) throw new Error(`no nodes in pool ${pool}`);
     return nodes;
   }
 }
+
+const internalError: OperationError = {
+  code: 'INTERNAL_ERROR',
+  message: 'Internal error. Please try again or contact Google Support.',
+};
