@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ClusterState } from './cluster-state.ts';
 import { silenceNode } from './node-lifecycle.ts';
 import { toTime } from './objects.ts';
@@ -13,6 +14,8 @@ export interface Instance {
   status: 'RUNNING' | 'STOPPING';
   createdAt: number;
   group: InstanceGroup;
+  /** The physical machine that it runs on, within its sub-block and block. */
+  host: string;
 }
 
 /** The managed instance group of a node pool. */
@@ -23,6 +26,8 @@ export interface InstanceGroup {
   /** A multi-host slice is one unit: if one machine is lost, all are re-created. */
   isAtomic: boolean;
   repair: RepairBehaviour;
+  /** Whether its machines say on which physical host they run, as those with accelerators do. */
+  tellsHost: boolean;
   /** What a test has broken (switches.ts). */
   troubles: MachineTroubles;
   /** Called with each re-created machine, and with what happens to its Node object. */
@@ -32,6 +37,10 @@ export interface InstanceGroup {
 }
 
 export interface MachineTroubles {
+  /** Whether a machine's replacement runs on the same physical host. */
+  keepsHosts: boolean;
+  /** Whether the nodes of replacements have no allocatable accelerators. */
+  lacksAccelerators: boolean;
   /** How many machines of a repair do not come back. */
   withheldMachines: number;
   /** How operations end that delete a machine; undefined if they succeed. */
@@ -106,10 +115,13 @@ export class Fleet {
     return found?.project === project && found.zone === zone ? found : undefined;
   }
 
-  add(details: Omit<Instance, 'id' | 'status' | 'createdAt'>): Instance {
+  /** Creates a machine, on a host of its own unless one is given. */
+  add(details: Omit<Instance, 'id' | 'status' | 'createdAt' | 'host'> & { host?: string }): Instance {
+    const id = this.#random.numericId();
     const instance: Instance = {
+      host: toHex(`host ${id}`),
       ...details,
-      id: this.#random.numericId(),
+      id,
       status: 'RUNNING',
       createdAt: this.#now(),
     };
@@ -147,11 +159,8 @@ export class Fleet {
 
   /** Puts another machine behind a name at once, as GKE sometimes does by itself. */
   replace(instance: Instance, nodeObject: RepairBehaviour['nodeObject']): Instance {
-    const { group, name, project, zone, machineType } = instance;
     this.#remove(instance);
-    const next = this.add({ name, project, zone, machineType, group });
-    group.replaced(next, nodeObject);
-    return next;
+    return this.#replace(instance, nodeObject);
   }
 
   /** Carries out what is due. @returns whether anything was due */
@@ -212,8 +221,18 @@ export class Fleet {
     }
   }
 
-  #replace({ name, project, zone, machineType, group }: Instance): void {
-    group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
+  #replace(instance: Instance, nodeObject = instance.group.repair.nodeObject): Instance {
+    const { name, project, zone, machineType, group, host } = instance;
+    const next = this.add({
+      name,
+      project,
+      zone,
+      machineType,
+      group,
+      ...(group.troubles.keepsHosts && { host }),
+    });
+    group.replaced(next, nodeObject);
+    return next;
   }
 
   #membersOf(group: InstanceGroup): Instance[] {
@@ -242,6 +261,21 @@ export class Fleet {
     this.#instances.delete(toKey(instance.project, instance.zone, instance.name));
     this.#byId.delete(instance.id);
   }
+}
+
+/** What a machine has by chance, always the same for the same text. The seed's own sequence stays as it is. */
+export function toHex(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
+
+/** Where a machine is in the data centre, if it says so. A pool's machines are in one sub-block. */
+export function toPhysicalHost({
+  host,
+  group,
+}: Instance): { block: string; subblock: string; host: string } | undefined {
+  if (!group.tellsHost) return undefined;
+  const { cluster, pool } = group;
+  return { block: toHex(`block ${cluster}`), subblock: toHex(`subblock ${cluster} ${pool}`), host };
 }
 
 function toKey(project: string, zone: string, name: string): string {

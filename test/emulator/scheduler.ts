@@ -272,12 +272,12 @@ function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
   );
 }
 
-const counted = ['google.com/tpu', 'nvidia.com/gpu'];
+export const countedResources = ['google.com/tpu', 'nvidia.com/gpu'];
 
 function toRequests(spec: PodSpec): Record<string, number> {
   const requests: Record<string, number> = { pods: 1 };
   for (const container of spec.containers) {
-    for (const resource of counted) {
+    for (const resource of countedResources) {
       const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
       if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
     }

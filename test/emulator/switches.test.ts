@@ -5,6 +5,8 @@ import { createTestWorld, poolOf, toRequest } from './test-world.ts';
 import type { TestWorld } from './test-world.ts';
 
 const poolLabel = 'cloud.google.com/gke-nodepool';
+const hostLabel = 'cloud.google.com/gce-topology-host';
+const idAnnotation = 'container.googleapis.com/instance_id';
 
 describe('Switches', () => {
   describe('of room for pods', () => {
@@ -106,10 +108,80 @@ describe('Switches', () => {
       expect(world.emulator.fleet.deletions).to.have.length(1);
     });
 
+    for (const nodeObject of ['reregistered', 'survives'] as const) {
+      it(`keep hosts: a replacement runs on the same host and is another machine, if its node is ${nodeObject}`, () => {
+        const world = createTestWorld();
+        world.cluster.addTpuSlice('slice-a', { nodeObject });
+        const isMoved = (): { host: boolean; machine: boolean } => {
+          const before = new Map(world.cluster.nodes().map((node) => [node.metadata.name, node]));
+          deleteMachine(world, nodeNames(world, 'slice-a')[0]);
+          world.advance(120);
+          const changes = world.cluster.nodes().map((node) => {
+            const old = before.get(node.metadata.name);
+            return old && { host: hostOf(node) !== hostOf(old), machine: isAnotherMachine(old, node) };
+          });
+          const [first] = changes;
+          expect(changes).to.deep.equal(changes.map(() => first));
+          return first ?? { host: false, machine: false };
+        };
+        expect(isMoved()).to.deep.equal({ host: true, machine: true });
+        const move = world.cluster.switches.keepHosts('slice-a');
+        expect(isMoved()).to.deep.equal({ host: false, machine: true });
+        move();
+        expect(isMoved()).to.deep.equal({ host: true, machine: true });
+      });
+
+      it(`withhold accelerators: replacements are Ready without any, if nodes are ${nodeObject}`, () => {
+        const world = createTestWorld();
+        for (const pool of ['slice-a', 'slice-b']) world.cluster.addTpuSlice(pool, { nodeObject });
+        const before = chipsOf(world);
+        const give = world.cluster.switches.withholdAccelerators('slice-a');
+        expect(chipsOf(world)).to.deep.equal(before);
+        for (const pool of ['slice-a', 'slice-b']) deleteMachine(world, nodeNames(world, pool)[0]);
+        world.advance(120);
+        expect(world.cluster.nodes().every(isReady)).to.equal(true);
+        expect(chipsOf(world)).to.deep.equal([['0'], ['4']]);
+        world.cluster.addJobSet({ name: 'train', replicatedJobs: [{ name: 'workers', parallelism: 17 }] });
+        world.advance(1);
+        const pending = world.cluster.pods().find(({ status }) => status.phase === 'Pending');
+        expect(pending && reasonOf(pending)).to.match(
+          /^0\/32 nodes are available: 32 Insufficient google\.com\/tpu\./,
+        );
+        give();
+        world.advance(1);
+        expect(chipsOf(world)).to.deep.equal(before);
+        expect(world.cluster.pods().every(({ status }) => status.phase === 'Running')).to.equal(true);
+      });
+    }
+
+    it('tell their host by GKE labels and in Compute, on nodes with accelerators only', () => {
+      const world = createSlices();
+      const labelsOf = (pool: string) =>
+        world.cluster.nodes(pool).map(({ metadata }) => {
+          const labels = Object.entries(metadata.labels ?? {});
+          return Object.fromEntries(labels.filter(([key]) => key.includes('gce-topology')));
+        });
+      const [first, second] = labelsOf('slice-a');
+      expect(first).to.have.all.keys(
+        ['block', 'subblock', 'host'].map((level) => `cloud.google.com/gce-topology-${level}`),
+      );
+      expect({ ...second, [hostLabel]: '' }).to.deep.equal({ ...first, [hostLabel]: '' });
+      expect(new Set(world.cluster.nodes('slice-a').map(hostOf)).size).to.equal(16);
+      expect(labelsOf('default-pool')).to.deep.equal([{}, {}]);
+      const [node] = world.cluster.nodes('slice-a');
+      const { resourceStatus } = ask(world, 'GET', `instances/${node?.metadata.name}`) as Record<
+        string,
+        object
+      >;
+      expect(resourceStatus).to.have.nested.property('physicalHostTopology.host', first?.[hostLabel]);
+    });
+
     it('need a pool that is there', () => {
       const { switches } = createSlices().cluster;
       expect(() => switches.withholdMachines('slice-c')).to.throw('no pool slice-c');
       expect(() => switches.failDeletions('slice-c')).to.throw('no pool slice-c');
+      expect(() => switches.keepHosts('slice-c')).to.throw('no pool slice-c');
+      expect(() => switches.withholdAccelerators('slice-c')).to.throw('no pool slice-c');
     });
   });
 });
@@ -155,6 +227,29 @@ function nodeNames({ cluster }: TestWorld, pool: string): string[] {
 
 function isReady({ status }: Node): boolean {
   return findCondition(status.conditions, 'Ready')?.status === 'True';
+}
+
+function hostOf({ metadata }: Node): string {
+  const host = metadata.labels?.[hostLabel];
+  if (host === undefined) throw new Error(`node ${metadata.name} does not tell its host`);
+  return host;
+}
+
+function isAnotherMachine(a: Node, b: Node): boolean {
+  const same = [
+    a.metadata.annotations?.[idAnnotation] === b.metadata.annotations?.[idAnnotation],
+    ...['bootID', 'machineID', 'systemUUID'].map((id) => a.status.nodeInfo[id] === b.status.nodeInfo[id]),
+  ];
+  expect(same).to.deep.equal(same.map(() => same[0]));
+  return same[0] === false;
+}
+
+/** How many chips the nodes of slice-a have, and those of slice-b. */
+function chipsOf({ cluster }: TestWorld): (string | undefined)[][] {
+  return ['slice-a', 'slice-b'].map((pool) => {
+    const counts = cluster.nodes(pool).map(({ status }) => status.allocatable['google.com/tpu']);
+    return [...new Set(counts)];
+  });
 }
 
 /** @returns the operation that Compute answers */

@@ -79,6 +79,25 @@ export class Switches {
     };
   }
 
+  /** A machine of a pool that is replaced gets the same physical host again; else it gets another one. */
+  keepHosts(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.keepsHosts = true;
+    return () => {
+      troubles.keepsHosts = false;
+    };
+  }
+
+  /** The replacements in a pool are Ready, but none of their accelerators is allocatable, until it is turned off. */
+  withholdAccelerators(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.lacksAccelerators = true;
+    return () => {
+      troubles.lacksAccelerators = false;
+      this.#pools.restoreAccelerators(pool);
+    };
+  }
+
   /** Compute accepts the deletion of a machine of a pool, and its operation then fails: the machine stays as it is. */
   failDeletions(pool: string, error: OperationError = internalError): TurnOff {
     const { troubles } = this.#pools.groupOf(pool);
