@@ -271,8 +271,9 @@ export class EmulatedCluster {
   reconcile(): boolean {
     const state = this.#state;
     const { revision } = state.store;
+    // A switch that was turned off may have asked for a step, too.
+    this.#wakeAt = Math.min(this.#wakeAt, state.takeWakeTime());
     if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
-    state.takeWakeTime();
     manageNodes(state);
     collectGarbage(state);
     runJobSets(state);

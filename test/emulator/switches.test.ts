@@ -50,6 +50,59 @@ describe('Switches', () => {
     });
   });
 
+  describe('of images', () => {
+    it('fail pulls: bound pods wait and say why, the others start, and all run when it is turned off', () => {
+      const world = createTestWorld();
+      const pull = world.cluster.switches.failImagePulls(
+        ({ metadata }) => metadata.labels?.['jobset.sigs.k8s.io/jobset-name'] === 'struck',
+      );
+      world.cluster.addTpuSlice('slice-a');
+      for (const name of ['struck', 'spared']) {
+        world.cluster.addJobSet({ name, replicatedJobs: [{ name: 'workers', parallelism: 2 }] });
+      }
+      const podsOf = (name: string) =>
+        world.cluster.pods().filter(({ metadata }) => metadata.name.startsWith(name));
+      const waitingOf = ({ status: { phase, containerStatuses } }: Pod) => [
+        phase,
+        (containerStatuses?.[0]?.['state'] as { waiting?: { reason: string } } | undefined)?.waiting?.reason,
+      ];
+      world.advance(0);
+      expect(podsOf('struck').map(waitingOf)).to.deep.equal([
+        ['Pending', 'ErrImagePull'],
+        ['Pending', 'ErrImagePull'],
+      ]);
+      expect(podsOf('spared').map(({ status }) => status.phase)).to.deep.equal(['Running', 'Running']);
+      world.advance(10);
+      const [pod] = podsOf('struck');
+      expect(pod && waitingOf(pod)).to.deep.equal(['Pending', 'ImagePullBackOff']);
+      const readyOf = (each: Pod | undefined) => findCondition(each?.status.conditions, 'Ready');
+      expect(readyOf(pod)).to.deep.equal({
+        type: 'Ready',
+        status: 'False',
+        reason: 'ContainersNotReady',
+        message: 'containers with unready status: [main]',
+        lastTransitionTime: '2026-01-01T00:00:00Z',
+      });
+      expect(findCondition(pod?.status.conditions, 'PodScheduled')?.status).to.equal('True');
+      const failed = world.cluster.events().filter(({ reason }) => reason === 'Failed');
+      expect(failed.map(({ involvedObject }) => involvedObject.name)).to.have.members(
+        podsOf('struck').map(({ metadata }) => metadata.name),
+      );
+      expect(failed[0]?.message).to.match(/^Failed to pull image "train:latest": /);
+
+      world.advance(50);
+      pull();
+      world.advance(0);
+      const [started] = podsOf('struck');
+      expect(started?.status.phase).to.equal('Running');
+      expect(readyOf(started)).to.deep.equal({
+        type: 'Ready',
+        status: 'True',
+        lastTransitionTime: '2026-01-01T00:01:00Z',
+      });
+    });
+  });
+
   describe('of machines', () => {
     it('withhold machines: a slice comes back from a repair with one node missing, until it is turned off', () => {
       const world = createSlices();

@@ -1,7 +1,7 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { Fleet, OperationError } from './fleet.ts';
 import type { NodePools } from './node-pools.ts';
-import type { Node, Taint } from './objects.ts';
+import type { Node, Pod, Taint } from './objects.ts';
 
 /** Ends what a switch began. */
 export type TurnOff = () => void;
@@ -67,6 +67,17 @@ export class Switches {
     };
     change((others) => [...others, { ...taint }]);
     return () => change((others) => others);
+  }
+
+  /** The images of these pods cannot be pulled: a pod that is bound waits, and is not started. */
+  failImagePulls(isStruck: (pod: Pod) => boolean): TurnOff {
+    // Wrapped, so that the same function can be given twice.
+    const failure = (pod: Pod) => isStruck(pod);
+    this.#state.imagePullFailures.add(failure);
+    return () => {
+      this.#state.imagePullFailures.delete(failure);
+      this.#state.wakeAt(this.#state.now());
+    };
   }
 
   /** After a repair of a pool, so many of its machines do not come back, and have no Node. They do when it is turned off. */
