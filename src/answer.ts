@@ -60,6 +60,11 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
   send(exchange, 200, { id: exchange.id, ...replay, ...resume, steps });
 }
 
+/** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */
+export function sendShown(exchange: Exchange, shown: object): void {
+  send(exchange, 200, shown, { 'Cache-Control': 'no-store' });
+}
+
 /** Answers what was looked after: 200, or 502 if a cluster could not be served. An idle minute leaves no line in the log. */
 export function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
   const isFailed = clusters.some(({ failed }) => failed === true);

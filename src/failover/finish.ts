@@ -1,17 +1,23 @@
 import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Log } from '../log.ts';
+import type { Action } from '../request/action.ts';
 import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { forgetRecord, writeAnswer, writeStopped } from '../state/record.ts';
+import { noteRefusal } from '../state/refusals.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
 import { emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
+
+/** The caller waits for it. */
+const refusalPatienceMs = 3_000;
 
 /** The caller waits for the sweep, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
@@ -47,6 +53,7 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
       await tryToCleanUp(log, () => removeHold(lock, incident.id));
     }
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
+    await noteRefused(action, error, { kubernetes, log });
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
@@ -61,6 +68,16 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
+}
+
+/** Remembers for a day that a request was refused before anything was decided, for those who ask why nothing happened. */
+export async function noteRefused(
+  action: Action,
+  error: unknown,
+  { kubernetes, log }: { kubernetes: Kubernetes; log: Log },
+): Promise<void> {
+  if (!(error instanceof FailoverError) || error.status >= 500) return;
+  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error));
 }
 
 async function announce(

@@ -133,7 +133,8 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   };
 }
 
-function toNodeHealth(node: V1Node): NodeHealth {
+/** Reduces a node to its health. */
+export function toNodeHealth(node: V1Node): NodeHealth {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((condition) => condition.type === 'Ready');
   return {

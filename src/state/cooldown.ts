@@ -40,6 +40,11 @@ export function readMark(annotations: Annotations, effect: Effect): CooldownMark
   return readMarks(annotations)[effect];
 }
 
+/** Lists the marks on a pool's Lease that can be read, by effect. */
+export function listMarks(annotations: Annotations): [string, CooldownMark][] {
+  return Object.entries(readMarks(annotations));
+}
+
 /** Says whether a deletion of this action was accepted on this pool. */
 export function hasOwnMark(annotations: Annotations, actionId: string): boolean {
   return Object.values(readMarks(annotations)).some((mark) => mark.action === actionId && isAccepted(mark));

@@ -80,7 +80,8 @@ export function isExpired(lease: LeaseState, serverNow: number): boolean {
   return freeAt(lease) < serverNow;
 }
 
-function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
+/** From when on a lock can be taken, if its holder does not renew it. */
+export function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
   return renewedAt + seconds * 1000 + spareMs;
 }
 

@@ -1,6 +1,7 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
-import { isExpired, toLockName } from './lock.ts';
+import type { LeaseState } from './lease.ts';
+import { freeAt, isExpired, toLockName } from './lock.ts';
 
 /** Reads the annotations of a pool's Lease without taking its lock, for a dry run. */
 export async function readPoolMarks(
@@ -10,8 +11,17 @@ export async function readPoolMarks(
   return (await readLease(kubernetes, toLockName(nodePool)))?.annotations ?? {};
 }
 
+/** Reads from a pool's Lease which action works on the pool, and until when it may be alive. */
+export function readLockState(
+  lease: LeaseState,
+  serverNow: number,
+): { actionId: string; freeAt: number } | undefined {
+  if (lease.holder === undefined || isExpired(lease, serverNow)) return undefined;
+  return { actionId: lease.holder.split('/')[0] ?? '', freeAt: freeAt(lease) };
+}
+
 /** Says whether somebody works on a pool now: its lock is held and has not expired. */
 export async function isPoolHeld(kubernetes: Kubernetes, nodePool: string): Promise<boolean> {
   const lease = await readLease(kubernetes, toLockName(nodePool));
-  return lease?.holder !== undefined && !isExpired(lease, kubernetes.serverNow());
+  return lease !== undefined && readLockState(lease, kubernetes.serverNow()) !== undefined;
 }

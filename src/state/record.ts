@@ -163,7 +163,7 @@ export async function forgetRecord(kubernetes: Kubernetes, record: ActionRecord)
   await deleteLease(kubernetes, record.lease);
 }
 
-function toRecordName(id: string): string {
+export function toRecordName(id: string): string {
   return toLeaseName('action', id);
 }
 
