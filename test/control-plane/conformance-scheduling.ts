@@ -13,9 +13,9 @@ export function describeScheduling(stage: () => Stage): void {
   let world: World;
   let runs = 0;
   const made: string[] = [];
-  const createPod = async (spec: object, finalizers: string[] = []): Promise<string> => {
+  const createPod = async (spec: object, details: object = {}): Promise<string> => {
     const { metadata } = await stage().client.post<Pod>(podsPath, {
-      metadata: { name: `scheduling-${(runs += 1)}`, finalizers },
+      metadata: { name: `scheduling-${(runs += 1)}`, ...details },
       spec: {
         containers: [
           { name: 'main', image: 'main', resources: { limits: { 'google.com/tpu': String(chipsPerNode) } } },
@@ -96,6 +96,9 @@ export function describeScheduling(stage: () => Stage): void {
           1,
         );
       });
+      const twin = await createPod({ nodeSelector: { [poolLabel]: pool } });
+      await isRefused(twin, async () => conditionOf(await read(path), 'PodScheduled')?.message ?? '');
+      await client.delete(twin);
       expect(pod.status.phase).to.equal('Pending');
       expect(pod.status.conditions?.map(({ type }) => type)).to.deep.equal(['PodScheduled']);
       expect(conditionOf(pod, 'PodScheduled')).to.include({ status: 'False', reason: 'Unschedulable' });
@@ -159,11 +162,44 @@ export function describeScheduling(stage: () => Stage): void {
       });
     });
 
+    it('says whose affinity is in the way: that of the pod, or that of pods that run', async () => {
+      const pool = 'affine';
+      const nodes = await world.addTpuSlice(pool, { nodes: 2 });
+      const toTerms = (name: string): object => ({
+        requiredDuringSchedulingIgnoredDuringExecution: [
+          { labelSelector: { matchLabels: { name } }, topologyKey: poolLabel },
+        ],
+      });
+      const containers = [{ name: 'main', image: 'main' }];
+      const tolerations = [{ key: 'google.com/tpu', operator: 'Exists' }];
+      const affine = { nodeSelector: { [poolLabel]: pool }, containers, tolerations };
+      const shy = { podAntiAffinity: toTerms('loud') };
+      await becomesReady(await createPod({ nodeName: nodes[0], containers, tolerations, affinity: shy }));
+      const expectReason = async (path: string, reason: string, contested: number): Promise<void> => {
+        await isRefused(path, async () => {
+          const others = await countOthers(stage(), nodes);
+          return describeRefusal(
+            {
+              [reason]: 2,
+              'node(s) had untolerated taint(s)': others.tainted,
+              'node(s) were unschedulable': others.cordoned,
+              "node(s) didn't match Pod's node affinity/selector": others.rest,
+            },
+            contested,
+          );
+        });
+      };
+      const lonely = await createPod({ ...affine, affinity: { podAffinity: toTerms('nobody') } });
+      await expectReason(lonely, "node(s) didn't match pod affinity rules", 0);
+      const loud = await createPod(affine, { labels: { name: 'loud' } });
+      await expectReason(loud, "node(s) didn't satisfy existing pods anti-affinity rules", 2);
+    });
+
     it('says when a pod became Ready, when it no longer was, and when its containers ended', async () => {
       const { client, advance } = stage();
       const [node = ''] = await world.addTpuSlice('ready', { nodes: 1 });
       const finalizer = 'autometric-failover.test/hold';
-      const path = await createPod({ nodeName: node }, [finalizer]);
+      const path = await createPod({ nodeName: node }, { finalizers: [finalizer] });
       const running = await becomesReady(path);
       const readyAt = timeOf(conditionOf(running, 'Ready'));
       expect(readyAt).to.be.at.least(Date.parse(running.metadata.creationTimestamp ?? ''));

@@ -149,6 +149,15 @@ describe('schedulePods', () => {
     expect(cluster.events().map(({ reason }) => reason)).to.deep.equal(['FailedScheduling']);
   });
 
+  it('says that there are no nodes', () => {
+    const { cluster, advance } = createTestWorld();
+    cluster.addJobSet({ name: 'train', replicatedJobs: [{ name: 'w' }] });
+    advance(0);
+    expect(findCondition(cluster.pods()[0]?.status.conditions, 'PodScheduled')?.message).to.equal(
+      'no nodes available to schedule pods',
+    );
+  });
+
   it('binds one pod of a whole machine to each node, and leaves the rest pending', () => {
     const { cluster, advance } = createTestWorld();
     cluster.addTpuSlice('slice-a', { topology: '4x4' });

@@ -118,7 +118,11 @@ describe('Switches', () => {
       expect(world.emulator.fleet.list().filter(({ group }) => group.pool === 'slice-a')).to.have.length(15);
       world.advance(3600);
       expect(nodeNames(world, 'slice-a')).to.have.length(15);
+      const statusOf = (): unknown =>
+        world.cluster.describePools().find(({ name }) => name === 'slice-a')?.status;
+      expect(statusOf()).to.equal('RECONCILING');
       release();
+      expect(statusOf()).to.equal('RUNNING');
       world.advance(0);
       expect(nodeNames(world, 'slice-a')).to.deep.equal(names);
       expect(world.cluster.nodes('slice-a').every(isReady)).to.equal(true);
