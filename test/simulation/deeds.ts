@@ -46,10 +46,15 @@ export class Deeds {
     const [, other] = /^handled: .* is being repaired by action (\S+) since/.exec(message) ?? [];
     if (other === undefined) return;
     const isDone = this.#calls.some(
-      (call) => call.api === 'compute' && call.actionId === other && (isDeed(call) || call.status === 400),
+      (call) => isMachineDeletion(call) && call.actionId === other && (isDeed(call) || call.status === 400),
     );
     if (!isDone) this.#violate(`${actionId} is told that ${other} repairs the machine, which it does not`);
   }
+}
+
+/** A machine is asked to be deleted; to read one is no deed. */
+export function isMachineDeletion({ api, method }: SentCall): boolean {
+  return api === 'compute' && method === 'DELETE';
 }
 
 function isDeed({ status }: SentCall): boolean {
