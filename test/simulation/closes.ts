@@ -1,8 +1,8 @@
 import type { Action } from '../../src/request/action.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { SentCall } from './function-instance.ts';
+import { isCordon, isRelease, nodePath } from './sent-calls.ts';
 
-const nodePath = /^\/api\/v1\/nodes\/([^/]+)$/;
 const recordPath = /\/leases\/action-[^/]+$/;
 
 /** Nodes that an action wants cordoned, by uid. */
@@ -58,10 +58,8 @@ export class Closes {
     if (!this.#firstCalls.has(call.invocation)) this.#firstCalls.set(call.invocation, call.at);
     if (!action || nodePool === undefined) return;
     if (call.method === 'PUT' && recordPath.test(call.path)) this.#noteWish(call, action, nodePool);
-    if (call.method === 'PATCH' && nodePath.test(call.path)) {
-      this.prune();
-      if (isRelease(call)) this.#checkRelease(call, action);
-    }
+    if (isCordon(call) || isRelease(call)) this.prune();
+    if (isRelease(call)) this.#checkRelease(call, action);
   }
 
   /** A node is cordoned, the run is restarted, or a machine is deleted. */
@@ -99,9 +97,4 @@ export class Closes {
       .filter(({ spec }) => spec.unschedulable === true)
       .map(({ metadata }) => metadata.uid ?? '');
   }
-}
-
-function isRelease({ body }: SentCall): boolean {
-  const { spec } = (body ?? {}) as { spec?: { unschedulable?: boolean } };
-  return spec?.unschedulable !== true;
 }

@@ -1,5 +1,6 @@
 import type { RecordedStep } from '../../src/step.ts';
 import type { SentCall } from './function-instance.ts';
+import { isMachineDeletion } from './sent-calls.ts';
 
 /** A call that ends an attempt of the JobSet: the deletion of its leader, or its Job's deadline. */
 interface End {
@@ -50,11 +51,6 @@ export class Deeds {
     );
     if (!isDone) this.#violate(`${actionId} is told that ${other} repairs the machine, which it does not`);
   }
-}
-
-/** A machine is asked to be deleted; to read one is no deed. */
-export function isMachineDeletion({ api, method }: SentCall): boolean {
-  return api === 'compute' && method === 'DELETE';
 }
 
 function isDeed({ status }: SentCall): boolean {

@@ -56,6 +56,8 @@ export interface Interleaving {
   failedDeletionsPerMille?: number;
   /** Slices that a person has cordoned before, so that the run stays where it is. */
   closedPools?: readonly string[];
+  /** Whether a restart makes its Jobs anew one by one, or only once all old ones are gone. */
+  restartStrategy?: 'Recreate' | 'BlockingRecreate';
   /** How many pools may be acted on within the hour; 4 unless it is said. */
   maxPools?: number;
   /** At last a new incident must cordon and release slice-a, whatever was left there. */

@@ -5,16 +5,16 @@ import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { Closes } from './closes.ts';
-import { Deeds, isMachineDeletion } from './deeds.ts';
+import { Deeds } from './deeds.ts';
 import type { SentCall } from './function-instance.ts';
 import { Limits } from './limits.ts';
 import { Recoveries } from './recoveries.ts';
+import { isCordon, isMachineDeletion, nodePath } from './sent-calls.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 const leasePath = /\/namespaces\/autometric-failover-system\/leases(?:\/(.+))?$/;
 const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
 const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
-const nodePath = /^\/api\/v1\/nodes\/([^/]+)$/;
 const restartWindowMs = 240_000;
 const cooldownMs = 3_600_000;
 
@@ -46,6 +46,8 @@ export class Invariants {
   /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
   readonly #unsteadyPools = new Set<string>();
   readonly #firstNodes: Map<string, string>;
+  /** Pods that were on a dead node when an invocation began to delete them. */
+  readonly #freed = new Set<string>();
   readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
 
   constructor({
@@ -225,11 +227,17 @@ export class Invariants {
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
     if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
-    // A pod on a dead node is freed, which is no restart of its own.
-    if (pod?.index === '0' && !this.#isNodeDead(pod.nodeName)) {
+    if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
       this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
     }
+  }
+
+  /** A pod on a dead node is freed, which is no restart of its own; it stays so while it is tried again. */
+  #isFreed({ invocation, path }: SentCall, nodeName: string | undefined): boolean {
+    const key = `${invocation} ${path}`;
+    if (this.#isNodeDead(nodeName)) this.#freed.add(key);
+    return this.#freed.has(key);
   }
 
   #isNodeDead(name: string | undefined): boolean {
@@ -320,9 +328,4 @@ export class Invariants {
   #elapsed(at: number): string {
     return `${((at - this.#time.now) / 1000).toFixed(1)} s`;
   }
-}
-
-function isCordon({ method, path, body }: SentCall): boolean {
-  const { spec } = (body ?? {}) as { spec?: { unschedulable?: boolean } };
-  return method === 'PATCH' && nodePath.test(path) && spec?.unschedulable === true;
 }

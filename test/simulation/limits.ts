@@ -1,4 +1,5 @@
 import type { SentCall } from './function-instance.ts';
+import { isCordon } from './sent-calls.ts';
 
 const clusterLeasePath = /\/leases\/cluster$/;
 const hourMs = 3_600_000;
@@ -9,7 +10,8 @@ const longestActionMs = 1_200_000;
 export class Limits {
   readonly #violate: (what: string) => void;
   readonly #maxPools: number;
-  readonly #lastRead = new Map<number, number>();
+  /** When each invocation looked at the pause. */
+  readonly #looks = new Map<number, number[]>();
   readonly #deeds: { call: SentCall; nodePool: string }[] = [];
   #pausedSince: number | undefined;
 
@@ -23,17 +25,21 @@ export class Limits {
   }
 
   onSend({ invocation, method, path, at }: SentCall): void {
-    if (method === 'GET' && clusterLeasePath.test(path)) this.#lastRead.set(invocation, at);
+    if (method !== 'GET' || !clusterLeasePath.test(path)) return;
+    this.#looks.set(invocation, [...(this.#looks.get(invocation) ?? []), at]);
   }
 
   /** A node is cordoned, the run is restarted, or a machine is deleted. */
   onDeed(call: SentCall, nodePool: string): void {
     this.#deeds.push({ call, nodePool });
+    // One look decides, and there is another one before what cannot be undone.
+    if (isCordon(call) || (this.#looks.get(call.invocation) ?? []).length > 1) return;
+    this.#violate(`${call.actionId} sends ${call.method} ${call.path} without another look at the pause`);
   }
 
   /** A node is cordoned, or anything is deleted. */
   onWrite(call: SentCall): void {
-    const readAt = this.#lastRead.get(call.invocation);
+    const readAt = this.#looks.get(call.invocation)?.at(-1);
     if (readAt === undefined) {
       this.#violate(`${call.actionId} sends ${call.method} ${call.path} without a look at the pause`);
     } else if (this.#pausedSince !== undefined && readAt >= this.#pausedSince) {

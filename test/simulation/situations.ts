@@ -90,7 +90,7 @@ const marksWithoutDeeds = fc.record({
       ),
       pool,
       node: fc.option(node, { nil: undefined }),
-      incident: fc.option(fc.constant(withTheRun), { nil: undefined, freq: 1 }),
+      incident: fc.option(fc.constant(withTheRun), { nil: undefined, freq: 2 }),
     }),
     { minLength: 2, maxLength: 4 },
   ),
@@ -126,7 +126,7 @@ function incident(
   return fc.record({ startedAt, uncordonsOnClose, names });
 }
 
-const someNode = fc.option(node, { nil: undefined, freq: 1 });
+const someNode = fc.option(node, { nil: undefined, freq: 2 });
 
 /** A slice breaks and is whole again, its run restarts by itself, and only then the alerts come, or come again. */
 const lateAlerts = fc
@@ -135,7 +135,10 @@ const lateAlerts = fc
     pauseMs: fc.constantFrom(0, 75_000, 300_000),
     // Where no other slice is open, the run comes back to the one that has recovered.
     closedPools: fc.constantFrom([], ['slice-b', 'slice-c', 'slice-d'], ['slice-c', 'slice-d']),
-    failedDeletionsPerMille: fc.constantFrom(0, 0, 500),
+    // A restart may wait for a pod on a dead node.
+    restartStrategy: fc.constantFrom('Recreate' as const, 'BlockingRecreate' as const),
+    slowPerMille: fc.constantFrom(0, 50, 300),
+    failedDeletionsPerMille: fc.constantFrom(0, 0, 1000),
     actions: fc.array(
       fc.record({
         type: fc.constantFrom<ActionType[]>(
@@ -146,7 +149,13 @@ const lateAlerts = fc
         ),
         pool,
         node: someNode,
-        incident: incident(fc.oneof(fc.constant(-60_000), fc.integer({ min: 0, max: 20_000 }))),
+        incident: incident(
+          fc.oneof(
+            fc.constant(-60_000),
+            fc.integer({ min: 0, max: 20_000 }),
+            fc.integer({ min: 0, max: 100_000 }),
+          ),
+        ),
       }),
       { minLength: 1, maxLength: 3 },
     ),
@@ -163,21 +172,20 @@ const lateAlerts = fc
       ),
       { minLength: 1, maxLength: 4 },
     ),
-    others: fc.array(
-      fc.oneof(
-        disturbance,
-        fc.record({
-          at: fc.integer({ min: 0, max: 60_000 }),
-          kind: fc.constant('cordons_denied' as const),
-          ms: fc.integer({ min: 5_000, max: 120_000 }),
-        }),
-      ),
-      { maxLength: 2 },
+    // Plans are left whose cordon has not begun.
+    denials: fc.array(
+      fc.record({
+        at: fc.integer({ min: 0, max: 20_000 }),
+        kind: fc.constant('cordons_denied' as const),
+        ms: fc.integer({ min: 5_000, max: 120_000 }),
+      }),
+      { maxLength: 1 },
     ),
+    others: fc.array(disturbance, { maxLength: 2 }),
   })
-  .map(({ breaks, recoveries, others, ...rest }) => ({
+  .map(({ breaks, recoveries, denials, others, ...rest }) => ({
     ...rest,
-    disturbances: [...breaks, ...recoveries, ...others],
+    disturbances: [...breaks, ...recoveries, ...denials, ...others],
   }));
 
 /** Cordons are refused for a while, so that plans are left; when they are taken up again, much has happened. */
@@ -196,7 +204,7 @@ const resumesAfterRefusals = fc
         ),
         pool: fc.constantFrom('slice-a', 'slice-b', gpuPool, gpuPool),
         node: fc.option(node, { nil: undefined, freq: 4 }),
-        incident: fc.option(incident(fc.integer({ min: 0, max: 5_000 })), { nil: undefined, freq: 2 }),
+        incident: fc.option(incident(fc.integer({ min: 0, max: 5_000 })), { nil: undefined, freq: 3 }),
       }),
       { minLength: 2, maxLength: 4 },
     ),
@@ -283,9 +291,9 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   lateResumptions: { weight: 1, arbitrary: lateResumptions },
   undos: { weight: 1, arbitrary: undos },
   marksWithoutDeeds: { weight: 1, arbitrary: marksWithoutDeeds },
-  lateAlerts: { weight: 1, arbitrary: lateAlerts },
-  resumesAfterRefusals: { weight: 1, arbitrary: resumesAfterRefusals },
-  lostCloses: { weight: 1, arbitrary: lostCloses },
+  lateAlerts: { weight: 2, arbitrary: lateAlerts },
+  resumesAfterRefusals: { weight: 2, arbitrary: resumesAfterRefusals },
+  lostCloses: { weight: 2, arbitrary: lostCloses },
 };
 
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));
