@@ -63,6 +63,8 @@ const currentPlanSchema = v.object({
   claimId: v.string(),
   /** Which action had uncordoned the pool last, as `<action id>/<claim id>`. */
   lastUncordon: v.exactOptional(v.string()),
+  /** The node that an alert was about: on a resume, its pod or its machine may be gone. */
+  nodeName: v.exactOptional(v.string()),
   restart: v.exactOptional(restartPlanSchema),
   repair: v.exactOptional(repairPlanSchema),
 });
@@ -70,7 +72,7 @@ const currentPlanSchema = v.object({
 /** Version 0.1.0 called the claim an attempt. */
 const planOf010Schema = v.pipe(
   v.object({ ...currentPlanSchema.entries, claimId: v.exactOptional(v.never()), attempt: v.string() }),
-  v.transform(({ attempt, lastUncordon, restart, repair }) => ({
+  v.transform(({ attempt, lastUncordon, restart, repair }): v.InferOutput<typeof currentPlanSchema> => ({
     claimId: attempt,
     ...(lastUncordon === undefined ? {} : { lastUncordon }),
     ...(restart === undefined ? {} : { restart }),

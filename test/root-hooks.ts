@@ -5,9 +5,14 @@
 // so are the answers that `VirtualFailover` gives in the handler's place. It does not see a function that runs in a child
 // process (index.test.ts, build.test.ts, alert-entry-points.test.ts and alert-gcloud.test.ts start such ones), nor an error that
 // arrives after the last test of its file.
+//
+// It also fails where the tests leave a variable of this process behind: the next file in the same process would start its
+// functions with it. With several jobs Mocha calls the hooks for each file, so that the failure names the file.
+import { findChanges } from './fixtures/environment.ts';
 import { internalErrors } from './fixtures/internal-errors.ts';
 
 const { stringify } = JSON;
+let environment: Record<string, string | undefined> = {};
 
 /** The log takes whatever writer a test gives it, so the one place that no test can leave out is where its lines are made. */
 function watchedStringify(...parameters: Parameters<typeof stringify>): string {
@@ -27,6 +32,7 @@ function isInternal(value: unknown): boolean {
 export const mochaHooks = {
   beforeAll() {
     JSON.stringify = watchedStringify as typeof stringify;
+    environment = { ...process.env };
   },
   afterEach() {
     assertExpected();
@@ -35,6 +41,8 @@ export const mochaHooks = {
   afterAll() {
     JSON.stringify = stringify;
     assertExpected();
+    const left = findChanges(environment).join(', ');
+    if (left !== '') throw new Error(`variables of this process were left behind: ${left}`);
   },
 };
 

@@ -164,6 +164,7 @@ async function choose(
   const plan: Plan = { claimId };
   const lastUncordon = readLastUncordon(poolAnnotations);
   if (lastUncordon !== undefined) plan.lastUncordon = lastUncordon;
+  if (action.incident && action.nodeName !== undefined) plan.nodeName = action.nodeName;
   if (action.effects.cordon && !action.effects.repair) assertMayCordon(cluster);
   if (action.expectedNodeCounts) {
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);

@@ -7,7 +7,13 @@ import { Ignored } from '../ignored.ts';
 import type { Incident } from '../request/incident.ts';
 import { attemptOf, readJobs, readJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { instanceIdAnnotation, isHealthy, rankByHealth, readNodeHealth } from '../gke/nodes.ts';
+import {
+  instanceIdAnnotation,
+  isHealthy,
+  listPoolHealth,
+  rankByHealth,
+  readNodeHealth,
+} from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan, RepairPlan } from '../plan.ts';
 import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
@@ -48,7 +54,7 @@ export async function assertStillWanted(
 
 /**
  * Asks the same of an action that is resumed: what has happened since its plan was made may have dealt with the alert. Only
- * what this action has begun to delete is its own doing, and is carried on.
+ * what this action is known to have deleted is its own doing, and is carried on.
  *
  * @throws {Ignored} saying what is newer than the incident
  */
@@ -60,11 +66,47 @@ export async function assertResumeStillWanted(
 ): Promise<void> {
   const { incident, id } = action;
   if (!incident || incident.isClosed) return;
-  const isOwn = (effect: Effect) => readMark(tools.poolAnnotations, effect)?.action === id;
-  if (plan.repair && !isOwn('repair')) assertNotHandled(snapshot, await tools.readHealth(), tools);
-  const { namespace, name } = plan.restart?.jobSet ?? { namespace: '', name: '' };
-  if (plan.restart && !isOwn(`restart ${namespace}/${name}`)) {
-    await assertRunNotRecovered(action, incident, snapshot, tools);
+  const findOwn = (effect: Effect) => {
+    const mark = readMark(tools.poolAnnotations, effect);
+    return mark?.action === id ? mark : undefined;
+  };
+  if (plan.repair) {
+    const health = await tools.readHealth();
+    if (!findOwn('repair')) assertNotHandled(snapshot, health, tools);
+    // An alert about a whole pool is over with the pool, though the planned node may never have been bad.
+    if (action.nodeName === undefined) assertNotRecovered(incident, health);
+  }
+  if (plan.restart) {
+    const { namespace, name } = plan.restart.jobSet;
+    const own = findOwn(`restart ${namespace}/${name}`);
+    if (own && isAccepted(own)) return;
+    // What it has only begun may hang, and then it must be finished.
+    await assertRunNotRecovered(action, incident, snapshot, { ...tools, mayHang: own !== undefined });
+  }
+}
+
+/**
+ * Asks once more before a newer attempt is ended than the decided one, with facts that are read now: while the pool was being
+ * cordoned, the pool may have recovered, and the run with it.
+ *
+ * @returns what is newer than the incident; undefined where the newer attempt is to be ended
+ */
+export async function findRecoveredRun(
+  { nodeName, incident, ...action }: Action,
+  nodePool: string,
+  kubernetes: Kubernetes,
+): Promise<string | undefined> {
+  if (!incident) return undefined;
+  const namedNode = nodeName === undefined ? undefined : await readNodeHealth(kubernetes, nodeName);
+  // A node that is gone has not come back.
+  if (nodeName !== undefined && !namedNode) return undefined;
+  const readHealth = () => listPoolHealth(kubernetes, nodePool);
+  try {
+    await assertRunNotRecovered(action, incident, { namedNode }, { kubernetes, readHealth });
+    return undefined;
+  } catch (error) {
+    if (error instanceof Ignored) return error.message;
+    throw error;
   }
 }
 
@@ -73,24 +115,28 @@ export async function assertResumeStillWanted(
  * attempt began after it.
  */
 async function assertRunNotRecovered(
-  action: Action,
+  action: Pick<Action, 'namespace' | 'jobSetName'>,
   incident: Incident,
-  snapshot: Snapshot,
-  tools: StillWantedTools,
+  snapshot: Pick<Snapshot, 'namedNode'>,
+  tools: Pick<StillWantedTools, 'kubernetes' | 'readHealth'> & { mayHang?: boolean },
 ): Promise<void> {
-  const isBack = incident.subject?.kind === 'jobset' || (await isTargetBack(incident, snapshot, tools));
-  if (isBack) await assertAttemptOlder(action, incident, tools.kubernetes);
+  const isOfRun = incident.subject?.kind === 'jobset';
+  const isBack = isOfRun || (await isTargetBack(incident, snapshot, tools));
+  // Nobody else tells of a restart that hangs.
+  if (isBack) await assertAttemptOlder(action, incident, tools, isOfRun || tools.mayHang === true);
 }
 
 /** The node that the incident named, or else its whole pool, came back after the incident began. */
 async function isTargetBack(
   incident: Incident,
-  { namedNode }: Snapshot,
-  { readHealth }: StillWantedTools,
+  { namedNode }: Pick<Snapshot, 'namedNode'>,
+  { readHealth }: Pick<StillWantedTools, 'readHealth'>,
 ): Promise<boolean> {
-  return namedNode === undefined
-    ? isPoolBack(await readHealth(), incident)
-    : hasRecovered(namedNode, incident);
+  if (namedNode === undefined) return isPoolBack(await readHealth(), incident);
+  const { subject } = incident;
+  const isOther =
+    subject?.kind === 'instance' && namedNode.annotations[instanceIdAnnotation] !== subject.instanceId;
+  return isOther || hasRecovered(namedNode, incident);
 }
 
 /** Every node of the pool is Ready, a slice has all of its nodes, and one of them came back after the incident began. */
@@ -167,12 +213,23 @@ function hasRecovered(node: NodeHealth, { startedAt }: Incident): boolean {
   return node.createdAt > startedAt || (node.isReady && (node.readyChangedAt ?? 0) > startedAt);
 }
 
-/** A run that began after the incident is not the run that the incident was about. */
-async function assertAttemptOlder(action: Action, incident: Incident, kubernetes: Kubernetes): Promise<void> {
+/**
+ * A run that began after the incident is not the run that the incident was about.
+ *
+ * @param mustRun asks for the Jobs of the attempt: until the last pod of the attempt before has ended, there are none
+ */
+async function assertAttemptOlder(
+  action: Pick<Action, 'namespace' | 'jobSetName'>,
+  incident: Incident,
+  { kubernetes }: Pick<StillWantedTools, 'kubernetes'>,
+  mustRun: boolean,
+): Promise<void> {
   const { namespace, jobSetName = '' } = action;
   const jobSet = await readJobSet(kubernetes, namespace, jobSetName);
   const attempt = attemptOf(jobSet);
-  const jobs = (await readJobs(kubernetes, jobSet)).filter((job) => job.attempt === attempt);
+  const all = await readJobs(kubernetes, jobSet);
+  const jobs = all.filter((job) => job.attempt === attempt);
+  if (mustRun && (jobs.length === 0 || jobs.length < all.length)) return;
   if (!jobs.every((job) => (job.createdAt ?? 0) > incident.startedAt)) return;
   throw new Ignored(
     `recovered: JobSet ${namespace}/${jobSetName} has restarted (attempt ${attempt}) after the incident began at ` +

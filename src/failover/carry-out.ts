@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
+import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
@@ -107,8 +108,16 @@ async function restartStep(
   if (step.outcome === 'restarted' || isResume) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  const recovered = await findRecoveredRun(action, nodePool, kubernetes);
+  if (recovered !== undefined) return withWarning(step, recovered, nodePool);
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
   return carryOutRestart(newer);
+}
+
+/** A healthy run is left alone, although the pool was cordoned under it meanwhile. */
+function withWarning(step: RestartStep, recovered: string, nodePool: string): RestartStep {
+  const warning = `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
+  return { ...step, warning: step.warning === undefined ? warning : `${step.warning}; ${warning}` };
 }
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {

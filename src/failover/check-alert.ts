@@ -3,6 +3,7 @@ import type { Claim } from './claim.ts';
 import { hasClosed } from '../state/closed-incidents.ts';
 import type { Config } from '../config.ts';
 import { Ignored } from '../ignored.ts';
+import type { Plan } from '../plan.ts';
 import { assertStillBroken } from '../decide/still-wanted.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { addHold } from '../state/cordon-holds.ts';
@@ -29,16 +30,12 @@ export async function checkAlert(action: Action, claim: Claim, config: Config): 
   const { plan } = record;
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
   // A resume carries out the plan, whatever the names resolve to now.
-  if (plan) return plan.restart ? { ...action, ...toNames(plan.restart.jobSet) } : action;
+  if (plan) return { ...action, ...toNames(plan, action) };
   return resolveJobSet(kubernetes, await resolveNode(kubernetes, action), nodePool, config);
 }
 
-function toNames({
-  namespace,
-  name,
-}: {
-  namespace: string;
-  name: string;
-}): Pick<Action, 'namespace' | 'jobSetName'> {
-  return { namespace, jobSetName: name };
+/** What the alert's names were resolved to when the plan was made. */
+function toNames({ nodeName, restart }: Plan, action: Action): Partial<Action> {
+  const node = { nodeName: action.nodeName ?? nodeName };
+  return restart ? { ...node, namespace: restart.jobSet.namespace, jobSetName: restart.jobSet.name } : node;
 }

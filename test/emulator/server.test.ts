@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { GoogleAuth } from 'google-auth-library';
 import { Agent, fetch } from 'undici';
+import { setEnvironment } from '../fixtures/environment.ts';
 import type { EmulatedCluster } from './cluster.ts';
 import { Emulator } from './emulator.ts';
 import type { FaultEffect } from './faults.ts';
@@ -15,22 +16,21 @@ describe('serveEmulator', () => {
   let cluster: EmulatedCluster;
   let server: EmulatorServer;
   const agents: Agent[] = [];
-  let environment: NodeJS.ProcessEnv;
+  let restoreEnvironment: () => void;
 
   before(async () => {
     emulator = new Emulator();
     cluster = createDemoWorld(emulator);
     cluster.spec.allowsExternalDns = true;
     server = await serveEmulator(emulator);
-    environment = { ...process.env };
-    Object.assign(process.env, server.environment);
+    restoreEnvironment = setEnvironment(server.environment);
   });
   afterEach(async () => {
     emulator.faults.clear();
     await Promise.all(agents.splice(0).map((agent) => agent.destroy()));
   });
   after(async () => {
-    process.env = environment;
+    restoreEnvironment();
     await server.close();
   });
 

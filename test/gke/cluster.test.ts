@@ -9,6 +9,7 @@ import { createConnect, toEndpoint } from '../../src/gke/cluster.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
 import { UpstreamError } from '../../src/errors.ts';
+import { setEnvironment } from '../fixtures/environment.ts';
 
 type Cluster = Parameters<typeof toEndpoint>[0];
 
@@ -51,7 +52,7 @@ describe('createConnect', () => {
   /** Stands in for the metadata server and the Container API. */
   let server: Server;
   let respond: Record<'token' | 'cluster', (response: ServerResponse, url: URL) => void>;
-  let formerEnvironment: Record<string, string | undefined>;
+  let restoreEnvironment: () => void;
 
   const giveToken = (response: ServerResponse) =>
     response
@@ -73,12 +74,11 @@ describe('createConnect', () => {
       GOOGLE_APPLICATION_CREDENTIALS: undefined,
       HOME: '/nonexistent',
     };
-    formerEnvironment = Object.fromEntries(Object.keys(own).map((key) => [key, process.env[key]]));
-    setEnvironment(own);
+    restoreEnvironment = setEnvironment(own);
   });
 
   after(async () => {
-    setEnvironment(formerEnvironment);
+    restoreEnvironment();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
@@ -297,13 +297,6 @@ describe('toEndpoint', () => {
 
 function withEndpoints(changes: Cluster['controlPlaneEndpointsConfig']): Cluster {
   return { ...both, controlPlaneEndpointsConfig: { ...both.controlPlaneEndpointsConfig, ...changes } };
-}
-
-function setEnvironment(values: Record<string, string | undefined>): void {
-  for (const [key, value] of Object.entries(values)) {
-    if (value === undefined) delete process.env[key];
-    else process.env[key] = value;
-  }
 }
 
 async function rejectionOf(work: Promise<unknown>): Promise<unknown> {

@@ -16,9 +16,10 @@ import { Emulator } from '../emulator/emulator.ts';
 import { createDemoWorld } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
+import { setEnvironment } from '../fixtures/environment.ts';
 
 describe('createConnect', () => {
-  const savedEnvironment = { ...process.env };
+  let restoreEnvironment: () => void;
   let emulator: Emulator;
   let cluster: EmulatedCluster;
   let server: EmulatorServer;
@@ -31,7 +32,7 @@ describe('createConnect', () => {
     emulator = new Emulator();
     cluster = createDemoWorld(emulator);
     server = await serveEmulator(emulator);
-    Object.assign(process.env, server.environment);
+    restoreEnvironment = setEnvironment(server.environment);
     config = readConfig({ ...server.environment, CLUSTERS: cluster.name });
     now = Date.now();
     connect = createConnect(config, clock());
@@ -41,7 +42,7 @@ describe('createConnect', () => {
   afterEach(async () => {
     for (const frontEnd of frontEnds) await frontEnd.close();
     await server.close();
-    process.env = { ...savedEnvironment };
+    restoreEnvironment();
   });
 
   it('asks for the endpoint and the token once while an instance is warm', async () => {
@@ -125,13 +126,16 @@ describe('createConnect', () => {
 
   describe('by a context of a kubeconfig', () => {
     let kubeconfig: string;
+    let restoreKubeconfig: () => void;
     let settings: { 'current-context': string; clusters: { cluster: Record<string, string> }[] };
 
     beforeEach(async () => {
       kubeconfig = await server.kubeconfig(cluster);
-      process.env['KUBECONFIG'] = kubeconfig;
+      restoreKubeconfig = setEnvironment({ KUBECONFIG: kubeconfig });
       settings = JSON.parse(readFileSync(kubeconfig, 'utf8')) as typeof settings;
     });
+
+    afterEach(() => restoreKubeconfig());
 
     it('reaches the cluster, and asks nothing of Google', async () => {
       useContext(settings['current-context']);

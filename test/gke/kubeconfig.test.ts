@@ -13,6 +13,7 @@ import { Emulator } from '../emulator/emulator.ts';
 import { createDemoWorld } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
+import { setEnvironment } from '../fixtures/environment.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
 
 interface Kubeconfig {
@@ -22,7 +23,7 @@ interface Kubeconfig {
 }
 
 describe('a context of a kubeconfig', () => {
-  const saved = process.env['KUBECONFIG'];
+  let restoreEnvironment: () => void;
   let emulator: Emulator;
   let cluster: EmulatedCluster;
   let google: EmulatorServer;
@@ -35,13 +36,12 @@ describe('a context of a kubeconfig', () => {
     cluster = createDemoWorld(emulator);
     google = await serveEmulator(emulator);
     path = await google.kubeconfig(cluster);
-    process.env['KUBECONFIG'] = path;
+    restoreEnvironment = setEnvironment({ KUBECONFIG: path });
     kubeconfig = JSON.parse(readFileSync(path, 'utf8')) as Kubeconfig;
   });
 
   afterEach(async () => {
-    if (saved === undefined) delete process.env['KUBECONFIG'];
-    else process.env['KUBECONFIG'] = saved;
+    restoreEnvironment();
     await google.close();
     other?.close();
     other = undefined;

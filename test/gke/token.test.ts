@@ -10,12 +10,13 @@ import { Emulator } from '../emulator/emulator.ts';
 import { createDemoWorld } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
+import { setEnvironment } from '../fixtures/environment.ts';
 
 const scopes = ['cloud-platform', 'userinfo.email'].map((name) => `https://www.googleapis.com/auth/${name}`);
 
 // F-92: the token of an action that ran for longer than 5 minutes expired half-way, and all further calls were 401.
 describe('the token of a connection', () => {
-  const savedEnvironment = { ...process.env };
+  let restoreEnvironment: () => void;
   let emulator: Emulator;
   let server: EmulatorServer;
   let config: Config;
@@ -43,14 +44,14 @@ describe('the token of a connection', () => {
     const [name] = config.clusters;
     if (!name) throw new Error('no cluster is configured');
     // The Container API's client asks for its headers by another way.
-    Object.assign(process.env, server.environment);
+    restoreEnvironment = setEnvironment(server.environment);
     connection = await createConnect(config, clock)(name, new Deadline(clock, 540_000));
   });
 
   afterEach(async () => {
     connection.close();
     await server.close();
-    process.env = { ...savedEnvironment };
+    restoreEnvironment();
   });
 
   it('is the next one for the calls that come after it was issued', async () => {

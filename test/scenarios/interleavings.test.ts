@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { runInterleaving } from '../simulation/run-interleaving.ts';
-import { interleavings } from '../simulation/interleaving.ts';
+import { interleavings } from '../simulation/situations.ts';
 
 const runs = Number(process.env['INTERLEAVING_RUNS'] ?? 60);
 const seed = Number(process.env['INTERLEAVING_SEED'] ?? Date.now() % 2_147_483_647);

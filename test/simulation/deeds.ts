@@ -1,5 +1,6 @@
 import type { RecordedStep } from '../../src/step.ts';
 import type { SentCall } from './function-instance.ts';
+import { isMachineDeletion } from './sent-calls.ts';
 
 /** A call that ends an attempt of the JobSet: the deletion of its leader, or its Job's deadline. */
 interface End {
@@ -46,7 +47,7 @@ export class Deeds {
     const [, other] = /^handled: .* is being repaired by action (\S+) since/.exec(message) ?? [];
     if (other === undefined) return;
     const isDone = this.#calls.some(
-      (call) => call.api === 'compute' && call.actionId === other && (isDeed(call) || call.status === 400),
+      (call) => isMachineDeletion(call) && call.actionId === other && (isDeed(call) || call.status === 400),
     );
     if (!isDone) this.#violate(`${actionId} is told that ${other} repairs the machine, which it does not`);
   }

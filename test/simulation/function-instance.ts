@@ -1,6 +1,7 @@
 import { Deadline } from '../../src/clock.ts';
 import type { Clock } from '../../src/clock.ts';
 import type { Config } from '../../src/config.ts';
+import { actOnAlert } from '../../src/failover/act-on-alert.ts';
 import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
@@ -85,12 +86,11 @@ export class FunctionInstance {
     const clock = this.#createClock();
     const services = this.#createServices(config, clock, action.id);
     const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
-    return failover(
-      action,
-      deadline,
-      services,
-      createLog(() => undefined),
-    );
+    const log = createLog(() => undefined);
+    const { incident } = action;
+    if (!incident) return failover(action, deadline, services, log);
+    const alert = { action: { ...action, incident }, clusters: config.clusters };
+    return actOnAlert(alert, deadline, services, log);
   }
 
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */

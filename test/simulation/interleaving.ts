@@ -8,8 +8,16 @@ export interface InterleavedAction {
   pool: string | undefined;
   /** Name a node of the slice too, by its index. */
   node: number | undefined;
-  /** An incident asks for it, which began with the run. */
-  isAlert?: boolean;
+  /** An incident asks for it. */
+  incident?: PlannedIncident | undefined;
+}
+
+export interface PlannedIncident {
+  /** When it began, in ms from the start of the run. */
+  startedAt: number;
+  uncordonsOnClose: boolean;
+  /** What its resource is: the node or pool that the action names, the machine of the node, or the JobSet. */
+  names: 'target' | 'machine' | 'jobset';
 }
 
 /** What happens to the world, or to the instances, at a time. */
@@ -21,6 +29,8 @@ export type Disturbance = { at: number } & (
       pool: string;
       node: number;
     }
+  | { kind: 'person_uncordons_pool' | 'nodes_return' | 'slice_recreated' | 'run_fails'; pool: string }
+  | { kind: 'person_pauses' | 'cordons_denied'; ms: number }
 );
 
 /** One random run: everything that is left to chance in it follows from this value. */
@@ -34,8 +44,8 @@ export interface Interleaving {
   /** How long it is quiet before each action is sent once more. */
   pauseMs: number;
   actions: InterleavedAction[];
-  /** When which action is sent to which instance. */
-  requests: { at: number; action: number; instance: number }[];
+  /** When which action, or the close of its incident, is sent to which instance. */
+  requests: { at: number; action: number; instance: number; isClose?: boolean }[];
   disturbances: Disturbance[];
   /** How far each instance's clock is off, in ms. */
   skews: number[];
@@ -44,15 +54,25 @@ export interface Interleaving {
   slowPerMille: number;
   /** The same, of the requests that delete something; these then mostly come to nothing. */
   failedDeletionsPerMille?: number;
+  /** Slices that a person has cordoned before, so that the run stays where it is. */
+  closedPools?: readonly string[];
+  /** Whether a restart makes its Jobs anew one by one, or only once all old ones are gone. */
+  restartStrategy?: 'Recreate' | 'BlockingRecreate';
+  /** How many pools may be acted on within the hour; 4 unless it is said. */
+  maxPools?: number;
+  /** At last a new incident must cordon and release slice-a, whatever was left there. */
+  endsWithNewIncident?: boolean;
 }
 
 export const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
+/** Independent machines, of which one may be repaired without the others. */
+export const gpuPool = 'gpu-a';
 export const nodesPerPool = 4;
 const instances = 3;
 
-const instance = fc.nat(instances - 1);
-const pool = fc.constantFrom(...pools.slice(0, 2));
-const node = fc.nat(nodesPerPool - 1);
+export const instance = fc.nat(instances - 1);
+export const pool = fc.constantFrom(...pools.slice(0, 2));
+export const node = fc.nat(nodesPerPool - 1);
 
 const action: fc.Arbitrary<InterleavedAction> = fc.record({
   type: fc.constantFrom<ActionType[]>(
@@ -75,7 +95,7 @@ const moment = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 0, max: 400_000 }) },
 );
 
-const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
+export const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
@@ -103,7 +123,7 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.oneof(
   },
 );
 
-const parts = {
+export const parts = {
   seed: fc.nat(),
   backoffLimit: fc.constantFrom(0, 6),
   replicas: fc.constantFrom(1, 2),
@@ -119,105 +139,3 @@ const parts = {
   faultsPerMille: fc.constantFrom(0, 30, 150),
   slowPerMille: fc.constantFrom(0, 50),
 };
-
-const soon = fc.integer({ min: 0, max: 1_500 });
-const requestsSoon = fc.array(fc.record({ at: soon, action: fc.nat(3), instance }), {
-  minLength: 2,
-  maxLength: 6,
-});
-
-/** Several slices of one JobSet turn bad at once. */
-const storms = fc.record({
-  ...parts,
-  replicas: fc.constant(2),
-  controllersMs: fc.constant(5_000),
-  actions: fc.array(
-    fc.record({
-      type: fc.constant('cordon_nodepool_and_restart_jobset' as const),
-      pool,
-      node: fc.constant(undefined),
-    }),
-    { minLength: 2, maxLength: 4 },
-  ),
-  requests: requestsSoon,
-});
-
-/** Repairs die half-way, and are taken up again when the machines have long been replaced. */
-const lateResumptions = fc.record({
-  ...parts,
-  pauseMs: fc.constant(7_200_000),
-  actions: fc.array(
-    fc.record({
-      type: fc.constantFrom('cordon_and_repair_nodepool' as const, 'repair_nodepool' as const),
-      pool,
-      node: fc.option(node, { nil: undefined }),
-    }),
-    { minLength: 1, maxLength: 2 },
-  ),
-  requests: requestsSoon,
-  disturbances: fc.array(fc.record({ at: soon, kind: fc.constant('crash' as const), instance }), {
-    minLength: 1,
-    maxLength: 5,
-  }),
-});
-
-const onSliceA = { pool: fc.constant('slice-a'), node: fc.constant(undefined) };
-
-/** People cordon and uncordon while a pool is cordoned, and before it is uncordoned again. */
-const undos = fc.record({
-  ...parts,
-  actions: fc.tuple(
-    fc.record({ type: fc.constant('cordon_nodepool' as const), ...onSliceA }),
-    fc.record({ type: fc.constant('uncordon_nodepool' as const), ...onSliceA }),
-  ),
-  requests: fc.tuple(
-    fc.record({ at: soon, action: fc.constant(0), instance }),
-    fc.record({ at: fc.integer({ min: 1_500, max: 9_000 }), action: fc.constant(1), instance }),
-  ),
-  disturbances: fc.array(
-    fc.record({
-      at: fc.integer({ min: 0, max: 6_000 }),
-      kind: fc.constantFrom(
-        'person_cordons' as const,
-        'person_uncordons' as const,
-        'person_takes_over' as const,
-      ),
-      pool: fc.constant('slice-a'),
-      node,
-    }),
-    { minLength: 1, maxLength: 4 },
-  ),
-});
-
-/** Deletions fail and instances die beside them, so that marks are left for which nothing was deleted. */
-const marksWithoutDeeds = fc.record({
-  ...parts,
-  replicas: fc.constant(2),
-  pauseMs: fc.constantFrom(0, 75_000, 300_000),
-  failedDeletionsPerMille: fc.constantFrom(500, 900, 1000),
-  actions: fc.array(
-    fc.record({
-      type: fc.constantFrom(
-        'cordon_nodepool_and_restart_jobset' as const,
-        'cordon_and_repair_nodepool' as const,
-        'repair_nodepool' as const,
-      ),
-      pool,
-      node: fc.option(node, { nil: undefined }),
-      isAlert: fc.boolean(),
-    }),
-    { minLength: 2, maxLength: 4 },
-  ),
-  requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 60_000 }), action: fc.nat(3), instance }), {
-    minLength: 2,
-    maxLength: 6,
-  }),
-});
-
-export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(
-  { weight: 3, arbitrary: fc.record(parts) },
-  { weight: 1, arbitrary: storms },
-  { weight: 1, arbitrary: lateResumptions },
-  { weight: 1, arbitrary: undos },
-  { weight: 1, arbitrary: marksWithoutDeeds },
-);

@@ -1,16 +1,20 @@
 import { effectsOf } from '../../src/action-type.ts';
+import type { Config } from '../../src/config.ts';
 import type { Action } from '../../src/request/action.ts';
 import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
 import type { SentCall } from './function-instance.ts';
+import { Limits } from './limits.ts';
+import { Recoveries } from './recoveries.ts';
+import { isCordon, isMachineDeletion, nodePath } from './sent-calls.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 const leasePath = /\/namespaces\/autometric-failover-system\/leases(?:\/(.+))?$/;
 const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
 const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
-const nodePath = /^\/api\/v1\/nodes\/([^/]+)$/;
 const restartWindowMs = 240_000;
 const cooldownMs = 3_600_000;
 
@@ -24,14 +28,17 @@ interface KnownPod {
 /** Watches what the instances send and what becomes of the world, and says what must never be. */
 export class Invariants {
   readonly calls: SentCall[] = [];
-  readonly deeds = new Deeds(this.calls, (what) => this.violate(what));
+  readonly limits: Limits;
+  readonly #deeds = new Deeds(this.calls, (what) => this.violate(what));
+  readonly #recoveries: Recoveries;
+  readonly #closes: Closes;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
   readonly #time: VirtualTime;
   readonly #actions = new Map<string, Action>();
   /** The pool lock that each invocation has taken, by what it wrote. */
-  readonly #holders = new Map<number, { nodePool: string; holder: string }>();
+  readonly #holders = new Map<number, { nodePool: string; holder: string; since: number }>();
   readonly #pods = new Map<string, KnownPod>();
   readonly #jobAttempts = new Map<string, string>();
   /** uid of each node that a person has cordoned and not released. */
@@ -39,12 +46,28 @@ export class Invariants {
   /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
   readonly #unsteadyPools = new Set<string>();
   readonly #firstNodes: Map<string, string>;
+  /** Pods that were on a dead node when an invocation began to delete them. */
+  readonly #freed = new Set<string>();
   readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
 
-  constructor(emulator: Emulator, cluster: EmulatedCluster, time: VirtualTime) {
+  constructor({
+    emulator,
+    cluster,
+    time,
+    config,
+  }: {
+    emulator: Emulator;
+    cluster: EmulatedCluster;
+    time: VirtualTime;
+    config: Config;
+  }) {
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#time = time;
+    const violate = (what: string) => this.violate(what);
+    this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
+    this.#recoveries = new Recoveries(cluster, this.calls, violate);
+    this.#closes = new Closes(cluster, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
     );
@@ -57,14 +80,29 @@ export class Invariants {
 
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
+    this.#closes.onAction(action);
   }
 
   /** An action was answered with its steps. */
-  onDone({ id }: Action, steps: RecordedStep[]): void {
-    this.deeds.onSteps(id, steps);
+  onDone(action: Action, steps: RecordedStep[]): void {
+    this.#deeds.onSteps(action.id, steps);
+    this.#closes.onDone(action);
+    this.#noteClosed(action);
+  }
+
+  /** An alert was answered with why nothing is done. */
+  onIgnored(action: Action, message: string): void {
+    this.#deeds.onIgnored(action.id, message);
+    this.#recoveries.onIgnored(action, message);
+    this.#noteClosed(action);
+  }
+
+  #noteClosed(action: Action): void {
+    if (action.incident?.isClosed) this.#closes.onClosed(action, this.#time.now);
   }
 
   onDisturbance(kind: string, pool: string, node: string): void {
+    this.#closes.prune();
     const uid = this.#cluster.get('nodes', undefined, node)?.metadata.uid ?? '';
     if (kind === 'person_cordons') this.#personal.set(uid, node);
     if (kind === 'person_uncordons') {
@@ -94,8 +132,11 @@ export class Invariants {
 
   onSend(call: SentCall): void {
     this.calls.push(call);
+    this.limits.onSend(call);
+    this.#recoveries.onSend(call);
+    if (call.method !== 'GET') this.#noteHolder(call);
+    this.#closes.onSend(call, this.#actions.get(call.actionId), this.#holders.get(call.invocation)?.nodePool);
     if (call.method === 'GET') return;
-    this.#noteHolder(call);
     const isDeletion = this.#isDeletion(call);
     if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
     if (isDeletion) {
@@ -103,6 +144,19 @@ export class Invariants {
       this.#assertAllCordoned(call);
       this.#noteRestart(call);
     }
+    if (isMachineDeletion(call)) this.#onDeed(call, 'deletes a machine');
+    if (isDeletion || isCordon(call)) this.limits.onWrite(call);
+    if (isCordon(call)) this.#onDeed(call, 'cordons a node');
+  }
+
+  /** A node is cordoned, the run is restarted, or a machine is deleted. Pods that are freed later are neither. */
+  #onDeed(call: SentCall, what: string): void {
+    const action = this.#actions.get(call.actionId);
+    const held = this.#holders.get(call.invocation);
+    if (!action || !held) return;
+    this.limits.onDeed(call, held.nodePool);
+    this.#closes.onDeed(call, action);
+    this.#recoveries.onDeed(call, action, held, what);
   }
 
   /** What is wrong, once everything is over. */
@@ -110,12 +164,14 @@ export class Invariants {
     this.#checkDeletions();
     this.#checkRestarts();
     this.#checkPersonalCordons();
+    this.limits.conclude();
     return [...new Set(this.#violations)];
   }
 
-  #isDeletion({ api, method, path }: SentCall): boolean {
+  #isDeletion(call: SentCall): boolean {
+    const { method, path } = call;
     return (
-      api === 'compute' ||
+      isMachineDeletion(call) ||
       (method === 'DELETE' && podPath.test(path)) ||
       (method === 'PATCH' && jobPath.test(path))
     );
@@ -127,9 +183,10 @@ export class Invariants {
       { metadata?: { name?: string }; spec?: { holderIdentity?: string } } | undefined;
     const name = body?.metadata?.name ?? '';
     const holder = body?.spec?.holderIdentity;
-    if (name.startsWith('pool-') && holder) {
-      this.#holders.set(call.invocation, { nodePool: name.slice('pool-'.length), holder });
-    }
+    if (!name.startsWith('pool-') || !holder) return;
+    const before = this.#holders.get(call.invocation);
+    const since = before?.holder === holder ? before.since : call.at;
+    this.#holders.set(call.invocation, { nodePool: name.slice('pool-'.length), holder, since });
   }
 
   /** Never two holders sending writes to a pool at once. */
@@ -161,18 +218,26 @@ export class Invariants {
   #noteRestart(call: SentCall): void {
     const body = call.body as { preconditions?: { uid?: string }; metadata?: { uid?: string } } | undefined;
     if (jobPath.test(call.path) && call.method === 'PATCH') {
+      this.#onDeed(call, 'restarts the run');
       const attempt = this.#jobAttempts.get(body?.metadata?.uid ?? '') ?? '?';
       this.#restarts.push({ action: call.actionId, attempt, call });
-      this.deeds.onEnd({ attempt, call });
+      this.#deeds.onEnd({ attempt, call });
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
     if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
-    if (pod?.index === '0') this.deeds.onEnd({ attempt: pod.attempt, call });
-    // A pod on a dead node is freed, which is no restart of its own.
-    if (pod?.index === '0' && !this.#isNodeDead(pod.nodeName)) {
+    if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
+    if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
+      this.#onDeed(call, 'restarts the run');
       this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
     }
+  }
+
+  /** A pod on a dead node is freed, which is no restart of its own; it stays so while it is tried again. */
+  #isFreed({ invocation, path }: SentCall, nodeName: string | undefined): boolean {
+    const key = `${invocation} ${path}`;
+    if (this.#isNodeDead(nodeName)) this.#freed.add(key);
+    return this.#freed.has(key);
   }
 
   #isNodeDead(name: string | undefined): boolean {
@@ -182,7 +247,7 @@ export class Invariants {
 
   /** Never two deletions for one plan, never a replacement, never two from one pool within the cooldown. */
   #checkDeletions(): void {
-    const sent = this.calls.filter(({ api }) => api === 'compute');
+    const sent = this.calls.filter((call) => isMachineDeletion(call));
     const byPool = new Map<string, { action: string; at: number }>();
     const byAction = new Map<string, string>();
     for (const { instance, operation } of this.#emulator.fleet.deletions) {
@@ -202,6 +267,29 @@ export class Invariants {
       byPool.set(instance.group.pool, { action, at: operation.startedAt });
       const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
       if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
+    }
+    this.#checkOtherMachines(sent);
+  }
+
+  /** Never is the deletion of another machine of a pool even sent within the cooldown after one that was carried out. */
+  #checkOtherMachines(sent: SentCall[]): void {
+    for (const { instance, operation } of this.#emulator.fleet.deletions) {
+      const { pool } = instance.group;
+      const first = sent.find(
+        ({ path }) => operation.requestId !== undefined && path.endsWith(operation.requestId),
+      );
+      const second = sent.find(
+        ({ actionId, at, path, invocation }) =>
+          actionId !== first?.actionId &&
+          this.#holders.get(invocation)?.nodePool === pool &&
+          at > operation.startedAt &&
+          at < operation.startedAt + cooldownMs &&
+          !path.includes(`/instances/${instance.id}?`),
+      );
+      if (!second) continue;
+      this.violate(
+        `${second.actionId} sends ${second.path} within the cooldown after ${first?.actionId} repaired ${pool}`,
+      );
     }
   }
 

@@ -1,5 +1,3 @@
-import { effectsOf } from '../../src/action-type.ts';
-import { parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
@@ -10,13 +8,18 @@ import { Emulator } from '../emulator/emulator.ts';
 import { addSystemNamespace } from '../emulator/scenario.ts';
 import { FunctionInstance } from './function-instance.ts';
 import type { Fault, SentCall } from './function-instance.ts';
+import { Disturbances, functionsAccount } from './disturbances.ts';
 import { Invariants } from './invariants.ts';
-import { nodesPerPool, pools } from './interleaving.ts';
+import { gpuPool, nodesPerPool, pools } from './interleaving.ts';
 import type { Disturbance, Interleaving, InterleavedAction } from './interleaving.ts';
+import { toAction, toClose } from './planned-action.ts';
+import type { FirstNode } from './planned-action.ts';
 import { createRandom, VirtualTime } from './virtual-time.ts';
 
 const clusterName = 'projects/demo-project/locations/us-central1/clusters/demo';
 const start = Date.parse('2026-11-23T03:00:00Z');
+/** As long as a lock lasts that nobody renews, and some more for a clock that is behind. */
+const lockSeconds = 75;
 
 /** What came of an interleaving. */
 export interface InterleavingResult {
@@ -39,10 +42,15 @@ export async function runInterleaving(interleaving: Interleaving): Promise<Inter
   try {
     const emulator = new Emulator({ now: () => time.now, seed: interleaving.seed });
     const cluster = createWorld(emulator, interleaving);
-    const config = readConfig({ CLUSTERS: clusterName, MAX_POOLS_PER_HOUR: '4' });
-    const run = new Run({ time, random, emulator, cluster, config, interleaving });
+    const config = readConfig({
+      CLUSTERS: clusterName,
+      MAX_POOLS_PER_HOUR: String(interleaving.maxPools ?? 4),
+    });
+    const firstNodes = listFirstNodes(cluster, emulator);
+    const run = new Run({ time, start, random, emulator, cluster, config, interleaving, firstNodes });
     await run.stormyPart();
     await run.fairPart();
+    if (interleaving.endsWithNewIncident) await run.newIncident();
     return { violations: run.invariants.conclude(), calls: run.invariants.calls, answers: run.answers };
   } finally {
     Math.random = originalRandom;
@@ -52,37 +60,60 @@ export async function runInterleaving(interleaving: Interleaving): Promise<Inter
 function createWorld(emulator: Emulator, interleaving: Interleaving): EmulatedCluster {
   const cluster = emulator.addCluster({ name: clusterName });
   addSystemNamespace(cluster);
-  const { replicas, backoffLimit } = interleaving;
+  const { replicas, backoffLimit, restartStrategy } = interleaving;
   for (const pool of pools) cluster.addTpuSlice(pool, { nodes: nodesPerPool, topology: '4x4' });
+  cluster.addPool(gpuPool, { gpu: true, nodes: nodesPerPool });
   cluster.addJobSet({
     name: 'train',
     exclusiveTopology: 'cloud.google.com/gke-nodepool',
-    failurePolicy: { maxRestarts: 10 },
+    failurePolicy: { maxRestarts: 10, ...(restartStrategy ? { restartStrategy } : {}) },
     replicatedJobs: [{ name: 'workers', replicas, parallelism: nodesPerPool, backoffLimit }],
   });
   emulator.settle();
   return cluster;
 }
 
+function listFirstNodes(cluster: EmulatedCluster, { fleet }: Emulator): Map<string, FirstNode[]> {
+  const machines = new Map(fleet.list().map((machine) => [machine.name, machine]));
+  const toFirst = (name: string) => ({
+    name,
+    instanceId: machines.get(name)?.id ?? '',
+    zone: machines.get(name)?.zone ?? '',
+  });
+  return new Map(
+    [...pools, gpuPool].map((pool) => {
+      const names = cluster.nodes(pool).map(({ metadata }) => metadata.name);
+      return [pool, names.sort().map((name) => toFirst(name))];
+    }),
+  );
+}
+
 interface RunOptions {
   time: VirtualTime;
+  start: number;
   random: () => number;
   emulator: Emulator;
   cluster: EmulatedCluster;
   config: Config;
   interleaving: Interleaving;
+  firstNodes: Map<string, FirstNode[]>;
 }
 
 class Run {
   readonly answers: InterleavingResult['answers'] = [];
   readonly invariants: Invariants;
+  readonly #disturbances: Disturbances;
   readonly #options: RunOptions;
   #isFair = false;
+  /** From then on, no lock of an instance that died counts. */
+  #locksFreeAt = 0;
   #instances: FunctionInstance[];
 
   constructor(options: RunOptions) {
     this.#options = options;
-    this.invariants = new Invariants(options.emulator, options.cluster, options.time);
+    this.invariants = new Invariants(options);
+    this.#disturbances = new Disturbances({ ...options, invariants: this.invariants });
+    for (const pool of options.interleaving.closedPools ?? []) this.#disturbances.cordon(pool);
     this.#instances = options.interleaving.skews.map((skewMs) => this.#createInstance(skewMs));
     this.#keepControllersRunning();
   }
@@ -91,10 +122,10 @@ class Run {
   async stormyPart(): Promise<void> {
     const { time, interleaving } = this.#options;
     let open = interleaving.requests.length;
-    for (const { at, action, instance } of interleaving.requests) {
-      time.at(start + at, () => {
+    for (const request of interleaving.requests) {
+      time.at(start + request.at, () => {
         const settled = () => void open--;
-        this.#invoke(this.#toAction(action), instance).then(settled, settled);
+        this.#invoke(this.#toAction(request), request.instance).then(settled, settled);
       });
     }
     for (const disturbance of interleaving.disturbances) {
@@ -104,19 +135,45 @@ class Run {
     const latest = start + 1_100_000;
     await time.run(() => open === 0 || time.now > latest);
     for (const instance of this.#instances) instance.crash();
+    this.#locksFreeAt = time.now + lockSeconds * 1000;
   }
 
   /** In fair weather every action comes to an end, from whatever state it was left in. */
   async fairPart(): Promise<void> {
     const { time, interleaving } = this.#options;
     this.#isFair = true;
+    this.#disturbances.liftAll();
     await time.advanceTo(time.now + interleaving.pauseMs);
     this.#instances = [this.#createInstance(0)];
-    const sent = [
-      ...new Set(interleaving.requests.map(({ action }) => action % interleaving.actions.length)),
-    ];
-    for (const index of sent) await this.#bringToAnEnd(this.#toAction(index));
+    const sent = new Map(
+      interleaving.requests.map((request) => {
+        const action = this.#toAction(request);
+        return [action.id, action];
+      }),
+    );
+    for (const action of sent.values()) await this.#bringToAnEnd(action);
     await time.advanceTo(time.now + 5_000);
+  }
+
+  /**
+   * A person has released slice-a, which is whole. Then an incident with failover_on_close must cordon it, and its close must
+   * release it: nothing that was lost before may keep it cordoned.
+   */
+  async newIncident(): Promise<void> {
+    const { time, cluster } = this.#options;
+    const nodePool = 'slice-a';
+    await time.advanceTo(time.now + 7_200_000);
+    this.#disturbances.bringBack(nodePool);
+    this.#disturbances.uncordon(nodePool);
+    await time.advanceTo(time.now + 60_000);
+    const incident = { startedAt: time.now - start, uncordonsOnClose: true, names: 'target' } as const;
+    const planned = { type: 'cordon_nodepool', pool: nodePool, node: undefined, incident } as const;
+    const opened = toAction(planned, 'new-incident', this.#options);
+    await this.#bringToAnEnd(opened);
+    const count = () => cluster.nodes(nodePool).filter(({ spec }) => spec.unschedulable).length;
+    if (count() !== nodesPerPool) this.invariants.violate(`a new incident cordons ${count()} nodes`);
+    await this.#bringToAnEnd(toClose(opened));
+    if (count() > 0) this.invariants.violate(`the close of a new incident leaves ${count()} nodes cordoned`);
   }
 
   /** Sends an action until it is done or refused for good. Another one's mark keeps it waiting no longer than the cooldown. */
@@ -136,7 +193,9 @@ class Run {
         return;
       }
       const { why } = ended;
-      const isWaiting = why instanceof FailoverError && isBegunByAnother(why) && time.now < giveUpAt;
+      const isWaiting =
+        why instanceof FailoverError &&
+        ((isBegunByAnother(why) && time.now < giveUpAt) || (isLocked(why) && time.now < this.#locksFreeAt));
       if (!isWaiting) {
         if (!isEnd(why)) this.invariants.violate(`${action.id} does not come to an end: ${why?.message}`);
         return;
@@ -151,7 +210,7 @@ class Run {
     return new FunctionInstance({
       time,
       emulator,
-      token: emulator.tokens.tokenFor('failover@demo-project.iam.gserviceaccount.com'),
+      token: emulator.tokens.tokenFor(functionsAccount),
       skewMs,
       onSend: (call) => this.invariants.onSend(call),
       weather: {
@@ -187,7 +246,7 @@ class Run {
     } catch (error) {
       if (error instanceof Ignored) {
         note(`ignored: ${error.message}`);
-        this.invariants.deeds.onIgnored(action.id, error.message);
+        this.invariants.onIgnored(action, error.message);
         throw error;
       }
       note(
@@ -198,35 +257,21 @@ class Run {
     }
   }
 
-  #toAction(index: number): Action {
-    const { interleaving, config, cluster } = this.#options;
-    const number = index % interleaving.actions.length;
+  /** The action of a request, or the close of its incident; without an incident there is none to close. */
+  #toAction({ action, isClose }: Pick<Interleaving['requests'][number], 'action' | 'isClose'>): Action {
+    const { interleaving } = this.#options;
+    const number = action % interleaving.actions.length;
     const planned = interleaving.actions[number] as InterleavedAction;
-    const isRestart = effectsOf[planned.type].restart;
-    const pool = planned.pool ?? (isRestart ? undefined : 'slice-a');
-    const node =
-      planned.node === undefined || pool === undefined ? undefined : nodeName(cluster, pool, planned.node);
-    const body = {
-      id: `action-${number}`,
-      type: planned.type,
-      requestor: 'interleaving',
-      reason: 'random',
-      node_pool: pool,
-      node_name: node,
-      jobset_name: isRestart ? 'train' : undefined,
-    };
-    const action = parseAction(JSON.parse(JSON.stringify(body)), config.clusters, 'generated');
-    return planned.isAlert ? { ...action, incident: { ...openIncident, id: action.id } } : action;
+    const opened = toAction(planned, `action-${number}`, this.#options);
+    return isClose && opened.incident ? toClose(opened) : opened;
   }
 
+  /** In fair weather only people and machines go on: no instance dies, and nothing is refused. */
   #disturb(disturbance: Disturbance): void {
-    const { cluster } = this.#options;
+    if (this.#isFair && !('pool' in disturbance)) return;
     if (disturbance.kind === 'freeze') this.#instances[disturbance.instance]?.freeze(disturbance.ms);
     else if (disturbance.kind === 'crash') this.#crash(disturbance.instance);
-    else {
-      const name = nodeName(cluster, disturbance.pool, disturbance.node);
-      if (name !== undefined) this.#disturbNode(disturbance.kind, disturbance.pool, name);
-    }
+    else this.#disturbances.happen(disturbance);
   }
 
   /** Another instance takes the place of one that died. */
@@ -234,36 +279,7 @@ class Run {
     this.#instances[index]?.crash();
     this.#instances[index] = this.#createInstance(this.#options.interleaving.skews[index] ?? 0);
   }
-
-  #disturbNode(kind: NodeDisturbance, pool: string, name: string): void {
-    const { cluster, emulator } = this.#options;
-    if (kind === 'person_takes_over') {
-      this.#disturbNode('person_uncordons', pool, name);
-      this.#disturbNode('person_cordons', pool, name);
-      return;
-    }
-    const isCordoned = cluster.get('nodes', undefined, name)?.spec.unschedulable === true;
-    // kubectl writes nothing where there is nothing to change, so such a cordon is nobody's.
-    if (kind.startsWith('person_') && isCordoned === (kind === 'person_cordons')) return;
-    const hasMachine = emulator.fleet.list().some((machine) => machine.name === name);
-    if (kind === 'machine_replaced' && !hasMachine) return;
-    this.invariants.onDisturbance(kind, pool, name);
-    if (kind === 'node_dies') cluster.killNode(name);
-    else if (kind === 'machine_replaced') cluster.replaceInstance(name);
-    else cluster.cordonAs('kubectl', name, kind === 'person_cordons');
-  }
 }
-
-/** An incident that names its pool and node, and is as old as the run. */
-const openIncident = {
-  startedAt: start,
-  isRenotification: false,
-  isClosed: false,
-  uncordonsOnClose: false,
-  subject: undefined,
-  displayName: '',
-  namespace: undefined,
-};
 
 function isDeletion({ api, method, path }: SentCall): boolean {
   return (
@@ -279,12 +295,15 @@ function isEnd(why: Error | undefined): boolean {
   return why instanceof FailoverError && why.status < 500 && why.code !== 'action_in_progress';
 }
 
+/** A request that died holds the lock until it expires. */
+function isLocked({ code, message }: FailoverError): boolean {
+  return code === 'action_in_progress' && message.includes(' is still being carried out; ');
+}
+
 /** What another action has begun is known to end, and when. */
 function isBegunByAnother({ code, message }: FailoverError): boolean {
   return code === 'action_in_progress' && message.includes(' was begun at ');
 }
-
-type NodeDisturbance = Exclude<Disturbance['kind'], 'freeze' | 'crash'>;
 
 const faults: Fault[] = [
   'lost_before',
@@ -295,11 +314,3 @@ const faults: Fault[] = [
   'failed_503',
   'never',
 ];
-
-/** Names stay through repairs; a slice that is being re-created has none for a while. */
-function nodeName(cluster: EmulatedCluster, pool: string, index: number): string | undefined {
-  return cluster
-    .nodes(pool)
-    .map((node) => node.metadata.name)
-    .sort()[index];
-}

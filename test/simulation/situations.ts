@@ -1,0 +1,299 @@
+import fc from 'fast-check';
+import type { ActionType } from '../../src/action-type.ts';
+import { disturbance, gpuPool, instance, node, parts, pool, pools } from './interleaving.ts';
+import type { Disturbance, Interleaving, PlannedIncident } from './interleaving.ts';
+
+const soon = fc.integer({ min: 0, max: 1_500 });
+const requestsSoon = fc.array(fc.record({ at: soon, action: fc.nat(3), instance }), {
+  minLength: 2,
+  maxLength: 6,
+});
+
+/** Several slices of one JobSet turn bad at once. */
+const storms = fc.record({
+  ...parts,
+  replicas: fc.constant(2),
+  controllersMs: fc.constant(5_000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constant('cordon_nodepool_and_restart_jobset' as const),
+      pool,
+      node: fc.constant(undefined),
+    }),
+    { minLength: 2, maxLength: 4 },
+  ),
+  requests: requestsSoon,
+});
+
+/** Repairs die half-way, and are taken up again when the machines have long been replaced. */
+const lateResumptions = fc.record({
+  ...parts,
+  pauseMs: fc.constant(7_200_000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constantFrom('cordon_and_repair_nodepool' as const, 'repair_nodepool' as const),
+      pool,
+      node: fc.option(node, { nil: undefined }),
+    }),
+    { minLength: 1, maxLength: 2 },
+  ),
+  requests: requestsSoon,
+  disturbances: fc.array(fc.record({ at: soon, kind: fc.constant('crash' as const), instance }), {
+    minLength: 1,
+    maxLength: 5,
+  }),
+});
+
+const onSliceA = { pool: fc.constant('slice-a'), node: fc.constant(undefined) };
+
+/** People cordon and uncordon while a pool is cordoned, and before it is uncordoned again. */
+const undos = fc.record({
+  ...parts,
+  actions: fc.tuple(
+    fc.record({ type: fc.constant('cordon_nodepool' as const), ...onSliceA }),
+    fc.record({ type: fc.constant('uncordon_nodepool' as const), ...onSliceA }),
+  ),
+  requests: fc.tuple(
+    fc.record({ at: soon, action: fc.constant(0), instance }),
+    fc.record({ at: fc.integer({ min: 1_500, max: 9_000 }), action: fc.constant(1), instance }),
+  ),
+  disturbances: fc.array(
+    fc.record({
+      at: fc.integer({ min: 0, max: 6_000 }),
+      kind: fc.constantFrom(
+        'person_cordons' as const,
+        'person_uncordons' as const,
+        'person_takes_over' as const,
+      ),
+      pool: fc.constant('slice-a'),
+      node,
+    }),
+    { minLength: 1, maxLength: 4 },
+  ),
+});
+
+/** An incident that is as old as the run. */
+const withTheRun: PlannedIncident = { startedAt: 0, uncordonsOnClose: false, names: 'target' };
+
+/** Deletions fail and instances die beside them, so that marks are left for which nothing was deleted. */
+const marksWithoutDeeds = fc.record({
+  ...parts,
+  replicas: fc.constant(2),
+  pauseMs: fc.constantFrom(0, 75_000, 300_000),
+  failedDeletionsPerMille: fc.constantFrom(500, 900, 1000),
+  actions: fc.array(
+    fc.record({
+      type: fc.constantFrom(
+        'cordon_nodepool_and_restart_jobset' as const,
+        'cordon_and_repair_nodepool' as const,
+        'repair_nodepool' as const,
+      ),
+      pool,
+      node: fc.option(node, { nil: undefined }),
+      incident: fc.option(fc.constant(withTheRun), { nil: undefined, freq: 2 }),
+    }),
+    { minLength: 2, maxLength: 4 },
+  ),
+  requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 60_000 }), action: fc.nat(3), instance }), {
+    minLength: 2,
+    maxLength: 6,
+  }),
+});
+
+/** Something happens to slice-a or slice-b between two times, in ms from the start. */
+function happens(
+  kind: 'nodes_return' | 'slice_recreated' | 'run_fails' | 'person_uncordons_pool',
+  min: number,
+  max: number,
+): fc.Arbitrary<Disturbance> {
+  return fc.record({ at: fc.integer({ min, max }), kind: fc.constant(kind), pool });
+}
+
+function nodeDies(max: number, of = pool): fc.Arbitrary<Disturbance> {
+  return fc.record({
+    at: fc.integer({ min: 0, max }),
+    kind: fc.constant('node_dies' as const),
+    pool: of,
+    node,
+  });
+}
+
+function incident(
+  startedAt: fc.Arbitrary<number>,
+  uncordonsOnClose: fc.Arbitrary<boolean> = fc.constant(false),
+): fc.Arbitrary<PlannedIncident> {
+  const names = fc.constantFrom('target' as const, 'target' as const, 'machine' as const, 'jobset' as const);
+  return fc.record({ startedAt, uncordonsOnClose, names });
+}
+
+const someNode = fc.option(node, { nil: undefined, freq: 2 });
+
+/** A slice breaks and is whole again, its run restarts by itself, and only then the alerts come, or come again. */
+const lateAlerts = fc
+  .record({
+    ...parts,
+    pauseMs: fc.constantFrom(0, 75_000, 300_000),
+    // Where no other slice is open, the run comes back to the one that has recovered.
+    closedPools: fc.constantFrom([], ['slice-b', 'slice-c', 'slice-d'], ['slice-c', 'slice-d']),
+    // A restart may wait for a pod on a dead node.
+    restartStrategy: fc.constantFrom('Recreate' as const, 'BlockingRecreate' as const),
+    slowPerMille: fc.constantFrom(0, 50, 300),
+    failedDeletionsPerMille: fc.constantFrom(0, 0, 1000),
+    actions: fc.array(
+      fc.record({
+        type: fc.constantFrom<ActionType[]>(
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_and_repair_nodepool',
+          'repair_nodepool',
+        ),
+        pool,
+        node: someNode,
+        incident: incident(
+          fc.oneof(
+            fc.constant(-60_000),
+            fc.integer({ min: 0, max: 20_000 }),
+            fc.integer({ min: 0, max: 100_000 }),
+          ),
+        ),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 180_000 }), action: fc.nat(2), instance }), {
+      minLength: 1,
+      maxLength: 6,
+    }),
+    breaks: fc.array(nodeDies(20_000), { minLength: 1, maxLength: 2 }),
+    recoveries: fc.array(
+      fc.oneof(
+        happens('nodes_return', 10_000, 90_000),
+        happens('slice_recreated', 10_000, 90_000),
+        happens('run_fails', 1_000, 90_000),
+      ),
+      { minLength: 1, maxLength: 4 },
+    ),
+    // Plans are left whose cordon has not begun.
+    denials: fc.array(
+      fc.record({
+        at: fc.integer({ min: 0, max: 20_000 }),
+        kind: fc.constant('cordons_denied' as const),
+        ms: fc.integer({ min: 5_000, max: 120_000 }),
+      }),
+      { maxLength: 1 },
+    ),
+    others: fc.array(disturbance, { maxLength: 2 }),
+  })
+  .map(({ breaks, recoveries, denials, others, ...rest }) => ({
+    ...rest,
+    disturbances: [...breaks, ...recoveries, ...denials, ...others],
+  }));
+
+/** Cordons are refused for a while, so that plans are left; when they are taken up again, much has happened. */
+const resumesAfterRefusals = fc
+  .record({
+    ...parts,
+    pauseMs: fc.constantFrom(75_000, 300_000, 1_800_000),
+    maxPools: fc.constantFrom(1, 2, 4),
+    actions: fc.array(
+      fc.record({
+        type: fc.constantFrom<ActionType[]>(
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_and_repair_nodepool',
+          'cordon_and_repair_nodepool',
+          'repair_nodepool',
+        ),
+        pool: fc.constantFrom('slice-a', 'slice-b', gpuPool, gpuPool),
+        node: fc.option(node, { nil: undefined, freq: 4 }),
+        incident: fc.option(incident(fc.integer({ min: 0, max: 5_000 })), { nil: undefined, freq: 3 }),
+      }),
+      { minLength: 2, maxLength: 4 },
+    ),
+    requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 400_000 }), action: fc.nat(3), instance }), {
+      minLength: 3,
+      maxLength: 8,
+    }),
+    denial: fc.record({
+      at: fc.integer({ min: 0, max: 5_000 }),
+      kind: fc.constant('cordons_denied' as const),
+      ms: fc.integer({ min: 1_000, max: 200_000 }),
+    }),
+    deaths: fc.array(nodeDies(5_000, fc.constantFrom('slice-a', 'slice-b', gpuPool, gpuPool)), {
+      maxLength: 3,
+    }),
+    others: fc.array(
+      fc.oneof(
+        fc.record({
+          at: fc.integer({ min: 0, max: 300_000 }),
+          kind: fc.constant('person_pauses' as const),
+          ms: fc.integer({ min: 1_000, max: 200_000 }),
+        }),
+        happens('slice_recreated', 1_000, 300_000),
+        happens('nodes_return', 1_000, 300_000),
+        happens('run_fails', 1_000, 300_000),
+        disturbance,
+      ),
+      { maxLength: 4 },
+    ),
+  })
+  .map(({ denial, deaths, others, ...rest }) => ({ ...rest, disturbances: [denial, ...deaths, ...others] }));
+
+/** Closes never come, come twice, or come late, while people cordon and uncordon, and nodes come anew. */
+const lostCloses = fc.record({
+  ...parts,
+  endsWithNewIncident: fc.constant(true),
+  closedPools: fc.constantFrom([], pools.slice(1)),
+  actions: fc.array(
+    fc.record({
+      type: fc.constantFrom<ActionType[]>(
+        'cordon_nodepool',
+        'cordon_nodepool',
+        'cordon_nodepool_and_restart_jobset',
+        'cordon_and_repair_nodepool',
+      ),
+      pool: fc.constantFrom('slice-a', 'slice-a', gpuPool),
+      node: someNode,
+      incident: fc.option(
+        fc.record({
+          startedAt: fc.integer({ min: 0, max: 5_000 }),
+          uncordonsOnClose: fc.constantFrom(true, true, true, false),
+          names: fc.constant('target' as const),
+        }),
+        { nil: undefined, freq: 5 },
+      ),
+    }),
+    { minLength: 2, maxLength: 4 },
+  ),
+  requests: fc.array(
+    fc.record({
+      at: fc.oneof(fc.integer({ min: 0, max: 3_000 }), fc.integer({ min: 0, max: 120_000 })),
+      action: fc.nat(3),
+      instance,
+      isClose: fc.boolean(),
+    }),
+    { minLength: 2, maxLength: 8 },
+  ),
+  disturbances: fc.array(
+    fc.oneof(
+      happens('person_uncordons_pool', 1_000, 120_000),
+      happens('slice_recreated', 1_000, 120_000),
+      happens('nodes_return', 1_000, 120_000),
+      nodeDies(60_000, fc.constantFrom('slice-a', gpuPool)),
+      disturbance,
+    ),
+    { maxLength: 4 },
+  ),
+});
+
+/** What is drawn, and how often. */
+export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrary<Interleaving> }> = {
+  anything: { weight: 3, arbitrary: fc.record(parts) },
+  storms: { weight: 1, arbitrary: storms },
+  lateResumptions: { weight: 1, arbitrary: lateResumptions },
+  undos: { weight: 1, arbitrary: undos },
+  marksWithoutDeeds: { weight: 1, arbitrary: marksWithoutDeeds },
+  lateAlerts: { weight: 2, arbitrary: lateAlerts },
+  resumesAfterRefusals: { weight: 2, arbitrary: resumesAfterRefusals },
+  lostCloses: { weight: 2, arbitrary: lostCloses },
+};
+
+export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));
