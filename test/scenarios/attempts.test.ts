@@ -356,6 +356,79 @@ describe('an alert that meets exhausted attempts', () => {
     expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);
   });
 
+  it('only at the last moment deletes nothing, override or not', async () => {
+    const world = new AlertWorld({ slices, environment: { ...environment, MAX_ATTEMPTS_PER_DAY: '2' } });
+    const labelsOfRestart = {
+      failover_action: 'cordon_nodepool_and_restart_jobset',
+      failover_jobset: 'train',
+    };
+    const alertOn = (id: string, pool: string) =>
+      world.notify({
+        id,
+        resource: { node_name: nodeNames(world.cluster, pool)[0] ?? '' },
+        labels: labelsOfRestart,
+      });
+    expect((await alertOn('0.one', 'slice-a')).body.steps?.at(-1)).to.include({ outcome: 'restarted' });
+    await world.pass(60);
+    world.cluster.change('leases', failoverNamespace, 'cluster', ({ metadata }) => {
+      const until = new Date(world.time.now + 600_000).toISOString();
+      metadata.annotations = { ...metadata.annotations, 'autometric-failover/override-until': until };
+    });
+    let isChanged = false;
+    world.emulator.faults.add({
+      method: 'PATCH',
+      path: /\/nodes\//,
+      // Another pool's action restarts the JobSet once the decision is made.
+      match: () => {
+        if (!isChanged) {
+          world.cluster.change('leases', failoverNamespace, jobSetLease, ({ metadata }) => {
+            const [first] = JSON.parse(metadata.annotations?.[key] ?? '[]') as Attempt[];
+            const both = JSON.stringify([first, { ...first, action: '0.other' }]);
+            metadata.annotations = { ...metadata.annotations, [key]: both };
+          });
+        }
+        isChanged = true;
+        return false;
+      },
+      effect: { status: 500 },
+    });
+    world.effects();
+    const { body } = await alertOn('0.two', 'slice-b');
+    expect(isChanged).to.equal(true);
+    expect(body).to.include({ code: 'attempts_exhausted' });
+    expect(body.error).to.include('action 0.other at ').and.not.include('To lift');
+    expect(world.effects()).to.deep.equal({ 'PATCH nodes': 4 });
+    expect(world.lastLine).to.include({ severity: 'ERROR', code: 'attempts_exhausted' });
+  });
+
+  it('is an ERROR, too, where reconcile carries it on', async () => {
+    for (const isOfAlert of [true, false]) {
+      const world = new VirtualFailover({ environment });
+      const body = { ...repair, type: 'cordon_and_repair_nodepool', id: 'late' };
+      const patch = { method: 'PATCH', path: /\/nodes\//, times: Infinity };
+      const lift = world.emulator.faults.add({ ...patch, effect: { status: 500 } });
+      expect(await world.send(body)).to.include({ status: 502 });
+      lift();
+      const settings = { RESUME_WITHIN_SECONDS: '7200' };
+      for (const id of ['r1', 'r2', 'r3']) {
+        expect(await repairBy(world, id)).to.include({ status: 200 });
+        await world.pass(600);
+      }
+      world.cluster.change('leases', failoverNamespace, toRecordName('late'), ({ metadata }) => {
+        const request = JSON.parse(metadata.annotations?.['autometric-failover/request'] ?? '{}') as object;
+        const no = { isRenotification: false, isClosed: false, uncordonsOnClose: false };
+        const incident = { id: 'late', startedAt: world.time.now, displayName: '', ...no };
+        const text = JSON.stringify(isOfAlert ? { ...request, incident } : request);
+        metadata.annotations = { ...metadata.annotations, 'autometric-failover/request': text };
+      });
+      world.newWrites();
+      expect((await world.reconcile(settings)).resumed).to.deep.equal(['late']);
+      expect(countEffects(world.newWrites())).to.deep.equal({});
+      const line = world.log.find(({ code }) => code === 'attempts_exhausted');
+      expect(line).to.include({ severity: isOfAlert ? 'ERROR' : 'WARNING', action_id: 'late' });
+    }
+  });
+
   it('is not delivered again', async () => {
     const world = new AlertWorld({ environment });
     const node = await exhaust(world);
@@ -535,5 +608,26 @@ describe('a restart', () => {
     expect(ids(attemptsOn(world, jobSetLease))).to.deep.equal(['b']);
     expect((await world.answerOf(first)).steps.at(-1)).to.include({ outcome: 'restarted' });
     expect(ids(attemptsOn(world, jobSetLease))?.sort()).to.deep.equal(['a', 'b']);
+  });
+
+  it('is no repair of its pool', async () => {
+    const world = await createMoved();
+    for (const pool of slices.slice(0, 3)) {
+      expect(attemptsOn(world, `pool-${pool}`)).to.equal(undefined);
+    }
+  });
+
+  it('that had deleted nothing when it stopped is asked again when it is resumed, before it cordons', async () => {
+    const world = await createMoved();
+    const patch = { method: 'PATCH', path: /\/nodes\//, times: Infinity };
+    const lift = world.emulator.faults.add({ ...patch, effect: { status: 500 } });
+    const body = { ...restart, id: 'late', node_pool: 'slice-d' };
+    const more = { MAX_ATTEMPTS_PER_DAY: '4' };
+    expect(await world.send(body, world.instance, more)).to.include({ status: 502 });
+    lift();
+    world.newWrites();
+    expect(await world.send(body)).to.include(exhausted);
+    expect(countEffects(world.newWrites())).to.deep.equal({});
+    expect((await world.send(body, world.instance, more)).steps.at(-1)).to.include({ outcome: 'restarted' });
   });
 });
