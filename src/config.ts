@@ -14,6 +14,8 @@ export interface Config {
   cooldownSeconds: number;
   /** A number of pools, or a share of the cluster's accelerator pools. */
   maxPoolsPerHour: number | { percent: number };
+  /** How often within 24 h a pool is repaired, or a JobSet restarted. */
+  maxAttemptsPerDay: number;
   maxAlertAgeSeconds: number;
   actionDeadlineSeconds: number;
   /** How long after a restart its run may take to be back, before the verdict is `not_recovered`. */
@@ -64,6 +66,7 @@ export function readConfig(environment: Environment): Config {
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
     maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
+    maxAttemptsPerDay: settings.MAX_ATTEMPTS_PER_DAY,
     maxAlertAgeSeconds: settings.MAX_ALERT_AGE_SECONDS,
     actionDeadlineSeconds: settings.ACTION_DEADLINE_SECONDS,
     recoveryTimeoutSeconds: settings.RECOVERY_TIMEOUT_SECONDS,
@@ -205,6 +208,7 @@ const settingsSchema = v.object({
   ),
   COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
   MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
+  MAX_ATTEMPTS_PER_DAY: wholeNumber(1, 100, 'attempts', '3'),
   MAX_ALERT_AGE_SECONDS: wholeNumber(60, 86_400, 'seconds', '900'),
   ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
   RECOVERY_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1200'),

@@ -36,6 +36,7 @@ locals {
       # Not set by the platform; log lines name their trace by it.
       GOOGLE_CLOUD_PROJECT     = var.project_id
       MAX_ALERT_AGE_SECONDS    = tostring(var.max_alert_age_seconds)
+      MAX_ATTEMPTS_PER_DAY     = tostring(var.max_attempts_per_day)
       MAX_POOLS_PER_HOUR       = var.max_pools_per_hour
       RECOVERY_TIMEOUT_SECONDS = tostring(var.recovery_timeout_seconds)
       REPAIR_TIMEOUT_SECONDS   = tostring(var.repair_timeout_seconds)

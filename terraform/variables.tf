@@ -215,6 +215,18 @@ variable "max_instances" {
   }
 }
 
+variable "max_attempts_per_day" {
+  description = "How many repairs of one pool, and restarts of one JobSet, within 24 hours (MAX_ATTEMPTS_PER_DAY). One more is refused, because a person must look."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_attempts_per_day >= 1 && var.max_attempts_per_day <= 100 && floor(var.max_attempts_per_day) == var.max_attempts_per_day
+    error_message = "max_attempts_per_day must be a whole number from 1 to 100."
+  }
+}
+
 variable "max_pools_per_hour" {
   description = "How many node pools of one cluster are acted on within an hour (MAX_POOLS_PER_HOUR): a number, or a percentage of the cluster's accelerator pools such as \"10%\", rounded up. It stops the function when a broken metric turns every pool bad."
   type        = string

@@ -34,6 +34,7 @@ describe('createHandler', () => {
       restart_refused: 409,
       repair_refused: 409,
       paused: 409,
+      attempts_exhausted: 409,
       rate_limited: 429,
       budget_exceeded: 429,
       upstream_failed: 502,

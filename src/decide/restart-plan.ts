@@ -32,16 +32,18 @@ export function toRestartRequest(
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
+ * @param readMarkLease reads the Lease of the JobSet's last restart
  * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`
  */
 export async function planRestart(
   kubernetes: Kubernetes,
   request: RestartRequest,
   config: Config,
+  readMarkLease = () => readLease(kubernetes, toMarkName(request.namespace, request.jobSetName)),
 ): Promise<RestartPlan> {
   const { namespace, jobSetName, nodePool } = request;
   // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
-  const mark = readRestartMark(await readLease(kubernetes, toMarkName(namespace, jobSetName)));
+  const mark = readRestartMark(await readMarkLease());
   const jobSet = await readNamedJobSet(kubernetes, namespace, jobSetName);
   assertRestartable(jobSet);
   const [jobs, pods, nodes] = await Promise.all([

@@ -2,6 +2,7 @@ import { FailoverError } from '../errors.ts';
 import { failover } from '../failover/failover.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
+import { isFromAlert } from '../request/action.ts';
 import { isPoolHeld } from '../state/pool-lease.ts';
 import { forgetRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
@@ -57,7 +58,11 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
       return { id, outcome: 'resumed' };
     }
     if (!(error instanceof FailoverError)) throw error;
-    log.warn('refused', error.message, { code: error.code, ...describeError(error) });
+    const fields = { code: error.code, ...describeError(error) };
+    const isFinal = error.status < 500 && error.code !== 'action_in_progress';
+    // Of an alert, nobody reads an answer.
+    if (isFinal && isFromAlert(action)) log.error('refused', error.message, fields);
+    else log.warn('refused', error.message, fields);
     return { id, outcome: 'resumed', error: error.message };
   }
   return { id, outcome: 'resumed' };

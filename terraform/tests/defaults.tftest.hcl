@@ -46,6 +46,7 @@ run "defaults" {
       GOOGLE_CLOUD_PROJECT     = "my-project"
       LOG_EXECUTION_ID         = "true"
       MAX_ALERT_AGE_SECONDS    = "900"
+      MAX_ATTEMPTS_PER_DAY     = "3"
       MAX_POOLS_PER_HOUR       = "2"
       RECOVERY_TIMEOUT_SECONDS = "1200"
       REPAIR_TIMEOUT_SECONDS   = "1800"

@@ -56,6 +56,7 @@ describe('terraform', function () {
       allowedNamespaces: ['default', 'research'],
       cooldownSeconds: 3600,
       maxPoolsPerHour: 2,
+      maxAttemptsPerDay: 3,
       maxAlertAgeSeconds: 900,
       actionDeadlineSeconds: 240,
       recoveryTimeoutSeconds: 1200,
