@@ -213,8 +213,9 @@ describe('the restarts of a JobSet', () => {
   it('count no other run', async () => {
     const { kubernetes } = createInMemoryWorld();
     let lease = await writeRestartMark(kubernetes, train, restartMark('a', 0, 'accepted'), undefined);
-    for (const id of ['b', 'c'])
+    for (const id of ['b', 'c']) {
       lease = await writeRestartMark(kubernetes, train, restartMark(id, 1, 'accepted'), lease);
+    }
     const ask = (uid: string) =>
       assertAttemptsLeft(kubernetes, toRestarts({ ...train, uid }, lease), {
         config,
