@@ -6,6 +6,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { describeError } from '../log.ts';
 import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
+import { toJobSetTarget, toNodeTarget } from '../decide/snapshot.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
@@ -63,9 +64,7 @@ export async function emitVerdict(
   log: Log,
 ): Promise<void> {
   const { restart, repair } = plan ?? {};
-  const target: EventTarget | undefined = restart
-    ? { apiVersion: 'jobset.x-k8s.io/v1alpha2', kind: 'JobSet', ...restart.jobSet }
-    : repair && { apiVersion: 'v1', kind: 'Node', name: repair.node.name, uid: repair.node.uid };
+  const target = restart ? toJobSetTarget(restart.jobSet) : repair && toNodeTarget(repair.node);
   if (!target) return;
   const asker = { id, requestor, dryRun: false };
   await publish(kubernetes, target, asker, log, {

@@ -1,7 +1,6 @@
 import { emitVerdict } from '../failover/events.ts';
 import { freePodsOfEnded } from '../failover/free-held-up.ts';
 import { writeSettled, writeVerdict } from '../state/open-records.ts';
-import type { FollowUp } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
@@ -56,16 +55,8 @@ async function conclude(record: ActionRecord, verdict: Verdict, tools: Reconcile
   await announce(record, verdict, tools);
   const followed = await followUp(record, verdict, tools);
   if (followed === 'later') return { id, outcome: 'waiting' };
-  await close(record, followed, tools);
+  await writeSettled(tools.cluster.kubernetes, record, followed);
   return { id, outcome: 'settled', verdict: verdict.verdict };
-}
-
-async function close(
-  record: ActionRecord,
-  followed: FollowUp | undefined,
-  { cluster }: ReconcileTools,
-): Promise<void> {
-  await writeSettled(cluster.kubernetes, record, followed);
 }
 
 async function announce(

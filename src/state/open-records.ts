@@ -1,10 +1,10 @@
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Verdict } from '../verdict.ts';
-import { listLeases, replaceLease } from './lease.ts';
+import { listLeases } from './lease.ts';
 import { keys, kindLabel, openLabel, toRecord } from './record-format.ts';
 import type { ActionRecord, Phase } from './record-format.ts';
-import { withoutOpen } from './record.ts';
+import { replaceRecord, withoutOpen } from './record.ts';
 
 /** What the verdict of an action asked for, and what came of that. */
 export interface FollowUp {
@@ -61,17 +61,11 @@ export function writeSettled(
 }
 
 /** A lost answer looks like a conflict: the next reconcile reads the record again. */
-async function write(
+function write(
   kubernetes: Kubernetes,
-  { lease }: ActionRecord,
+  record: ActionRecord,
   changes: Record<string, string>,
-  labels = lease.labels,
+  labels = record.lease.labels,
 ): Promise<ActionRecord | undefined> {
-  const written = await replaceLease(kubernetes, {
-    ...lease,
-    labels,
-    annotations: { ...lease.annotations, ...changes },
-    renewedAt: kubernetes.serverNow(),
-  });
-  return written && toRecord(written);
+  return replaceRecord(kubernetes, record, { ...record.lease.annotations, ...changes }, labels);
 }

@@ -1,4 +1,4 @@
-import { attemptOf, findJobSet } from '../gke/jobset.ts';
+import { attemptOf, countPods, findJobSet } from '../gke/jobset.ts';
 import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { latest, listRunPods } from '../gke/run-pods.ts';
@@ -84,10 +84,10 @@ function describe({ isWell, trouble }: RunPod): string {
 
 /** The pods that the Jobs of an attempt ask for. */
 export function countWantedPods({ spec }: JobSet): number {
-  return (spec.replicatedJobs ?? []).reduce((sum, { replicas = 1, template }) => {
-    const { parallelism = 1, completions = parallelism } = template?.spec ?? {};
-    return sum + replicas * Math.min(parallelism, completions);
-  }, 0);
+  return (spec.replicatedJobs ?? []).reduce(
+    (sum, { replicas = 1, template }) => sum + replicas * countPods(template?.spec),
+    0,
+  );
 }
 
 function findEnd({
