@@ -28,7 +28,7 @@ export async function followUp(
   const log = parent.with({ action_id: id, type, requestor: action.requestor });
   log.info('received', `${type} follows from the verdict ${verdict.verdict} of action ${record.id}`);
   try {
-    await failover(action, deadline, services, log);
+    await failover(action, deadline.forOne(), services, log);
     return { id, outcome: 'done' };
   } catch (error) {
     if (error instanceof Ignored) {
