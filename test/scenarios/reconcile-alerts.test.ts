@@ -127,6 +127,7 @@ describe('labels of a policy', () => {
     expect(world.effects()).to.deep.equal({});
   });
 
+  // F-206: the cordon of the other incident was released.
   it('leave a pool cordoned for another incident that is still open', async () => {
     const world = await createWorld({ jobSet: null });
     const cordon = { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' };

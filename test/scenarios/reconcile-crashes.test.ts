@@ -148,6 +148,7 @@ describe('an instance that dies at any request of its reconcile', () => {
 });
 
 describe('what follows from a verdict and cannot be done yet', () => {
+  // F-200: it was told of once a minute.
   it('is told of once, however often it is tried', async () => {
     const world = createFullWorld();
     await world.send({ ...restartOfTrain, on_failure: 'repair_nodepool' });
@@ -188,6 +189,7 @@ describe('what follows from a verdict and cannot be done yet', () => {
     ).to.have.length(1);
   });
 
+  // F-201: it was given up once a minute.
   it('is carried on by its own record once it has a plan, and given up once', async () => {
     const world = createFullWorld();
     await world.send({ ...restartOfTrain, on_failure: 'cordon_and_repair_nodepool' });
@@ -213,6 +215,7 @@ describe('what follows from a verdict and cannot be done yet', () => {
 });
 
 describe('an abandoned action that is sent again', () => {
+  // F-202: the name of the Event was taken.
   it('gets a second verdict, and an Event of its own', async () => {
     const world = new VirtualFailover();
     const first = world.newInstance();

@@ -388,6 +388,7 @@ describe('many open actions', () => {
 });
 
 describe('the time that a reconcile may take', () => {
+  // F-205: each got 10 s more for all.
   it('is not given again for each action that runs out of it', async () => {
     const slices = ['slice-a', 'slice-b', 'slice-c', 'slice-d', 'slice-e', 'slice-f'];
     const world = new VirtualFailover({ slices, jobSet: null, environment: { MAX_POOLS_PER_HOUR: '50' } });

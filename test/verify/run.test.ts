@@ -197,6 +197,7 @@ describe('judgeRun', () => {
       expect(await judge(jobSet(3, { jobs }), [...pods, pod(3)])).to.include({ verdict: 'recovered' });
     });
 
+    // F-203: those that had succeeded stood for those that were Pending.
     it('is not recovered while one pod is not well, however many have succeeded', async () => {
       const many = [job(2, 6)];
       const pods = [pod(3), pod(3), pod(3, { isWell: false }), pod(3, { isWell: false })];

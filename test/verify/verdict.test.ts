@@ -81,6 +81,7 @@ describe('toVerdict', () => {
       expect(verdict).to.include({ repaired_at: '2026-11-23T12:00:30.000Z', seconds: 30 });
     });
 
+    // F-204: the moment of the look counted.
     it('believes a run that came back before its request by the clock of a node', () => {
       const verdict = judgedAt(300, { verdict: 'recovered', attempt: 1, at: noon - 8 * second });
       expect(verdict).to.include({ recovered_at: '2026-11-23T12:00:00.000Z', seconds: 0 });
