@@ -29,8 +29,9 @@ export async function assertFollowUpWanted(
     const own = [before.id, before.action?.followUpOf?.id, before.action?.incident?.id];
     const serverNow = kubernetes.serverNow();
     const other = findOtherHold(lock.annotations, { serverNow, own });
-    if (other !== undefined)
+    if (other !== undefined) {
       throw new Ignored(`node pool ${before.nodePool} stays cordoned because ${other}`);
+    }
   }
   if (effects.repair && verdict !== undefined) {
     throw new Ignored(

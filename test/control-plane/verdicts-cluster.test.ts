@@ -17,7 +17,6 @@ import type { JobSetSpec } from './world.ts';
 const nodeCount = 2;
 const leasesPath = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
 const prefix = 'autometric-failover/';
-const settings = {};
 const who = { requestor: 'test', reason: 'a host is bad', node_pool: 'slice-a' };
 let next = 0;
 
@@ -36,7 +35,6 @@ describe('verdicts on a real control plane', function () {
     controlPlane = await startOrSkip(this, 'verdicts on a real control plane');
     proxy = await serveInterruptingProxy(controlPlane);
     rig = await createFailoverRig(controlPlane, { endpoint: proxy });
-    Object.assign(rig.environment, settings);
   });
 
   beforeEach(() => proxy.letThrough());
@@ -85,7 +83,7 @@ describe('verdicts on a real control plane', function () {
   }
 
   async function findLease(id: string): Promise<LeaseObject | undefined> {
-    const { items = [] } = await controlPlane.admin.get<KubernetesList<LeaseObject>>(leasesPath);
+    const { items } = await controlPlane.admin.get<KubernetesList<LeaseObject>>(leasesPath);
     return items?.find(({ metadata }) => metadata.annotations?.[`${prefix}id`] === id);
   }
 
@@ -129,8 +127,15 @@ describe('verdicts on a real control plane', function () {
     await rig.world.addTpuSlice('slice-a', { nodes: nodeCount });
     await rig.world.addJobSet({ name, parallelism: nodeCount, ...spec });
     await rig.allRunOn(name, 'slice-a', nodeCount);
-    if (hasRoom) await rig.world.addTpuSlice('slice-b', { nodes: nodeCount });
+    const others = await rig.world.addTpuSlice('slice-b', { nodes: nodeCount });
+    if (!hasRoom) await cordonByHand(others);
     return name;
+  }
+
+  /** Somebody has taken them for something else. */
+  async function cordonByHand(names: string[]): Promise<void> {
+    const options = { body: { spec: { unschedulable: true } }, contentType: patchTypes.merge };
+    for (const name of names) await controlPlane.admin.request('PATCH', `/api/v1/nodes/${name}`, options);
   }
 
   const restart = (name: string) => ({
@@ -146,7 +151,7 @@ describe('verdicts on a real control plane', function () {
   ] as [string, Partial<JobSetSpec>][]) {
     it(`is recovered on another slice: ${title}`, async () => {
       const name = await runOnSliceA(spec);
-      const failover = await rig.serve(settings);
+      const failover = await rig.serve();
       const sentAt = Date.now();
       const { status, body } = await failover.send(restart(name));
       expect(status, JSON.stringify(body)).to.equal(200);
@@ -164,7 +169,7 @@ describe('verdicts on a real control plane', function () {
 
   it('is not_recovered without room, in the words of the real scheduler', async () => {
     const name = await runOnSliceA({}, false);
-    const failover = await rig.serve({ ...settings, RECOVERY_TIMEOUT_SECONDS: '60' });
+    const failover = await rig.serve({ RECOVERY_TIMEOUT_SECONDS: '60' });
     const { status, body } = await failover.send(restart(name));
     expect(status, JSON.stringify(body)).to.equal(200);
     await eventually('the next attempt is unschedulable', async () => {
@@ -184,7 +189,7 @@ describe('verdicts on a real control plane', function () {
     const verdict = await settle(failover, name);
     expect(verdict).to.include({ verdict: 'not_recovered', attempt: 1 });
     expect(verdict['why']).to.match(
-      /^not within 60 s: \d of 2 pods are Pending: 0\/\d+ nodes are available: .*2 node\(s\) were unschedulable/,
+      /^not within 60 s: \d of 2 pods are Pending: 0\/\d+ nodes are available: .*4 node\(s\) were unschedulable/,
     );
     console.log(`        why: ${String(verdict['why'])}`);
     expect(verdict).not.to.have.property('seconds');
@@ -194,7 +199,7 @@ describe('verdicts on a real control plane', function () {
   it('is run_ended where the JobSet is deleted, and where one is made anew under its name', async () => {
     for (const isMadeAnew of [false, true]) {
       const name = await runOnSliceA();
-      const failover = await rig.serve(settings);
+      const failover = await rig.serve();
       expect(await failover.send(restart(name))).to.include({ status: 200 });
       await controlPlane.admin.request('DELETE', `${jobSetsPath('default')}/${name}`);
       await eventually('the JobSet is gone', async () => {
@@ -215,7 +220,7 @@ describe('verdicts on a real control plane', function () {
 
   it('is run_ended where the JobSet has no restart left and fails for good', async () => {
     const name = await runOnSliceA({ failurePolicy: { maxRestarts: 1 } });
-    const failover = await rig.serve(settings);
+    const failover = await rig.serve();
     expect(await failover.send(restart(name))).to.include({ status: 200 });
     await rig.allRunOn(name, 'slice-b', nodeCount);
     // The next failure is one too many.
@@ -224,7 +229,7 @@ describe('verdicts on a real control plane', function () {
     }
     await eventually('the JobSet has failed', async () => {
       const { status } = await rig.readJobSet(name);
-      return (status as { terminalState?: string } | undefined)?.terminalState === 'Failed';
+      return status?.terminalState === 'Failed';
     });
     const verdict = await settle(failover, name);
     expect(verdict).to.include({ verdict: 'run_ended', attempt: 1 });
@@ -234,7 +239,7 @@ describe('verdicts on a real control plane', function () {
 
   it('has a machine repaired after a restart without room, and the pool uncordoned: the run is back', async () => {
     const name = await runOnSliceA({}, false);
-    const failover = await rig.serve({ ...settings, RECOVERY_TIMEOUT_SECONDS: '60' });
+    const failover = await rig.serve({ RECOVERY_TIMEOUT_SECONDS: '60' });
     const chain = { on_failure: 'cordon_and_repair_nodepool', uncordon_when_repaired: true };
     expect(await failover.send({ ...restart(name), ...chain })).to.include({ status: 200 });
     await eventually('the next attempt is there', async () => {
@@ -273,7 +278,7 @@ describe('verdicts on a real control plane', function () {
     let nextVictim: Promise<FunctionProcess>;
 
     it('reconcile of another process alone ends it: one restart, one verdict; or nothing was done', async function () {
-      this.timeout(300_000);
+      this.timeout(600_000);
       nextVictim = start();
       while (!isComplete) await killAtWrite(++write);
       console.log(

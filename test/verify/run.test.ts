@@ -22,7 +22,7 @@ function jobSet(
     metadata: { name: 'train', namespace: 'default', uid },
     spec: { ...(suspend === undefined ? {} : { suspend }), replicatedJobs: jobs },
     status: { restarts, ...status },
-  } as JobSet;
+  };
 }
 
 function job(parallelism: number, completions?: number, replicas = 1): ReplicatedJobs[number] {
@@ -185,7 +185,7 @@ describe('judgeRun', () => {
 
     it('wants no more pods than completions, for each replica', () => {
       expect(countWantedPods(jobSet(3, { jobs }))).to.equal(1 + 2 * 2 + 2);
-      expect(countWantedPods(jobSet(3, { jobs: [{ name: 'bare' } as ReplicatedJobs[number]] }))).to.equal(1);
+      expect(countWantedPods(jobSet(3, { jobs: [{ name: 'bare' }] }))).to.equal(1);
     });
 
     it('waits for the pods of all', async () => {
