@@ -121,9 +121,15 @@ class Reconciled {
     });
   }
 
-  static async afterAction(options: WorldOptions): Promise<Reconciled> {
+  /** A world in which nothing was sent yet. */
+  static async begin(options: WorldOptions): Promise<Reconciled> {
     const made = new Reconciled(options);
     await made.world.begin(made.#function);
+    return made;
+  }
+
+  static async afterAction(options: WorldOptions): Promise<Reconciled> {
+    const made = await Reconciled.begin(options);
     expect(await made.world.send()).to.include({ status: 200 });
     await made.world.rest(options.action === 'repair' ? 600_000 : 60_000);
     made.world.emulator.requests.length = 0;
@@ -211,6 +217,135 @@ for (const row of rows) {
         const isLost = row.request.method === 'POST' && !fault.isApplied && name !== 'a body that is no JSON';
         expectSettled(reconciled, verdict as keyof typeof events, !isLost);
       });
+    }
+  });
+}
+
+/** Worlds in which a reconcile does more than to look, and what must come of it. */
+const works: {
+  title: string;
+  prepare: () => Promise<Reconciled>;
+  expectDone: (world: FaultedWorld, where: string) => void;
+}[] = [
+  {
+    title: 'carries an action on',
+    async prepare() {
+      const made = await Reconciled.begin({ action: 'restart' });
+      const { emulator } = made.world;
+      const lift = emulator.faults.add({
+        api: 'kubernetes',
+        method: 'PATCH',
+        path: /\/nodes\//,
+        times: Infinity,
+        effect: { status: 500 },
+      });
+      expect(await made.world.send()).to.include({ status: 502 });
+      lift();
+      await made.world.rest(10_000);
+      return made;
+    },
+    expectDone(world, where) {
+      const { verdict } = jsonOf(world, id, 'verdict');
+      // A JobSet that is believed to be gone needs no restart.
+      expect(verdict, where).to.be.oneOf(['recovered', 'abandoned', ...(isGone(where) ? [undefined] : [])]);
+      const { restarts, repairs } = world.effects();
+      expect({ restarts, repairs }, where).to.deep.equal({
+        restarts: verdict === 'recovered' ? 1 : 0,
+        repairs: 0,
+      });
+    },
+  },
+  {
+    title: 'repairs after a restart that did not help',
+    async prepare() {
+      const made = await Reconciled.begin({ action: 'restart' });
+      for (const { metadata } of made.world.cluster.nodes('slice-b')) {
+        made.world.cluster.cordonAs('test', metadata.name, true);
+      }
+      const action = { ...made.world.action, on_failure: 'cordon_and_repair_nodepool' };
+      expect(await made.world.send(action)).to.include({ status: 200 });
+      await made.world.rest(1_201_000);
+      return made;
+    },
+    expectDone(world, where) {
+      const { verdict } = jsonOf(world, id, 'verdict');
+      const { outcome } = jsonOf(world, id, 'follow-up');
+      const { restarts, repairs } = world.effects();
+      expect(restarts, where).to.equal(1);
+      if (isGone(where) && verdict === 'run_ended') {
+        expect({ outcome, repairs }).to.deep.equal({ outcome: undefined, repairs: 0 });
+        return;
+      }
+      expect(verdict, where).to.equal('not_recovered');
+      // What was refused stays refused; a repair that was done is never done again.
+      const next = jsonOf(world, `${id}.on-failure`, 'verdict')['verdict'];
+      expect(outcome, where).to.be.oneOf(['done', 'begun', 'refused', 'not_needed']);
+      expect(repairs, where).to.equal(next === 'repaired' ? 1 : 0);
+    },
+  },
+  {
+    title: 'uncordons after a repair',
+    async prepare() {
+      const made = await Reconciled.begin({ action: 'repair' });
+      const action = { ...made.world.action, uncordon_when_repaired: true };
+      expect(await made.world.send(action)).to.include({ status: 200 });
+      await made.world.rest(600_000);
+      // Somebody has the function cordon the machines that came anew.
+      expect(await made.world.send({ ...made.world.action, id: 'c', type: 'cordon_nodepool' })).to.include({
+        status: 200,
+      });
+      return made;
+    },
+    expectDone(world, where) {
+      expect(jsonOf(world, id, 'verdict'), where).to.include({ verdict: 'repaired' });
+      expect(world.effects(), where).to.include({ repairs: 1 });
+      const { outcome } = jsonOf(world, id, 'follow-up');
+      const isReleased = world.cluster.nodes('slice-a').every(({ spec }) => spec.unschedulable !== true);
+      if (outcome === 'done') expect(isReleased, where).to.equal(true);
+      else expect(outcome, where).to.be.oneOf(['begun', 'refused', 'not_needed']);
+    },
+  },
+];
+
+/** The fault made the JobSet look as if it were gone. */
+function isGone(where: string): boolean {
+  return /^status 404: GET .*jobsets/.test(where);
+}
+
+const struckOnce: FaultName[] = [
+  'reset after it was carried out',
+  'no answer',
+  'no answer, carried out',
+  'status 403',
+  'status 404',
+  'status 409',
+  'status 429',
+  'status 500',
+  'a body that is another object',
+];
+
+for (const { title, prepare, expectDone } of works) {
+  describe(`a reconcile that ${title}`, () => {
+    for (const name of struckOnce) {
+      it(`${name}: ends in a verdict, and does nothing twice, whichever of its calls it befell`, async () => {
+        let isOver = false;
+        for (let skip = 0; !isOver; skip++) {
+          const reconciled = await prepare();
+          const { world } = reconciled;
+          world.emulator.requests.length = 0;
+          const lift = world.emulator.faults.add({ skip, effect: faults[name].effect });
+          const first = await reconciled.reconcile();
+          lift();
+          const struck = world.emulator.requests.find((request) => request.fault);
+          isOver = struck === undefined;
+          const where = `${name}: ${struck?.method} ${struck?.path}`;
+          expectNoSecrets(world, [first]);
+          for (let minute = 0; minute < 20; minute++) await reconciled.reconcile();
+          expect((await reconciled.reconcile()).report, where).to.deep.include({ open: 0, errors: [] });
+          expectDone(world, where);
+          expect(verdictEvents(world).length, where).to.equal(new Set(verdictEvents(world)).size);
+        }
+      }).timeout(60_000);
     }
   });
 }
