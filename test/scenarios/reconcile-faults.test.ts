@@ -342,8 +342,9 @@ for (const { title, prepare, expectDone } of works) {
           expectNoSecrets(world, [first]);
           // A repair may take half an hour.
           let { report } = await reconciled.reconcile();
-          for (let minute = 0; minute < 40 && report.open > 0; minute++)
+          for (let minute = 0; minute < 40 && report.open > 0; minute++) {
             ({ report } = await reconciled.reconcile());
+          }
           expect(report, where).to.deep.include({ open: 0, errors: [] });
           expectDone(world, where);
           expect(verdictEvents(world).length, where).to.equal(new Set(verdictEvents(world)).size);
