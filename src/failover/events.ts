@@ -12,7 +12,7 @@ import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
 
-type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'verdict';
+type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | VerdictName;
 
 /** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
@@ -68,7 +68,8 @@ export async function emitVerdict(
   if (!target) return;
   const asker = { id, requestor, dryRun: false };
   await publish(kubernetes, target, asker, log, {
-    phase: 'verdict',
+    // An action that was abandoned and is sent again gets another verdict.
+    phase: verdict.verdict,
     type: hasHelped(verdict) ? 'Normal' : 'Warning',
     reason: reasonOfVerdict[verdict.verdict],
     message: `${type}: ${describeVerdict(verdict)} (${describeAsker(asker)})`,

@@ -10,7 +10,8 @@ import { replaceRecord, withoutOpen } from './record.ts';
 export interface FollowUp {
   /** The id of the action that followed. */
   id: string;
-  outcome: 'done' | 'refused' | 'not_needed';
+  /** `begun`: it is tried, or its own record tells how it goes on. */
+  outcome: 'begun' | 'done' | 'refused' | 'not_needed';
   code?: string;
   why?: string;
 }
@@ -44,6 +45,25 @@ export function writeVerdict(
   verdict: Verdict,
 ): Promise<ActionRecord | undefined> {
   return write(kubernetes, record, { [keys.verdict]: JSON.stringify(verdict) });
+}
+
+/**
+ * Notes that the verdict was told and that what follows from it is begun, so that it is told once however often that is tried.
+ *
+ * @returns undefined if somebody else has written the record since it was read
+ */
+export function writeFollowUpBegun(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  id: string,
+): Promise<ActionRecord | undefined> {
+  const begun: FollowUp = { id, outcome: 'begun' };
+  return write(kubernetes, record, { [keys.followUp]: JSON.stringify(begun) });
+}
+
+/** Says whether the verdict of a record was told, and what follows from it is begun. */
+export function hasBegunFollowUp({ lease }: ActionRecord): boolean {
+  return lease.annotations[keys.followUp] !== undefined;
 }
 
 /** Closes the record. @returns undefined if somebody else has written it since it was read */
