@@ -17,6 +17,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --namespaces NAMES   of the JobSets it may restart (default: default)
   --actions TYPES      allowed, separated by commas (default: all five; docs/api.md)
   --alerts TYPES       also take Cloud Monitoring's alerts, which may trigger these actions
+  --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
   --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
@@ -34,12 +35,13 @@ EOF
 ACTION_TYPES=(cordon_nodepool cordon_nodepool_and_restart_jobset cordon_and_repair_nodepool repair_nodepool
   uncordon_nodepool)
 # What --set takes. Other options set the rest.
-SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ALERT_AGE_SECONDS ACTION_DEADLINE_SECONDS CORDON_CONCURRENCY
-  GKE_ENDPOINT CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE)
+SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE_SECONDS ACTION_DEADLINE_SECONDS
+  CORDON_CONCURRENCY RECOVERY_TIMEOUT_SECONDS REPAIR_TIMEOUT_SECONDS RESUME_WITHIN_SECONDS GKE_ENDPOINT
+  CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE)
 
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
-  local ingress=all vpc_connector='' condition=true dry_run=false channel=''
+  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false channel=''
   local -a invokers=() settings=()
   parse "$@"
   check
@@ -48,6 +50,7 @@ main() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   local runtime=$name@$project.iam.gserviceaccount.com
   local build=$name-build@$project.iam.gserviceaccount.com
+  local tick=$name-tick@$project.iam.gserviceaccount.com
   local push=$name-push@$project.iam.gserviceaccount.com
 
   enable_apis
@@ -63,6 +66,7 @@ main() {
     allow_call "$member"
   done
   [[ -z $alerts ]] || route_alerts
+  [[ $reconcile == false ]] || schedule_reconcile
   print_next_steps
 }
 
@@ -73,6 +77,7 @@ parse() {
       -h | --help) usage && exit ;;
       --no-condition) condition=false && shift && continue ;;
       --dry-run) dry_run=true && shift && continue ;;
+      --reconcile) reconcile=true && shift && continue ;;
     esac
     (($# > 1)) || fail "$1 needs a value, or is unknown; deploy/deploy.sh --help lists the options"
     case $1 in
@@ -136,7 +141,7 @@ is_one_of() {
 enable_apis() {
   # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
   run services enable artifactregistry.googleapis.com cloudbuild.googleapis.com cloudfunctions.googleapis.com \
-    cloudresourcemanager.googleapis.com compute.googleapis.com container.googleapis.com iam.googleapis.com \
+    cloudresourcemanager.googleapis.com cloudscheduler.googleapis.com compute.googleapis.com container.googleapis.com iam.googleapis.com \
     logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com run.googleapis.com \
     storage.googleapis.com --project "$project"
 }
@@ -242,6 +247,19 @@ route_alerts() {
   # Monitoring's agent comes into being with the project's first Pub/Sub channel, and nobody grants it anything by itself.
   bind pubsub topics add-iam-policy-binding "$topic" --project "$project" \
     --member "$monitoring_agent" --role roles/pubsub.publisher
+}
+
+# The job calls as its own service account, which may call this function and nothing else. The next minute is the retry.
+schedule_reconcile() {
+  local uri verb=create
+  uri=$(look_up https://FUNCTION_URI functions describe "$name" --gen2 --project "$project" --region "$region" \
+    --format 'value(serviceConfig.uri)')
+  ensure_service_account "$name-tick" "Autometric failover: Cloud Scheduler's calls to it"
+  allow_call "serviceAccount:$tick"
+  ! exists scheduler jobs describe "$name-reconcile" --project "$project" --location "$region" || verb=update
+  run scheduler jobs "$verb" http "$name-reconcile" --project "$project" --location "$region" \
+    --schedule '* * * * *' --time-zone Etc/UTC --uri "$uri/reconcile" --http-method POST \
+    --oidc-service-account-email "$tick" --oidc-token-audience "$uri" --attempt-deadline 300s --max-retry-attempts 0
 }
 
 find_channel() {

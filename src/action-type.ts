@@ -9,6 +9,14 @@ export const actionTypes = [
 
 export type ActionType = (typeof actionTypes)[number];
 
+/** The types that may follow a restart that did not help. */
+export const followUpTypes = [
+  'cordon_and_repair_nodepool',
+  'repair_nodepool',
+] as const satisfies readonly ActionType[];
+
+export type FollowUpType = (typeof followUpTypes)[number];
+
 /** What an action does to the pool and to what runs on it. */
 export interface Effects {
   cordon: boolean;

@@ -1,6 +1,7 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
 import type { FailoverError } from './errors.ts';
 import type { Outcome } from './failover/failover.ts';
+import type { ClusterReport } from './reconcile/report.ts';
 import type { Ignored } from './ignored.ts';
 import { describeError, describeStack } from './log.ts';
 import type { Log } from './log.ts';
@@ -15,6 +16,8 @@ export interface Exchange {
   readonly startedAt: number;
   /** The action's id, as far as it is known. */
   id: string;
+  /** The e-mail address of the caller that IAM let in, as its token says. */
+  caller: string | undefined;
   /** Has the fields that are known so far. */
   log: Log;
   /** The action's type; undefined until it is known. */
@@ -25,7 +28,7 @@ export interface Exchange {
    * notification (`webhook`, `push`), so the log must tell everything. Pub/Sub (`push`) delivers a notification again
    * until it gets a success.
    */
-  channel: 'action' | 'webhook' | 'push' | undefined;
+  channel: 'action' | 'webhook' | 'push' | 'reconcile' | undefined;
 }
 
 /** Sets the action's id for the answer and for all further log lines. */
@@ -55,6 +58,17 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
   const what = exchange.isDryRun ? `dry run of ${exchange.type}` : `${exchange.type} ${outcome}`;
   exchange.log.info('done', `${what}: ${summarise(steps)}`, fields);
   send(exchange, 200, { id: exchange.id, ...replay, ...resume, steps });
+}
+
+/** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */
+export function sendShown(exchange: Exchange, shown: object): void {
+  send(exchange, 200, shown, { 'Cache-Control': 'no-store' });
+}
+
+/** Answers what was looked after: 200, or 502 if a cluster could not be served. An idle minute leaves no line in the log. */
+export function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
+  const isFailed = clusters.some(({ failed }) => failed === true);
+  send(exchange, isFailed ? 502 : 200, { clusters });
 }
 
 /** Answers 200 with the reason why an alert needs no action. */

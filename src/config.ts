@@ -14,8 +14,16 @@ export interface Config {
   cooldownSeconds: number;
   /** A number of pools, or a share of the cluster's accelerator pools. */
   maxPoolsPerHour: number | { percent: number };
+  /** How often within 24 h a pool is repaired, or a JobSet restarted. */
+  maxAttemptsPerDay: number;
   maxAlertAgeSeconds: number;
   actionDeadlineSeconds: number;
+  /** How long after a restart its run may take to be back, before the verdict is `not_recovered`. */
+  recoveryTimeoutSeconds: number;
+  /** How long after a repair its machine may take to be back, before the verdict is `not_repaired`. */
+  repairTimeoutSeconds: number;
+  /** For how long after its request reconcile resumes an action that nobody works on. */
+  resumeWithinSeconds: number;
   cordonConcurrency: number;
   gkeEndpoint: 'auto' | 'dns' | 'public' | 'private';
   /** For local runs only: connect with this context of the kubeconfig instead of asking the Container API. */
@@ -58,8 +66,12 @@ export function readConfig(environment: Environment): Config {
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
     maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
+    maxAttemptsPerDay: settings.MAX_ATTEMPTS_PER_DAY,
     maxAlertAgeSeconds: settings.MAX_ALERT_AGE_SECONDS,
     actionDeadlineSeconds: settings.ACTION_DEADLINE_SECONDS,
+    recoveryTimeoutSeconds: settings.RECOVERY_TIMEOUT_SECONDS,
+    repairTimeoutSeconds: settings.REPAIR_TIMEOUT_SECONDS,
+    resumeWithinSeconds: settings.RESUME_WITHIN_SECONDS,
     cordonConcurrency: settings.CORDON_CONCURRENCY,
     gkeEndpoint: settings.GKE_ENDPOINT,
     kubeconfigContext: settings.KUBECONFIG_CONTEXT,
@@ -196,8 +208,12 @@ const settingsSchema = v.object({
   ),
   COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
   MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
+  MAX_ATTEMPTS_PER_DAY: wholeNumber(1, 100, 'attempts', '3'),
   MAX_ALERT_AGE_SECONDS: wholeNumber(60, 86_400, 'seconds', '900'),
   ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
+  RECOVERY_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1200'),
+  REPAIR_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1800'),
+  RESUME_WITHIN_SECONDS: wholeNumber(0, 86_400, 'seconds', '900'),
   CORDON_CONCURRENCY: wholeNumber(1, 512, 'requests', '64'),
   GKE_ENDPOINT: v.optional(
     v.picklist(['auto', 'dns', 'public', 'private'], 'must be auto, dns, public or private'),

@@ -2,14 +2,16 @@ import type { HttpFunction, Request, Response } from '@google-cloud/functions-fr
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
 import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
-import { logReceived, sendDone, sendError, sendIgnored, setId } from './answer.ts';
+import { logReceived, sendDone, sendError, sendIgnored, sendReconciled, sendShown, setId } from './answer.ts';
 import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
-import { toFailoverError } from './errors.ts';
+import { FailoverError, toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
+import { reconcile } from './reconcile/reconcile.ts';
+import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
 import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
@@ -17,13 +19,20 @@ import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
 import { readJsonBody, receiveBody } from './request/body.ts';
 import type { Body } from './request/body.ts';
-import { alertMisdirected, alertsPath, assertNoQuery, assertRoute, pathOf } from './request/route.ts';
+import { alertMisdirected, alertsPath, assertNoQuery, assertRoute } from './request/route.ts';
+import { isRead, pathOf, reconcilePath } from './request/route.ts';
+import type { FunctionName } from './request/route.ts';
+import { createAnswerRead } from './read.ts';
+import type { AnswerRead } from './read.ts';
+import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
   services: Services;
   log: Log;
+  /** Which function this is; `failover` unless it is said. */
+  name?: FunctionName;
   /** Set for the public webhook function only. It takes only alerts, and demands these credentials. */
   webhook?: WebhookCredentials;
   /** The project of the traces that log lines link to. */
@@ -42,13 +51,14 @@ const shutDownMs = 7_000;
 /** Creates the handler of one function. Each request gets one JSON answer, and one place answers all errors. */
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
+  const answerRead = createAnswerRead(options.services);
   const { clock, config } = options.services;
   let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
       if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
-      const answering = answer(request, response, deadline, options);
+      const answering = answer(request, response, deadline, { ...options, answerRead });
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
@@ -61,16 +71,25 @@ export function createHandler(options: HandlerOptions): Handler {
   };
 }
 
+/** The options, and what the handler makes of them once. */
+type Parts = HandlerOptions & { answerRead: AnswerRead };
+
+/** What a request came to. */
+type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object };
+
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
   request: Request,
   response: Response,
   deadline: Deadline,
-  options: HandlerOptions,
+  options: Parts,
 ): Promise<void> {
   const exchange = openExchange(request, response, options);
   try {
-    sendDone(exchange, await dispatch(exchange, deadline, options));
+    const answered = await dispatch(exchange, deadline, options);
+    if ('shown' in answered) sendShown(exchange, answered.shown);
+    else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+    else sendDone(exchange, answered);
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
     else sendError(exchange, toFailoverError(error), error);
@@ -80,25 +99,33 @@ async function answer(
 function openExchange(request: Request, response: Response, { log, projectId }: HandlerOptions): Exchange {
   // If both headers are sent, IAM checks only the first one, and lets anything through in the other.
   const checked = request.get('x-serverless-authorization') ?? request.get('authorization');
+  const caller = readCaller(checked);
   const trace = toTraceFields((name) => request.get(name), projectId);
   const exchange: Exchange = {
     request,
     response,
     startedAt: performance.now(),
-    id: '',
-    log: log.with({ ...trace, caller: readCaller(checked) }),
+    id: randomUUID(),
+    caller,
+    log: log.with({ ...trace, caller }),
     type: undefined,
     isDryRun: false,
     channel: undefined,
   };
-  setId(exchange, randomUUID());
+  // The lines of a reconcile are about many actions.
+  if (pathOf(request) !== reconcilePath) setId(exchange, exchange.id);
   return exchange;
 }
 
 /** Checks the route and the credentials, reads the body, and carries out the action. */
-async function dispatch(exchange: Exchange, deadline: Deadline, options: HandlerOptions): Promise<Outcome> {
+async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts): Promise<Answered> {
   const { request, response } = exchange;
   const { services, webhook } = options;
+  if (isRead(request)) {
+    admit(request, options);
+    const read = parseRead(pathOf(request), request.url, services.config.clusters);
+    return { shown: await options.answerRead(read, deadline) };
+  }
   // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
   if (webhook) admit(request, options);
   const body = await receiveBody(request, response, deadline.signal);
@@ -106,14 +133,18 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Handler
     admit(request, options);
     return takeAlert(exchange, body, deadline, services);
   }
-  setId(exchange, readId(body.text));
+  if (pathOf(request) !== reconcilePath) setId(exchange, readId(body.text));
   admit(request, options);
-  return takeAction(exchange, body, deadline, services);
+  if (pathOf(request) === reconcilePath) {
+    exchange.channel = 'reconcile';
+    return { clusters: await reconcile(deadline, services, exchange.log) };
+  }
+  return takeAction(exchange, body, deadline, options);
 }
 
 /** @throws {FailoverError} `target_not_found`, `method_not_allowed`, or for the webhook `unauthorized` */
-function admit(request: Request, { webhook }: HandlerOptions): void {
-  assertRoute(request, webhook !== undefined);
+function admit(request: Request, { webhook, name = 'failover' }: HandlerOptions): void {
+  assertRoute(request, webhook ? 'failoverWebhook' : name);
   if (webhook) requireBasicCredentials(request.get('authorization'), webhook);
 }
 
@@ -121,8 +152,8 @@ async function takeAction(
   exchange: Exchange,
   received: Body,
   deadline: Deadline,
-  services: Services,
-): Promise<Outcome> {
+  { services, answerRead, name }: Parts,
+): Promise<Answered> {
   exchange.channel = 'action';
   assertNoQuery(exchange.request);
   const body = readJsonBody(exchange.request, received);
@@ -131,9 +162,16 @@ async function takeAction(
     exchange.channel = 'webhook';
     throw alertMisdirected();
   }
+  if (readTypeOf(body)) {
+    return { shown: await answerRead(parseReadBody(body, services.config.clusters), deadline) };
+  }
+  if (name === 'failoverStatus') {
+    throw new FailoverError('forbidden', 'this function only shows; send actions to failover');
+  }
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
-  return failover(action, deadline, services, exchange.log);
+  const { caller } = exchange;
+  return failover({ ...action, caller }, deadline, services, exchange.log);
 }
 
 async function takeAlert(
@@ -151,5 +189,6 @@ async function takeAlert(
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
-  return actOnAlert(alert, deadline, services, exchange.log);
+  const { caller } = exchange;
+  return actOnAlert({ ...alert, action: { ...alert.action, caller } }, deadline, services, exchange.log);
 }

@@ -2,6 +2,7 @@
 import domain from 'node:domain';
 import type { Domain } from 'node:domain';
 import { http } from '@google-cloud/functions-framework';
+import type { FunctionName } from './request/route.ts';
 import { keepRawBodies } from './request/body.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
 import { keepMetadataOffProxy } from './gke/google.ts';
@@ -11,14 +12,16 @@ import { createLog } from './log.ts';
 import { createServices } from './services.ts';
 
 const webhookTarget = 'failoverWebhook';
+const names: FunctionName[] = ['failover', webhookTarget, 'failoverStatus'];
 const target = process.env['FUNCTION_TARGET'] ?? 'failover';
+const name = names.find((known) => known === target) ?? 'failover';
 const log = createLog();
 
 const handler = start();
 keepRawBodies();
 keepMetadataOffProxy(process.env);
 runWithoutDomains();
-http(target === webhookTarget ? webhookTarget : 'failover', async (request, response) => {
+http(name, async (request, response) => {
   drainOnTerm(handler);
   await handler.handle(request, response);
 });
@@ -28,7 +31,7 @@ function start(): Handler {
     const config = readConfig(process.env);
     const projectId = process.env['GOOGLE_CLOUD_PROJECT'] ?? config.clusters[0]?.projectId;
     const webhook = target === webhookTarget ? { webhook: readWebhookCredentials(process.env) } : {};
-    return createHandler({ services: createServices(config), log, projectId, ...webhook });
+    return createHandler({ services: createServices(config), log, projectId, name, ...webhook });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     log.error('failed', error.message);

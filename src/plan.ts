@@ -25,8 +25,10 @@ const restartPlanSchema = v.object({
   way: v.exactOptional(waySchema),
   /** How many restarts the JobSet has left, this one included; absent where its failurePolicy sets no limit. */
   restartsLeft: v.exactOptional(v.number()),
-  /** Uncordoned nodes outside the pool that the Job's pods could run on. */
+  /** Nodes outside the pool that could take a pod of the Job. */
   schedulableElsewhere: v.exactOptional(v.number()),
+  /** Which Jobs of the next attempt would wait for capacity, for the answer. */
+  roomWarning: v.exactOptional(v.string()),
 });
 
 /** The one machine that a repair deletes. */
@@ -43,6 +45,10 @@ const repairPlanSchema = v.object({
   isMultiHost: v.boolean(),
   /** Why this machine, for the answer. */
   why: v.string(),
+  /** How many nodes the pool had when it was decided. */
+  poolSize: v.exactOptional(v.number()),
+  /** The physical host of the machine, where its node tells it. */
+  host: v.exactOptional(v.string()),
   /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced, when it was decided. */
   runsHere: v.exactOptional(v.record(v.string(), v.number())),
   /** What the caller should know before, for the answer. */

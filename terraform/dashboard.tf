@@ -19,7 +19,10 @@ resource "google_monitoring_dashboard" "this" {
     }
   })
 
-  depends_on = [google_logging_metric.actions, google_logging_metric.duration]
+  depends_on = [
+    google_logging_metric.actions, google_logging_metric.duration, google_logging_metric.open_actions,
+    google_logging_metric.recovery_seconds, google_logging_metric.verdicts,
+  ]
 }
 
 locals {
@@ -58,6 +61,39 @@ locals {
           aligner = "ALIGN_DELTA"
           reducer = "REDUCE_PERCENTILE_${format("%02d", percentile)}"
           by      = ["metric.label.type"]
+        }]
+      },
+      {
+        title = "Run or machine back after (s)"
+        plots = [for percentile in [50, 95] : {
+          type    = "LINE"
+          legend  = "p${percentile} $${metric.labels.verdict}"
+          filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.recovery_seconds.name}\" AND ${local.of_function}"
+          aligner = "ALIGN_DELTA"
+          reducer = "REDUCE_PERCENTILE_${format("%02d", percentile)}"
+          by      = ["metric.label.verdict"]
+        }]
+      },
+      {
+        title = "What became of actions"
+        plots = [{
+          type    = "STACKED_BAR"
+          legend  = "$${metric.labels.verdict} $${metric.labels.type}"
+          filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.verdicts.name}\" AND ${local.of_function}"
+          aligner = "ALIGN_DELTA"
+          reducer = "REDUCE_SUM"
+          by      = ["metric.label.verdict", "metric.label.type"]
+        }]
+      },
+      {
+        title = "Open actions"
+        plots = [{
+          type    = "LINE"
+          legend  = "$${metric.labels.cluster}"
+          filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.open_actions.name}\" AND ${local.of_function}"
+          aligner = "ALIGN_DELTA"
+          reducer = "REDUCE_PERCENTILE_99"
+          by      = ["metric.label.cluster"]
         }]
       },
       {

@@ -34,9 +34,13 @@ locals {
       CORDON_CONCURRENCY      = tostring(var.cordon_concurrency)
       GKE_ENDPOINT            = var.gke_endpoint
       # Not set by the platform; log lines name their trace by it.
-      GOOGLE_CLOUD_PROJECT  = var.project_id
-      MAX_ALERT_AGE_SECONDS = tostring(var.max_alert_age_seconds)
-      MAX_POOLS_PER_HOUR    = var.max_pools_per_hour
+      GOOGLE_CLOUD_PROJECT     = var.project_id
+      MAX_ALERT_AGE_SECONDS    = tostring(var.max_alert_age_seconds)
+      MAX_ATTEMPTS_PER_DAY     = tostring(var.max_attempts_per_day)
+      MAX_POOLS_PER_HOUR       = var.max_pools_per_hour
+      RECOVERY_TIMEOUT_SECONDS = tostring(var.recovery_timeout_seconds)
+      REPAIR_TIMEOUT_SECONDS   = tostring(var.repair_timeout_seconds)
+      RESUME_WITHIN_SECONDS    = tostring(var.resume_within_seconds)
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"
     },
@@ -128,6 +132,7 @@ resource "google_project_service" "this" {
     "cloudbuild.googleapis.com",
     "cloudfunctions.googleapis.com",
     "cloudresourcemanager.googleapis.com",
+    "cloudscheduler.googleapis.com",
     # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
     "compute.googleapis.com",
     "container.googleapis.com",

@@ -6,6 +6,7 @@ locals {
   # A list in the Logging query language.
   services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
   last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
+  verdict_lines   = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"verdict\""
   # The same list in Cloud Monitoring's filters.
   services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
 }
@@ -74,6 +75,147 @@ resource "google_logging_metric" "duration" {
       growth_factor      = 1.5
       num_finite_buckets = 28
     }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# What became of each action. A reconcile writes one such line for each verdict.
+resource "google_logging_metric" "verdicts" {
+  project     = var.project_id
+  name        = "${var.name}/verdicts"
+  description = "What became of actions, by type of action and verdict"
+  filter      = local.verdict_lines
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+    labels {
+      key         = "type"
+      description = "Type of action"
+    }
+    labels {
+      key         = "verdict"
+      description = "recovered, repaired, run_ended, not_recovered, not_repaired or abandoned"
+    }
+  }
+  label_extractors = {
+    type    = "EXTRACT(jsonPayload.type)"
+    verdict = "EXTRACT(jsonPayload.verdict)"
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_logging_metric" "recovery_seconds" {
+  project     = var.project_id
+  name        = "${var.name}/recovery_seconds"
+  description = "Seconds from the beginning of the incident, or from the request, until the run or the machine was back, by verdict"
+  filter      = "${local.verdict_lines} AND jsonPayload.seconds>=0"
+
+  value_extractor = "EXTRACT(jsonPayload.seconds)"
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "s"
+    labels {
+      key         = "verdict"
+      description = "recovered or repaired"
+    }
+  }
+  label_extractors = {
+    verdict = "EXTRACT(jsonPayload.verdict)"
+  }
+
+  # From a second to above a day.
+  bucket_options {
+    exponential_buckets {
+      scale              = 1
+      growth_factor      = 1.5
+      num_finite_buckets = 30
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# A reconcile writes such a line only where something is open.
+resource "google_logging_metric" "open_actions" {
+  project     = var.project_id
+  name        = "${var.name}/open_actions"
+  description = "Actions that are not settled, as each reconcile found them, by cluster"
+  filter      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"reconciled\""
+
+  value_extractor = "EXTRACT(jsonPayload.open)"
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "1"
+    labels {
+      key         = "cluster"
+      description = "The cluster's full name"
+    }
+  }
+  label_extractors = {
+    cluster = "EXTRACT(jsonPayload.cluster)"
+  }
+
+  bucket_options {
+    exponential_buckets {
+      scale              = 1
+      growth_factor      = 2
+      num_finite_buckets = 12
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did INFO.
+resource "google_monitoring_alert_policy" "not_helped" {
+  count = var.create_operator_alerts ? 1 : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: a failover did not help"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "the run or the machine is not back, or an action was abandoned"
+    condition_matched_log {
+      filter = "${local.verdict_lines} AND severity=\"ERROR\""
+      label_extractors = {
+        action_id = "EXTRACT(jsonPayload.action_id)"
+        cluster   = "EXTRACT(jsonPayload.cluster)"
+        node_pool = "EXTRACT(jsonPayload.node_pool)"
+        type      = "EXTRACT(jsonPayload.type)"
+        verdict   = "EXTRACT(jsonPayload.verdict)"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+    notification_rate_limit {
+      period = "300s"
+    }
+  }
+
+  documentation {
+    subject   = "Failover did not help: $${log.extracted_label.verdict}, $${log.extracted_label.type} of $${log.extracted_label.node_pool}"
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      The failover `$${log.extracted_label.action_id}` ended as $${log.extracted_label.verdict}: $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}.
+
+      Its line `event="verdict"` says why, in the cluster's words:
+
+          ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
+
+      What each verdict means and what next: docs/api.md (Reconcile), docs/runbook.md.
+    EOT
   }
 
   depends_on = [google_project_service.this]

@@ -21,6 +21,7 @@ function answer(outcome: Outcome, { isDryRun = false } = {}) {
     request: {} as Request,
     response: response as unknown as Response,
     startedAt: performance.now(),
+    caller: undefined,
     id: 'incident-7',
     log: createLog((text) => (line = JSON.parse(text) as Record<string, unknown>)),
     type: 'cordon_nodepool',

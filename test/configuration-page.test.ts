@@ -58,6 +58,7 @@ describe('the table of settings', () => {
       'ALLOWED_NAMESPACES',
       'COOLDOWN_SECONDS',
       'MAX_POOLS_PER_HOUR',
+      'MAX_ATTEMPTS_PER_DAY',
       'MAX_ALERT_AGE_SECONDS',
       'ACTION_DEADLINE_SECONDS',
       'CORDON_CONCURRENCY',
@@ -86,7 +87,7 @@ describe('the table of settings', () => {
       const [, min, max] = /^(\d+) to (\d+)$/.exec(allowed) ?? [];
       return min === undefined || max === undefined ? [] : [{ name, min: Number(min), max: Number(max) }];
     });
-    expect(bounded).to.have.length(5);
+    expect(bounded).to.have.length(9);
     for (const { name, min, max } of bounded) {
       for (const value of [min, max]) {
         expect(

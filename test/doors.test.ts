@@ -242,7 +242,7 @@ describe('the doors of the function', () => {
   });
 
   it('tell a browser what to do', async () => {
-    const response = await fetch(`http://127.0.0.1:${port}/`);
+    const response = await fetch(`http://127.0.0.1:${port}/alerts`);
     expect(response.status).to.equal(405);
     expect(response.headers.get('allow')).to.equal('POST');
     expect(((await response.json()) as { error: string }).error).to.equal(

@@ -52,6 +52,9 @@ export function toAlert(notification: Notification, config: Config, now: number)
       jobset_name: place.jobSetName,
       node_pool: place.nodePool,
       node_name: place.nodeName,
+      ...(state === 'open'
+        ? { on_failure: policy.onFailure, uncordon_when_repaired: policy.uncordonsWhenRepaired }
+        : {}),
       preflight_checks: { expected_node_counts: policy.expectsNodeCounts },
       cluster: place.clusters[0]?.fullName,
     },

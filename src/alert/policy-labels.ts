@@ -11,6 +11,8 @@ export interface PolicyLabels {
   isDryRun: boolean;
   expectsNodeCounts: boolean;
   onClose: 'uncordon_nodepool' | undefined;
+  onFailure: string | undefined;
+  uncordonsWhenRepaired: boolean;
 }
 
 /**
@@ -44,6 +46,8 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     isDryRun: boolean('dry_run'),
     expectsNodeCounts: boolean('expected_node_counts'),
     onClose,
+    onFailure: text('on_failure'),
+    uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
   };
 }
 
@@ -56,4 +60,6 @@ const policyLabels = [
   'dry_run',
   'expected_node_counts',
   'on_close',
+  'on_failure',
+  'uncordon_when_repaired',
 ];

@@ -1,3 +1,4 @@
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
@@ -49,7 +50,7 @@ export async function findBegunNode(
  */
 export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan, tools: BegunTools): void {
   const { nodePool, nodes } = snapshot;
-  const isAlert = action.incident !== undefined;
+  const isAlert = isFromAlert(action);
   // A person's override is not meant for alerts.
   if (tools.switches.overrideUntil !== undefined && !isAlert) return;
   const { repair, restart } = plan;

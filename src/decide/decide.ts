@@ -1,10 +1,15 @@
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotBegun, assertNotCoolingDown } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown, toRepairs } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
+import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { readLease } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease.ts';
+import { toMarkName, toRestarts } from '../state/restart-mark.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
@@ -47,11 +52,11 @@ export interface DecideTools {
  * @throws {Ignored} for an alert that has been dealt with
  */
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
-  const readHealth = toHealthReader(snapshot, tools);
-  await assertStillWanted(action, snapshot, { ...tools, readHealth });
-  assertWithinLimits(action, snapshot.nodePool, tools);
-  const plan = await choose(action, snapshot, { ...tools, readHealth });
-  assertSameAsBegun(action, snapshot, plan, tools);
+  const reads = toReads(action, snapshot, tools);
+  await assertStillWanted(action, snapshot, { ...tools, ...reads });
+  await assertWithinLimits(action, snapshot.nodePool, tools);
+  const plan = await choose(action, snapshot, { ...tools, ...reads });
+  await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
   return plan;
 }
 
@@ -59,7 +64,7 @@ export async function decide(action: Action, snapshot: Snapshot, tools: DecideTo
  * Lets an action be resumed, or refuses. A resume skips choosing, and nothing else: an alert may have been dealt with since,
  * and the limits hold for what this action has not begun to delete.
  *
- * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`
  * @throws {Ignored} for an alert that has been dealt with
  */
 export async function assertMayResume(
@@ -68,10 +73,10 @@ export async function assertMayResume(
   plan: Plan,
   tools: DecideTools,
 ): Promise<void> {
-  const readHealth = toHealthReader(snapshot, tools);
-  await assertResumeStillWanted(action, snapshot, plan, { ...tools, readHealth });
-  assertWithinLimits(action, snapshot.nodePool, tools);
-  assertSameAsBegun(action, snapshot, plan, tools);
+  const reads = toReads(action, snapshot, tools);
+  await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
+  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
 }
 
 /**
@@ -85,11 +90,11 @@ export async function decideDryRun(
   snapshot: Snapshot,
   tools: DecideTools,
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
-  const readHealth = toHealthReader(snapshot, tools);
-  await assertStillWanted(action, snapshot, { ...tools, readHealth });
-  const early = findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
-  const plan = await choose(action, snapshot, { ...tools, readHealth });
-  const limit = early ?? findLimit(() => assertSameAsBegun(action, snapshot, plan, tools));
+  const reads = toReads(action, snapshot, tools);
+  await assertStillWanted(action, snapshot, { ...tools, ...reads });
+  const early = await findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
+  const plan = await choose(action, snapshot, { ...tools, ...reads });
+  const limit = early ?? (await findLimit(() => assertMayDo(action, snapshot, plan, { ...tools, ...reads })));
   const target = snapshot.nodePool;
   return {
     plan,
@@ -99,18 +104,31 @@ export async function decideDryRun(
   };
 }
 
-/** The named node has been read already. A whole pool's health is read once, and only when somebody asks for it. */
-function toHealthReader(
-  { namedNode, nodePool }: Snapshot,
-  { kubernetes }: DecideTools,
-): () => Promise<NodeHealth[]> {
-  let health: Promise<NodeHealth[]> | undefined;
-  return () => (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool));
+/** What is read once, and only when somebody asks for it. */
+interface Reads {
+  readHealth: () => Promise<NodeHealth[]>;
+  /** The Lease of the JobSet's last restart. */
+  readMarkLease: () => Promise<LeaseState | undefined>;
 }
 
-function findLimit(assertLimit: () => void): FailoverError | undefined {
+/** The named node has been read already. */
+function toReads(
+  { namespace, jobSetName = '' }: Action,
+  { namedNode, nodePool }: Snapshot,
+  { kubernetes }: DecideTools,
+): Reads {
+  let health: Promise<NodeHealth[]> | undefined;
+  let markLease: Promise<LeaseState | undefined> | undefined;
+  return {
+    readHealth: () =>
+      (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool)),
+    readMarkLease: () => (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
+  };
+}
+
+async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverError | undefined> {
   try {
-    assertLimit();
+    await assertLimit();
     return undefined;
   } catch (error) {
     if (error instanceof FailoverError) return error;
@@ -118,12 +136,12 @@ function findLimit(assertLimit: () => void): FailoverError | undefined {
   }
 }
 
-/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded` */
-function assertWithinLimits(
+/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
+async function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { config, poolAnnotations, switches, maxPools }: DecideTools,
-): void {
+  { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+): Promise<void> {
   if (action.effects.uncordon) return;
   refusePaused(switches);
   for (const effect of cooledEffects(action)) {
@@ -131,7 +149,7 @@ function assertWithinLimits(
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
   }
   // A person's override is not meant for alerts.
-  const isAlert = action.incident !== undefined;
+  const isAlert = isFromAlert(action);
   if (switches.overrideUntil !== undefined && !isAlert) return;
   for (const effect of cooledEffects(action)) {
     assertNotCoolingDown(poolAnnotations, effect, {
@@ -143,6 +161,27 @@ function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
+  if (!action.effects.repair) return;
+  const asking = { config, id: action.id, isAlert, switches };
+  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+}
+
+/**
+ * Asks what depends on the plan: what another action has begun, and how often the JobSet was restarted.
+ *
+ * @throws {FailoverError} `action_in_progress`, `rate_limited`, `attempts_exhausted`
+ */
+async function assertMayDo(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: DecideTools & Reads,
+): Promise<void> {
+  assertSameAsBegun(action, snapshot, plan, tools);
+  if (plan.restart?.outcome !== 'restart') return;
+  const { kubernetes, config, switches, readMarkLease } = tools;
+  const asking = { config, id: action.id, isAlert: isFromAlert(action), switches };
+  await assertAttemptsLeft(kubernetes, toRestarts(plan.restart.jobSet, await readMarkLease()), asking);
 }
 
 function cooledEffects(action: Action): Effect[] {
@@ -153,11 +192,7 @@ function cooledEffects(action: Action): Effect[] {
   ];
 }
 
-async function choose(
-  action: Action,
-  snapshot: Snapshot,
-  tools: DecideTools & { readHealth: () => Promise<NodeHealth[]> },
-): Promise<Plan> {
+async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & Reads): Promise<Plan> {
   const { kubernetes, config, cluster, claimId, poolAnnotations } = tools;
   const { nodePool, nodes } = snapshot;
   const plan: Plan = { claimId };
@@ -169,7 +204,8 @@ async function choose(
     assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
   }
   if (action.effects.restart) {
-    plan.restart = await planRestart(kubernetes, toRestartRequest(action, nodePool), config);
+    const request = toRestartRequest(action, nodePool);
+    plan.restart = await planRestart(kubernetes, request, config, tools.readMarkLease);
   }
   if (action.effects.repair) {
     const target = {
@@ -186,7 +222,7 @@ async function choose(
 async function chooseRepair(
   action: Action,
   snapshot: Snapshot,
-  tools: DecideTools & { readHealth: () => Promise<NodeHealth[]>; target: Parameters<typeof planRepair>[1] },
+  tools: DecideTools & Reads & { target: Parameters<typeof planRepair>[1] },
 ): Promise<RepairPlan> {
   const { repairFacts, target } = tools;
   if (!repairFacts) throw new Error('a repair cannot be decided without its facts');
@@ -198,5 +234,6 @@ async function chooseRepair(
   assertClaimedOnce(plan, repairFacts);
   const { schedulable, cordoned } = snapshot.nodes;
   const poolNodes = [...schedulable, ...cordoned].map(({ name }) => name);
-  return { ...plan, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
+  const poolSize = poolNodes.length;
+  return { ...plan, poolSize, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
 }

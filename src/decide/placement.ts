@@ -1,16 +1,19 @@
-import type { V1NodeSelectorRequirement, V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
-import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
-import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAll } from '../gke/list.ts';
+import type { V1NodeSelectorRequirement, V1NodeSelectorTerm } from '@kubernetes/client-node';
 import { nodePoolLabel } from '../gke/nodes.ts';
+import type { NodeRef } from '../gke/nodes.ts';
+import type { PodNeeds } from '../gke/pod-needs.ts';
 
 type Labels = Record<string, string>;
 
 /** Says whether a pod's node selector and required affinity let it run in one node pool only, and that is this one. */
-export function isPinnedTo(podSpec: V1PodSpec, nodePool: string, hostnames: Set<string>): boolean {
-  const selector = podSpec.nodeSelector ?? {};
-  if (selector[nodePoolLabel] === nodePool || hostnames.has(selector[hostnameLabel] ?? '')) return true;
-  const terms = requiredTerms(podSpec);
+export function isPinnedTo(
+  { nodeSelector, terms }: Pick<PodNeeds, 'nodeSelector' | 'terms'>,
+  nodePool: string,
+  hostnames: Set<string>,
+): boolean {
+  if (nodeSelector[nodePoolLabel] === nodePool || hostnames.has(nodeSelector[hostnameLabel] ?? '')) {
+    return true;
+  }
   return (
     terms !== undefined &&
     terms.every(({ matchExpressions = [], matchFields = [] }) =>
@@ -26,33 +29,30 @@ export function isPinnedTo(podSpec: V1PodSpec, nodePool: string, hostnames: Set<
   }
 }
 
-/** Counts the uncordoned nodes outside a pool that a pod's node selector and required affinity match. */
-export async function countSchedulableElsewhere(
-  { core }: Pick<Kubernetes, 'core'>,
-  podSpec: V1PodSpec,
-  nodePool: string,
-): Promise<number> {
-  const equals = Object.entries(podSpec.nodeSelector ?? {}).map(([key, value]) => `${key}=${value}`);
-  const labelSelector = [...equals, `${nodePoolLabel}!=${nodePool}`].join(',');
-  const nodes = await listAll(
-    (page) =>
-      core.listNode(
-        { labelSelector, fieldSelector: 'spec.unschedulable!=true', ...page },
-        withHeaders({ Accept: metadataListOnly }),
-      ),
-    ({ metadata }) => ({ name: metadata?.name ?? '', labels: metadata?.labels ?? {} }),
+/** True if a pod's required affinity names another node pool, which may have no nodes yet. */
+export function namesOtherPool({ terms = [] }: Pick<PodNeeds, 'terms'>, nodePool: string): boolean {
+  return terms.some(({ matchExpressions = [] }) =>
+    matchExpressions.some(
+      ({ key, operator, values = [] }) =>
+        key === nodePoolLabel && operator === 'In' && values.some((value) => value !== nodePool),
+    ),
   );
-  const terms = requiredTerms(podSpec);
-  if (!terms) return nodes.length;
-  return nodes.filter(({ name, labels }) => terms.some((term) => matchesTerm(term, name, labels))).length;
 }
 
-const hostnameLabel = 'kubernetes.io/hostname';
+/** True if a node has what a pod's node selector and required affinity ask for. */
+export function matchesNode(
+  { nodeSelector, terms }: Pick<PodNeeds, 'nodeSelector' | 'terms'>,
+  { name, labels }: Pick<NodeRef, 'name' | 'labels'>,
+): boolean {
+  return (
+    Object.entries(nodeSelector).every(([key, value]) => labels[key] === value) &&
+    (!terms || terms.some((term) => matchesTerm(term, name, labels)))
+  );
+}
+
+/** GKE's name of a node. */
+export const hostnameLabel = 'kubernetes.io/hostname';
 const nameField = 'metadata.name';
-
-function requiredTerms(podSpec: V1PodSpec): V1NodeSelectorTerm[] | undefined {
-  return podSpec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
-}
 
 /** A term with nothing in it matches nothing, as in Kubernetes. */
 function matchesTerm(

@@ -4,7 +4,7 @@ import { FailoverError } from '../errors.ts';
 import { describeHealth, describeNames, instanceIdAnnotation, rankByHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
-import { isMultiHost } from '../gke/slice.ts';
+import { hostLabel, isMultiHost } from '../gke/slice.ts';
 import type { RepairStep } from '../step.ts';
 
 /**
@@ -32,11 +32,13 @@ export function planRepair(
   if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
     throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is not an instance id`);
   }
+  const host = node.labels[hostLabel];
   return {
     ...instance,
     ...(instanceId === undefined ? {} : { instanceId }),
     node: { name: node.name, uid: node.uid, systemUuid: node.systemUuid },
     isMultiHost: isMultiHost(node),
+    ...(host === undefined ? {} : { host }),
     why,
   };
 }

@@ -1,17 +1,15 @@
 import { readNamedJobSet } from './existing-names.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
-import { FailoverError } from '../errors.ts';
 import { attemptOf, findJobSet, readJobs, readPods } from '../gke/jobset.ts';
 import type { ChildJob, JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
-import type { NodeRef } from '../gke/nodes.ts';
-import { countSchedulableElsewhere, isPinnedTo } from './placement.ts';
+import { predictNextAttempt } from './prediction.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
-import { assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
+import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { RestartStep } from '../step.ts';
 
 /** A JobSet that is to be restarted from a pool. */
@@ -34,16 +32,18 @@ export function toRestartRequest(
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
+ * @param readMarkLease reads the Lease of the JobSet's last restart
  * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`
  */
 export async function planRestart(
   kubernetes: Kubernetes,
   request: RestartRequest,
   config: Config,
+  readMarkLease = () => readLease(kubernetes, toMarkName(request.namespace, request.jobSetName)),
 ): Promise<RestartPlan> {
   const { namespace, jobSetName, nodePool } = request;
   // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
-  const mark = readRestartMark(await readLease(kubernetes, toMarkName(namespace, jobSetName)));
+  const mark = readRestartMark(await readMarkLease());
   const jobSet = await readNamedJobSet(kubernetes, namespace, jobSetName);
   assertRestartable(jobSet);
   const [jobs, pods, nodes] = await Promise.all([
@@ -69,7 +69,9 @@ export async function planRestart(
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const way: RestartWay = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
   const restartsLeft = assertPolicyRestarts(jobSet, job.replicatedJob, way);
-  assertNotPinned(jobs, onPool, attempt, nodePool, nodes);
+  assertOthersRestart(jobSet, jobs, job);
+  const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
+  const prediction = await predictNextAttempt(kubernetes, facts);
   return {
     ...plan,
     job: chosen,
@@ -77,7 +79,7 @@ export async function planRestart(
     way,
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     ...(restartsLeft === undefined ? {} : { restartsLeft }),
-    schedulableElsewhere: await countSchedulableElsewhere(kubernetes, job.podSpec, nodePool),
+    ...prediction,
   };
 }
 
@@ -103,7 +105,8 @@ export async function planNewerAttempt(
 
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
-  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere } = plan;
+  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere, roomWarning } =
+    plan;
   return {
     step: 'restart',
     target: `${jobSet.namespace}/${jobSet.name}`,
@@ -114,12 +117,7 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
-    ...(schedulableElsewhere === 0
-      ? {
-          warning:
-            'no uncordoned node outside the pool matches the pods, so the JobSet will wait for capacity',
-        }
-      : {}),
+    ...(roomWarning === undefined ? {} : { warning: roomWarning }),
   };
 }
 
@@ -147,26 +145,4 @@ function chooseJob(
     onPool.some((pod) => pod.jobUid === job.uid && pod.nodeName === nodeName),
   );
   return onNode ?? candidates[0];
-}
-
-/** Pods that may only run in the pool that is being cordoned would stay Pending after a restart. */
-function assertNotPinned(
-  jobs: ChildJob[],
-  onPool: JobPod[],
-  attempt: number,
-  nodePool: string,
-  nodes: NodeRef[],
-): void {
-  const hostnames = new Set(nodes.flatMap((node) => node.labels['kubernetes.io/hostname'] ?? []));
-  const pinned = jobs.find(
-    (job) =>
-      job.attempt === attempt &&
-      onPool.some((pod) => pod.jobUid === job.uid) &&
-      isPinnedTo(job.podSpec, nodePool, hostnames),
-  );
-  if (!pinned) return;
-  throw new FailoverError(
-    'restart_refused',
-    `the pods of Job ${pinned.name} may run in node pool ${nodePool} only, which is to be cordoned; repair it instead (cordon_and_repair_nodepool)`,
-  );
 }

@@ -1,5 +1,6 @@
 import { FailoverError } from '../errors.ts';
-import type { FailurePolicyRule, JobSet } from '../gke/jobset.ts';
+import { attemptOf } from '../gke/jobset.ts';
+import type { ChildJob, FailurePolicyRule, JobSet } from '../gke/jobset.ts';
 import type { RestartWay } from '../plan.ts';
 
 const ownController = 'jobset.sigs.k8s.io/jobset-controller';
@@ -62,6 +63,48 @@ export function assertPolicyRestarts(
     default:
       throw restartRefused(jobSet, `would not be restarted as a whole: ${rule.action ?? ''} ${which}`);
   }
+}
+
+/**
+ * Asks what would come of the failure of any other Job of the attempt. A Job that is made to fail has failed only when its
+ * pods have ended; until then another Job that has lost its peers may fail first, and then its failure decides.
+ *
+ * @throws {FailoverError} `restart_refused` where that failure would end the run
+ */
+export function assertOthersRestart(jobSet: JobSet, jobs: ChildJob[], planned: ChildJob): void {
+  const attempt = attemptOf(jobSet);
+  const others = jobs.filter((job) => job.attempt === attempt && job.uid !== planned.uid && !job.isComplete);
+  for (const { name, replicatedJob, failureReasons } of others) {
+    for (const reason of failureReasons) {
+      const which = `if Job ${name} fails first (${reason}), as a Job that has lost its peers does`;
+      for (const { action = '', name: rule = '?' } of decidingRules(jobSet, replicatedJob, reason)) {
+        if (!harmlessActions.has(action)) {
+          throw restartRefused(
+            jobSet,
+            `may fail for good ${which}: rule ${rule} of its failurePolicy says ${action}`,
+          );
+        }
+        const isCounted = !action.endsWith('IgnoreMaxRestarts');
+        if (isCounted && countRestarts(jobSet) >= (jobSet.spec.failurePolicy?.maxRestarts ?? 0)) {
+          throw restartRefused(jobSet, `may fail for good ${which}: it has used up its restarts`);
+        }
+      }
+    }
+  }
+}
+
+const harmlessActions = new Set([
+  'RestartJobSet',
+  'RestartJobSetAndIgnoreMaxRestarts',
+  'RestartJob',
+  'RestartJobAndIgnoreMaxRestarts',
+]);
+
+/** The rules that could decide: one with a condition that is not known may match or not, so the next one counts, too. */
+function decidingRules({ spec }: JobSet, replicatedJob: string, reason: string): FailurePolicyRule[] {
+  const rules = [...(spec.failurePolicy?.rules ?? []), { name: 'none', action: 'RestartJobSet' }];
+  const matching = rules.filter((rule) => couldMatch(rule, reason, replicatedJob));
+  return matching.slice(0, matching.findIndex(isUnderstood) + 1);
 }
 
 function assertRestartsLeft(jobSet: JobSet): number {

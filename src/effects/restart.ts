@@ -1,18 +1,25 @@
 import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
-import { assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
+import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import { withHeaders } from '../gke/direct-patch.ts';
 import { attemptOf, findJobSet, findPod, readJobs } from '../gke/jobset.ts';
 import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
+import { assertAttemptsLeft } from '../state/attempts.ts';
 import { refuseBegun } from '../state/deed.ts';
 import { limitConflicts, readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { PoolLock } from '../state/lock.ts';
-import { judgeRestartMark, readRestartMark, restartMarkEndsAt, toMarkName } from '../state/restart-mark.ts';
+import {
+  judgeRestartMark,
+  readRestartMark,
+  restartMarkEndsAt,
+  toMarkName,
+  toRestarts,
+} from '../state/restart-mark.ts';
 import type { RestartMark } from '../state/restart-mark.ts';
 import { RestartMarks } from '../state/restart-marks.ts';
 import type { RestartStep } from '../step.ts';
@@ -25,6 +32,7 @@ export interface RestartTools {
   lock: PoolLock;
   config: Config;
   actionId: string;
+  isAlert: boolean;
   clock: Clock;
   deadline: Deadline;
   /** Called directly before each deletion. Checks the pause, and that the pool is still cordoned. */
@@ -35,7 +43,8 @@ export interface RestartTools {
  * Restarts the JobSet as planned: deletes the leader pod of the planned Job, or ends the Job by its deadline. Then deletes
  * the attempt's pods on dead nodes, because the restart waits for them for ever. Safe to repeat.
  *
- * @throws {FailoverError} `restart_refused` when the JobSet has changed so that a failed Job would end the run
+ * @throws {FailoverError} `restart_refused` when the JobSet has changed so that a failed Job would end the run;
+ *   `attempts_exhausted` when other actions have restarted it too often since the decision
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<RestartStep> {
   const { outcome, way = plan.way } =
@@ -140,7 +149,7 @@ interface Endable {
 async function lookAgain(
   plan: RestartPlan,
   wantedWay: RestartWay | undefined,
-  { kubernetes, config, actionId }: RestartTools,
+  { kubernetes, config, actionId, isAlert }: RestartTools,
 ): Promise<Ended | { begun: RestartMark } | Endable> {
   const { namespace, name, uid } = plan.jobSet;
   const lease = await readLease(kubernetes, toMarkName(namespace, name));
@@ -163,8 +172,10 @@ async function lookAgain(
   if (judged === 'already_restarted' || judged === 'already_restarting') return { outcome: judged };
   const isLeaderLive = leader !== undefined && leader.uid === planned?.uid && leader.isLive;
   const way = isLeaderLive ? 'leader_pod' : 'job_deadline';
+  await assertAttemptsLeft(kubernetes, toRestarts(plan.jobSet, lease), { config, id: actionId, isAlert });
   assertRestartable(jobSet);
   assertPolicyRestarts(jobSet, job.replicatedJob, way);
+  assertOthersRestart(jobSet, jobs, job);
   return { jobSet, lease, way };
 }
 

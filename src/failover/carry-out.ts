@@ -7,6 +7,7 @@ import { restartJobSet } from '../effects/restart.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
@@ -131,7 +132,8 @@ function repairStep(execution: Execution, { isResume }: Prepared, repair: Repair
 function toTools({ action, claim, deadline, services: { clock, config } }: Execution) {
   const { kubernetes, lock } = claim;
   const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
-  return { kubernetes, lock, clock, deadline, config, actionId: action.id, beforeDeletion };
+  const asking = { actionId: action.id, isAlert: isFromAlert(action) };
+  return { kubernetes, lock, clock, deadline, config, ...asking, beforeDeletion };
 }
 
 /**

@@ -8,7 +8,7 @@ import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord, takeRecordUp } from '../state/record.ts';
-import type { ActionRecord } from '../state/record.ts';
+import type { ActionRecord } from '../state/record-format.ts';
 import type { RecordedStep } from '../step.ts';
 
 /** The exclusive right to carry an action out: its record, and its pool's lock. */
@@ -52,7 +52,7 @@ export async function claimAction(
     resolvePool,
   }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
 ): Promise<{ claim: Claim } | Recorded> {
-  const { id, type, requestor, reason } = action;
+  const { id } = action;
   const hash = hashAction(action);
   const claimId = randomUUID();
   const stopWaitingAt = clock.now() + waitForOthersMs;
@@ -64,7 +64,7 @@ export async function claimAction(
     if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
-      created = await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId });
+      created = await createRecord(kubernetes, action, { hash, nodePool, claimId });
       if (!created) {
         countConflict();
         continue;
@@ -105,7 +105,7 @@ export async function claimAction(
  * @returns undefined when the locked pool is not the record's pool
  */
 async function confirmClaim(
-  { id, type, requestor, reason }: Action,
+  action: Action,
   held: {
     hash: string;
     claimId: string;
@@ -115,6 +115,7 @@ async function confirmClaim(
     fresh: ActionRecord | undefined;
   },
 ): Promise<{ claim: Claim } | Recorded | undefined> {
+  const { id } = action;
   const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
@@ -123,11 +124,10 @@ async function confirmClaim(
     await lock.release({ forget: true });
     return { answer: current.answer, doneAt: current.doneAt, record: current };
   }
-  const record =
-    current ?? (await createRecord(kubernetes, { id, type, requestor, reason, hash, nodePool, claimId }));
+  const record = current ?? (await createRecord(kubernetes, action, { hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
-  // Nobody who made the record and gave up may delete it under this claim.
-  const taken = record.plan ? record : await takeRecordUp(kubernetes, record, claimId);
+  // Nobody who made the record and gave up may delete or end it under this claim.
+  const taken = await takeRecordUp(kubernetes, record, claimId);
   if (!taken) return undefined;
   const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
   return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId } };

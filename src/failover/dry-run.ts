@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
-import { readPoolMarks } from '../state/lock.ts';
+import { readPoolMarks } from '../state/pool-lease.ts';
 import type { Log } from '../log.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { describeRestart } from '../decide/restart-plan.ts';

@@ -7,8 +7,11 @@ import { describeError } from '../log.ts';
 import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
+import type { ActionRecord } from '../state/record-format.ts';
+import { describeVerdict, hasHelped } from '../verdict.ts';
+import type { Verdict, VerdictName } from '../verdict.ts';
 
-type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused';
+type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'verdict';
 
 /** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
@@ -52,7 +55,40 @@ export function emitFinished(
   });
 }
 
-function describeAsker({ id, requestor }: Action): string {
+/** Publishes what became of an action, on the JobSet that was restarted or on the node that was repaired. */
+export async function emitVerdict(
+  kubernetes: Kubernetes,
+  { id, type, requestor, plan }: ActionRecord,
+  verdict: Verdict,
+  log: Log,
+): Promise<void> {
+  const { restart, repair } = plan ?? {};
+  const target: EventTarget | undefined = restart
+    ? { apiVersion: 'jobset.x-k8s.io/v1alpha2', kind: 'JobSet', ...restart.jobSet }
+    : repair && { apiVersion: 'v1', kind: 'Node', name: repair.node.name, uid: repair.node.uid };
+  if (!target) return;
+  const asker = { id, requestor, dryRun: false };
+  await publish(kubernetes, target, asker, log, {
+    phase: 'verdict',
+    type: hasHelped(verdict) ? 'Normal' : 'Warning',
+    reason: reasonOfVerdict[verdict.verdict],
+    message: `${type}: ${describeVerdict(verdict)} (${describeAsker(asker)})`,
+  });
+}
+
+const reasonOfVerdict: Record<VerdictName, string> = {
+  recovered: 'FailoverRecovered',
+  repaired: 'FailoverRepaired',
+  run_ended: 'FailoverRunEnded',
+  not_recovered: 'FailoverNotRecovered',
+  not_repaired: 'FailoverNotRepaired',
+  abandoned: 'FailoverAbandoned',
+};
+
+/** Who asked for an action, for its Events. */
+type Asker = Pick<Action, 'id' | 'requestor' | 'dryRun'>;
+
+function describeAsker({ id, requestor }: Pick<Asker, 'id' | 'requestor'>): string {
   return `action ${id} of ${requestor}`;
 }
 
@@ -66,7 +102,7 @@ const patienceMs = 5_000;
 async function publish(
   kubernetes: Kubernetes,
   target: EventTarget,
-  action: Action,
+  action: Asker,
   log: Log,
   event: { phase: EventPhase; type: 'Normal' | 'Warning'; reason: string; message: string },
 ): Promise<void> {

@@ -4,7 +4,7 @@ import type { Snapshot } from '../decide/snapshot.ts';
 import type { Log } from '../log.ts';
 import type { Action } from '../request/action.ts';
 import type { Services } from '../services.ts';
-import type { ActionRecord } from '../state/record.ts';
+import type { ActionRecord } from '../state/record-format.ts';
 import type { Claim } from './claim.ts';
 
 /** A claimed action that is being carried out: what it works with, and how far it has come. */

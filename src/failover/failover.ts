@@ -3,7 +3,7 @@ import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
 import type { Deadline } from '../clock.ts';
-import { finish, abort } from './finish.ts';
+import { finish, abort, noteRefused } from './finish.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import { freeHeldUpPods } from './free-held-up.ts';
@@ -52,7 +52,10 @@ export async function failover(
     const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
-    );
+    ).catch(async (error: unknown) => {
+      await noteRefused(action, error, { kubernetes, log });
+      throw error;
+    });
     if ('answer' in claimed) {
       const { clock, config } = services;
       const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });

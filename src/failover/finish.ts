@@ -1,10 +1,14 @@
 import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Log } from '../log.ts';
+import type { Action } from '../request/action.ts';
 import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
-import { forgetRecord, writeAnswer } from '../state/record.ts';
+import { hasOwnMark } from '../state/cooldown.ts';
+import { forgetRecord, writeAnswer, writeStopped } from '../state/record.ts';
+import { noteRefusal } from '../state/refusals.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
@@ -12,14 +16,20 @@ import { emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
 
+/** The caller waits for it. */
+const refusalPatienceMs = 3_000;
+
 /** The caller waits for the sweep, and the next action sweeps again. */
 const sweepPatienceMs = 10_000;
 
-/** Records the answer and releases the claim. */
+/** Records the answer and releases the claim. What was deleted must come back before the action is settled. */
 export async function finish(execution: Execution, { clusterLease }: Prepared, steps: Step[]): Promise<void> {
   const { claim, cluster, log } = execution;
   const { kubernetes, lock } = claim;
-  execution.record = await timed(log, 'record', () => writeAnswer(kubernetes, execution.record, steps));
+  const isOpen = hasOwnMark(lock.annotations, execution.action.id);
+  execution.record = await timed(log, 'record', () =>
+    writeAnswer(kubernetes, execution.record, steps, { isOpen }),
+  );
   await Promise.all([
     tryToCleanUp(log, () => lock.release({ forget: false })),
     announce(execution, { message: summarise(steps) }),
@@ -43,16 +53,31 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
       await tryToCleanUp(log, () => removeHold(lock, incident.id));
     }
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
+    await noteRefused(action, error, { kubernetes, log });
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
-    await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice]));
+    const isOpen = hasOwnMark(lock.annotations, action.id);
+    await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice], { isOpen }));
+  } else {
+    const hasDeleted = hasOwnMark(lock.annotations, action.id);
+    await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
   }
   if (error instanceof FailoverError && error.code === 'budget_exceeded') {
     await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
+}
+
+/** Remembers for a day that a request was refused before anything was decided, for those who ask why nothing happened. */
+export async function noteRefused(
+  action: Action,
+  error: unknown,
+  { kubernetes, log }: { kubernetes: Kubernetes; log: Log },
+): Promise<void> {
+  if (!(error instanceof FailoverError) || error.status >= 500) return;
+  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error));
 }
 
 async function announce(

@@ -10,7 +10,7 @@ import type { Log } from '../log.ts';
 import type { RestartPlan } from '../plan.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
-import type { ActionRecord } from '../state/record.ts';
+import type { ActionRecord } from '../state/record-format.ts';
 import { assertNotPaused } from '../state/switches.ts';
 import type { RecordedStep } from '../step.ts';
 
@@ -48,6 +48,22 @@ export async function freeHeldUpPods(record: ActionRecord, tools: Tools): Promis
     tools.log.warn('warning', notice, describeError(error));
     return [...answer, { step: 'notice', target: nodePool, notice }];
   }
+}
+
+/**
+ * The same for an action of which it is known that pods hold its restart up, whatever it answered.
+ *
+ * @returns the names of the pods that were freed
+ * @throws {FailoverError} `paused`, `action_in_progress`, `target_changed`
+ */
+export async function freePodsOfEnded(record: ActionRecord, tools: Tools): Promise<string[]> {
+  const { plan } = record;
+  if (!plan?.restart) return [];
+  const freed = await free(plan.restart, plan.lastUncordon, record, tools);
+  if (freed.length > 0) {
+    tools.log.info('step', `freed what held the restart up: ${freed.join(', ')}`, { pods: freed });
+  }
+  return freed;
 }
 
 /** Deletes the pods under the pool's lock, which is taken only where there is one to delete. */

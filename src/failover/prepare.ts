@@ -4,6 +4,7 @@ import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
+import { isFromAlert } from '../request/action.ts';
 import { chargeBudget, readMaxPools } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
@@ -15,6 +16,7 @@ import { readSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import { checkAlert } from './check-alert.ts';
 import { emitStarted } from './events.ts';
+import { assertFollowUpWanted } from './follow-up-wanted.ts';
 import type { Execution } from './execution.ts';
 
 /** What was read and decided before anything is touched. */
@@ -44,6 +46,8 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   // 1. An alert may be over, and it may only describe its target.
   const action = await checkAlert(execution.action, claim, config);
   execution.action = action;
+
+  await assertFollowUpWanted(action, claim);
 
   // 2. Every decision rests on what is read from here on, under the lock.
   const isClose = action.incident?.isClosed === true;
@@ -86,7 +90,7 @@ async function announceAndCharge(
   const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
     if (action.effects.uncordon) return switches.lease;
-    const isAlert = action.incident !== undefined;
+    const isAlert = isFromAlert(action);
     return await chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
   } finally {
     await announcing;

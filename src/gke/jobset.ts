@@ -1,8 +1,10 @@
-import type { V1Job, V1Pod, V1PodSpec } from '@kubernetes/client-node';
+import type { V1Job, V1JobSpec, V1JobTemplateSpec, V1Pod } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import { toPodNeeds } from './pod-needs.ts';
+import type { PodNeeds } from './pod-needs.ts';
 
 const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
@@ -15,6 +17,7 @@ export interface JobSet {
   spec: {
     suspend?: boolean;
     managedBy?: string;
+    replicatedJobs?: { name: string; replicas?: number; template?: V1JobTemplateSpec }[];
     failurePolicy?: {
       maxRestarts?: number;
       restartStrategy?: string;
@@ -25,7 +28,7 @@ export interface JobSet {
     restarts?: number;
     restartsCountTowardsMax?: number;
     terminalState?: string;
-    conditions?: { type: string; status: string }[];
+    conditions?: { type: string; status: string; message?: string; lastTransitionTime?: string }[];
   };
 }
 
@@ -50,12 +53,18 @@ export interface ChildJob {
   createdAt: number | undefined;
   /** True if the Job has the condition FailureTarget or Failed, so it is certain to end. */
   isFailing: boolean;
+  /** True if the Job has the condition Complete, so it never fails. */
+  isComplete: boolean;
+  /** The reasons for which it could fail. */
+  failureReasons: string[];
   backoffLimit: number;
   hasPodFailurePolicy: boolean;
   podReplacementPolicy: string | undefined;
   isIndexed: boolean;
-  /** The template of its pods. The next attempt's pods are made from it too. */
-  podSpec: V1PodSpec;
+  /** How many pods it runs at once. */
+  podCount: number;
+  /** What the template of its pods asks for. The next attempt's pods are made from it too. */
+  needs: PodNeeds;
 }
 
 /** A pod of a JobSet. */
@@ -72,6 +81,7 @@ export interface JobPod {
   isLive: boolean;
   isTerminating: boolean;
   isReady: boolean;
+  needs: PodNeeds;
 }
 
 /**
@@ -174,12 +184,32 @@ function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
     isFailing: (status?.conditions ?? []).some(
       (condition) => ['FailureTarget', 'Failed'].includes(condition.type) && condition.status === 'True',
     ),
+    isComplete: (status?.conditions ?? []).some(
+      ({ type, status: is }) => type === 'Complete' && is === 'True',
+    ),
+    failureReasons: toFailureReasons(spec),
     backoffLimit: spec?.backoffLimit ?? 6,
     hasPodFailurePolicy: spec?.podFailurePolicy !== undefined,
     podReplacementPolicy: spec?.podReplacementPolicy,
     isIndexed: spec?.completionMode === 'Indexed',
-    podSpec: spec?.template.spec ?? { containers: [] },
+    podCount: countPods(spec),
+    needs: toPodNeeds(spec?.template ?? {}),
   };
+}
+
+/** How many pods a Job runs at once. */
+export function countPods(spec: V1JobSpec | undefined): number {
+  const parallelism = spec?.parallelism ?? 1;
+  return Math.min(parallelism, spec?.completions ?? parallelism);
+}
+
+function toFailureReasons(spec: V1JobSpec | undefined): string[] {
+  return [
+    'BackoffLimitExceeded',
+    ...(spec?.podFailurePolicy ? ['PodFailurePolicy'] : []),
+    ...(spec?.activeDeadlineSeconds === undefined ? [] : ['DeadlineExceeded']),
+    ...(spec?.backoffLimitPerIndex === undefined ? [] : ['FailedIndexes', 'MaxFailedIndexesExceeded']),
+  ];
 }
 
 function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
@@ -198,5 +228,6 @@ function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
     isLive: !['Succeeded', 'Failed'].includes(status?.phase ?? ''),
     isTerminating: metadata?.deletionTimestamp !== undefined,
     isReady: (status?.conditions ?? []).some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+    needs: toPodNeeds({ ...(metadata ? { metadata } : {}), ...(spec ? { spec } : {}) }),
   };
 }

@@ -25,6 +25,8 @@ export interface NodeHealth extends NodeRef {
   /** When the condition Ready last changed, in ms since the epoch; undefined if the node has never reported it. */
   readyChangedAt: number | undefined;
   taintKeys: string[];
+  /** It has accelerators by its labels, and none of them is allocatable. */
+  lacksAccelerators: boolean;
   /** The types of the conditions other than Ready that are true. */
   problems: string[];
   providerId: string | undefined;
@@ -69,10 +71,12 @@ export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
   );
 }
 
+const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
+
 /** Counts the node pools that have nodes with GPUs or TPUs. */
 export async function countAcceleratorPools({ core }: Core): Promise<number> {
   const lists = await Promise.all(
-    ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'].map((labelSelector) =>
+    acceleratorLabels.map((labelSelector) =>
       listAll(
         (page) => core.listNode({ labelSelector, ...page }, withHeaders({ Accept: metadataListOnly })),
         ({ metadata }) => metadata?.labels?.[nodePoolLabel],
@@ -129,7 +133,8 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   };
 }
 
-function toNodeHealth(node: V1Node): NodeHealth {
+/** Reduces a node to its health. */
+export function toNodeHealth(node: V1Node): NodeHealth {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((condition) => condition.type === 'Ready');
   return {
@@ -137,12 +142,21 @@ function toNodeHealth(node: V1Node): NodeHealth {
     isReady: ready?.status === 'True',
     readyChangedAt: toMs(ready?.lastTransitionTime),
     taintKeys: (node.spec?.taints ?? []).map((taint) => taint.key),
+    lacksAccelerators: hasAcceleratorLabel(node) && !hasAllocatableAccelerators(node),
     problems: conditions
       .filter(({ type, status }) => type !== 'Ready' && status === 'True')
       .map(({ type }) => type),
     providerId: node.spec?.providerID,
     systemUuid: node.status?.nodeInfo?.systemUUID,
   };
+}
+
+function hasAcceleratorLabel({ metadata }: V1Node): boolean {
+  return acceleratorLabels.some((label) => metadata?.labels?.[label] !== undefined);
+}
+
+function hasAllocatableAccelerators({ status }: V1Node): boolean {
+  return ['google.com/tpu', 'nvidia.com/gpu'].some((name) => Number(status?.allocatable?.[name] ?? 0) > 0);
 }
 
 /** GKE's annotation with the numeric id of the machine. */

@@ -6,6 +6,9 @@ export const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 /** GKE's label with the number of chips or GPUs of a node. */
 export const countLabel = 'cloud.google.com/gke-accelerator-count';
 
+/** GKE's label with the physical host of a node's machine, where the machine type tells it. */
+export const hostLabel = 'cloud.google.com/gce-topology-host';
+
 /** True if a node belongs to a multi-host TPU slice, which GKE re-creates as a whole. */
 export function isMultiHost(node: NodeRef): boolean {
   return typeof toExpectedNodes(node) === 'number';

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { actionTypes, effectsOf } from '../action-type.ts';
-import type { ActionType, Effects } from '../action-type.ts';
+import { actionTypes, effectsOf, followUpTypes } from '../action-type.ts';
+import type { ActionType, Effects, FollowUpType } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
@@ -26,8 +26,21 @@ export interface Action {
   nodeName: string | undefined;
   expectedNodeCounts: boolean;
   cluster: ClusterName;
+  /** What is done on the same pool if the run is not back in time after a restart. */
+  onFailure?: FollowUpType | undefined;
+  /** Once the machine is back, this function's cordons of the pool are released. */
+  uncordonWhenRepaired?: boolean;
+  /** The e-mail address of the caller that IAM let in, as its token says. */
+  caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
   incident?: Incident;
+  /** The action whose verdict asked for this one. */
+  followUpOf?: { id: string; isOfAlert: boolean };
+}
+
+/** True if no person asks for the action now: an alert does, or the verdict of an alert's action. */
+export function isFromAlert({ incident, followUpOf }: Pick<Action, 'incident' | 'followUpOf'>): boolean {
+  return incident !== undefined || followUpOf?.isOfAlert === true;
 }
 
 /**
@@ -70,7 +83,29 @@ function parseTypedFields(body: unknown) {
   if (type === undefined) {
     throw invalidAction(`unknown action type: ${fields.type}${suggestName(fields.type, actionTypes)}`);
   }
-  return { ...fields, requestor, reason, type };
+  return { ...fields, requestor, reason, type, onFailure: parseOnFailure(fields.on_failure, type) };
+}
+
+function parseOnFailure(given: string | undefined, type: ActionType): FollowUpType | undefined {
+  if (given === undefined) return undefined;
+  const onFailure = followUpTypes.find((known) => known === given);
+  if (onFailure === undefined) {
+    throw invalidAction(
+      `on_failure must be one of ${followUpTypes.join(', ')}${suggestName(given, followUpTypes)}`,
+    );
+  }
+  if (effectsOf[type].restart) return onFailure;
+  throw invalidAction(`on_failure is for an action that restarts, and ${type} does not`);
+}
+
+function parseUncordonWhenRepaired(
+  given: boolean | undefined,
+  { type, onFailure }: { type: ActionType; onFailure: FollowUpType | undefined },
+): boolean {
+  if (given !== true || effectsOf[type].repair || onFailure !== undefined) return given ?? false;
+  throw invalidAction(
+    `uncordon_when_repaired is for an action that repairs, or has on_failure, and ${type} does not`,
+  );
 }
 
 function toAction(
@@ -93,6 +128,8 @@ function toAction(
       parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks').expected_node_counts ??
       false,
     cluster: resolveCluster(fields.cluster, clusters),
+    ...(fields.onFailure && { onFailure: fields.onFailure }),
+    ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
 }
 
@@ -110,9 +147,15 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
+  const { onFailure, uncordonWhenRepaired = false } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
+  const added = [
+    ...(incident?.subject ? [incident.subject] : []),
+    // Absent, they leave the hash as earlier versions made it.
+    ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
+  ];
   return createHash('sha256')
-    .update(JSON.stringify(incident?.subject ? [...parts, incident.subject] : parts))
+    .update(JSON.stringify([...parts, ...added]))
     .digest('hex')
     .slice(0, 32);
 }
@@ -134,6 +177,8 @@ const actionFields = {
   node_pool: textField({ max: 63, pattern: dnsLabel, rule: 'must be the name of one node pool' }),
   node_name: textField({ max: 253, pattern: dnsSubdomain, rule: 'must be the name of one Kubernetes node' }),
   preflight_checks: objectField(),
+  on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
+  uncordon_when_repaired: booleanField(),
   cluster: textField({
     max: 200,
     pattern: /^[a-z0-9.:/-]+$/,

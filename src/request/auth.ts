@@ -1,5 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isFromAlert } from './action.ts';
 import type { Action } from './action.ts';
+import type { ActionType } from '../action-type.ts';
 import type { Config, WebhookCredentials } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 
@@ -10,10 +12,12 @@ import { FailoverError } from '../errors.ts';
  */
 export function authoriseAction(action: Action, config: Config): void {
   const { type, namespace, jobSetName, incident } = action;
-  const allowed = incident === undefined ? config.allowedActions : config.alertActions;
-  if (!allowed.includes(type)) {
-    const setting = incident === undefined ? 'ALLOWED_ACTIONS' : 'ALERT_ACTIONS';
-    throw new FailoverError('forbidden', `${type} is not allowed here (${setting} is ${allowed.join(', ')})`);
+  const isAlert = isFromAlert(action);
+  const allowed = isAlert ? config.alertActions : config.allowedActions;
+  for (const each of [type, ...followUpsOf(action)]) {
+    if (allowed.includes(each)) continue;
+    const setting = isAlert ? 'ALERT_ACTIONS' : 'ALLOWED_ACTIONS';
+    throw new FailoverError('forbidden', `${each} is not allowed here (${setting} is ${allowed.join(', ')})`);
   }
   // An alert uses its namespace even without a JobSet's name: its pod is there, or the search for the pool's JobSet is.
   const usesNamespace = jobSetName !== undefined || incident?.namespace !== undefined;
@@ -24,6 +28,14 @@ export function authoriseAction(action: Action, config: Config): void {
       `namespace ${namespace} is not allowed here (ALLOWED_NAMESPACES is ${namespaces})`,
     );
   }
+}
+
+/** What the verdict of an action may ask for: it is refused now, rather than when the run needs it. */
+function followUpsOf({ onFailure, uncordonWhenRepaired }: Action): ActionType[] {
+  return [
+    ...(onFailure === undefined ? [] : [onFailure]),
+    ...(uncordonWhenRepaired === true ? (['uncordon_nodepool'] as const) : []),
+  ];
 }
 
 /**

@@ -3,6 +3,10 @@ import { FailoverError, invalidAction } from '../errors.ts';
 import { toPrintableText } from './printable-text.ts';
 
 export const alertsPath = '/alerts';
+
+/** Cloud Scheduler calls it once a minute. */
+export const reconcilePath = '/reconcile';
+
 const actionPaths = ['/', '/actions'];
 
 /** Returns the path of a request, without the slash that a person may have put at its end. */
@@ -10,29 +14,49 @@ export function pathOf({ path }: Request): string {
   return path.replace(/^(\/[a-z]+)\/$/, '$1');
 }
 
+/** Which of the functions of one deployment this is. */
+export type FunctionName = 'failover' | 'failoverWebhook' | 'failoverStatus';
+
+/** True for a request that only asks: it may not change anything. */
+export function isRead({ method }: Request): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
 /**
  * Checks path and method.
  *
- * @param isWebhook the public webhook takes alerts only
+ * @param name the public webhook takes alerts only; the status function only shows
  * @throws {FailoverError} `target_not_found` for another path, `method_not_allowed` for another method
  */
-export function assertRoute(request: Request, isWebhook: boolean): void {
-  const paths = isWebhook ? [alertsPath] : [...actionPaths, alertsPath];
+export function assertRoute(request: Request, name: FunctionName): void {
   const path = pathOf(request);
-  if (!paths.includes(path)) {
+  const posts = postPaths[name];
+  const isShown = name !== 'failoverWebhook' && (getPaths.includes(path) || actionPattern.test(path));
+  const isPosted = posts.includes(path);
+  if (!isShown && !isPosted) {
+    const gets = name === 'failoverWebhook' ? '' : `; GET ${getPaths.join(' or ')} or /actions/ID`;
     throw new FailoverError(
       'target_not_found',
-      `there is nothing at ${path.slice(0, 64)}; POST to ${paths.join(' or ')}`,
+      `there is nothing at ${path.slice(0, 64)}; POST to ${posts.join(' or ')}${gets}`,
     );
   }
-  if (request.method !== 'POST') {
-    const alert = 'a notification of Cloud Monitoring to /alerts';
-    const what = isWebhook ? alert : `an action as JSON to /actions, or ${alert}`;
-    throw new FailoverError('method_not_allowed', `${request.method} is not allowed; send a POST: ${what}`, {
-      headers: { Allow: 'POST' },
-    });
-  }
+  if ((isRead(request) && isShown) || (request.method === 'POST' && isPosted)) return;
+  const allowed = [...(isShown ? ['GET', 'HEAD'] : []), ...(isPosted ? ['POST'] : [])];
+  const alert = 'a notification of Cloud Monitoring to /alerts';
+  const what = { failover: `an action as JSON to /actions, or ${alert}`, failoverWebhook: alert };
+  const hint = isPosted && name !== 'failoverStatus' ? `; send a POST: ${what[name]}` : '; send a GET';
+  throw new FailoverError('method_not_allowed', `${request.method} is not allowed${hint}`, {
+    headers: { Allow: allowed.join(', ') },
+  });
 }
+
+const postPaths: Record<FunctionName, string[]> = {
+  failover: [...actionPaths, alertsPath, reconcilePath],
+  failoverWebhook: [alertsPath],
+  failoverStatus: ['/'],
+};
+const getPaths = ['/', '/actions', '/status'];
+const actionPattern = /^\/actions\/[^/]+$/;
 
 /** Eventarc adds it to the address of its push subscription, to tell a framework how to unpack the event. */
 const eventarcParameter = '__GCP_CloudEventsMode';

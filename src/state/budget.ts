@@ -53,7 +53,13 @@ export function readRefusedPools(
   annotations: Readonly<Record<string, string>>,
   now: number,
 ): Record<string, string> {
-  const stored = parseStored(poolsSchema, annotations, refusedPoolsKey);
+  return keepRecent(parseStored(poolsSchema, annotations, refusedPoolsKey), now);
+}
+
+function keepRecent(
+  stored: { value: Record<string, string> } | 'broken' | undefined,
+  now: number,
+): Record<string, string> {
   const pools = stored === undefined || stored === 'broken' ? {} : stored.value;
   return Object.fromEntries(Object.entries(pools).filter(([, time]) => now - Date.parse(time) < hourMs));
 }
@@ -120,6 +126,14 @@ function assertBudget(
       `is it the metric that is broken?${describeOverride(switches, { isAlert })}`,
     { headers: { 'Retry-After': String(retryAfterSeconds) } },
   );
+}
+
+/** Reads the pools that were acted on within the hour, with when. A budget that cannot be read counts as empty here. */
+export function readRecentPools(
+  annotations: Readonly<Record<string, string>>,
+  now: number,
+): Record<string, string> {
+  return keepRecent(parseStored(poolsSchema, annotations, poolsKey), now);
 }
 
 function recentPools(annotations: Record<string, string>, now: number): Record<string, string> {

@@ -2,6 +2,8 @@ import * as v from 'valibot';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import { failoverNamespace, prefix } from '../names.ts';
+import { withAttempts } from './attempts.ts';
+import type { Subject } from './attempts.ts';
 import { deedSchema, isAccepted, refuseBegun } from './deed.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { describeOverride } from './switches.ts';
@@ -40,16 +42,28 @@ export function readMark(annotations: Annotations, effect: Effect): CooldownMark
   return readMarks(annotations)[effect];
 }
 
-/** Adds an effect's mark, and drops marks that are a week old. */
+/** Lists the marks on a pool's Lease that can be read, by effect. */
+export function listMarks(annotations: Annotations): [string, CooldownMark][] {
+  return Object.entries(readMarks(annotations));
+}
+
+/** Says whether a deletion of this action was accepted on this pool. */
+export function hasOwnMark(annotations: Annotations, actionId: string): boolean {
+  return Object.values(readMarks(annotations)).some((mark) => mark.action === actionId && isAccepted(mark));
+}
+
+/** Adds an effect's mark, and drops marks that are a week old. An accepted repair is listed as an attempt, too. */
 export function withMark(
   annotations: Annotations,
   effect: Effect,
   mark: CooldownMark,
 ): Record<string, string> {
-  const kept = Object.entries(readMarks(annotations)).filter(
+  const marks = readMarks(annotations);
+  const kept = Object.entries(marks).filter(
     ([, { at }]) => Date.parse(mark.at) - Date.parse(at) < keepMarksMs,
   );
-  return { ...annotations, [marksKey]: JSON.stringify({ ...Object.fromEntries(kept), [effect]: mark }) };
+  const listed = effect === 'repair' ? withAttempts(annotations, marks[effect], mark) : annotations;
+  return { ...listed, [marksKey]: JSON.stringify({ ...Object.fromEntries(kept), [effect]: mark }) };
 }
 
 /** Takes an effect's mark back, and restores the one that was there before it. */
@@ -60,6 +74,12 @@ export function withoutMark(
 ): Record<string, string> {
   const { [effect]: _, ...others } = readMarks(annotations);
   return { ...annotations, [marksKey]: JSON.stringify(before ? { ...others, [effect]: before } : others) };
+}
+
+/** The repairs of a pool, so that another one can be refused. */
+export function toRepairs(nodePool: string, annotations: Annotations): Subject {
+  const what = `node pool ${nodePool} was repaired`;
+  return { what, lease: `pool-${nodePool}`, annotations, mark: readMark(annotations, 'repair') };
 }
 
 /**

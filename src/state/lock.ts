@@ -76,11 +76,12 @@ export async function acquirePoolLock(
 }
 
 /** Says whether a lock may be taken from its holder. */
-function isExpired(lease: LeaseState, serverNow: number): boolean {
+export function isExpired(lease: LeaseState, serverNow: number): boolean {
   return freeAt(lease) < serverNow;
 }
 
-function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
+/** From when on a lock can be taken, if its holder does not renew it. */
+export function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
   return renewedAt + seconds * 1000 + spareMs;
 }
 
@@ -89,15 +90,8 @@ function toBusy(lease: LeaseState): LockBusy {
   return { heldBy: { id: holder.split('/')[0] ?? '' }, renewedAt, freeAt: freeAt(lease) };
 }
 
-/** Reads the annotations of a pool's Lease without taking its lock, for a dry run. */
-export async function readPoolMarks(
-  kubernetes: Kubernetes,
-  nodePool: string,
-): Promise<Record<string, string>> {
-  return (await readLease(kubernetes, toLockName(nodePool)))?.annotations ?? {};
-}
-
-function toLockName(nodePool: string): string {
+/** Returns the name of a pool's Lease. */
+export function toLockName(nodePool: string): string {
   return `pool-${nodePool}`;
 }
 

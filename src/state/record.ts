@@ -1,46 +1,12 @@
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { createLease, deleteLease, readLease, replaceLease, toLeaseName } from './lease.ts';
-import type { LeaseState } from './lease.ts';
-import { prefix } from '../names.ts';
-import { planSchema } from '../plan.ts';
 import type { Plan } from '../plan.ts';
-import { answerSchema } from '../step.ts';
-import type { RecordedStep, Step } from '../step.ts';
-import { parseStored } from './stored.ts';
-
-/** What is remembered of one action, so that the same id sent again resumes it or gets its answer. */
-export interface ActionRecord {
-  id: string;
-  /** Of what the action is to do, so that one id cannot stand for two actions. */
-  hash: string;
-  nodePool: string;
-  /** Written before anything is deleted. A resume carries it out and never chooses again. */
-  plan: Plan | undefined;
-  /** The answer, once the action is done. */
-  answer: RecordedStep[] | undefined;
-  /** When the answer was written, in ms since the epoch by the API server's clock. */
-  doneAt: number | undefined;
-  lease: LeaseState;
-}
-
-type Phase = 'claimed' | 'planned' | 'done';
-
-export const keys = {
-  id: `${prefix}id`,
-  hash: `${prefix}hash`,
-  type: `${prefix}type`,
-  requestor: `${prefix}requestor`,
-  reason: `${prefix}reason`,
-  nodePool: `${prefix}node-pool`,
-  phase: `${prefix}phase`,
-  plan: `${prefix}plan`,
-  answer: `${prefix}answer`,
-  /** Version 0.1.0 called the claim an attempt; the key stays. */
-  claimId: `${prefix}attempt`,
-} as const;
-
-export const kindLabel = `${prefix}kind`;
+import type { Action } from '../request/action.ts';
+import type { Step } from '../step.ts';
+import { toRecordedAction } from './recorded-action.ts';
+import { keys, kindLabel, openLabel, toRecord } from './record-format.ts';
+import type { ActionRecord, Phase, Stopped } from './record-format.ts';
 
 /** Reads the record of an action; undefined when there is none. */
 export async function readRecord(kubernetes: Kubernetes, id: string): Promise<ActionRecord | undefined> {
@@ -51,42 +17,36 @@ export async function readRecord(kubernetes: Kubernetes, id: string): Promise<Ac
 /** Claims an id by creating its record. Undefined when another claim was first. */
 export async function createRecord(
   kubernetes: Kubernetes,
-  action: {
-    id: string;
-    type: string;
-    requestor: string;
-    reason: string;
-    hash: string;
-    nodePool: string;
-    claimId: string;
-  },
+  action: Action,
+  { hash, nodePool, claimId }: { hash: string; nodePool: string; claimId: string },
 ): Promise<ActionRecord | undefined> {
   const name = toRecordName(action.id);
   const created = await createLease(kubernetes, {
     name,
-    labels: { [kindLabel]: 'action' },
+    labels: { [kindLabel]: 'action', [openLabel]: 'true' },
     holder: action.id,
     acquiredAt: kubernetes.serverNow(),
     renewedAt: kubernetes.serverNow(),
     annotations: {
       [keys.id]: action.id,
-      [keys.hash]: action.hash,
+      [keys.hash]: hash,
       [keys.type]: action.type,
       [keys.requestor]: action.requestor,
       [keys.reason]: action.reason,
-      [keys.nodePool]: action.nodePool,
+      [keys.action]: JSON.stringify(toRecordedAction(action)),
+      [keys.nodePool]: nodePool,
       [keys.phase]: 'claimed' satisfies Phase,
-      [keys.claimId]: action.claimId,
+      [keys.claimId]: claimId,
     },
   });
   if (created) return toRecord(created);
   // The create may have succeeded although its response was lost.
   const current = await readLease(kubernetes, name);
-  return current?.annotations[keys.claimId] === action.claimId ? toRecord(current) : undefined;
+  return current?.annotations[keys.claimId] === claimId ? toRecord(current) : undefined;
 }
 
 /**
- * Takes up a record in which nothing is decided, if another claim has made it.
+ * Takes up a record that another claim has made or has planned. From then on, whoever gave it up cannot write it.
  *
  * @returns undefined when somebody has written or deleted it since
  */
@@ -97,13 +57,25 @@ export async function takeRecordUp(
 ): Promise<ActionRecord | undefined> {
   const { lease } = record;
   if (lease.annotations[keys.claimId] === claimId) return record;
-  const annotations = { ...lease.annotations, [keys.claimId]: claimId };
+  const resumed = {
+    [keys.phase]: 'planned' satisfies Phase,
+    [keys.resumes]: String(record.resumes + 1),
+  };
+  const annotations = {
+    ...without(lease.annotations, keys.stopped, keys.verdict, keys.settledAt, keys.followUp),
+    [keys.claimId]: claimId,
+    ...(record.plan ? resumed : {}),
+  };
   const written = await replaceLease(kubernetes, {
     ...lease,
+    labels: { ...lease.labels, [openLabel]: 'true' },
     annotations,
     renewedAt: kubernetes.serverNow(),
   });
-  return written && toRecord(written);
+  if (written) return toRecord(written);
+  // The replace may have succeeded although its response was lost.
+  const current = await readLease(kubernetes, lease.name);
+  return current?.annotations[keys.claimId] === claimId ? toRecord(current) : undefined;
 }
 
 /**
@@ -118,26 +90,58 @@ export function writePlan(kubernetes: Kubernetes, record: ActionRecord, plan: Pl
   });
 }
 
-/** Writes the answer. From then on, the same id gets this answer and nothing is done again. */
+/**
+ * Writes the answer. From then on, the same id gets this answer and nothing is done again.
+ *
+ * @param options.isOpen is true if it must still be seen what comes of it
+ */
 export function writeAnswer(
   kubernetes: Kubernetes,
   record: ActionRecord,
   answer: Step[],
+  { isOpen }: { isOpen: boolean },
 ): Promise<ActionRecord> {
-  return writeRecord(kubernetes, record, {
-    [keys.phase]: 'done' satisfies Phase,
+  const now = toTime(kubernetes.serverNow());
+  const phase: Phase = isOpen ? 'done' : 'settled';
+  const changes = {
+    [keys.phase]: phase,
     [keys.answer]: JSON.stringify(answer),
+    [keys.doneAt]: now,
+    ...(isOpen ? {} : { [keys.settledAt]: now }),
+  };
+  return writeRecord(kubernetes, record, changes, isOpen ? record.lease.labels : withoutOpen(record));
+}
+
+/** Writes with which error an action ended after its plan was made. The same id resumes it. */
+export function writeStopped(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  { code, status, message }: FailoverError,
+  { hasDeleted }: { hasDeleted: boolean },
+): Promise<ActionRecord> {
+  const at = toTime(kubernetes.serverNow());
+  const stopped: Stopped = { code, status, error: message, at, hasDeleted };
+  return writeRecord(kubernetes, record, {
+    [keys.phase]: 'stopped' satisfies Phase,
+    [keys.stopped]: JSON.stringify(stopped),
   });
+}
+
+/** Returns the labels of a record that is settled. */
+export function withoutOpen({ lease }: ActionRecord): Record<string, string> {
+  return without(lease.labels, openLabel);
 }
 
 async function writeRecord(
   kubernetes: Kubernetes,
   record: ActionRecord,
   changes: Record<string, string>,
+  labels: Record<string, string> = record.lease.labels,
 ): Promise<ActionRecord> {
   const annotations = { ...record.lease.annotations, ...changes };
   const written = await replaceLease(kubernetes, {
     ...record.lease,
+    labels,
     annotations,
     renewedAt: kubernetes.serverNow(),
   });
@@ -159,34 +163,14 @@ export async function forgetRecord(kubernetes: Kubernetes, record: ActionRecord)
   await deleteLease(kubernetes, record.lease);
 }
 
-function toRecordName(id: string): string {
+export function toRecordName(id: string): string {
   return toLeaseName('action', id);
 }
 
-function toRecord(lease: LeaseState): ActionRecord {
-  const { annotations } = lease;
-  const phase = annotations[keys.phase];
-  const plan = parseStored(planSchema, annotations, keys.plan);
-  const answer = parseStored(answerSchema, annotations, keys.answer);
-  // A guess at a broken record could delete a second machine.
-  if (
-    plan === 'broken' ||
-    answer === 'broken' ||
-    (phase !== 'claimed' && !plan) ||
-    (phase === 'done' && !answer)
-  ) {
-    throw new FailoverError(
-      'action_in_progress',
-      `the record of action ${annotations[keys.id]} (Lease ${lease.name}) is broken; delete it, check the node pool, and send a new id`,
-    );
-  }
-  return {
-    id: annotations[keys.id] ?? '',
-    hash: annotations[keys.hash] ?? '',
-    nodePool: annotations[keys.nodePool] ?? '',
-    plan: plan?.value,
-    answer: phase === 'done' ? answer?.value : undefined,
-    doneAt: phase === 'done' ? lease.renewedAt : undefined,
-    lease,
-  };
+function without(map: Readonly<Record<string, string>>, ...gone: string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(map).filter(([key]) => !gone.includes(key)));
+}
+
+function toTime(ms: number): string {
+  return new Date(ms).toISOString();
 }

@@ -3,6 +3,8 @@ import type { Config } from '../config.ts';
 import type { ChildJob, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { prefix } from '../names.ts';
+import { withAttempts, withAttemptsOf } from './attempts.ts';
+import type { Subject } from './attempts.ts';
 import { deedSchema, isAccepted } from './deed.ts';
 import { createLease, deleteLease, replaceLease, toLeaseName, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
@@ -25,6 +27,7 @@ const restartMarkSchema = v.object({
 });
 
 const markKey = `${prefix}restart`;
+const jobSetKey = `${prefix}jobset`;
 
 /** Names the Lease of a JobSet's last restart. */
 export function toMarkName(namespace: string, name: string): string {
@@ -75,10 +78,11 @@ export async function writeRestartMark(
   mark: RestartMark,
   lease: LeaseState | undefined,
 ): Promise<LeaseState | undefined> {
+  const before = lease?.annotations ?? {};
   const annotations = {
-    ...lease?.annotations,
+    ...withAttempts(before, parseRestartMark(before), mark),
     [markKey]: JSON.stringify(mark),
-    [`${prefix}jobset`]: `${namespace}/${name}`,
+    [jobSetKey]: `${namespace}/${name}`,
   };
   const changed = { holder: mark.action, renewedAt: Date.parse(mark.at), annotations };
   return lease
@@ -90,31 +94,57 @@ export async function writeRestartMark(
       });
 }
 
-/** Marks the deletion of an action's mark as accepted, unless another action has written the mark since. */
+/** The restarts of a JobSet from any pool, so that another one can be refused. */
+export function toRestarts(
+  { namespace, name, uid }: { namespace: string; name: string; uid: string },
+  lease: LeaseState | undefined,
+): Subject {
+  return {
+    what: `JobSet ${namespace}/${name} was restarted`,
+    lease: toMarkName(namespace, name),
+    annotations: lease?.annotations ?? {},
+    mark: readRestartMark(lease),
+    jobSetUid: uid,
+  };
+}
+
+/**
+ * Marks the deletion of an action's mark as accepted, unless another action has written the mark since.
+ *
+ * @param sent is the mark whose deletion this claim has sent. It is listed as an attempt, whoever has written the mark since
+ */
 export async function acceptRestartMark(
   kubernetes: Kubernetes,
   { namespace, name }: { namespace: string; name: string },
   actionId: string,
-  known: LeaseState | undefined,
+  { known, sent }: { known: LeaseState | undefined; sent: RestartMark | undefined },
 ): Promise<void> {
   await updateAnnotations(
     kubernetes,
     toMarkName(namespace, name),
     (annotations) => {
+      // Somebody has deleted the Lease since.
+      if (annotations[jobSetKey] === undefined) return undefined;
       const mark = parseRestartMark(annotations);
-      if (mark?.action !== actionId || isAccepted(mark)) return undefined;
-      return { ...annotations, [markKey]: JSON.stringify({ ...mark, state: 'accepted' }) };
+      const isOwn = mark?.action === actionId && !isAccepted(mark);
+      const accepted = isOwn ? { ...mark, state: 'accepted' as const } : undefined;
+      const listed = withAttempts(annotations, sent && { ...sent, state: 'accepted' }, accepted);
+      if (accepted) return { ...listed, [markKey]: JSON.stringify(accepted) };
+      return listed === annotations ? undefined : listed;
     },
     known,
   );
 }
 
-/** Restores what was there before a mark was written. */
+/** Restores what was there before a mark was written. What was listed since stays. */
 export async function restoreRestartMark(
   kubernetes: Kubernetes,
   written: LeaseState,
   before: LeaseState | undefined,
 ): Promise<void> {
-  if (before) await replaceLease(kubernetes, { ...before, resourceVersion: written.resourceVersion });
-  else await deleteLease(kubernetes, written);
+  const { resourceVersion, annotations } = written;
+  if (before) {
+    const restored = withAttemptsOf(before.annotations, annotations);
+    await replaceLease(kubernetes, { ...before, annotations: restored, resourceVersion });
+  } else await deleteLease(kubernetes, written);
 }

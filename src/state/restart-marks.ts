@@ -68,7 +68,10 @@ export class RestartMarks {
     // Both are waited for, because no write may still be under way when the lock is released.
     const settled = await Promise.allSettled([
       this.#acceptCooldown(lock, actionId),
-      acceptRestartMark(kubernetes, this.#plan.jobSet, actionId, this.#written),
+      acceptRestartMark(kubernetes, this.#plan.jobSet, actionId, {
+        known: this.#written,
+        sent: this.isBegun ? readRestartMark(this.#written) : undefined,
+      }),
     ]);
     for (const each of settled) if (each.status === 'rejected') throw each.reason;
   }

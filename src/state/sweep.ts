@@ -3,7 +3,7 @@ import { deleteLease, listLeases, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { maxRecords, minRecordRetentionMs, recordRetentionMs, sweptKey } from '../names.ts';
 import { mapWithSemaphore, Semaphore } from '../gke/semaphore.ts';
-import { keys, kindLabel } from './record.ts';
+import { keys, kindLabel, openLabel } from './record-format.ts';
 
 const sweepIntervalMs = 3_600_000;
 
@@ -29,8 +29,8 @@ export function beginSweeping(
 }
 
 /**
- * Deletes the records of done actions that are more than 7 days old, or that are beyond the bound on their number, at most
- * once an hour. Unfinished actions are never swept.
+ * Deletes the records of settled actions that are more than 7 days old, or that are beyond the bound on their number, at most
+ * once an hour. What is not settled is never swept.
  *
  * @param clusterLease as it was last written; it saves a call
  * @returns how many Leases it deleted
@@ -63,12 +63,18 @@ function findOld(leases: LeaseState[], now: number): LeaseState[] {
   const ageOf = ({ renewedAt }: LeaseState) => now - (renewedAt ?? now);
   const byAge = [...leases].sort((a, b) => ageOf(b) - ageOf(a));
   const isAction = ({ labels }: LeaseState) => labels[kindLabel] === 'action';
-  const done = byAge.filter((lease) => isAction(lease) && lease.annotations[keys.phase] === 'done');
-  const excess = new Set(done.slice(0, Math.max(0, done.length - maxRecords)));
+  const settled = byAge.filter((lease) => isAction(lease) && isSettled(lease));
+  const excess = new Set(settled.slice(0, Math.max(0, settled.length - maxRecords)));
   const isOldAction = (lease: LeaseState) =>
     ageOf(lease) > recordRetentionMs || (excess.has(lease) && ageOf(lease) > minRecordRetentionMs);
   const others = byAge.filter((lease) => !isAction(lease) && ageOf(lease) > keepOthersMs);
-  return [...done.filter((lease) => isOldAction(lease)), ...others];
+  return [...settled.filter((lease) => isOldAction(lease)), ...others];
+}
+
+/** Version 0.1.0 ended with `done`, and had no label for what is open. */
+function isSettled({ annotations, labels }: LeaseState): boolean {
+  const phase = annotations[keys.phase];
+  return phase === 'settled' || (phase === 'done' && labels[openLabel] === undefined);
 }
 
 function toTime(ms: number): string {

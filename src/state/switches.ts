@@ -24,9 +24,9 @@ export interface ClusterSwitches {
   pausedFor: string | undefined;
   /** An annotation of ours that this function does not know, such as a misspelt pause. */
   unknownKey: string | undefined;
-  /** The annotation that asks to lift cooldown and budget, but does not: it is no time, past, or too far ahead. */
+  /** The annotation that asks to lift cooldown, budget and attempts, but does not: it is no time, past, or too far ahead. */
   ignoredOverride: string | undefined;
-  /** Until when cooldown and budget are lifted, in ms since the epoch. Undefined when they are not. */
+  /** Until when cooldown, budget and attempts are lifted, in ms since the epoch. Undefined when they are not. */
   overrideUntil: number | undefined;
   /** The Lease as it was read. Undefined when there is none yet. */
   lease: LeaseState | undefined;
@@ -47,6 +47,12 @@ export async function readSwitches(kubernetes: Kubernetes): Promise<ClusterSwitc
  */
 export async function assertNotPaused(kubernetes: Kubernetes): Promise<void> {
   refusePaused(await readSwitches(kubernetes));
+}
+
+/** Says whether a person has paused the cluster, or has misspelt a switch of it. */
+export async function isPaused(kubernetes: Kubernetes): Promise<boolean> {
+  const { pausedFor, unknownKey } = await readSwitches(kubernetes);
+  return pausedFor !== undefined || unknownKey !== undefined;
 }
 
 /** @throws {FailoverError} `paused`, also for a switch that nobody knows: a misspelt pause must not let actions through */
@@ -74,7 +80,7 @@ function unknownSwitch(key: string): FailoverError {
 }
 
 /**
- * Says how to lift cooldown and budget, for the text of a refusal.
+ * Says how to lift cooldown, budget and attempts, for the text of a refusal.
  *
  * @returns nothing for an alert, because the override does not count for alerts
  */
@@ -90,7 +96,7 @@ export function describeOverride(
       : `. Its present value (${ignoredOverride.slice(0, 64)}) is ignored because it is not a time within the next hour`;
   return (
     ' ' +
-    `To lift cooldown and budget for 30 minutes: kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ` +
+    `To lift cooldown, budget and attempts for 30 minutes: kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ` +
     `--overwrite ${overrideKey}=${until}${ignored}`
   );
 }

@@ -36,17 +36,21 @@ run "defaults" {
   }
   assert {
     condition = google_cloudfunctions2_function.this["failover"].service_config[0].environment_variables == tomap({
-      ACTION_DEADLINE_SECONDS = "240"
-      ALLOWED_ACTIONS         = "cordon_and_repair_nodepool,cordon_nodepool,cordon_nodepool_and_restart_jobset,repair_nodepool,uncordon_nodepool"
-      ALLOWED_NAMESPACES      = "default"
-      CLUSTERS                = "projects/my-project/locations/us-central1/clusters/train,projects/other-project/locations/us-east5-a/clusters/train-east"
-      COOLDOWN_SECONDS        = "3600"
-      CORDON_CONCURRENCY      = "64"
-      GKE_ENDPOINT            = "auto"
-      GOOGLE_CLOUD_PROJECT    = "my-project"
-      LOG_EXECUTION_ID        = "true"
-      MAX_ALERT_AGE_SECONDS   = "900"
-      MAX_POOLS_PER_HOUR      = "2"
+      ACTION_DEADLINE_SECONDS  = "240"
+      ALLOWED_ACTIONS          = "cordon_and_repair_nodepool,cordon_nodepool,cordon_nodepool_and_restart_jobset,repair_nodepool,uncordon_nodepool"
+      ALLOWED_NAMESPACES       = "default"
+      CLUSTERS                 = "projects/my-project/locations/us-central1/clusters/train,projects/other-project/locations/us-east5-a/clusters/train-east"
+      COOLDOWN_SECONDS         = "3600"
+      CORDON_CONCURRENCY       = "64"
+      GKE_ENDPOINT             = "auto"
+      GOOGLE_CLOUD_PROJECT     = "my-project"
+      LOG_EXECUTION_ID         = "true"
+      MAX_ALERT_AGE_SECONDS    = "900"
+      MAX_ATTEMPTS_PER_DAY     = "3"
+      MAX_POOLS_PER_HOUR       = "2"
+      RECOVERY_TIMEOUT_SECONDS = "1200"
+      REPAIR_TIMEOUT_SECONDS   = "1800"
+      RESUME_WITHIN_SECONDS    = "900"
     })
     error_message = "Every setting is given, and none without a value."
   }
@@ -100,6 +104,41 @@ run "defaults" {
   assert {
     condition     = output.rbac_command == "./../deploy/rbac.sh --email mock@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default | kubectl --context CONTEXT apply -f -"
     error_message = "The output is the line to paste."
+  }
+}
+
+run "reconcile" {
+  variables {
+    source_archive = { bucket = "builds", object = "failover.zip" }
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile[0].schedule == "* * * * *" && google_cloud_scheduler_job.reconcile[0].http_target[0].http_method == "POST" && endswith(google_cloud_scheduler_job.reconcile[0].http_target[0].uri, "/reconcile") && google_cloud_scheduler_job.reconcile[0].retry_config[0].retry_count == 0
+    error_message = "Cloud Scheduler posts to /reconcile once a minute, and the next minute is the retry."
+  }
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile[0].http_target[0].oidc_token[0].service_account_email == google_service_account.reconcile[0].email && google_cloud_scheduler_job.reconcile[0].http_target[0].uri == "${google_cloud_scheduler_job.reconcile[0].http_target[0].oidc_token[0].audience}/reconcile"
+    error_message = "It calls as its own service account, with the function as the audience."
+  }
+  assert {
+    condition     = google_cloud_run_service_iam_member.reconcile[0].service == "autometric-failover" && google_cloud_run_service_iam_member.reconcile[0].member == google_service_account.reconcile[0].member
+    error_message = "That account may call the function behind IAM, and nothing else."
+  }
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile[0].attempt_deadline == "${google_cloudfunctions2_function.this["failover"].service_config[0].timeout_seconds}s" && google_cloud_scheduler_job.reconcile[0].region == "us-central1"
+    error_message = "A call may take as long as the function may."
+  }
+}
+
+run "without_reconcile" {
+  variables {
+    source_archive = { bucket = "builds", object = "failover.zip" }
+    reconcile      = false
+  }
+
+  assert {
+    condition     = length(google_cloud_scheduler_job.reconcile) + length(google_service_account.reconcile) + length(google_cloud_run_service_iam_member.reconcile) == 0
+    error_message = "One variable turns it off, with its account and its right."
   }
 }
 

@@ -10,6 +10,7 @@ import { describeMachines } from './conformance-machines.ts';
 import { describeReads } from './conformance-reads.ts';
 import { describeRefusals } from './conformance-refusals.ts';
 import { describeRestarts } from './conformance-restarts.ts';
+import { describeScheduling } from './conformance-scheduling.ts';
 import { describeWrites } from './conformance-writes.ts';
 import type { ConformanceTarget, Stage } from './conformance-target.ts';
 
@@ -49,6 +50,7 @@ export function describeConformance(name: string, start: () => Promise<Conforman
     describeCordons(current);
     describeDeletions(current);
     describeMachines(current);
+    describeScheduling(current);
     describeRestarts(current);
   });
 }

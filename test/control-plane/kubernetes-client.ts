@@ -117,7 +117,11 @@ export interface Node extends KubernetesObject {
 
 export interface Pod extends KubernetesObject {
   spec: { nodeName?: string; nodeSelector?: Record<string, string> };
-  status: { phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed'; conditions?: Condition[] };
+  status: {
+    phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed';
+    conditions?: Condition[];
+    containerStatuses?: { state: { terminated?: { finishedAt: string } } }[];
+  };
 }
 
 export interface Job extends KubernetesObject {

@@ -2,6 +2,7 @@
 import { ControlPlaneUnavailable } from './build-programs.ts';
 import { startControlPlane } from './control-plane.ts';
 import { clusterFullName, createFailoverRig } from './failover-rig.ts';
+import { startCloudScheduler } from '../fixtures/cloud-scheduler.ts';
 import { FunctionDidNotStart } from '../fixtures/function-did-not-start.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
 import { readPort } from '../fixtures/read-port.ts';
@@ -39,6 +40,7 @@ async function serve(): Promise<void> {
       port,
       onLogLine: printLogLine,
     });
+    const scheduler = startCloudScheduler(failover.url, 1000);
     const behind = `a real control plane,\n${clusterFullName}, with two TPU slices and a JobSet, and nothing but\nthe rights of deploy/rbac.`;
     console.log(describeUsage(failover.url, behind, controlPlane.kubeconfigPath));
     const stopped = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
@@ -47,6 +49,7 @@ async function serve(): Promise<void> {
       console.error(`the function ended (${end})`);
       process.exitCode = 1;
     }
+    await scheduler.stop();
     await failover.kill();
     await rig.close();
   } finally {

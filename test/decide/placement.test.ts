@@ -1,7 +1,7 @@
 import type { V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
 import { expect } from 'chai';
-import type { Kubernetes } from '../../src/gke/kubernetes.ts';
-import { countSchedulableElsewhere, isPinnedTo } from '../../src/decide/placement.ts';
+import { isPinnedTo, matchesNode } from '../../src/decide/placement.ts';
+import { toPodNeeds } from '../../src/gke/pod-needs.ts';
 
 const poolLabel = 'cloud.google.com/gke-nodepool';
 const hostLabel = 'kubernetes.io/hostname';
@@ -39,7 +39,7 @@ describe('isPinnedTo', () => {
     },
   ]) {
     it(`is true for a pod with ${name}`, () => {
-      expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(true);
+      expect(isPinnedTo(toPodNeeds({ spec }), 'pool-a', hostnames)).to.equal(true);
     });
   }
 
@@ -82,32 +82,19 @@ describe('isPinnedTo', () => {
     },
   ]) {
     it(`is false for a pod with ${name}`, () => {
-      expect(isPinnedTo(spec, 'pool-a', hostnames)).to.equal(false);
+      expect(isPinnedTo(toPodNeeds({ spec }), 'pool-a', hostnames)).to.equal(false);
     });
   }
 });
 
-describe('countSchedulableElsewhere', () => {
-  it('asks for the uncordoned nodes outside the pool that match the selector', async () => {
-    const { kubernetes, requests } = serve({ 'gke-b-1': {}, 'gke-b-2': {} });
-    const spec = toSpec({
-      'cloud.google.com/gke-tpu-topology': '8x8',
-      'cloud.google.com/gke-tpu-accelerator': 'tpu-v6e-slice',
-    });
-    expect(await countSchedulableElsewhere(kubernetes, spec, 'pool-a')).to.equal(2);
-    expect(requests).to.deep.equal([
-      {
-        labelSelector:
-          'cloud.google.com/gke-tpu-topology=8x8,cloud.google.com/gke-tpu-accelerator=tpu-v6e-slice,' +
-          'cloud.google.com/gke-nodepool!=pool-a',
-        fieldSelector: 'spec.unschedulable!=true',
-        limit: 500,
-      },
-    ]);
-  });
-
-  it('counts 0 when no node matches', async () => {
-    expect(await countSchedulableElsewhere(serve({}).kubernetes, toSpec({}), 'pool-a')).to.equal(0);
+describe('matchesNode', () => {
+  it('is true for the nodes that have every label of the selector', () => {
+    const needs = toPodNeeds({ spec: toSpec({ topology: '8x8', type: 'tpu-v6e-slice' }) });
+    expect(matchesNode(needs, { name: 'n', labels: { topology: '8x8', type: 'tpu-v6e-slice' } })).to.equal(
+      true,
+    );
+    expect(matchesNode(needs, { name: 'n', labels: { topology: '8x8', type: 'tpu7x' } })).to.equal(false);
+    expect(matchesNode(needs, { name: 'n', labels: { topology: '8x8' } })).to.equal(false);
   });
 
   const nodes = {
@@ -149,9 +136,10 @@ describe('countSchedulableElsewhere', () => {
     },
     { name: 'a term with nothing in it, which matches nothing', terms: [{}], matching: 0 },
   ]) {
-    it(`counts ${matching} of three by ${name}`, async () => {
-      const { kubernetes } = serve(nodes);
-      expect(await countSchedulableElsewhere(kubernetes, toSpec({}, terms), 'pool-a')).to.equal(matching);
+    it(`matches ${matching} of three by ${name}`, () => {
+      const needs = toPodNeeds({ spec: toSpec({}, terms) });
+      const found = Object.entries(nodes).filter(([name, labels]) => matchesNode(needs, { name, labels }));
+      expect(found).to.have.length(matching);
     });
   }
 });
@@ -172,17 +160,4 @@ function toSpec(nodeSelector: Record<string, string>, terms?: V1NodeSelectorTerm
 
 function toTerm(key: string, operator: string, ...values: string[]): V1NodeSelectorTerm {
   return { matchExpressions: [{ key, operator, ...(values.length > 0 ? { values } : {}) }] };
-}
-
-/** A list of nodes, which remembers what it was asked for. */
-function serve(nodes: Record<string, Record<string, string>>) {
-  const requests: unknown[] = [];
-  const items = Object.entries(nodes).map(([name, labels]) => ({ metadata: { name, labels } }));
-  const core = {
-    listNode: async (request: unknown) => {
-      requests.push(request);
-      return { kind: 'NodeList', items };
-    },
-  };
-  return { kubernetes: { core } as unknown as Pick<Kubernetes, 'core'>, requests };
 }

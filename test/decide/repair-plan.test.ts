@@ -302,6 +302,7 @@ function toNode({
     isReady,
     readyChangedAt: 0,
     taintKeys,
+    lacksAccelerators: false,
     problems,
     providerId: `gce://ml-prod/us-central1-a/${name}`,
     systemUuid: `suid-${name}`,

@@ -18,13 +18,14 @@ const clusters = [
 ];
 const args = [
   `--project my-project --region us-central1 --clusters ${clusters.join(',')} --namespaces default,research`,
-  '--alerts cordon_nodepool --invoker group:oncall@example.com --set MAX_POOLS_PER_HOUR=1',
+  '--alerts cordon_nodepool --invoker group:oncall@example.com --set MAX_POOLS_PER_HOUR=1 --reconcile',
 ].flatMap((line) => line.split(' '));
 
 const parent = 'projects/my-project/locations/us-central1';
 const functionName = `${parent}/functions/autometric-failover`;
 const runtime = 'serviceAccount:autometric-failover@my-project.iam.gserviceaccount.com';
 const build = 'serviceAccount:autometric-failover-build@my-project.iam.gserviceaccount.com';
+const tick = 'serviceAccount:autometric-failover-tick@my-project.iam.gserviceaccount.com';
 const push = 'serviceAccount:autometric-failover-push@my-project.iam.gserviceaccount.com';
 
 describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function () {
@@ -117,13 +118,24 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     ]);
   });
 
-  it('allows calls only from the named invokers and Pub/Sub', () => {
+  it('allows calls only from the named invokers, Pub/Sub and Cloud Scheduler', () => {
     expect(bindingsOf(`${parent}/services/autometric-failover`)).to.deep.equal([
-      { role: 'roles/run.invoker', members: ['group:oncall@example.com', push] },
+      { role: 'roles/run.invoker', members: ['group:oncall@example.com', push, tick] },
     ]);
     expect(
       requests.filter(({ body }) => /allUsers|allAuthenticatedUsers/.test(body.toString('latin1'))),
     ).to.have.lengthOf(0);
+  });
+
+  it('has Cloud Scheduler post to /reconcile once a minute, as its own service account', () => {
+    const uri = 'https://autometric-failover-abc-uc.a.run.app';
+    const job = cloud.resources.get(`${parent}/jobs/autometric-failover-reconcile`);
+    expect(job).to.deep.include({ schedule: '* * * * *', timeZone: 'Etc/UTC', attemptDeadline: '300s' });
+    expect(job?.['httpTarget']).to.deep.include({
+      uri: `${uri}/reconcile`,
+      httpMethod: 'POST',
+      oidcToken: { serviceAccountEmail: tick.replace('serviceAccount:', ''), audience: uri },
+    });
   });
 
   it('delivers alerts to /alerts with a token for the bare address, and keeps undelivered ones', () => {
@@ -254,6 +266,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
       'PUT /upload',
       `PATCH /v2/${functionName}`,
       'PATCH /v1/projects/my-project/subscriptions/autometric-failover-alerts',
+      `PATCH /v1/${parent}/jobs/autometric-failover-reconcile`,
     ]);
     const policies = (resources: typeof before) =>
       [...resources].filter(([name]) => name.endsWith(' policy'));

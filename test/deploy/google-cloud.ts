@@ -73,6 +73,7 @@ function toGcloudEnvironment(url: string, port: number, directory: string): Reco
   const apis = [
     'cloudfunctions',
     'cloudresourcemanager',
+    'cloudscheduler',
     'iam',
     'monitoring',
     'pubsub',
@@ -186,6 +187,11 @@ const routes: Route[] = [
   { on: 'PUT', at: /^upload$/, answer: () => ok({}) },
   { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+)\/functions$/, answer: createFunction },
   { on: 'PATCH', at: /^projects\/[^/]+\/locations\/[^/]+\/functions\/.+$/, answer: () => ok(doneOperation) },
+  {
+    on: 'POST',
+    at: /^projects\/[^/]+\/locations\/[^/]+\/jobs$/,
+    answer: ({ json }, { resources }) => create(resources, String(json['name']), json),
+  },
   { on: 'GET', at: /\/operations\/[^/]+$/, answer: () => ok(doneOperation) },
   { on: 'GET', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: listChannels },
   { on: 'POST', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: createChannel },

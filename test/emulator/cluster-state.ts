@@ -1,7 +1,7 @@
 import { ObjectStore } from './object-store.ts';
 import type { Plural, StoredObjects } from './object-store.ts';
 import { toTime } from './objects.ts';
-import type { KubernetesObject } from './objects.ts';
+import type { KubernetesObject, Pod } from './objects.ts';
 import type { Random } from './random.ts';
 import { resourceOf } from './resources.ts';
 
@@ -11,6 +11,8 @@ export class ClusterState {
   readonly random: Random;
   /** Nodes whose kubelet is silent. */
   readonly silentNodes = new Set<string>();
+  /** Tell whose images cannot be pulled. */
+  readonly imagePullFailures = new Set<(pod: Pod) => boolean>();
   /** When a controller must run although nothing changes, in milliseconds of the clock. */
   #wakeAt = Infinity;
   readonly #now: () => number;

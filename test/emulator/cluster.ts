@@ -18,6 +18,7 @@ import { cloneJson } from './objects.ts';
 import type { Event, Job, JobSet, Lease, Node, Pod } from './objects.ts';
 import type { Random } from './random.ts';
 import { schedulePods } from './scheduler.ts';
+import { Switches } from './switches.ts';
 import type { Tokens } from './tokens.ts';
 import { toGpuPool, toJobSet, toTpuPool } from './world.ts';
 import type { JobSetOptions, PoolOptions, TpuSliceOptions } from './world.ts';
@@ -47,6 +48,8 @@ export class EmulatedCluster {
   /** A test may change it at any time. The Container API returns the present values. */
   readonly spec: ClusterSpec;
   readonly endpoints: ClusterEndpoints;
+  /** What is broken until it is turned off. */
+  readonly switches: Switches;
   readonly #context: ClusterContext;
   readonly #state: ClusterState;
   readonly #api: KubernetesApi;
@@ -71,6 +74,7 @@ export class EmulatedCluster {
     this.#context = context;
     this.#state = new ClusterState(context.now, context.random);
     this.#pools = new NodePools(this, this.#state, context.fleet);
+    this.switches = new Switches(this.#state, this.#pools, context.fleet);
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
   }
@@ -267,8 +271,9 @@ export class EmulatedCluster {
   reconcile(): boolean {
     const state = this.#state;
     const { revision } = state.store;
+    // A switch that was turned off may have asked for a step, too.
+    this.#wakeAt = Math.min(this.#wakeAt, state.takeWakeTime());
     if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
-    state.takeWakeTime();
     manageNodes(state);
     collectGarbage(state);
     runJobSets(state);

@@ -1,4 +1,4 @@
-import { toInstanceTime } from './fleet.ts';
+import { toInstanceTime, toPhysicalHost } from './fleet.ts';
 import type { Fleet, Instance, Operation } from './fleet.ts';
 import { selectFields } from './field-mask.ts';
 import { GoogleError, noSuchPath, unauthenticated } from './google-error.ts';
@@ -168,6 +168,7 @@ function toZoneList(fleet: Fleet, project: string, name: string | undefined): un
 
 function toInstance(instance: Instance): unknown {
   const { id, name, project, zone, machineType, status, createdAt, group } = instance;
+  const physicalHostTopology = toPhysicalHost(instance);
   const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   return {
     kind: 'compute#instance',
@@ -180,12 +181,13 @@ function toInstance(instance: Instance): unknown {
     labels: { 'goog-gke-node': '', 'goog-k8s-node-pool-name': group.pool },
     networkInterfaces: [{ kind: 'compute#networkInterface', name: 'nic0', networkIP: '10.128.0.2' }],
     scheduling: { preemptible: false, automaticRestart: true, onHostMaintenance: 'TERMINATE' },
+    ...(physicalHostTopology && { resourceStatus: { physicalHostTopology } }),
     selfLink: `${zoneUrl}/instances/${name}`,
   };
 }
 
 function toOperation(operation: Operation, now: number): unknown {
-  const { id, name, project, zone, targetId, targetName, startedAt, endsAt, user } = operation;
+  const { id, name, project, zone, targetId, targetName, startedAt, endsAt, user, error } = operation;
   const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   const isDone = now >= endsAt;
   return {
@@ -202,6 +204,12 @@ function toOperation(operation: Operation, now: number): unknown {
     insertTime: toInstanceTime(startedAt),
     startTime: toInstanceTime(startedAt),
     ...(isDone && { endTime: toInstanceTime(endsAt) }),
+    ...(isDone &&
+      error && {
+        error: { errors: [error] },
+        httpErrorStatusCode: 503,
+        httpErrorMessage: 'SERVICE UNAVAILABLE',
+      }),
     selfLink: `${zoneUrl}/operations/${name}`,
     ...(operation.requestId && { clientOperationId: operation.requestId }),
   };

@@ -1,6 +1,10 @@
 // Real HTTP actions through the real function on the embedded emulator, and what they do to two slices.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
+import * as v from 'valibot';
+import { failoverNamespace } from '../../src/names.ts';
+import { describeVerdict, verdictSchema } from '../../src/verdict.ts';
+import type { Verdict } from '../../src/verdict.ts';
 import type { EmulatedCluster } from './cluster.ts';
 import { startLocalStack } from './local-stack.ts';
 import type { LocalStack } from './local-stack.ts';
@@ -17,6 +21,8 @@ interface Scene {
   expected: number;
   /** What must be true before the pools are shown, because the cluster's controllers take a moment. */
   until?: (cluster: EmulatedCluster) => boolean;
+  /** The action whose verdict is shown once it is there. */
+  verdictOf?: string;
 }
 
 const who = { requestor: 'demo@example.com', reason: 'slice-a lost an ICI link' };
@@ -66,6 +72,7 @@ const scenes: Scene[] = [
     action: restart,
     expected: 200,
     until: (cluster) => countPods(cluster, 'slice-b') === 16,
+    verdictOf: 'demo-restart',
   },
   {
     title: 'Repair the slice: deleting one machine makes GKE re-create all of them',
@@ -88,6 +95,7 @@ const scenes: Scene[] = [
     action: { ...repair, id: 'demo-typo', dryRun: true },
     expected: 400,
     until: (cluster) => cluster.nodes('slice-a').filter(isReady).length === 16,
+    verdictOf: 'demo-repair',
   },
   {
     title: 'Cordon the healthy slice by mistake, and undo it',
@@ -105,6 +113,7 @@ const scenes: Scene[] = [
     action: toPush(incident),
     expected: 200,
     until: (cluster) => countPods(cluster, 'slice-a') === 16,
+    verdictOf: '0.demo1',
   },
 ];
 
@@ -119,7 +128,7 @@ try {
 }
 
 async function play(
-  { title, path, action, expected, until }: Scene,
+  { title, path, action, expected, until, verdictOf }: Scene,
   { url, emulator, cluster }: LocalStack,
 ): Promise<void> {
   const seen = emulator.requests.length;
@@ -141,6 +150,20 @@ async function play(
   if (response.status !== expected) throw new Error(`expected HTTP ${expected}, got ${response.status}`);
   await waitUntil(() => until === undefined || until(cluster), title);
   console.log(drawPools(cluster));
+  if (verdictOf !== undefined) {
+    await waitUntil(() => readVerdict(cluster, verdictOf) !== undefined, `the verdict of ${verdictOf}`);
+    const verdict = readVerdict(cluster, verdictOf);
+    if (verdict) console.log(paint('green', `  ${verdictOf}: ${describeVerdict(verdict)}`));
+  }
+}
+
+/** Reads the verdict that a reconcile has written into the record of an action. */
+function readVerdict(cluster: EmulatedCluster, id: string): Verdict | undefined {
+  const record = cluster
+    .leases(failoverNamespace)
+    .find(({ metadata }) => metadata.annotations?.['autometric-failover/id'] === id);
+  const text = record?.metadata.annotations?.['autometric-failover/verdict'];
+  return text === undefined ? undefined : v.parse(verdictSchema, JSON.parse(text));
 }
 
 function describeWrites(writes: { method: string; path: string }[]): string {

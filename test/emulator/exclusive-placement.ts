@@ -2,6 +2,8 @@ import type { ClusterState } from './cluster-state.ts';
 import type { Pod } from './objects.ts';
 
 export const exclusiveTopologyAnnotation = 'alpha.jobset.sigs.k8s.io/exclusive-topology';
+/** With it, the Job's own node selector places the pods, and the webhook leaves them alone. */
+export const nodeSelectorAnnotation = 'alpha.jobset.sigs.k8s.io/node-selector';
 const jobKeyLabel = 'jobset.sigs.k8s.io/job-key';
 const indexAnnotation = 'batch.kubernetes.io/job-completion-index';
 
@@ -13,7 +15,7 @@ const indexAnnotation = 'batch.kubernetes.io/job-completion-index';
 export function placeExclusively(state: ClusterState, pod: Pod): boolean {
   const topologyKey = pod.metadata.annotations?.[exclusiveTopologyAnnotation];
   const jobKey = pod.metadata.labels?.[jobKeyLabel];
-  if (!topologyKey || !jobKey) return true;
+  if (!topologyKey || !jobKey || pod.metadata.annotations?.[nodeSelectorAnnotation]) return true;
   if (pod.metadata.annotations?.[indexAnnotation] === '0') {
     addLeaderAffinity(pod, topologyKey, jobKey);
     return true;

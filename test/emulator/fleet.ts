@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ClusterState } from './cluster-state.ts';
 import { silenceNode } from './node-lifecycle.ts';
 import { toTime } from './objects.ts';
@@ -13,6 +14,8 @@ export interface Instance {
   status: 'RUNNING' | 'STOPPING';
   createdAt: number;
   group: InstanceGroup;
+  /** The physical machine that it runs on, within its sub-block and block. */
+  host: string;
 }
 
 /** The managed instance group of a node pool. */
@@ -23,8 +26,31 @@ export interface InstanceGroup {
   /** A multi-host slice is one unit: if one machine is lost, all are re-created. */
   isAtomic: boolean;
   repair: RepairBehaviour;
+  /** Whether its machines say on which physical host they run, as those with accelerators do. */
+  tellsHost: boolean;
+  /** What a test has broken (switches.ts). */
+  troubles: MachineTroubles;
   /** Called with each re-created machine, and with what happens to its Node object. */
   replaced: (instance: Instance, nodeObject: RepairBehaviour['nodeObject']) => void;
+  /** Called with each machine that does not come back when the others do. */
+  withheld: (instance: Instance) => void;
+}
+
+export interface MachineTroubles {
+  /** Whether a machine's replacement runs on the same physical host. */
+  keepsHosts: boolean;
+  /** Whether the nodes of replacements have no allocatable accelerators. */
+  lacksAccelerators: boolean;
+  /** How many machines of a repair do not come back. */
+  withheldMachines: number;
+  /** How operations end that delete a machine; undefined if they succeed. */
+  deletionError: OperationError | undefined;
+}
+
+/** An entry of a Compute operation's `error.errors`. */
+export interface OperationError {
+  code: string;
+  message: string;
 }
 
 export interface RepairBehaviour {
@@ -49,6 +75,8 @@ export interface Operation {
   startedAt: number;
   endsAt: number;
   user: string;
+  /** Why it fails at its end. */
+  error?: OperationError;
 }
 
 interface Repair {
@@ -66,6 +94,7 @@ export class Fleet {
   readonly #instances = new Map<string, Instance>();
   readonly #byId = new Map<string, Instance>();
   #repairs: Repair[] = [];
+  #withheld: Instance[] = [];
   readonly #now: () => number;
   readonly #random: Random;
 
@@ -86,10 +115,13 @@ export class Fleet {
     return found?.project === project && found.zone === zone ? found : undefined;
   }
 
-  add(details: Omit<Instance, 'id' | 'status' | 'createdAt'>): Instance {
+  /** Creates a machine, on a host of its own unless one is given. */
+  add(details: Omit<Instance, 'id' | 'status' | 'createdAt' | 'host'> & { host?: string }): Instance {
+    const id = this.#random.numericId();
     const instance: Instance = {
+      host: toHex(`host ${id}`),
       ...details,
-      id: this.#random.numericId(),
+      id,
       status: 'RUNNING',
       createdAt: this.#now(),
     };
@@ -98,10 +130,13 @@ export class Fleet {
     return instance;
   }
 
-  /** Accepts a deletion: the machine stops at once, and its group begins to bring it back. */
+  /**
+   * Accepts a deletion: the machine stops at once, and its group begins to bring it back. Where the operation is to fail,
+   * nothing happens to the machine.
+   */
   delete(instance: Instance, requestId: string | undefined, user: string): Operation {
     const now = this.#now();
-    const { repair } = instance.group;
+    const { repair, troubles } = instance.group;
     const operation: Operation = {
       id: this.#random.numericId(),
       name: `operation-${now}-${this.#random.pick('0123456789abcdef', 13)}`,
@@ -113,8 +148,10 @@ export class Fleet {
       startedAt: now,
       endsAt: now + repair.stopSeconds * 1000,
       user,
+      ...(troubles.deletionError && { error: troubles.deletionError }),
     };
     this.operations.push(operation);
+    if (operation.error) return operation;
     this.deletions.push({ instance: { ...instance }, operation });
     this.#recreate(instance.group.isAtomic ? this.#membersOf(instance.group) : [instance]);
     return operation;
@@ -122,11 +159,8 @@ export class Fleet {
 
   /** Puts another machine behind a name at once, as GKE sometimes does by itself. */
   replace(instance: Instance, nodeObject: RepairBehaviour['nodeObject']): Instance {
-    const { group, name, project, zone, machineType } = instance;
     this.#remove(instance);
-    const next = this.add({ name, project, zone, machineType, group });
-    group.replaced(next, nodeObject);
-    return next;
+    return this.#replace(instance, nodeObject);
   }
 
   /** Carries out what is due. @returns whether anything was due */
@@ -141,9 +175,7 @@ export class Fleet {
       }
       if (repair.backAt > now) continue;
       hasChanged = true;
-      for (const { name, project, zone, machineType, group } of repair.instances) {
-        group.replaced(this.add({ name, project, zone, machineType, group }), group.repair.nodeObject);
-      }
+      this.#bringBack(repair);
     }
     this.#repairs = this.#repairs.filter((repair) => repair.backAt > now);
     return hasChanged;
@@ -160,13 +192,47 @@ export class Fleet {
 
   /** Whether machines of a group are being re-created. */
   isRepairing(group: InstanceGroup): boolean {
-    return this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity);
+    return (
+      this.#repairs.some((repair) => repair.group === group && repair.backAt < Infinity) ||
+      this.#withheld.some((instance) => instance.group === group)
+    );
+  }
+
+  /** Lets the machines of a group come back that a repair did without. */
+  release(group: InstanceGroup): void {
+    const instances = this.#withheld.filter((instance) => instance.group === group);
+    this.#withheld = this.#withheld.filter((instance) => instance.group !== group);
+    for (const instance of instances) this.#replace(instance);
   }
 
   findOperation(project: string, zone: string, name: string): Operation | undefined {
     return this.operations.find(
       (each) => each.project === project && each.zone === zone && (each.name === name || each.id === name),
     );
+  }
+
+  #bringBack({ group, instances }: Repair): void {
+    const missing = this.#withheld.filter((instance) => instance.group === group).length;
+    const count = Math.min(Math.max(group.troubles.withheldMachines - missing, 0), instances.length);
+    for (const instance of instances.slice(0, instances.length - count)) this.#replace(instance);
+    for (const instance of instances.slice(instances.length - count)) {
+      this.#withheld.push(instance);
+      group.withheld(instance);
+    }
+  }
+
+  #replace(instance: Instance, nodeObject = instance.group.repair.nodeObject): Instance {
+    const { name, project, zone, machineType, group, host } = instance;
+    const next = this.add({
+      name,
+      project,
+      zone,
+      machineType,
+      group,
+      ...(group.troubles.keepsHosts && { host }),
+    });
+    group.replaced(next, nodeObject);
+    return next;
   }
 
   #membersOf(group: InstanceGroup): Instance[] {
@@ -195,6 +261,21 @@ export class Fleet {
     this.#instances.delete(toKey(instance.project, instance.zone, instance.name));
     this.#byId.delete(instance.id);
   }
+}
+
+/** What a machine has by chance, always the same for the same text. The seed's own sequence stays as it is. */
+export function toHex(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
+
+/** Where a machine is in the data centre, if it says so. A pool's machines are in one sub-block. */
+export function toPhysicalHost({
+  host,
+  group,
+}: Instance): { block: string; subblock: string; host: string } | undefined {
+  if (!group.tellsHost) return undefined;
+  const { cluster, pool } = group;
+  return { block: toHex(`block ${cluster}`), subblock: toHex(`subblock ${cluster} ${pool}`), host };
 }
 
 function toKey(project: string, zone: string, name: string): string {

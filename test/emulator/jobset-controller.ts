@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { admitCreate } from './admission.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
-import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
+import { exclusiveTopologyAnnotation, nodeSelectorAnnotation } from './exclusive-placement.ts';
 import { isJobFinished } from './job-controller.ts';
 import { executeFailurePolicy } from './jobset-failure-policy.ts';
 import { cloneJson, isConditionTrue, setCondition } from './objects.ts';
-import type { Job, JobSet, ReplicatedJob } from './objects.ts';
+import type { Job, JobSet, PodSpec, ReplicatedJob } from './objects.ts';
 import { resourceOf } from './resources.ts';
 
 const prefix = 'jobset.sigs.k8s.io/';
@@ -179,8 +179,16 @@ function toJob(
   const exclusive =
     template.metadata?.annotations?.[exclusiveTopologyAnnotation] ??
     jobSet.metadata.annotations?.[exclusiveTopologyAnnotation];
-  const annotations = { ...labels, ...(exclusive && { [exclusiveTopologyAnnotation]: exclusive }) };
+  const strategy =
+    template.metadata?.annotations?.[nodeSelectorAnnotation] ??
+    jobSet.metadata.annotations?.[nodeSelectorAnnotation];
+  const annotations = {
+    ...labels,
+    ...(exclusive && { [exclusiveTopologyAnnotation]: exclusive }),
+    ...(strategy && { [nodeSelectorAnnotation]: strategy }),
+  };
   const podTemplate = template.spec.template;
+  if (exclusive && strategy) pinToLabelledNodes(podTemplate.spec, namespace, jobName);
   podTemplate.metadata = {
     labels: { ...podTemplate.metadata?.labels, ...labels },
     annotations: { ...podTemplate.metadata?.annotations, ...annotations },
@@ -211,6 +219,14 @@ function toJob(
     spec: { ...template.spec, suspend: Boolean(jobSet.spec.suspend) },
     status: {},
   };
+}
+
+/** The nodeSelector strategy: a person has labelled, and tainted, the nodes of one pool for each Job. */
+function pinToLabelledNodes(spec: PodSpec, namespace: string, jobName: string): void {
+  const domain = 'alpha.jobset.sigs.k8s.io/';
+  spec.nodeSelector = { ...spec.nodeSelector, [`${domain}namespaced-job`]: `${namespace}_${jobName}` };
+  const toleration = { key: `${domain}no-schedule`, operator: 'Exists' as const, effect: 'NoSchedule' };
+  spec.tolerations = [...(spec.tolerations ?? []), toleration];
 }
 
 /** A restart is over when every Job of the attempt is ready. */

@@ -1,7 +1,7 @@
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
 import { isPodLive, setCondition } from './objects.ts';
-import type { Condition, Pod } from './objects.ts';
+import type { Pod } from './objects.ts';
 
 /**
  * Runs pods on the nodes whose kubelet is alive: a bound pod is Running and Ready, a deleted one reports Failed and
@@ -12,7 +12,9 @@ export function runKubelets(state: ClusterState): void {
     const { nodeName } = pod.spec;
     if (!nodeName || !state.isKubeletAlive(nodeName)) continue;
     if (pod.metadata.deletionTimestamp) endPod(state, pod);
-    else if (pod.status.phase === 'Pending') startPod(state, pod);
+    else if (pod.status.phase !== 'Pending') continue;
+    else if ([...state.imagePullFailures].some((isStruck) => isStruck(pod))) failPull(state, pod);
+    else startPod(state, pod);
   }
 }
 
@@ -47,8 +49,10 @@ function startPod(state: ClusterState, pod: Pod): void {
   state.update('pods', pod, (draft) => {
     const time = state.time();
     draft.status.phase = 'Running';
-    draft.status.startTime = time;
-    const conditions: Condition[] = (draft.status.conditions ??= []);
+    draft.status.startTime ??= time;
+    // A pod whose images could not be pulled before has a reason why it is not ready.
+    const conditions = (draft.status.conditions ?? []).filter(({ status }) => status === 'True');
+    draft.status.conditions = conditions;
     for (const type of ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady']) {
       setCondition(conditions, { type, status: 'True' }, time);
     }
@@ -65,6 +69,48 @@ function startPod(state: ClusterState, pod: Pod): void {
       state: { running: { startedAt: time } },
     }));
   });
+}
+
+/** The kubelet tries again later and later. Between two tries the reason is ImagePullBackOff. */
+const firstBackoffMs = 10_000;
+
+function failPull(state: ClusterState, pod: Pod): void {
+  const startedAt = Date.parse(pod.status.startTime ?? state.time());
+  const isBackingOff = state.now() >= startedAt + firstBackoffMs;
+  if (!isBackingOff) state.wakeAt(startedAt + firstBackoffMs);
+  const toWaiting = (image: string): { reason: string; message: string } => {
+    const error = `failed to pull and unpack image "${image}": failed to resolve reference "${image}": not found`;
+    if (!isBackingOff) return { reason: 'ErrImagePull', message: error };
+    const message = `Back-off pulling image "${image}": ErrImagePull: ${error}`;
+    return { reason: 'ImagePullBackOff', message };
+  };
+  const failed = state.update('pods', pod, ({ spec, status }) => {
+    const time = state.time();
+    status.startTime ??= time;
+    const conditions = (status.conditions ??= []);
+    for (const type of ['PodReadyToStartContainers', 'Initialized']) {
+      setCondition(conditions, { type, status: 'True' }, time);
+    }
+    const names = spec.containers.map(({ name }) => name).join(' ');
+    const why = { reason: 'ContainersNotReady', message: `containers with unready status: [${names}]` };
+    for (const type of ['Ready', 'ContainersReady']) {
+      setCondition(conditions, { type, status: 'False', ...why }, time);
+    }
+    status.containerStatuses = spec.containers.map(({ name, image }) => ({
+      name,
+      image,
+      imageID: '',
+      ready: false,
+      restartCount: 0,
+      started: false,
+      state: { waiting: toWaiting(image) },
+    }));
+  });
+  if (failed.status.startTime === pod.status.startTime) return;
+  for (const { image } of pod.spec.containers) {
+    const message = `Failed to pull image "${image}": ${toWaiting(image).message}`;
+    state.recordEvent(failed, 'kubelet', 'Warning', 'Failed', message);
+  }
 }
 
 /** Reports a deleted pod as ended by SIGTERM, at once. With its phase reported, the object can be removed. */

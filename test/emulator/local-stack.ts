@@ -3,6 +3,7 @@ import { Emulator } from './emulator.ts';
 import { createDemoWorld, demoCluster } from './scenario.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
+import { startCloudScheduler } from '../fixtures/cloud-scheduler.ts';
 import { startFunctionProcess } from '../fixtures/function-process.ts';
 
 /** The emulated GKE in this process, and the function in one of its own. */
@@ -18,7 +19,8 @@ export interface LocalStack {
 }
 
 /**
- * Starts the demo's world and the function that acts on it, both on the loopback interface only.
+ * Starts the demo's world and the function that acts on it, both on the loopback interface only. Reconcile is called every
+ * second, as Cloud Scheduler does every minute.
  *
  * @param options.port of the function, 0 for any
  * @param options.onLogLine gets each log line of the function
@@ -37,6 +39,7 @@ export async function startLocalStack(options: {
     await server.close();
     throw error;
   });
+  const scheduler = startCloudScheduler(failover.url, 1000);
   return {
     url: failover.url,
     emulator,
@@ -44,6 +47,7 @@ export async function startLocalStack(options: {
     server,
     exited: failover.exited,
     async stop() {
+      await scheduler.stop();
       await failover.kill();
       await server.close();
     },

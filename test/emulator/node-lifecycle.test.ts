@@ -141,9 +141,21 @@ describe('schedulePods', () => {
     expect(findCondition(pod?.status.conditions, 'PodScheduled')).to.include({
       status: 'False',
       reason: 'Unschedulable',
-      message: '0/18 nodes are available: 16 node(s) were unschedulable, 2 Insufficient accelerators.',
+      message:
+        '0/18 nodes are available: 16 node(s) were unschedulable, 2 Insufficient google.com/tpu. ' +
+        'no new claims to deallocate, preemption: 0/18 nodes are available: ' +
+        '18 Preemption is not helpful for scheduling.',
     });
     expect(cluster.events().map(({ reason }) => reason)).to.deep.equal(['FailedScheduling']);
+  });
+
+  it('says that there are no nodes', () => {
+    const { cluster, advance } = createTestWorld();
+    cluster.addJobSet({ name: 'train', replicatedJobs: [{ name: 'w' }] });
+    advance(0);
+    expect(findCondition(cluster.pods()[0]?.status.conditions, 'PodScheduled')?.message).to.equal(
+      'no nodes available to schedule pods',
+    );
   });
 
   it('binds one pod of a whole machine to each node, and leaves the rest pending', () => {

@@ -3,7 +3,9 @@ import type { ClusterDescription } from './container-api.ts';
 import { gkeVersion } from './discovery.ts';
 import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
 import { discardPod, wakeNode } from './node-lifecycle.ts';
-import { toNamePrefix, toNode } from './world.ts';
+import type { Node } from './objects.ts';
+import { countedResources } from './scheduler.ts';
+import { showMachine, toNamePrefix, toNode } from './world.ts';
 import type { PoolOptions } from './world.ts';
 
 interface NodePool {
@@ -46,7 +48,15 @@ export class NodePools {
         nodeObject: options.nodeObject ?? 'reregistered',
         isDisabled: options.isRepairDisabled ?? false,
       },
+      tellsHost: Object.keys(options.resources ?? {}).length > 0,
+      troubles: {
+        keepsHosts: false,
+        lacksAccelerators: false,
+        withheldMachines: 0,
+        deletionError: undefined,
+      },
       replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
+      withheld: ({ name }) => this.#leave(name),
     };
     this.#pools.set(pool, {
       options,
@@ -69,6 +79,10 @@ export class NodePools {
     return name;
   }
 
+  groupOf(pool: string): InstanceGroup {
+    return this.#require(pool).group;
+  }
+
   describe(): ClusterDescription[] {
     return [...this.#pools].map(([name, { options, group, zone, machineType }]) => ({
       name,
@@ -88,11 +102,26 @@ export class NodePools {
     return found;
   }
 
-  #register({ id, name, project, zone }: Instance, pool: string): void {
+  /** A Node of a machine that has no allocatable accelerators gets them. */
+  restoreAccelerators(pool: string): void {
+    for (const node of this.#state.store.lookup('nodes', 'pool', pool)) {
+      this.#state.update('nodes', node, ({ status }) => {
+        status.allocatable = { ...status.capacity };
+      });
+    }
+  }
+
+  #register(instance: Instance, pool: string): Node {
     const { options } = this.#require(pool);
-    const details = { name, pool, project, zone, instanceId: id, options };
-    const node = toNode({ ...details, time: this.#state.time(), number: this.#nodeCount++ });
-    this.#state.create('nodes', node);
+    const node = toNode({ instance, options, time: this.#state.time(), number: this.#nodeCount++ });
+    return this.#state.create('nodes', node);
+  }
+
+  /** A machine does not come back, so GKE removes its Node. */
+  #leave(name: string): void {
+    const node = this.#state.store.get('nodes', undefined, name);
+    if (node) this.#state.store.remove('nodes', node);
+    this.#state.silentNodes.delete(name);
   }
 
   /** Ends what ran on the old machine when another one runs under its name. */
@@ -101,17 +130,24 @@ export class NodePools {
     for (const pod of state.store.lookup('pods', 'node', instance.name)) discardPod(state, pod);
     const node = state.store.get('nodes', undefined, instance.name);
     if (node && nodeObject === 'survives') {
-      state.update('nodes', node, ({ metadata }) => {
-        metadata.annotations = {
-          ...metadata.annotations,
-          'container.googleapis.com/instance_id': instance.id,
-        };
-      });
+      state.update('nodes', node, (draft) => showMachine(draft, instance));
       wakeNode(state, instance.name);
-      return;
+    } else {
+      if (node) state.store.remove('nodes', node);
+      state.silentNodes.delete(instance.name);
+      this.#register(instance, pool);
     }
-    if (node) state.store.remove('nodes', node);
-    state.silentNodes.delete(instance.name);
-    this.#register(instance, pool);
+    if (instance.group.troubles.lacksAccelerators) this.#takeAccelerators(instance.name);
+  }
+
+  /** The Node is Ready, but the device plugin reports no healthy device. */
+  #takeAccelerators(name: string): void {
+    const node = this.#state.store.get('nodes', undefined, name);
+    if (!node) return;
+    this.#state.update('nodes', node, ({ status }) => {
+      for (const resource of countedResources) {
+        if (status.allocatable[resource] !== undefined) status.allocatable[resource] = '0';
+      }
+    });
   }
 }

@@ -1,11 +1,12 @@
 import type { ClusterState } from './cluster-state.ts';
 import { isPodLive, setCondition } from './objects.ts';
 import type { Node, Pod, PodAffinityTerm, PodSpec, Taint, Toleration } from './objects.ts';
+import { parseQuantity } from './quantity.ts';
 import { matchesLabels, toRequirements } from './selectors.ts';
 
 /**
  * Binds pending pods to nodes as kube-scheduler does, as far as accelerator jobs need it: node selector and affinity,
- * cordon, taints, whole accelerators, required pod affinity and anti-affinity. Deterministic: pods by age and name,
+ * cordon, taints, resources, required pod affinity and anti-affinity. Deterministic: pods by age and name,
  * nodes by pool and name, so that slice-a fills up before slice-b. Every pending pod is tried in every step: a real
  * one may wait five minutes for the scheduler to look again.
  */
@@ -19,17 +20,20 @@ export function schedulePods(state: ClusterState): void {
   for (const pod of pending) pass.schedule(pod);
 }
 
-/** Says why a node does not fit a pod, by the pod's selectors, cordons and taints; undefined if it fits. */
+/**
+ * Says why a node does not fit a pod, by cordons, taints and the pod's selectors; undefined if it fits. The words and the
+ * order are those of kube-scheduler 1.36. Older ones name the taint: `untolerated taint {google.com/tpu: present}`.
+ */
 export function explainUnfit(node: Node, spec: PodSpec): string | undefined {
-  if (!matchesNodeSelection(node, spec)) return "node(s) didn't match Pod's node affinity/selector";
   const tolerations = spec.tolerations ?? [];
   if (node.spec.unschedulable && !isTolerated(unschedulableTaint, tolerations)) {
     return 'node(s) were unschedulable';
   }
-  const taint = node.spec.taints?.find(
+  const isRepelled = node.spec.taints?.some(
     (each) => each.effect !== 'PreferNoSchedule' && !isTolerated(each, tolerations),
   );
-  return taint && `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
+  if (isRepelled) return 'node(s) had untolerated taint(s)';
+  return matchesNodeSelection(node, spec) ? undefined : "node(s) didn't match Pod's node affinity/selector";
 }
 
 export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {
@@ -43,13 +47,22 @@ export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): b
 
 const unschedulableTaint: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 
+/** For pods that ask for the same: the nodes that suit them, and how many of these are known to be full. */
+interface Suitable {
+  nodes: Node[];
+  next: number;
+  /** Why the other nodes, and those before `next`, do not fit. */
+  reasons: Map<string, number>;
+  /** Nodes before `next` where the pod would fit if others made room. */
+  contested: number;
+}
+
 class SchedulingPass {
   readonly #state: ClusterState;
   readonly #nodes: Node[];
   /** What is taken of a node's countable resources, by node name. */
   readonly #taken = new Map<string, Record<string, number>>();
-  /** For pods that ask for the same: the nodes that suit them, and how many of these are known to be full. */
-  readonly #suitable = new Map<string, { nodes: Node[]; next: number; reasons: Map<string, number> }>();
+  readonly #suitable = new Map<string, Suitable>();
   /** Bound pods with the labels that affinity looks at. */
   readonly #bound: Pod[];
   readonly #exclusive: Pod[];
@@ -67,52 +80,66 @@ class SchedulingPass {
     const candidates = this.#findSuitable(pod.spec);
     const reasons = new Map(candidates.reasons);
     const affinity = new AffinityCheck(pod, this.#bound, this.#exclusive, (name) => this.#nodeOf(name));
-    let full = candidates.next;
+    /** Nodes where the pod would fit if others made room. */
+    let contested = candidates.contested;
     for (let index = candidates.next; index < candidates.nodes.length; index++) {
       const node = candidates.nodes[index] as Node;
-      if (!this.#hasRoom(node, pod.spec)) {
+      const lacks = this.#findLacks(node, pod.spec);
+      if (lacks.length > 0) {
+        const isContested = lacks.every(({ isTaken }) => isTaken);
+        for (const { reason } of lacks) countReason(reasons, reason);
+        if (isContested) contested += 1;
         // All nodes up to here are full, so the next pod with the same requests can skip them.
-        if (index === candidates.next) candidates.next += 1;
-        full += 1;
+        if (index === candidates.next) {
+          candidates.next += 1;
+          for (const { reason } of lacks) countReason(candidates.reasons, reason);
+          if (isContested) candidates.contested += 1;
+        }
         continue;
       }
       const refusal = affinity.explainRefusal(node);
       if (refusal) {
-        reasons.set(refusal, (reasons.get(refusal) ?? 0) + 1);
+        countReason(reasons, refusal);
+        if (refusal !== unmatchedAffinity) contested += 1;
         continue;
       }
       this.#bind(pod, node);
       return;
     }
-    if (full > 0) reasons.set('Insufficient accelerators', full);
-    this.#reject(pod, reasons);
+    this.#reject(pod, reasons, contested);
   }
 
   #nodeOf(name: string | undefined): Node | undefined {
     return name === undefined ? undefined : this.#state.store.get('nodes', undefined, name);
   }
 
-  #findSuitable(spec: PodSpec): { nodes: Node[]; next: number; reasons: Map<string, number> } {
+  #findSuitable(spec: PodSpec): Suitable {
     const { nodeSelector, affinity, tolerations } = spec;
     const key = JSON.stringify([nodeSelector, affinity?.nodeAffinity, tolerations, toRequests(spec)]);
     let suitable = this.#suitable.get(key);
     if (!suitable) {
-      suitable = { nodes: [], next: 0, reasons: new Map() };
+      suitable = { nodes: [], next: 0, reasons: new Map(), contested: 0 };
       for (const node of this.#nodes) {
         const why = explainUnfit(node, spec);
         if (why === undefined) suitable.nodes.push(node);
-        else suitable.reasons.set(why, (suitable.reasons.get(why) ?? 0) + 1);
+        else countReason(suitable.reasons, why);
       }
       this.#suitable.set(key, suitable);
     }
     return suitable;
   }
 
-  #hasRoom(node: Node, spec: PodSpec): boolean {
+  /** What a node has too little of: taken by others, or not there at all. */
+  #findLacks(node: Node, spec: PodSpec): { reason: string; isTaken: boolean }[] {
     const taken = this.#taken.get(node.metadata.name) ?? {};
-    return Object.entries(toRequests(spec)).every(([resource, count]) => {
-      const available = Number(node.status.allocatable?.[resource] ?? 0);
-      return (taken[resource] ?? 0) + count <= available;
+    return Object.entries(toRequests(spec)).flatMap(([resource, count]) => {
+      const available = parseQuantity(node.status.allocatable?.[resource] ?? 0);
+      if ((taken[resource] ?? 0) + count <= available) return [];
+      const isPods = resource === 'pods';
+      return {
+        reason: isPods ? 'Too many pods' : `Insufficient ${resource}`,
+        isTaken: isPods || count <= available,
+      };
     });
   }
 
@@ -136,9 +163,17 @@ class SchedulingPass {
     if (bound.spec.affinity?.podAntiAffinity) this.#exclusive.push(bound);
   }
 
-  #reject(pod: Pod, reasons: Map<string, number>): void {
-    const list = [...reasons].map(([reason, count]) => `${count} ${reason}`).sort();
-    const message = `0/${this.#nodes.length} nodes are available: ${list.join(', ')}.`;
+  /** Marks a pod Unschedulable. Nothing is ever preempted, because all pods have the same priority. */
+  #reject(pod: Pod, reasons: Map<string, number>, contested: number): void {
+    const count = this.#nodes.length;
+    const preemption = new Map([
+      ['No preemption victims found for incoming pod', contested],
+      ['Preemption is not helpful for scheduling', count - contested],
+    ]);
+    const message =
+      count === 0
+        ? 'no nodes available to schedule pods'
+        : `${describeNone(count, reasons)} no new claims to deallocate, preemption: ${describeNone(count, preemption)}`;
     const previous = pod.status.conditions?.find((each) => each.type === 'PodScheduled');
     if (previous?.message === message) return;
     this.#state.update('pods', pod, (draft) => {
@@ -149,10 +184,23 @@ class SchedulingPass {
   }
 }
 
+function countReason(reasons: Map<string, number>, reason: string): void {
+  reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+}
+
+function describeNone(count: number, reasons: Map<string, number>): string {
+  const list = [...reasons].filter(([, nodes]) => nodes > 0).map(([reason, nodes]) => `${nodes} ${reason}`);
+  return `0/${count} nodes are available: ${list.sort().join(', ')}.`;
+}
+
+const unmatchedAffinity = "node(s) didn't match pod affinity rules";
+
 /** Required affinity between pods, by topology, as JobSet's exclusive placement asks for it. */
 class AffinityCheck {
   readonly #wanted: { term: PodAffinityTerm; domains: Set<string>; isFirst: boolean }[];
   readonly #unwanted: { term: PodAffinityTerm; domains: Set<string> }[];
+  /** The same of bound pods that this pod would disturb. */
+  readonly #shunned: { term: PodAffinityTerm; domains: Set<string> }[] = [];
 
   constructor(
     pod: Pod,
@@ -185,7 +233,7 @@ class AffinityCheck {
       for (const term of each.spec.affinity?.podAntiAffinity
         ?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {
         const domain = isSelectedBy(term, pod, each) ? domainOf(each, term.topologyKey) : undefined;
-        if (domain !== undefined) this.#unwanted.push({ term, domains: new Set([domain]) });
+        if (domain !== undefined) this.#shunned.push({ term, domains: new Set([domain]) });
       }
     }
   }
@@ -195,13 +243,13 @@ class AffinityCheck {
     for (const { term, domains, isFirst } of this.#wanted) {
       const domain = labels?.[term.topologyKey];
       if (domain === undefined || (!isFirst && !domains.has(domain))) {
-        return "node(s) didn't match pod affinity rules";
+        return unmatchedAffinity;
       }
     }
-    for (const { term, domains } of this.#unwanted) {
-      const domain = labels?.[term.topologyKey];
-      if (domain !== undefined && domains.has(domain)) return "node(s) didn't match pod anti-affinity rules";
-    }
+    const isIn = ({ term, domains }: { term: PodAffinityTerm; domains: Set<string> }): boolean =>
+      domains.has(labels?.[term.topologyKey] ?? '');
+    if (this.#unwanted.some(isIn)) return "node(s) didn't match pod anti-affinity rules";
+    if (this.#shunned.some(isIn)) return "node(s) didn't satisfy existing pods anti-affinity rules";
     return undefined;
   }
 }
@@ -225,14 +273,13 @@ function matchesNodeSelection(node: Node, spec: PodSpec): boolean {
   );
 }
 
-const counted = ['google.com/tpu', 'nvidia.com/gpu'];
+export const countedResources = ['google.com/tpu', 'nvidia.com/gpu'];
 
 function toRequests(spec: PodSpec): Record<string, number> {
   const requests: Record<string, number> = { pods: 1 };
-  for (const container of spec.containers) {
-    for (const resource of counted) {
-      const text = container.resources?.requests?.[resource] ?? container.resources?.limits?.[resource];
-      if (text !== undefined) requests[resource] = (requests[resource] ?? 0) + Number(text);
+  for (const { resources } of spec.containers) {
+    for (const [resource, text] of Object.entries({ ...resources?.limits, ...resources?.requests })) {
+      requests[resource] = (requests[resource] ?? 0) + parseQuantity(text);
     }
   }
   return requests;

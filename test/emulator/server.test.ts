@@ -176,6 +176,79 @@ describe('serveEmulator', () => {
       'ECONNREFUSED',
     );
   });
+
+  describe('with switches by HTTP', () => {
+    const change = async (method: string, path = ''): Promise<[number, unknown]> => {
+      const response = await fetch(`${server.switchesUrl}${path}`, { method });
+      return [response.status, await response.json()];
+    };
+    afterEach(() => change('DELETE', '/all'));
+
+    it('turns each on once and off again, and says which are on', async () => {
+      const toOthers = () => cluster.pods('others').length;
+      expect(await change('GET')).to.deep.equal([200, { on: [] }]);
+      for (const _ of ['first', 'again']) {
+        expect(await change('PUT', '/fill-pool/slice-b')).to.deep.equal([200, { on: ['fill-pool/slice-b'] }]);
+        expect(toOthers()).to.equal(16);
+      }
+      await change('PUT', '/fail-deletions/slice-a');
+      expect(await change('GET')).to.deep.equal([
+        200,
+        { on: ['fill-pool/slice-b', 'fail-deletions/slice-a'] },
+      ]);
+      for (const _ of ['first', 'again']) {
+        expect(await change('DELETE', '/fill-pool/slice-b')).to.deep.equal([
+          200,
+          { on: ['fail-deletions/slice-a'] },
+        ]);
+        expect(toOthers()).to.equal(0);
+      }
+    });
+
+    it('turns all of them off', async () => {
+      const before = cluster.nodes('slice-b').map(({ spec }) => spec);
+      const names = [
+        'fill-pool/slice-b',
+        'taint-pool/slice-b',
+        'fail-image-pulls/train',
+        'withhold-machines/slice-b',
+        'withhold-accelerators/slice-b',
+        'keep-hosts/slice-b',
+        'fail-deletions/slice-b',
+      ];
+      for (const name of names) await change('PUT', `/${name}`);
+      expect(await change('GET')).to.deep.equal([200, { on: names }]);
+      const [{ group } = {}] = emulator.fleet.list().filter((each) => each.group.pool === 'slice-b');
+      expect(group?.troubles).to.include({ keepsHosts: true, lacksAccelerators: true, withheldMachines: 1 });
+      expect(group?.troubles.deletionError).to.have.property('code');
+      expect(await change('DELETE', '/all')).to.deep.equal([200, { on: [] }]);
+      expect(group?.troubles).to.deep.equal({
+        keepsHosts: false,
+        lacksAccelerators: false,
+        withheldMachines: 0,
+        deletionError: undefined,
+      });
+      expect(cluster.nodes('slice-b').map(({ spec }) => spec)).to.deep.equal(before);
+      expect(cluster.pods('others')).to.deep.equal([]);
+    });
+
+    for (const [method, path, error] of [
+      ['PUT', '/fill-pool/slice-z', 'no nodes in pool slice-z'],
+      ['PUT', '/keep-hosts/slice-z', 'no pool slice-z'],
+      ['PUT', '/fill-pool', /^no switch fill-pool; /],
+      ['PUT', '/fill-pool/slice-b/x', /^no switch fill-pool\/slice-b\/x; /],
+      ['PUT', '/constructor/slice-b', /^no switch constructor\/slice-b; /],
+      ['POST', '/fill-pool/slice-b', /not POST$/],
+    ] as const) {
+      it(`says what is wrong with ${method} ${path}, and which switches there are`, async () => {
+        const [status, body] = await change(method, path);
+        expect(status).to.equal(404);
+        expect((body as { error: string }).error).to.match(new RegExp(error));
+        expect((body as { switches: string[] }).switches).to.have.length(7);
+        expect(await change('GET')).to.deep.equal([200, { on: [] }]);
+      });
+    }
+  });
 });
 
 async function codeOf(request: Promise<unknown>): Promise<string> {

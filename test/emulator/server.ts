@@ -9,6 +9,7 @@ import type { Emulator } from './emulator.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { listen } from './listener.ts';
 import type { Listener } from './listener.ts';
+import { SwitchesApi, switchesPath } from './switches-api.ts';
 
 export interface ServerOptions {
   /** How long each answer takes. */
@@ -26,6 +27,8 @@ export interface EmulatorServer {
   kubeconfig(cluster: EmulatedCluster, user?: string): Promise<string>;
   /** The CA that stands for those everybody trusts: for NODE_EXTRA_CA_CERTS, with the DNS endpoint. */
   publicCaPath: string;
+  /** Where its switches are turned on and off by HTTP (switches-api.ts). */
+  switchesUrl: string;
   /** TLS connections opened so far, by cluster and endpoint. */
   connections(cluster: EmulatedCluster): { ip: number; dns: number };
   close(): Promise<void>;
@@ -64,7 +67,8 @@ export async function serveEmulator(
       ca: authority.certificate,
     });
   }
-  const google = await listen((request) => routeGoogle(emulator, request), options);
+  const switches = new SwitchesApi(emulator);
+  const google = await listen((request) => routeGoogle(emulator, switches, request), options);
   listeners.push(google);
   const publicCaPath = join(directory, 'public-ca.pem');
   await writeFile(publicCaPath, authorityOf('public').certificate);
@@ -74,6 +78,7 @@ export async function serveEmulator(
   return {
     environment,
     publicCaPath,
+    switchesUrl: `http://127.0.0.1:${google.port}${switchesPath}`,
     kubeconfig: (cluster, user = 'admin@example.com') => writeKubeconfig(emulator, cluster, user, directory),
     connections(cluster) {
       const found = served.get(cluster);
@@ -111,7 +116,8 @@ function certificateOf(authority: CertificateAuthority): { certificate: string; 
   return issued;
 }
 
-function routeGoogle(emulator: Emulator, request: HttpRequest): HttpResponse {
+function routeGoogle(emulator: Emulator, switches: SwitchesApi, request: HttpRequest): HttpResponse {
+  if (request.path.split('/')[1] === 'switches') return switches.handle(request);
   if (request.path.startsWith('/compute/')) return emulator.handleCompute(request);
   if (request.path.startsWith('/v1/')) return emulator.handleContainer(request);
   return emulator.handleMetadata(request);

@@ -41,6 +41,9 @@ describe('npm start', function () {
     expect(stdout).to.match(/^node\/gke-tpu-\S+ patched$/m);
     expect(stdout).to.match(/FailoverActionSucceeded/);
     expect(stdout).to.include('"step":"repair"').and.include('"step":"uncordon"');
+    const switches = [...pasted.matchAll(/^turn_on (\S+)$/gm)].map(([, name]) => name);
+    expect(switches).to.have.length(7);
+    expect(stdout).to.include(`${JSON.stringify({ on: switches })}\n{"on":[]}\n`);
     await printedText(/"event":"done".*"type":"uncordon_nodepool"/);
     const log = printed.split('Ctrl-C ends it.')[1]?.trim().split('\n') ?? [];
     for (const line of log) expect(JSON.parse(line)).to.include.keys('severity', 'message');

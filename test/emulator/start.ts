@@ -18,7 +18,7 @@ const { cluster, server, url } = stack;
 const kubeconfig = await server.kubeconfig(cluster);
 
 const behind = `an emulated GKE cluster,\n${cluster.name}, with two TPU slices and a JobSet.`;
-console.log(describeUsage(url, behind, kubeconfig));
+console.log(describeUsage(url, behind, kubeconfig, server.switchesUrl));
 
 const end = await Promise.race([stack.exited, stopped]);
 if (end !== undefined) console.error(`the function ended (${end})`);

@@ -1,5 +1,7 @@
 import { cloneJson } from './objects.ts';
 import type { Affinity, FailurePolicy, Job, JobSet, Node, PodSpec, ReplicatedJob, Taint } from './objects.ts';
+import { toHex, toPhysicalHost } from './fleet.ts';
+import type { Instance } from './fleet.ts';
 import type { Random } from './random.ts';
 import { kubernetesVersion } from './discovery.ts';
 import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
@@ -76,11 +78,7 @@ export function toNamePrefix(random: Random, cluster: string, pool: string, isTp
 }
 
 export interface NodeDetails {
-  name: string;
-  pool: string;
-  project: string;
-  zone: string;
-  instanceId: string;
+  instance: Instance;
   options: PoolOptions;
   time: string;
   /** The last part of its address. */
@@ -88,8 +86,8 @@ export interface NodeDetails {
 }
 
 /** A Node as its kubelet registers it on GKE. */
-export function toNode({ name, pool, project, zone, instanceId, options, time, number }: NodeDetails): Node {
-  const machineType = options.machineType ?? 'e2-standard-4';
+export function toNode({ instance, options, time, number }: NodeDetails): Node {
+  const { name, project, zone, machineType, group } = instance;
   const resources = Object.entries(options.resources ?? {}).map(([key, count]) => [key, String(count)]);
   const capacity = {
     cpu: '4',
@@ -116,7 +114,7 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
       labels: {
         'beta.kubernetes.io/arch': 'amd64',
         'beta.kubernetes.io/os': 'linux',
-        'cloud.google.com/gke-nodepool': pool,
+        'cloud.google.com/gke-nodepool': group.pool,
         'kubernetes.io/arch': 'amd64',
         'kubernetes.io/hostname': name,
         'kubernetes.io/os': 'linux',
@@ -126,7 +124,6 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
         ...options.labels,
       },
       annotations: {
-        'container.googleapis.com/instance_id': instanceId,
         'volumes.kubernetes.io/controller-managed-attach-detach': 'true',
       },
     },
@@ -137,7 +134,7 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
     },
     status: {
       capacity,
-      allocatable: capacity,
+      allocatable: { ...capacity },
       conditions: [
         ...Object.entries(healthy).map(([type, reason]) => condition(type, 'False', reason)),
         condition('Ready', 'True', 'KubeletReady'),
@@ -161,6 +158,7 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
       ...(options.paddingBytes && { images: toImages(options.paddingBytes) }),
     },
   };
+  showMachine(node, instance);
   node.metadata.managedFields = [
     {
       manager: 'kubelet',
@@ -172,6 +170,30 @@ export function toNode({ name, pool, project, zone, instanceId, options, time, n
     },
   ];
   return node;
+}
+
+/** Writes into a Node which machine it is: its instance id, its host, and what is new with each machine. */
+export function showMachine({ metadata, status }: Node, instance: Instance): void {
+  metadata.annotations = {
+    ...metadata.annotations,
+    'container.googleapis.com/instance_id': instance.id,
+  };
+  const topology = Object.entries(toPhysicalHost(instance) ?? {});
+  metadata.labels = {
+    ...metadata.labels,
+    ...Object.fromEntries(topology.map(([level, id]) => [`cloud.google.com/gce-topology-${level}`, id])),
+  };
+  const systemUuid = toUuid(`system ${instance.id}`);
+  status.nodeInfo = {
+    ...status.nodeInfo,
+    bootID: toUuid(`boot ${instance.id}`),
+    machineID: systemUuid.replaceAll('-', ''),
+    systemUUID: systemUuid,
+  };
+}
+
+function toUuid(text: string): string {
+  return toHex(text).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 /** A replicated Job of a new JobSet. A field that is left out has JobSet's or Kubernetes' default. */

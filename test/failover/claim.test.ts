@@ -53,7 +53,7 @@ async function claim(world: InMemoryWorld, action = toAction(), options: Options
 
 /** Carries a claimed action out to its end. */
 async function finish({ kubernetes, record, lock }: Claim): Promise<void> {
-  await writeAnswer(kubernetes, await writePlan(kubernetes, record, plan), steps);
+  await writeAnswer(kubernetes, await writePlan(kubernetes, record, plan), steps, { isOpen: false });
   await lock.release({ forget: false });
 }
 

@@ -29,7 +29,10 @@ function holders({ cluster }: VirtualFailover): string[] {
 }
 
 function leaseNames({ cluster }: VirtualFailover): string[] {
-  return cluster.leases(failoverNamespace).map(({ metadata }) => metadata.name.replace(/-[0-9a-f]{32}$/, ''));
+  return cluster
+    .leases(failoverNamespace)
+    .map(({ metadata }) => metadata.name.replace(/-[0-9a-f]{32}$/, ''))
+    .filter((name) => name !== 'refusals');
 }
 
 /** A person annotates the Lease `cluster`. */

@@ -39,6 +39,8 @@ describe('parseAction', () => {
       node_pool: 'pool-a',
       node_name: 'gke-tpu-3f2a9c1d-00bc.c.ml-prod.internal',
       preflight_checks: { expected_node_counts: true },
+      on_failure: 'repair_nodepool',
+      uncordon_when_repaired: true,
       cluster: 'projects/ml-prod/locations/us-central1/clusters/train',
     });
     expect(action).to.deep.equal({
@@ -55,6 +57,8 @@ describe('parseAction', () => {
       nodeName: 'gke-tpu-3f2a9c1d-00bc.c.ml-prod.internal',
       expectedNodeCounts: true,
       cluster: train,
+      onFailure: 'repair_nodepool',
+      uncordonWhenRepaired: true,
     });
   });
 
@@ -401,7 +405,7 @@ describe('parseAction', () => {
       field: { 'a long and winding field': 1 },
       text:
         'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
-        'jobset_name, node_pool, node_name, preflight_checks, cluster',
+        'jobset_name, node_pool, node_name, preflight_checks, on_failure, uncordon_when_repaired, cluster',
     },
     {
       name: 'an unknown field that is null',

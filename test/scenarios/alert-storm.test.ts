@@ -94,7 +94,7 @@ describe('a storm of 500 notifications for five pools that run one JobSet', func
   for (const gapSeconds of [0, 20]) {
     const when = gapSeconds > 0 ? `one pool ${gapSeconds} s after the other` : 'all at once';
     it(`ends with five cordons, no attempt restarted twice, and the run on the sixth pool, ${when}`, async () => {
-      const world = createStormWorld({ MAX_POOLS_PER_HOUR: '5' });
+      const world = createStormWorld({ MAX_POOLS_PER_HOUR: '5', MAX_ATTEMPTS_PER_DAY: '5' });
       const deliveries = await storm(world, gapSeconds);
       expect(deliveries).to.have.length(500);
       expect(deliveries.filter(({ isAcknowledged }) => !isAcknowledged)).to.have.length(0);

@@ -6,6 +6,9 @@ import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
 import { createLog } from '../../src/log.ts';
+import { reconcile } from '../../src/reconcile/reconcile.ts';
+import type { ClusterReport } from '../../src/reconcile/report.ts';
+import type { Services } from '../../src/services.ts';
 import type { HttpResponse as ReceivedResponse } from '../../src/gke/transport.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { ConnectionLost, NeverAnswered, splitPath } from '../emulator/http.ts';
@@ -80,21 +83,33 @@ export class FunctionInstance {
 
   /** Sends an action through the pipeline; never settles if the instance dies meanwhile. */
   async invoke(action: Action, config: Config): Promise<Outcome> {
-    const invocation = FunctionInstance.#invocations++;
     const clock = this.#createClock();
-    const services = createVirtualServices({
-      config,
-      clock,
-      emulator: this.#emulator,
-      token: this.#token,
-      travel: (sent, carryOut) => this.#send(sent, carryOut, { invocation, actionId: action.id }),
-    });
+    const services = this.#createServices(config, clock, action.id);
     const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
     const log = createLog(() => undefined);
     const { incident } = action;
     if (!incident) return failover(action, deadline, services, log);
     const alert = { action: { ...action, incident }, clusters: config.clusters };
     return actOnAlert(alert, deadline, services, log);
+  }
+
+  /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */
+  async reconcile(config: Config, write: (line: string) => void = () => undefined): Promise<ClusterReport[]> {
+    const clock = this.#createClock();
+    const services = this.#createServices(config, clock, 'reconcile');
+    const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
+    return reconcile(deadline, services, createLog(write));
+  }
+
+  #createServices(config: Config, clock: Clock, actionId: string): Services {
+    const invocation = FunctionInstance.#invocations++;
+    return createVirtualServices({
+      config,
+      clock,
+      emulator: this.#emulator,
+      token: this.#token,
+      travel: (sent, carryOut) => this.#send(sent, carryOut, { invocation, actionId }),
+    });
   }
 
   #createClock(): Clock {

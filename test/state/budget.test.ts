@@ -165,7 +165,7 @@ describe('chargeBudget', () => {
     expect(refusal.headers).to.deep.equal({ 'Retry-After': '3000' });
     expect(refusal.message).to.equal(
       'action is currently rate limited: 2 node pools were acted on within the hour (slice-a, slice-b), which is ' +
-        'MAX_POOLS_PER_HOUR, so nothing is done to slice-c, and a JobSet that restarts may land on it; is it the metric that is broken? To lift cooldown and budget for 30 minutes: ' +
+        'MAX_POOLS_PER_HOUR, so nothing is done to slice-c, and a JobSet that restarts may land on it; is it the metric that is broken? To lift cooldown, budget and attempts for 30 minutes: ' +
         'kubectl annotate lease cluster -n autometric-failover-system --overwrite ' +
         'autometric-failover/override-until=2026-11-23T03:40:00Z',
     );

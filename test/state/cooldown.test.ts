@@ -90,7 +90,7 @@ describe('assertNotCoolingDown', () => {
     expect(error.headers).to.deep.equal({ 'Retry-After': '1' });
     expect(error.message).to.equal(
       'action is currently rate limited: repair of node pool pool-a was done at 2026-11-23T03:00:00.000Z by action ' +
-        'incident-7, again possible in 1 s. To lift cooldown and budget for 30 minutes: kubectl annotate lease cluster ' +
+        'incident-7, again possible in 1 s. To lift cooldown, budget and attempts for 30 minutes: kubectl annotate lease cluster ' +
         '-n autometric-failover-system --overwrite autometric-failover/override-until=2026-11-23T04:29:59Z',
     );
     expect(() => check(marked, 'repair', start + 3_599_999)).to.throw(FailoverError);

@@ -1,10 +1,13 @@
 import { expect } from 'chai';
+import * as v from 'valibot';
+import { clusterNameSchema } from '../../src/cluster-name.ts';
 import type { Plan } from '../../src/plan.ts';
 import { createLease, readLease, updateAnnotations } from '../../src/state/lease.ts';
 import { failoverNamespace } from '../../src/names.ts';
 import { createRecord, forgetRecord, readRecord, writeAnswer, writePlan } from '../../src/state/record.ts';
+import { parseAction } from '../../src/request/action.ts';
 import { sweepRecords } from '../../src/state/sweep.ts';
-import type { ActionRecord } from '../../src/state/record.ts';
+import type { ActionRecord } from '../../src/state/record-format.ts';
 import { countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -16,20 +19,22 @@ function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });
 }
 
-const draft = {
-  id: 'a',
-  type: 'cordon_nodepool',
-  requestor: 'alice',
-  reason: 'ECC errors',
-  hash: 'h',
-  nodePool: 'slice-a',
-  claimId: 'one',
+const action = {
+  ...parseAction(
+    { type: 'cordon_nodepool', node_pool: 'slice-a', requestor: 'alice', reason: 'ECC errors' },
+    [v.parse(clusterNameSchema, 'projects/ml-prod/locations/us-central1/clusters/train')],
+    'a',
+  ),
+  caller: 'alice@example.com',
 };
+const draft = { id: 'a', hash: 'h', nodePool: 'slice-a', claimId: 'one' };
+const settled = { isOpen: false };
 const plan: Plan = { claimId: 'one' };
 const answer = [{ step: 'cordon' as const, target: 'slice-a', nodes: 4, cordoned: 4, already_cordoned: 0 }];
 
 async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof draft> = {}) {
-  const record = await createRecord(kubernetes, { ...draft, ...changes });
+  const { id, ...held } = { ...draft, ...changes };
+  const record = await createRecord(kubernetes, { ...action, id }, { ...held });
   if (!record) throw new Error('the record exists already');
   return record;
 }
@@ -37,7 +42,7 @@ async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof
 /** Writes an action down that was done. */
 async function finish(world: InMemoryWorld, id: string): Promise<ActionRecord> {
   const record = await mustCreate(world, { id });
-  return writeAnswer(world.kubernetes, await writePlan(world.kubernetes, record, plan), answer);
+  return writeAnswer(world.kubernetes, await writePlan(world.kubernetes, record, plan), answer, settled);
 }
 
 function actionLeases({ cluster }: InMemoryWorld): string[] {
@@ -60,19 +65,28 @@ describe('createRecord', () => {
       'autometric-failover/requestor': 'alice',
       'autometric-failover/reason': 'ECC errors',
       'autometric-failover/hash': 'h',
+      'autometric-failover/request': JSON.stringify({
+        namespace: 'default',
+        nodePool: 'slice-a',
+        expectedNodeCounts: false,
+        caller: 'alice@example.com',
+      }),
       'autometric-failover/node-pool': 'slice-a',
       'autometric-failover/phase': 'claimed',
       'autometric-failover/attempt': 'one',
       'autometric-failover/version': '2',
     });
-    expect(stored?.metadata.labels).to.deep.equal({ 'autometric-failover/kind': 'action' });
+    expect(stored?.metadata.labels).to.deep.equal({
+      'autometric-failover/kind': 'action',
+      'autometric-failover/open': 'true',
+    });
     expect(stored?.spec.holderIdentity).to.equal('a');
   });
 
   it('lets only the first of two claims create it', async () => {
     const world = createWorld();
     await mustCreate(world);
-    expect(await createRecord(world.kubernetes, { ...draft, claimId: 'two' })).to.equal(undefined);
+    expect(await createRecord(world.kubernetes, action, { ...draft, claimId: 'two' })).to.equal(undefined);
     expect((await readRecord(world.kubernetes, 'a'))?.lease.annotations).to.include({
       'autometric-failover/attempt': 'one',
     });
@@ -102,7 +116,7 @@ describe('readRecord', () => {
     const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
     expect(await readRecord(world.kubernetes, 'a')).to.deep.equal(planned);
     expect(planned).to.deep.include({ plan, answer: undefined });
-    const done = await writeAnswer(world.kubernetes, planned, answer);
+    const done = await writeAnswer(world.kubernetes, planned, answer, settled);
     expect(await readRecord(world.kubernetes, 'a')).to.deep.equal(done);
     expect(done).to.deep.include({ plan, answer });
   });
@@ -135,7 +149,7 @@ describe('writePlan', () => {
     world.emulator.faults.add({ method: 'PUT', effect: 'reset_after' });
     const planned = await writePlan(world.kubernetes, record, plan);
     expect(planned.plan).to.deep.equal(plan);
-    expect((await writeAnswer(world.kubernetes, planned, answer)).answer).to.deep.equal(answer);
+    expect((await writeAnswer(world.kubernetes, planned, answer, settled)).answer).to.deep.equal(answer);
   });
 
   it('is refused when another claim has written meanwhile, and keeps that claim’s plan', async () => {
@@ -194,7 +208,7 @@ describe('sweepRecords', () => {
     const world = createWorld();
     const planned = await writePlan(world.kubernetes, await mustCreate(world), plan);
     world.clock.advance(6 * 24 * hour);
-    await writeAnswer(world.kubernetes, planned, answer);
+    await writeAnswer(world.kubernetes, planned, answer, settled);
     world.clock.advance(6 * 24 * hour);
     expect(await sweepRecords(world.kubernetes)).to.equal(0);
     world.clock.advance(25 * hour);

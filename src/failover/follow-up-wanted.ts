@@ -1,0 +1,32 @@
+import { Ignored } from '../ignored.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import type { Action } from '../request/action.ts';
+import { hasOwnMark } from '../state/cooldown.ts';
+import { readRecord } from '../state/record.ts';
+import { createReader, judge } from '../verify/verify.ts';
+import type { Claim } from './claim.ts';
+
+/**
+ * Asks under the claim whether the verdict that an action follows from still holds. A run may have come back since, or a
+ * node of the pool may have failed again.
+ *
+ * @throws {Ignored} if it does not
+ */
+export async function assertFollowUpWanted(
+  { followUpOf, id, effects }: Action,
+  { kubernetes, lock }: Pick<Claim, 'lock'> & { kubernetes: Kubernetes },
+): Promise<void> {
+  // What it has begun to delete is its own doing, and is carried on.
+  if (!followUpOf || hasOwnMark(lock.annotations, id)) return;
+  const before = await readRecord(kubernetes, followUpOf.id);
+  if (!before) throw new Ignored(`the record of action ${followUpOf.id}, which this follows, is gone`);
+  const { verdict } = await judge(before, createReader(kubernetes));
+  if (effects.uncordon && verdict !== 'repaired') {
+    throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
+  }
+  if (effects.repair && verdict !== undefined) {
+    throw new Ignored(
+      `the run of action ${followUpOf.id} is ${verdict} by now, so nothing is repaired for it`,
+    );
+  }
+}

@@ -1,0 +1,73 @@
+import type { V1Pod } from '@kubernetes/client-node';
+import { toMs } from '../clock.ts';
+import type { Kubernetes } from './kubernetes.ts';
+import { listAll } from './list.ts';
+
+const label = 'jobset.sigs.k8s.io/';
+
+/** How a pod of a JobSet is doing. */
+export interface RunPod {
+  name: string;
+  /** The JobSet's restart attempt that the pod belongs to, from 0. */
+  attempt: number;
+  nodeName: string | undefined;
+  isTerminating: boolean;
+  /** It is Ready, or it has succeeded. */
+  isWell: boolean;
+  /** Since when it is as it is, in ms since the epoch by the cluster's clock. */
+  since: number | undefined;
+  /** Why it is not well, in Kubernetes' own words where it has some. */
+  trouble: string;
+}
+
+/** Lists the pods of a JobSet, of all attempts. It reduces each page before it reads the next, because pods are large. */
+export function listRunPods(
+  { core }: Pick<Kubernetes, 'core'>,
+  namespace: string,
+  name: string,
+): Promise<RunPod[]> {
+  return listAll(
+    (page) => core.listNamespacedPod({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
+    (pod) => toRunPod(pod),
+  );
+}
+
+function toRunPod(pod: V1Pod): RunPod {
+  const { metadata, spec, status } = pod;
+  const phase = status?.phase ?? 'Pending';
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+  const isReady = ready?.status === 'True';
+  const finishedAt = status?.containerStatuses?.map(({ state }) => toMs(state?.terminated?.finishedAt));
+  return {
+    name: metadata?.name ?? '',
+    attempt: Number(metadata?.labels?.[`${label}restart-attempt`] ?? 0),
+    nodeName: spec?.nodeName,
+    isTerminating: metadata?.deletionTimestamp !== undefined,
+    isWell: phase === 'Succeeded' || (phase === 'Running' && isReady),
+    since: latest([toMs(ready?.lastTransitionTime), ...(phase === 'Succeeded' ? (finishedAt ?? []) : [])]),
+    trouble: describeTrouble(phase, pod),
+  };
+}
+
+function describeTrouble(phase: string, { spec, status }: V1Pod): string {
+  const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
+  if (scheduled?.status === 'False' && scheduled.message) return `${phase}: ${clip(scheduled.message)}`;
+  const [gate] = spec?.schedulingGates ?? [];
+  if (gate) return `${phase}: held back by the scheduling gate ${gate.name}`;
+  const statuses = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+  const waiting = statuses.map(({ state }) => state?.waiting).find((state) => state?.reason !== undefined);
+  if (waiting?.reason) return `${phase}: ${clip(waiting.reason)}`;
+  if (spec?.nodeName === undefined) return `${phase}: not scheduled yet`;
+  return phase === 'Running' ? 'Running, but not Ready' : phase;
+}
+
+/** Other people's words go into logs and Events. */
+function clip(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').slice(0, 300);
+}
+
+/** The latest of the times that are known. */
+export function latest(times: (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : known.reduce((a, b) => Math.max(a, b));
+}

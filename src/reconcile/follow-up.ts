@@ -1,0 +1,87 @@
+import { effectsOf } from '../action-type.ts';
+import { FailoverError } from '../errors.ts';
+import { failover } from '../failover/failover.ts';
+import { Ignored } from '../ignored.ts';
+import { describeError } from '../log.ts';
+import type { Action } from '../request/action.ts';
+import type { FollowUp } from '../state/open-records.ts';
+import type { ActionRecord } from '../state/record-format.ts';
+import { hasHelped } from '../verdict.ts';
+import type { Verdict } from '../verdict.ts';
+import type { ReconcileTools } from './report.ts';
+
+/**
+ * Does what an action asked for in the case of this verdict: a repair after a restart that did not help, or the release of
+ * the cordons after a repair that did. It is an action with an id of its own, under every limit that any action has.
+ *
+ * @returns undefined if nothing follows; `later` if the next reconcile is to try again
+ */
+export async function followUp(
+  record: ActionRecord,
+  verdict: Verdict,
+  { services, deadline, cluster, log: parent }: ReconcileTools,
+): Promise<FollowUp | 'later' | undefined> {
+  const action = toFollowUp(record, verdict, cluster.name);
+  if (!action) return undefined;
+  const { id, type } = action;
+  const log = parent.with({ action_id: id, type, requestor: action.requestor });
+  log.info('received', `${type} follows from the verdict ${verdict.verdict} of action ${record.id}`);
+  try {
+    await failover(action, deadline, services, log);
+    return { id, outcome: 'done' };
+  } catch (error) {
+    if (error instanceof Ignored) {
+      log.info('ignored', error.message);
+      return { id, outcome: 'not_needed', why: error.message };
+    }
+    if (!(error instanceof FailoverError)) throw error;
+    const ageMs = cluster.kubernetes.serverNow() - Date.parse(verdict.at);
+    const isPassing = error.status >= 500 || ['action_in_progress', 'paused'].includes(error.code);
+    if (isPassing && ageMs < services.config.resumeWithinSeconds * 1000) {
+      log.warn('refused', error.message, { code: error.code, ...describeError(error) });
+      return 'later';
+    }
+    log.error('refused', error.message, { code: error.code, ...describeError(error) });
+    return { id, outcome: 'refused', code: error.code, why: error.message };
+  }
+}
+
+function toFollowUp(record: ActionRecord, verdict: Verdict, cluster: Action['cluster']): Action | undefined {
+  const { action, nodePool, id } = record;
+  if (!action) return undefined;
+  const shared = {
+    dryRun: false,
+    requestor: record.requestor,
+    cluster,
+    namespace: action.namespace,
+    nodePool,
+    jobSetName: undefined,
+    expectedNodeCounts: false,
+    caller: action.caller,
+    followUpOf: { id, isOfAlert: action.incident !== undefined || action.followUpOf?.isOfAlert === true },
+  };
+  const { onFailure, uncordonWhenRepaired = false } = action;
+  if (verdict.verdict === 'not_recovered' && onFailure !== undefined) {
+    return {
+      ...shared,
+      id: `${id}.on-failure`,
+      type: onFailure,
+      effects: effectsOf[onFailure],
+      reason: `the restart by action ${id} did not bring the run back: ${record.reason}`,
+      nodeName: action.nodeName,
+      uncordonWhenRepaired,
+    };
+  }
+  if (verdict.verdict === 'repaired' && hasHelped(verdict) && uncordonWhenRepaired) {
+    return {
+      ...shared,
+      id: `${id}.uncordon`,
+      type: 'uncordon_nodepool',
+      effects: effectsOf.uncordon_nodepool,
+      reason: `the machine is back after action ${id}: ${record.reason}`,
+      nodeName: undefined,
+      uncordonWhenRepaired: false,
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,85 @@
+import { FailoverError } from '../errors.ts';
+import { failover } from '../failover/failover.ts';
+import { Ignored } from '../ignored.ts';
+import { describeError } from '../log.ts';
+import { isFromAlert } from '../request/action.ts';
+import { isPoolHeld } from '../state/pool-lease.ts';
+import { forgetRecord } from '../state/record.ts';
+import type { ActionRecord } from '../state/record-format.ts';
+import { fromRecordedAction } from '../state/recorded-action.ts';
+import { createReader } from '../verify/verify.ts';
+import type { ReconcileTools, Result } from './report.ts';
+import { giveVerdict, settle } from './settle.ts';
+
+/** After this many, an action that still stops will not end by itself. */
+const maxResumes = 5;
+
+/** A claim waits for the lock of its pool for up to 10 s. Until this age of its record, it may still be alive. */
+const claimAliveMs = 120_000;
+
+/** What a resume works with. */
+export interface ResumeTools extends ReconcileTools {
+  /** A person has paused the cluster, so nothing is begun or carried on. */
+  isClusterPaused: boolean;
+}
+
+/**
+ * Carries on an action that nobody works on, as a redelivery of it would. What was stopped by a refusal is not carried on,
+ * because that was decided. What is too old, or was carried on too often, is given up.
+ */
+export async function resume(record: ActionRecord, tools: ResumeTools): Promise<Result> {
+  const { id, nodePool, plan, stopped } = record;
+  const { cluster, services, deadline, isClusterPaused } = tools;
+  const { kubernetes } = cluster;
+  const isHeld = await isPoolHeld(kubernetes, nodePool);
+  if (!plan) {
+    if (isHeld || kubernetes.serverNow() - record.receivedAt < claimAliveMs) {
+      return { id, outcome: 'waiting' };
+    }
+    // Nothing is decided, so nothing was done.
+    await forgetRecord(kubernetes, record);
+    return { id, outcome: 'forgotten' };
+  }
+  if (isHeld) return { id, outcome: 'waiting' };
+  const ageMs = kubernetes.serverNow() - record.receivedAt;
+  const isOld = ageMs >= services.config.resumeWithinSeconds * 1000;
+  if (isOld || record.resumes >= maxResumes) return abandon(record, tools, isOld);
+  // A person has to undo what stopped it, and to send it again.
+  const isRefused = stopped !== undefined && stopped.status < 500 && stopped.code !== 'action_in_progress';
+  const action = record.action && fromRecordedAction(record.action, record, cluster.name);
+  if (isClusterPaused || isRefused || !action) return { id, outcome: 'waiting' };
+  const log = tools.log.with({ action_id: id, type: action.type, requestor: action.requestor });
+  log.info('received', `reconcile carries on ${action.type} from ${action.requestor}: ${action.reason}`);
+  try {
+    await failover(action, deadline, services, log);
+  } catch (error) {
+    if (error instanceof Ignored) {
+      log.info('ignored', error.message);
+      return { id, outcome: 'resumed' };
+    }
+    if (!(error instanceof FailoverError)) throw error;
+    const fields = { code: error.code, ...describeError(error) };
+    const isFinal = error.status < 500 && error.code !== 'action_in_progress';
+    // Of an alert, nobody reads an answer.
+    if (isFinal && isFromAlert(action)) log.error('refused', error.message, fields);
+    else log.warn('refused', error.message, fields);
+    return { id, outcome: 'resumed', error: error.message };
+  }
+  return { id, outcome: 'resumed' };
+}
+
+/** Gives an action up. What it has deleted is verified like that of an action that is done. */
+async function abandon(record: ActionRecord, tools: ResumeTools, isOld: boolean): Promise<Result> {
+  const { kubernetes } = tools.cluster;
+  if (record.stopped?.hasDeleted === true) {
+    return settle(record, { ...tools, reader: createReader(kubernetes) });
+  }
+  const tried = record.resumes === 0 ? '' : `, after ${record.resumes} more tries`;
+  const since = isOld
+    ? `nobody has finished it within ${tools.services.config.resumeWithinSeconds} s${tried}`
+    : `it stopped again after ${record.resumes} more tries`;
+  const last = record.stopped ? `; it ended with ${record.stopped.code}: ${record.stopped.error}` : '';
+  const why = `${since}${last}; node pool ${record.nodePool} may be left cordoned in part`;
+  const at = new Date(kubernetes.serverNow()).toISOString();
+  return giveVerdict(record, { verdict: 'abandoned', at, why }, tools);
+}

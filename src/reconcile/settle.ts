@@ -1,0 +1,85 @@
+import { emitVerdict } from '../failover/events.ts';
+import { freePodsOfEnded } from '../failover/free-held-up.ts';
+import { writeSettled, writeVerdict } from '../state/open-records.ts';
+import type { FollowUp } from '../state/open-records.ts';
+import type { ActionRecord } from '../state/record-format.ts';
+import { describeVerdict, hasHelped } from '../verdict.ts';
+import type { Verdict } from '../verdict.ts';
+import { judge, toVerdict } from '../verify/verify.ts';
+import type { Reader } from '../verify/verify.ts';
+import { followUp } from './follow-up.ts';
+import type { ReconcileTools, Result } from './report.ts';
+
+/** Whoever gave a verdict has this long to tell of it, and to do what follows from it. */
+const announcingMs = 60_000;
+
+/** Finds out what became of an action that has ended. While its run is not back, it frees what holds the restart up. */
+export async function settle(
+  record: ActionRecord,
+  tools: ReconcileTools & { reader: Reader },
+): Promise<Result> {
+  const { id, verdict: given } = record;
+  const { cluster, services, reader } = tools;
+  const { kubernetes } = cluster;
+  if (given) {
+    // Another reconcile gave it, and has died since or is still at it.
+    if (kubernetes.serverNow() - Date.parse(given.at) < announcingMs) return { id, outcome: 'waiting' };
+    return conclude(record, given, tools);
+  }
+  const judgement = await judge(record, reader);
+  const verdict = toVerdict(record, judgement, {
+    config: services.config,
+    serverNow: kubernetes.serverNow(),
+  });
+  if (verdict) return giveVerdict(record, verdict, tools);
+  if (judgement.verdict === undefined && judgement.isHeldUp === true) {
+    const { clock, config } = services;
+    const log = tools.log.with({ action_id: id });
+    await freePodsOfEnded(record, { kubernetes, clock, config, log });
+  }
+  return { id, outcome: 'waiting' };
+}
+
+/** Writes the verdict, once: of two reconciles, one finds that the record has changed. */
+export async function giveVerdict(
+  record: ActionRecord,
+  verdict: Verdict,
+  tools: ReconcileTools,
+): Promise<Result> {
+  const written = await writeVerdict(tools.cluster.kubernetes, record, verdict);
+  return written ? conclude(written, verdict, tools) : { id: record.id, outcome: 'waiting' };
+}
+
+/** Tells of the verdict, does what follows from it, and closes the record. */
+async function conclude(record: ActionRecord, verdict: Verdict, tools: ReconcileTools): Promise<Result> {
+  const { id } = record;
+  await announce(record, verdict, tools);
+  const followed = await followUp(record, verdict, tools);
+  if (followed === 'later') return { id, outcome: 'waiting' };
+  await close(record, followed, tools);
+  return { id, outcome: 'settled', verdict: verdict.verdict };
+}
+
+async function close(
+  record: ActionRecord,
+  followed: FollowUp | undefined,
+  { cluster }: ReconcileTools,
+): Promise<void> {
+  await writeSettled(cluster.kubernetes, record, followed);
+}
+
+async function announce(
+  record: ActionRecord,
+  verdict: Verdict,
+  { cluster, log }: ReconcileTools,
+): Promise<void> {
+  const { id, type, requestor, nodePool, plan } = record;
+  const { namespace, name } = plan?.restart?.jobSet ?? {};
+  const jobset = name === undefined ? {} : { jobset: `${namespace}/${name}` };
+  const named = { action_id: id, 'logging.googleapis.com/labels': { action_id: id } };
+  const fields = { ...named, type, requestor, node_pool: nodePool, ...jobset, ...verdict };
+  const message = `${type} of ${nodePool}: ${describeVerdict(verdict)}`;
+  if (hasHelped(verdict)) log.info('verdict', message, fields);
+  else log.error('verdict', message, fields);
+  await emitVerdict(cluster.kubernetes, record, verdict, log);
+}

@@ -1,0 +1,99 @@
+import type { Clock, Deadline } from '../clock.ts';
+import type { ClusterName } from '../cluster-name.ts';
+import { FailoverError } from '../errors.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
+import type { Services } from '../services.ts';
+import { readLease } from '../state/lease.ts';
+import { toRecordName } from '../state/record.ts';
+import { toRecord } from '../state/record-format.ts';
+import { toActionView } from './action-view.ts';
+import type { ActionView } from './action-view.ts';
+import { observe } from './observe.ts';
+import type { Observed } from './observe.ts';
+
+/** An action with what the cluster says about it right now. */
+export interface ActionAnswer extends ActionView {
+  observed?: Observed;
+  links: { log: string };
+}
+
+/** How often a request that waits looks. */
+const pollMs = 2_000;
+
+/** Time to answer before the deadline. */
+const answerMs = 5_000;
+
+/**
+ * Shows one action, and what the cluster says about it right now.
+ *
+ * @param options.waitMs for so long the answer is held back until the action is settled
+ * @throws {FailoverError} `target_not_found`
+ */
+export async function getAction(
+  id: string,
+  { clusters, waitMs }: { clusters: ClusterName[]; waitMs: number },
+  deadline: Deadline,
+  { clock, connect }: Pick<Services, 'clock' | 'connect'>,
+): Promise<ActionAnswer> {
+  const stopWaitingAt = clock.now() + Math.min(waitMs, Math.max(0, deadline.leftMs() - answerMs));
+  const connections = await connectAll(clusters, deadline, connect);
+  try {
+    const found = await find(id, connections);
+    await waitUntilSettled(id, found, { clock, stopWaitingAt });
+    return await show(id, found);
+  } finally {
+    for (const connection of connections) connection.close();
+  }
+}
+
+async function connectAll(
+  clusters: ClusterName[],
+  deadline: Deadline,
+  connect: Services['connect'],
+): Promise<ClusterConnection[]> {
+  const connected = await Promise.allSettled(clusters.map((name) => connect(name, deadline)));
+  const failed = connected.find((each) => each.status === 'rejected');
+  const connections = connected.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  if (!failed) return connections;
+  for (const connection of connections) connection.close();
+  throw failed.reason;
+}
+
+async function find(id: string, connections: ClusterConnection[]): Promise<ClusterConnection> {
+  const leases = await Promise.all(
+    connections.map(({ kubernetes }) => readLease(kubernetes, toRecordName(id))),
+  );
+  const found = connections.find((_, index) => leases[index] !== undefined);
+  if (found) return found;
+  throw new FailoverError(
+    'target_not_found',
+    `there is no action ${id}: its id is misspelt, it was refused before anything was decided, or it was settled more than ` +
+      '7 days ago (beyond 1,000 settled actions, the oldest are forgotten sooner). GET /actions lists them',
+  );
+}
+
+async function waitUntilSettled(
+  id: string,
+  { kubernetes }: ClusterConnection,
+  { clock, stopWaitingAt }: { clock: Clock; stopWaitingAt: number },
+): Promise<void> {
+  while (clock.now() + pollMs < stopWaitingAt) {
+    const lease = await readLease(kubernetes, toRecordName(id));
+    if (!lease || toRecord(lease).phase === 'settled') return;
+    await clock.sleep(pollMs);
+  }
+}
+
+async function show(id: string, { kubernetes, name }: ClusterConnection): Promise<ActionAnswer> {
+  const lease = await readLease(kubernetes, toRecordName(id));
+  if (!lease) throw new FailoverError('target_not_found', `the record of action ${id} was deleted just now`);
+  const view = toActionView(lease, name);
+  const observed = view.state === 'broken' ? undefined : await observe(toRecord(lease), kubernetes);
+  return { ...view, ...(observed && { observed }), links: { log: toLogLink(id, name) } };
+}
+
+/** The Logs Explorer with the lines of one action. */
+export function toLogLink(id: string, { projectId }: ClusterName): string {
+  const query = encodeURIComponent(`labels.action_id="${id}"`);
+  return `https://console.cloud.google.com/logs/query;query=${query};duration=P7D?project=${projectId}`;
+}

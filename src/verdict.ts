@@ -1,0 +1,47 @@
+// What became of an action, as it is stored, logged and answered. The names and values are the API's (docs/api.md).
+import * as v from 'valibot';
+
+/** In the order of how well it went. */
+export const verdicts = [
+  'recovered',
+  'repaired',
+  'run_ended',
+  'not_recovered',
+  'not_repaired',
+  'abandoned',
+] as const;
+
+export type VerdictName = (typeof verdicts)[number];
+
+/** The verdict of one action. Times are in RFC 3339. */
+export type Verdict = v.InferOutput<typeof verdictSchema>;
+
+export const verdictSchema = v.object({
+  verdict: v.picklist(verdicts),
+  /** When it was given. */
+  at: v.string(),
+  /** When the last pod of the run, or the last node of the pool, became Ready. */
+  recovered_at: v.exactOptional(v.string()),
+  repaired_at: v.exactOptional(v.string()),
+  /** From the incident's beginning, or from the request, until then, in seconds. */
+  seconds: v.exactOptional(v.number()),
+  seconds_since_request: v.exactOptional(v.number()),
+  /** The JobSet's attempt that runs now. */
+  attempt: v.exactOptional(v.number()),
+  /** The replacement is on the physical host of the machine that was bad. */
+  same_host: v.exactOptional(v.literal(true)),
+  why: v.exactOptional(v.string()),
+});
+
+/** True if the verdict is what the action was for. */
+export function hasHelped({ verdict, same_host: isSameHost }: Verdict): boolean {
+  return (verdict === 'recovered' || verdict === 'repaired') && isSameHost !== true;
+}
+
+/** The verdict in one sentence, for Events and for the log. */
+export function describeVerdict({ verdict, seconds, why, same_host: isSameHost }: Verdict): string {
+  const subject = verdict === 'recovered' ? 'run back' : verdict === 'repaired' ? 'machine back' : verdict;
+  const after = seconds === undefined ? '' : ` after ${seconds} s`;
+  const host = isSameHost === true ? ' on the same physical host, so it will probably break again' : '';
+  return `${subject}${after}${host}${why === undefined ? '' : `: ${why}`}`;
+}

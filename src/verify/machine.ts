@@ -1,0 +1,63 @@
+import { describeNames, instanceIdAnnotation } from '../gke/nodes.ts';
+import type { NodeHealth } from '../gke/nodes.ts';
+import { latest } from '../gke/run-pods.ts';
+import { hostLabel, toExpectedNodes } from '../gke/slice.ts';
+import type { RepairPlan } from '../plan.ts';
+import { countReasons } from './judgement.ts';
+import type { Judgement } from './judgement.ts';
+
+/**
+ * Judges a repair: is the machine another one, and is its pool whole? A node that is Ready proves nothing by itself: its
+ * machine must have changed, and its accelerators must be allocatable.
+ *
+ * @param instanceId the machine that was deleted; undefined if neither the node nor Compute said it
+ * @param nodes of the pool
+ */
+export function judgeMachine(
+  plan: RepairPlan,
+  instanceId: string | undefined,
+  nodes: NodeHealth[],
+): Judgement {
+  const old = nodes.find((node) => isOldMachine(node, plan, instanceId));
+  if (old) return { verdict: undefined, why: `the old machine is still there: node ${old.name} runs on it` };
+  const [first] = nodes;
+  const ofSlice = first && toExpectedNodes(first);
+  const expected = typeof ofSlice === 'number' ? ofSlice : (plan.poolSize ?? 1);
+  const troubles = nodes.flatMap((node) => describeTrouble(node));
+  const missing = expected - nodes.length;
+  if (missing > 0 || troubles.length > 0) {
+    const why = [
+      ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
+      ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
+    ].join('; ');
+    return { verdict: undefined, why };
+  }
+  const sameHost = plan.host === undefined ? [] : nodes.filter((node) => isReplacementOn(node, plan));
+  return {
+    verdict: 'repaired',
+    at: latest(nodes.map((node) => node.readyChangedAt)),
+    ...(sameHost.length > 0
+      ? {
+          isSameHost: true,
+          why: `${describeNames(sameHost.map(({ name }) => name))} is on host ${plan.host}, whose machine was bad`,
+        }
+      : {}),
+  };
+}
+
+/** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
+function isOldMachine(node: NodeHealth, plan: RepairPlan, instanceId: string | undefined): boolean {
+  const shown = node.annotations[instanceIdAnnotation];
+  if (instanceId !== undefined && shown !== undefined) return shown === instanceId;
+  if (node.name !== plan.node.name) return false;
+  return node.uid === plan.node.uid && node.systemUuid === plan.node.systemUuid;
+}
+
+function describeTrouble({ isReady, lacksAccelerators }: NodeHealth): string[] {
+  if (!isReady) return ['are not Ready'];
+  return lacksAccelerators ? ['are Ready, but their accelerators are not allocatable'] : [];
+}
+
+function isReplacementOn({ labels, annotations }: NodeHealth, { host, instanceId }: RepairPlan): boolean {
+  return labels[hostLabel] === host && annotations[instanceIdAnnotation] !== instanceId;
+}

@@ -1,0 +1,103 @@
+import { attemptOf, findJobSet } from '../gke/jobset.ts';
+import type { JobSet } from '../gke/jobset.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { latest, listRunPods } from '../gke/run-pods.ts';
+import type { RunPod } from '../gke/run-pods.ts';
+import { toMs } from '../clock.ts';
+import type { RestartPlan } from '../plan.ts';
+import { countReasons } from './judgement.ts';
+import type { Judgement } from './judgement.ts';
+
+/** What the cluster says about a run. */
+export interface Run {
+  jobSet: JobSet | undefined;
+  pods: RunPod[];
+}
+
+/** Reads a JobSet and its pods: two calls. */
+export async function readRun(
+  kubernetes: Kubernetes,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<Run> {
+  // The JobSet first: pods of an attempt that it does not tell of yet are left out, and not the other way round.
+  const jobSet = await findJobSet(kubernetes, namespace, name);
+  const pods = jobSet ? await listRunPods(kubernetes, namespace, name) : [];
+  return { jobSet, pods };
+}
+
+/**
+ * Judges a restart: is the run back?
+ *
+ * @param listCordoned lists the names of the cordoned nodes of the pool; asked only once every pod is well
+ */
+export async function judgeRun(
+  { jobSet: planned, attempt: ended }: Pick<RestartPlan, 'jobSet' | 'attempt'>,
+  { jobSet, pods }: Run,
+  listCordoned: () => Promise<Set<string>>,
+): Promise<Judgement> {
+  const what = `JobSet ${planned.namespace}/${planned.name}`;
+  if (!jobSet) return { verdict: 'run_ended', why: `${what} is gone` };
+  if (jobSet.metadata.uid !== planned.uid) {
+    return { verdict: 'run_ended', why: `${what} was deleted, and another one has its name` };
+  }
+  const attempt = attemptOf(jobSet);
+  const end = findEnd(jobSet);
+  if (end?.type === 'Completed') {
+    return { verdict: 'recovered', at: end.at, attempt, why: `${what} completed` };
+  }
+  if (end?.type === 'Failed') {
+    return { verdict: 'run_ended', attempt, why: `${what} has failed for good${end.why}` };
+  }
+  const left = pods.filter((pod) => pod.attempt < attempt || (pod.attempt === ended && attempt === ended));
+  if (attempt <= ended) {
+    const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));
+    const rest = reasons.length === 0 ? '' : `: ${countReasons(reasons, `${reasons.length} pods are`)}`;
+    const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}`;
+    return { verdict: undefined, attempt, isHeldUp: left.length > 0, why };
+  }
+  const current = pods.filter((pod) => pod.attempt === attempt && !pod.isTerminating);
+  const well = current.filter((pod) => pod.isWell);
+  const wanted = countWantedPods(jobSet);
+  if (well.length >= wanted) {
+    const cordoned = await listCordoned();
+    const stranded = well.filter(({ nodeName }) => nodeName !== undefined && cordoned.has(nodeName));
+    if (stranded.length === 0) {
+      return { verdict: 'recovered', attempt, at: latest(well.map((pod) => pod.since)) };
+    }
+    const why = `${stranded.length} of ${wanted} pods run on nodes of the pool that are cordoned`;
+    return { verdict: undefined, attempt, why };
+  }
+  const reasons = current.filter((pod) => !pod.isWell).map((pod) => `are ${pod.trouble}`);
+  const missing = Math.max(0, wanted - current.length);
+  const why = [
+    ...(jobSet.spec.suspend === true ? [`${what} is suspended, for example by a queue`] : []),
+    ...(reasons.length > 0 ? [countReasons(reasons, `${wanted} pods`)] : []),
+    ...(missing > 0 ? [`${missing} of ${wanted} pods do not exist`] : []),
+    ...(left.length > 0 ? [`${left.length} pods of earlier attempts are still there`] : []),
+  ].join('; ');
+  return { verdict: undefined, attempt, why, isHeldUp: left.length > 0 };
+}
+
+function describe({ isWell, trouble }: RunPod): string {
+  return isWell ? 'Ready' : trouble;
+}
+
+/** The pods that the Jobs of an attempt ask for. */
+export function countWantedPods({ spec }: JobSet): number {
+  return (spec.replicatedJobs ?? []).reduce((sum, { replicas = 1, template }) => {
+    const { parallelism = 1, completions = parallelism } = template?.spec ?? {};
+    return sum + replicas * Math.min(parallelism, completions);
+  }, 0);
+}
+
+function findEnd({
+  status,
+}: JobSet): { type: 'Completed' | 'Failed'; at: number | undefined; why: string } | undefined {
+  for (const type of ['Completed', 'Failed'] as const) {
+    const condition = status?.conditions?.find((each) => each.type === type && each.status === 'True');
+    if (!condition && status?.terminalState !== type) continue;
+    const why = condition?.message ? ` (${condition.message.replaceAll(/\s+/g, ' ').slice(0, 200)})` : '';
+    return { type, at: toMs(condition?.lastTransitionTime), why };
+  }
+  return undefined;
+}

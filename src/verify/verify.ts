@@ -1,0 +1,109 @@
+import type { Config } from '../config.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { listCordoned, listPoolHealth } from '../gke/nodes.ts';
+import type { NodeHealth } from '../gke/nodes.ts';
+import type { ActionRecord } from '../state/record-format.ts';
+import type { Verdict, VerdictName } from '../verdict.ts';
+import type { Judgement } from './judgement.ts';
+import { judgeMachine } from './machine.ts';
+import { judgeRun, readRun } from './run.ts';
+import type { Run } from './run.ts';
+
+/** Reads what verdicts rest on. Several actions on one run or one pool share what was read. */
+export interface Reader {
+  run(jobSet: { namespace: string; name: string }): Promise<Run>;
+  pool(nodePool: string): Promise<NodeHealth[]>;
+  cordoned(nodePool: string): Promise<Set<string>>;
+}
+
+/** Creates a reader that reads each object once. It is for one moment: one reconcile, or one answer. */
+export function createReader(kubernetes: Kubernetes): Reader {
+  return {
+    run: once(
+      ({ namespace, name }) => `${namespace}/${name}`,
+      (jobSet) => readRun(kubernetes, jobSet),
+    ),
+    pool: once(String, (nodePool) => listPoolHealth(kubernetes, nodePool)),
+    cordoned: once(
+      String,
+      async (nodePool) => new Set((await listCordoned(kubernetes, nodePool)).map(({ name }) => name)),
+    ),
+  };
+}
+
+function once<Key, Value>(
+  toText: (key: Key) => string,
+  read: (key: Key) => Promise<Value>,
+): (key: Key) => Promise<Value> {
+  const known = new Map<string, Promise<Value>>();
+  return (key) => {
+    const text = toText(key);
+    const found = known.get(text) ?? read(key);
+    known.set(text, found);
+    return found;
+  };
+}
+
+/** Says what has become of an action that deleted something, as the cluster is now. It only reads. */
+export async function judge(record: ActionRecord, reader: Reader): Promise<Judgement> {
+  const { plan, nodePool, answer } = record;
+  if (plan?.restart) {
+    return judgeRun(plan.restart, await reader.run(plan.restart.jobSet), () => reader.cordoned(nodePool));
+  }
+  if (!plan?.repair) throw new Error(`action ${record.id} deleted nothing, so there is nothing to verify`);
+  const step = answer?.find((each) => each.step === 'repair');
+  const found = step?.['instance_id'];
+  const instanceId = plan.repair.instanceId ?? (typeof found === 'string' ? found : undefined);
+  return judgeMachine(plan.repair, instanceId, await reader.pool(nodePool));
+}
+
+/**
+ * Turns a judgement into the verdict.
+ *
+ * @returns undefined while it is too early for one
+ */
+export function toVerdict(
+  record: ActionRecord,
+  judgement: Judgement,
+  { config, serverNow }: { config: Config; serverNow: number },
+): Verdict | undefined {
+  const { plan, receivedAt, action } = record;
+  const at = new Date(serverNow).toISOString();
+  const attempt = judgement.attempt === undefined ? {} : { attempt: judgement.attempt };
+  const why = judgement.why === undefined ? {} : { why: judgement.why };
+  if (judgement.verdict === undefined) {
+    const limitSeconds = plan?.restart ? config.recoveryTimeoutSeconds : config.repairTimeoutSeconds;
+    if (serverNow - endedAt(record) < limitSeconds * 1000) return undefined;
+    const verdict: VerdictName = plan?.restart ? 'not_recovered' : 'not_repaired';
+    return { verdict, at, ...attempt, why: `not within ${limitSeconds} s: ${judgement.why}` };
+  }
+  const { verdict } = judgement;
+  if (verdict !== 'recovered' && verdict !== 'repaired') return { verdict, at, ...attempt, ...why };
+  // Where nothing became Ready since the request, the cluster does not say when, and the moment of the look counts.
+  const since =
+    judgement.at !== undefined && judgement.at >= receivedAt - secondMs ? judgement.at : serverNow;
+  const time = new Date(since).toISOString();
+  const startedAt = action?.incident?.startedAt ?? receivedAt;
+  return {
+    verdict,
+    at,
+    ...(verdict === 'recovered' ? { recovered_at: time } : { repaired_at: time }),
+    seconds: toSeconds(since - startedAt),
+    seconds_since_request: toSeconds(since - receivedAt),
+    ...attempt,
+    ...(judgement.isSameHost === true ? { same_host: true as const } : {}),
+    ...why,
+  };
+}
+
+/** Kubernetes tells conditions' times in whole seconds. */
+const secondMs = 1000;
+
+function toSeconds(ms: number): number {
+  return Math.max(0, Math.round(ms / 1000));
+}
+
+/** When the action was over, in ms since the epoch: it had done all that it would do. */
+export function endedAt({ doneAt, stopped, receivedAt }: ActionRecord): number {
+  return doneAt ?? (stopped ? Date.parse(stopped.at) : receivedAt);
+}

@@ -1,0 +1,131 @@
+import type { ClusterState } from './cluster-state.ts';
+import type { Fleet, OperationError } from './fleet.ts';
+import type { NodePools } from './node-pools.ts';
+import type { Node, Pod, Taint } from './objects.ts';
+
+/** Ends what a switch began. */
+export type TurnOff = () => void;
+
+/**
+ * What can be broken in a cluster and its machines. Each method turns one thing on until the function that it returns is
+ * called. `npm start` prints lines that do the same by HTTP (switches-api.ts).
+ */
+export class Switches {
+  readonly #state: ClusterState;
+
+  readonly #pools: NodePools;
+  readonly #fleet: Fleet;
+
+  constructor(state: ClusterState, pools: NodePools, fleet: Fleet) {
+    this.#state = state;
+    this.#pools = pools;
+    this.#fleet = fleet;
+  }
+
+  /** Others take all accelerators of the nodes that a pool has now, so that no further pod fits on them. */
+  fillPool(pool: string): TurnOff {
+    const { store, random } = this.#state;
+    const others = this.#nodesOf(pool).map(({ metadata: { name }, status }) => {
+      const { cpu: _cpu, memory: _memory, pods: _pods, ...accelerators } = status.allocatable;
+      return this.#state.create('pods', {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: {
+          name: `others-${random.suffix()}`,
+          namespace: 'others',
+          uid: '',
+          resourceVersion: '',
+          creationTimestamp: '',
+        },
+        spec: {
+          nodeName: name,
+          tolerations: [{ operator: 'Exists' }],
+          containers: [{ name: 'main', image: 'others:latest', resources: { requests: accelerators } }],
+        },
+        status: { phase: 'Pending' },
+      });
+    });
+    return () => {
+      for (const { metadata } of others) {
+        const pod = store.get('pods', metadata.namespace, metadata.name);
+        if (pod?.metadata.uid === metadata.uid) store.remove('pods', pod);
+      }
+    };
+  }
+
+  /** Taints the nodes that a pool has now, so that no further pod is scheduled on them. */
+  taintPool(pool: string, taint: Taint = { key: 'team', value: 'others', effect: 'NoSchedule' }): TurnOff {
+    const isSame = (each: Taint) => each.key === taint.key && each.effect === taint.effect;
+    const change = (toTaints: (others: Taint[]) => Taint[]) => {
+      for (const node of this.#nodesOf(pool)) {
+        this.#state.update('nodes', node, ({ spec }) => {
+          const taints = toTaints((spec.taints ?? []).filter((each) => !isSame(each)));
+          if (taints.length > 0) spec.taints = taints;
+          else delete spec.taints;
+        });
+      }
+    };
+    change((others) => [...others, { ...taint }]);
+    return () => change((others) => others);
+  }
+
+  /** The images of these pods cannot be pulled: a pod that is bound waits, and is not started. */
+  failImagePulls(isStruck: (pod: Pod) => boolean): TurnOff {
+    // Wrapped, so that the same function can be given twice.
+    const failure = (pod: Pod) => isStruck(pod);
+    this.#state.imagePullFailures.add(failure);
+    return () => {
+      this.#state.imagePullFailures.delete(failure);
+      this.#state.wakeAt(this.#state.now());
+    };
+  }
+
+  /** After a repair of a pool, so many of its machines do not come back, and have no Node. They do when it is turned off. */
+  withholdMachines(pool: string, count = 1): TurnOff {
+    const group = this.#pools.groupOf(pool);
+    group.troubles.withheldMachines = count;
+    return () => {
+      group.troubles.withheldMachines = 0;
+      this.#fleet.release(group);
+    };
+  }
+
+  /** A machine of a pool that is replaced gets the same physical host again; else it gets another one. */
+  keepHosts(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.keepsHosts = true;
+    return () => {
+      troubles.keepsHosts = false;
+    };
+  }
+
+  /** The replacements in a pool are Ready, but none of their accelerators is allocatable, until it is turned off. */
+  withholdAccelerators(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.lacksAccelerators = true;
+    return () => {
+      troubles.lacksAccelerators = false;
+      this.#pools.restoreAccelerators(pool);
+    };
+  }
+
+  /** Compute accepts the deletion of a machine of a pool, and its operation then fails: the machine stays as it is. */
+  failDeletions(pool: string, error: OperationError = internalError): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.deletionError = error;
+    return () => {
+      troubles.deletionError = undefined;
+    };
+  }
+
+  #nodesOf(pool: string): Node[] {
+    const nodes = this.#state.store.lookup('nodes', 'pool', pool);
+    if (nodes.length === 0) throw new Error(`no nodes in pool ${pool}`);
+    return nodes;
+  }
+}
+
+const internalError: OperationError = {
+  code: 'INTERNAL_ERROR',
+  message: 'Internal error. Please try again or contact Google Support.',
+};
