@@ -29,6 +29,10 @@ const restartPlanSchema = v.object({
   schedulableElsewhere: v.exactOptional(v.number()),
   /** Which Jobs of the next attempt would wait for capacity, for the answer. */
   roomWarning: v.exactOptional(v.string()),
+  /** The pools that the JobSet has live pods on, where it has none on the action's. */
+  runsOn: v.exactOptional(v.array(v.string())),
+  /** What else the caller should know, for the answer. */
+  warning: v.exactOptional(v.string()),
 });
 
 /** The one machine that a repair deletes. */

@@ -49,6 +49,8 @@ export type RestartStep = {
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** For `not_on_pool`: the pools that the JobSet has live pods on. */
+  runs_on?: string[];
   warning?: string;
   deleted_on_dead_nodes?: string[];
   may_hold_up_the_restart?: string[];

@@ -12,7 +12,7 @@ import { noteRefusal } from '../state/refusals.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
-import { emitFinished } from './events.ts';
+import { emitElsewhere, emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -32,7 +32,7 @@ export async function finish(execution: Execution, { clusterLease }: Prepared, s
   );
   await Promise.all([
     tryToCleanUp(log, () => lock.release({ forget: false })),
-    announce(execution, { message: summarise(steps) }),
+    announce(execution, { message: summarise(steps) }, steps),
     tryToCleanUp(log, () => sweepRecords(cluster.kubernetes.within(sweepPatienceMs), clusterLease)),
   ]);
 }
@@ -83,9 +83,15 @@ export async function noteRefused(
 async function announce(
   { action, snapshot, cluster, log }: Execution,
   outcome: { message: string } | { error: FailoverError },
+  steps: Step[] = [],
 ): Promise<void> {
   const target = snapshot?.eventTarget;
-  if (target) await emitFinished(cluster.kubernetes, target, action, log, outcome);
+  if (!target) return;
+  const { kubernetes } = cluster;
+  await Promise.all([
+    emitFinished(kubernetes, target, action, log, outcome),
+    emitElsewhere(kubernetes, target, action, log, steps),
+  ]);
 }
 
 /** Best-effort clean-up: a failure is logged and never changes the answer. */

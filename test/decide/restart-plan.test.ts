@@ -100,6 +100,8 @@ describe('planRestart', () => {
       target: 'default/train',
       outcome: 'not_on_pool',
       attempt: 1,
+      runs_on: ['slice-b'],
+      warning: planned.warning,
     });
     expect(effects(world)).to.deep.equal(before);
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
