@@ -56,6 +56,11 @@ export type RestartStep = {
   may_hold_up_the_restart?: string[];
 };
 
+/** Adds a warning to those that a step has. */
+export function withWarning(step: RestartStep, warning: string): RestartStep {
+  return { ...step, warning: step.warning === undefined ? warning : `${step.warning}; ${warning}` };
+}
+
 /** `target` is the node. */
 export type RepairStep = {
   step: 'repair';

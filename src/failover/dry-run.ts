@@ -7,6 +7,7 @@ import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
 import type { Log } from '../log.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
+import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
@@ -49,7 +50,7 @@ export async function dryRun(
     ...limits,
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
     ...(action.effects.cordon ? [planCordon(snapshot)] : []),
-    ...(plan.restart ? [describeRestart(plan.restart)] : []),
+    ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),
     ...(plan.repair ? [describeRepair(plan.repair)] : []),
   ];
 }

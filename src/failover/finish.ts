@@ -47,6 +47,10 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
   const isUntouched = record.plan === undefined;
+  // First of all, because an action for another pool of the same JobSet is about to restart it now.
+  if (error instanceof FailoverError && error.code === 'budget_exceeded') {
+    await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
+  }
   if (isUntouched) {
     const { incident } = action;
     if (incident && error instanceof Ignored && error.isOver) {
@@ -62,9 +66,6 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   } else {
     const hasDeleted = hasOwnMark(lock.annotations, action.id);
     await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
-  }
-  if (error instanceof FailoverError && error.code === 'budget_exceeded') {
-    await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
