@@ -7,6 +7,7 @@ import type { ChildJob, JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
+import { findEnding } from './hanging-pods.ts';
 import { predictNextAttempt } from './prediction.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
@@ -56,12 +57,13 @@ export async function planRestart(
   ]);
   const attempt = attemptOf(jobSet);
   const plan = { jobSet: { namespace, name: jobSetName, uid: jobSet.metadata.uid }, attempt };
-  const onPool = pods.filter((pod) => pod.isLive && nodes.some((node) => node.name === pod.nodeName));
-  const job = chooseJob(jobs, onPool, attempt, request.nodeName);
+  const here = pods.filter((pod) => nodes.some((node) => node.name === pod.nodeName));
+  const onPool = here.filter((pod) => pod.isLive);
+  const ending = findEnding(here, jobs, attempt);
+  const job = chooseJob(jobs, onPool, attempt, request.nodeName) ?? ending?.job;
   if (!job) {
     // Pods of an older attempt are being deleted.
-    const isLeaving = onPool.some((pod) => pod.attempt < attempt);
-    if (isLeaving) return { ...plan, outcome: 'already_restarting' };
+    if (ending) return { ...plan, outcome: 'already_restarting' };
     const absence = await describeAbsence(kubernetes, { ...request, attempt, pods });
     return { ...plan, outcome: 'not_on_pool', ...absence };
   }

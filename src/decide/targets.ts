@@ -1,5 +1,6 @@
 import type { Action } from '../request/action.ts';
 import { readNamedJobSet, suggestNode } from './existing-names.ts';
+import { preferLive } from './hanging-pods.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { readPods } from '../gke/jobset.ts';
@@ -49,7 +50,7 @@ export function requirePoolOf(node: NodeRef, wanted: string | undefined): string
   return node.nodePool;
 }
 
-/** Resolves the one pool that all live pods of the JobSet run on. */
+/** Resolves the one pool that all live pods of the JobSet run on, or where none is live, that the last ones hang on. */
 async function resolvePoolOfJobSet(
   kubernetes: Pick<Kubernetes, 'core' | 'custom' | 'within'>,
   namespace: string,
@@ -57,7 +58,7 @@ async function resolvePoolOfJobSet(
 ): Promise<string> {
   await readNamedJobSet(kubernetes, namespace, name);
   const pods = await readPods(kubernetes, namespace, name);
-  const nodeNames = new Set(pods.filter((pod) => pod.isLive).flatMap((pod) => pod.nodeName ?? []));
+  const nodeNames = new Set(preferLive(pods).flatMap((pod) => pod.nodeName ?? []));
   const pools = await findPools(kubernetes, nodeNames);
   const [pool, ...others] = pools;
   if (pool === undefined) {
