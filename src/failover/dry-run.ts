@@ -1,6 +1,8 @@
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
-import type { Config } from '../config.ts';
+import type { Deadline } from '../clock.ts';
+import type { Services } from '../services.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
@@ -21,7 +23,8 @@ import { readSnapshot } from '../decide/snapshot.ts';
 export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
-  config: Config,
+  { config, readInstance }: Pick<Services, 'config' | 'readInstance'>,
+  deadline: Deadline,
   log: Log,
 ): Promise<Step[]> {
   const { kubernetes } = cluster;
@@ -44,6 +47,7 @@ export async function dryRun(
     switches,
     maxPools,
     repairFacts,
+    askMachine: toAskMachine(readInstance, deadline),
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [
