@@ -96,11 +96,13 @@ export function assertClaimedOnce(
  *
  * @param health of the nodes that the machine was chosen from
  * @param poolNodes the names of all nodes of the pool
+ * @param doubt is one more warning
  */
 export function describeImpact(
   plan: RepairPlan,
   health: NodeHealth[],
   { pods, unread, poolNodes }: Pick<RepairFacts, 'pods' | 'unread'> & { poolNodes: string[] },
+  doubt?: string,
 ): Required<Pick<RepairPlan, 'runsHere'>> & Pick<RepairPlan, 'warning'> {
   const replaced = new Set(plan.isMultiHost ? poolNodes : [plan.node.name]);
   const runsHere: Record<string, number> = {};
@@ -110,6 +112,7 @@ export function describeImpact(
   const warnings = [
     ...(health.every((node) => isHealthy(node)) ? [describeHealthy(health, runsHere)] : []),
     ...(unread.length > 0 ? [`what runs here is not known for namespace ${unread.join(', ')}`] : []),
+    ...(doubt === undefined ? [] : [doubt]),
   ];
   return { runsHere, ...(warnings.length > 0 ? { warning: warnings.join('; ') } : {}) };
 }

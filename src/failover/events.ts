@@ -8,11 +8,12 @@ import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
 import { toJobSetTarget, toNodeTarget } from '../decide/snapshot.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
+import type { Step } from '../step.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
 
-type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | VerdictName;
+type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'elsewhere' | VerdictName;
 
 /** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
@@ -53,6 +54,24 @@ export function emitFinished(
     type: 'Warning',
     reason: isRefusal ? 'FailoverActionRefused' : 'FailoverActionFailed',
     message: `${action.type} ${isRefusal ? 'refused' : 'failed'} with ${error.code} ${whose}: ${error.message}`,
+  });
+}
+
+/** Publishes, beside the success, that the JobSet was not on the pool: the answer to an alert is read by nobody. */
+export async function emitElsewhere(
+  kubernetes: Kubernetes,
+  target: EventTarget,
+  action: Action,
+  log: Log,
+  steps: Step[],
+): Promise<void> {
+  const step = steps.find((each) => each.step === 'restart' && each.outcome === 'not_on_pool');
+  if (step?.step !== 'restart' || step.warning === undefined) return;
+  await publish(kubernetes, target, action, log, {
+    phase: 'elsewhere',
+    type: 'Warning',
+    reason: 'FailoverJobSetNotOnPool',
+    message: `${action.type}: ${step.warning} (${describeAsker(action)})`,
   });
 }
 
