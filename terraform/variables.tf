@@ -203,18 +203,6 @@ variable "labels" {
   nullable    = false
 }
 
-variable "max_instances" {
-  description = "The most instances at a time. All of them agree through the Leases in the cluster."
-  type        = number
-  default     = 3
-  nullable    = false
-
-  validation {
-    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
-    error_message = "The number of instances must be a whole number from 1 to 100."
-  }
-}
-
 variable "max_attempts_per_day" {
   description = "How many repairs of one pool, and restarts of one JobSet, within 24 hours (MAX_ATTEMPTS_PER_DAY). One more is refused, because a person must look."
   type        = number
@@ -224,6 +212,18 @@ variable "max_attempts_per_day" {
   validation {
     condition     = var.max_attempts_per_day >= 1 && var.max_attempts_per_day <= 100 && floor(var.max_attempts_per_day) == var.max_attempts_per_day
     error_message = "max_attempts_per_day must be a whole number from 1 to 100."
+  }
+}
+
+variable "max_instances" {
+  description = "The most instances at a time. All of them agree through the Leases in the cluster."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
+    error_message = "The number of instances must be a whole number from 1 to 100."
   }
 }
 
@@ -287,11 +287,65 @@ variable "operator_notification_channels" {
   }
 }
 
+variable "reconcile" {
+  description = "Whether Cloud Scheduler calls the function once a minute, so that every action ends in a verdict and unfinished actions are carried on."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "reconcile_region" {
+  description = "The region of Cloud Scheduler's job, where Cloud Scheduler is not offered in the function's."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.reconcile_region == null ? true : can(regex("^[a-z]+-[a-z]+[0-9]+$", var.reconcile_region))
+    error_message = "Give a region such as us-central1, not a zone."
+  }
+}
+
+variable "recovery_timeout_seconds" {
+  description = "How long after a restart its run may take to be back, before the verdict is not_recovered (RECOVERY_TIMEOUT_SECONDS)."
+  type        = number
+  default     = 1200
+  nullable    = false
+
+  validation {
+    condition     = var.recovery_timeout_seconds >= 60 && var.recovery_timeout_seconds <= 86400 && floor(var.recovery_timeout_seconds) == var.recovery_timeout_seconds
+    error_message = "recovery_timeout_seconds must be whole seconds, from 60 to 86400."
+  }
+}
+
+variable "repair_timeout_seconds" {
+  description = "How long after a repair its machine may take to be back, before the verdict is not_repaired (REPAIR_TIMEOUT_SECONDS)."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.repair_timeout_seconds >= 60 && var.repair_timeout_seconds <= 86400 && floor(var.repair_timeout_seconds) == var.repair_timeout_seconds
+    error_message = "repair_timeout_seconds must be whole seconds, from 60 to 86400."
+  }
+}
+
 variable "restrict_deletion_to_gke_machines" {
   description = "Whether the binding of the custom role carries the condition of deploy/gcp-role-condition.yaml, which lets it delete only machines whose names begin with gke-."
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "resume_within_seconds" {
+  description = "For how long after its request an action that nobody works on is carried on (RESUME_WITHIN_SECONDS); 0 carries nothing on."
+  type        = number
+  default     = 900
+  nullable    = false
+
+  validation {
+    condition     = var.resume_within_seconds >= 0 && var.resume_within_seconds <= 86400 && floor(var.resume_within_seconds) == var.resume_within_seconds
+    error_message = "resume_within_seconds must be whole seconds, from 0 to 86400."
+  }
 }
 
 variable "runtime" {
@@ -342,54 +396,5 @@ variable "vpc" {
   validation {
     condition     = var.vpc == null ? true : (var.vpc.connector != null) != (var.vpc.network != null || var.vpc.subnetwork != null)
     error_message = "Give either a connector, or a network or subnetwork for direct VPC egress."
-  }
-}
-
-variable "reconcile" {
-  description = "Whether Cloud Scheduler calls the function once a minute, so that every action ends in a verdict and unfinished actions are carried on."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
-variable "reconcile_region" {
-  description = "The region of Cloud Scheduler's job, where Cloud Scheduler is not offered in the function's."
-  type        = string
-  default     = null
-}
-
-variable "recovery_timeout_seconds" {
-  description = "How long after a restart its run may take to be back, before the verdict is not_recovered (RECOVERY_TIMEOUT_SECONDS)."
-  type        = number
-  default     = 1200
-  nullable    = false
-
-  validation {
-    condition     = var.recovery_timeout_seconds >= 60 && var.recovery_timeout_seconds <= 86400 && floor(var.recovery_timeout_seconds) == var.recovery_timeout_seconds
-    error_message = "recovery_timeout_seconds must be whole seconds, from 60 to 86400."
-  }
-}
-
-variable "repair_timeout_seconds" {
-  description = "How long after a repair its machine may take to be back, before the verdict is not_repaired (REPAIR_TIMEOUT_SECONDS)."
-  type        = number
-  default     = 1800
-  nullable    = false
-
-  validation {
-    condition     = var.repair_timeout_seconds >= 60 && var.repair_timeout_seconds <= 86400 && floor(var.repair_timeout_seconds) == var.repair_timeout_seconds
-    error_message = "repair_timeout_seconds must be whole seconds, from 60 to 86400."
-  }
-}
-
-variable "resume_within_seconds" {
-  description = "For how long after its request an action that nobody works on is carried on (RESUME_WITHIN_SECONDS); 0 carries nothing on."
-  type        = number
-  default     = 900
-  nullable    = false
-
-  validation {
-    condition     = var.resume_within_seconds >= 0 && var.resume_within_seconds <= 86400 && floor(var.resume_within_seconds) == var.resume_within_seconds
-    error_message = "resume_within_seconds must be whole seconds, from 0 to 86400."
   }
 }

@@ -29,13 +29,17 @@ run "wrong_values" {
     ingress_settings               = "ALLOW_NONE"
     invokers                       = ["allUsers"]
     max_alert_age_seconds          = 59
+    max_attempts_per_day           = 0
     max_instances                  = 0
     max_pools_per_hour             = 0.5
     memory                         = "256Mi"
     name                           = "autometric-failover-of-team-x"
     operator_notification_channels = ["42"]
     project_id                     = "My Project"
+    recovery_timeout_seconds       = 59
     region                         = "us-central1-a"
+    repair_timeout_seconds         = 86401
+    resume_within_seconds          = -1
     runtime                        = "nodejs20"
     vpc                            = {}
     webhook_password_version       = 0
@@ -52,13 +56,17 @@ run "wrong_values" {
     var.ingress_settings,
     var.invokers,
     var.max_alert_age_seconds,
+    var.max_attempts_per_day,
     var.max_instances,
     var.max_pools_per_hour,
     var.memory,
     var.name,
     var.operator_notification_channels,
     var.project_id,
+    var.recovery_timeout_seconds,
     var.region,
+    var.repair_timeout_seconds,
+    var.resume_within_seconds,
     var.runtime,
     var.vpc,
     var.webhook_password_version,
@@ -68,14 +76,19 @@ run "wrong_values" {
 run "other_wrong_values" {
   command = plan
   variables {
-    action_deadline_seconds = 29
-    allowed_actions         = ["drain_nodepool"]
-    clusters                = ["train"]
-    cordon_concurrency      = 513
-    gke_endpoint            = "dsn"
-    invokers                = ["allAuthenticatedUsers"]
-    max_alert_age_seconds   = 86401
-    min_instances           = 4
+    action_deadline_seconds  = 29
+    allowed_actions          = ["drain_nodepool"]
+    clusters                 = ["train"]
+    cordon_concurrency       = 513
+    gke_endpoint             = "dsn"
+    invokers                 = ["allAuthenticatedUsers"]
+    max_alert_age_seconds    = 86401
+    max_attempts_per_day     = 101
+    min_instances            = 4
+    recovery_timeout_seconds = 90.5
+    repair_timeout_seconds   = 59
+    resume_within_seconds    = 86401
+    reconcile_region         = "us-central1-a"
   }
   expect_failures = [
     var.action_deadline_seconds,
@@ -85,7 +98,12 @@ run "other_wrong_values" {
     var.gke_endpoint,
     var.invokers,
     var.max_alert_age_seconds,
+    var.max_attempts_per_day,
     var.min_instances,
+    var.reconcile_region,
+    var.recovery_timeout_seconds,
+    var.repair_timeout_seconds,
+    var.resume_within_seconds,
   ]
 }
 
