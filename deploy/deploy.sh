@@ -141,9 +141,9 @@ is_one_of() {
 enable_apis() {
   # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
   run services enable artifactregistry.googleapis.com cloudbuild.googleapis.com cloudfunctions.googleapis.com \
-    cloudresourcemanager.googleapis.com cloudscheduler.googleapis.com compute.googleapis.com container.googleapis.com iam.googleapis.com \
-    logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com run.googleapis.com \
-    storage.googleapis.com --project "$project"
+    cloudresourcemanager.googleapis.com cloudscheduler.googleapis.com compute.googleapis.com \
+    container.googleapis.com iam.googleapis.com logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com \
+    run.googleapis.com storage.googleapis.com --project "$project"
 }
 
 ensure_service_account() {

@@ -92,7 +92,8 @@ locals {
           legend  = "$${metric.labels.cluster}"
           filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.open_actions.name}\" AND ${local.of_function}"
           aligner = "ALIGN_DELTA"
-          reducer = "REDUCE_PERCENTILE_99"
+          # The values themselves; a percentile would be guessed within a bucket.
+          reducer = "REDUCE_MEAN"
           by      = ["metric.label.cluster"]
         }]
       },

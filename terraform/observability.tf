@@ -5,8 +5,9 @@ locals {
   service_names = [for f in local.functions : f.name]
   # A list in the Logging query language.
   services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
-  last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
-  verdict_lines   = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"verdict\""
+  lines           = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log}"
+  last_lines      = "${local.lines} AND jsonPayload.outcome:*"
+  verdict_lines   = "${local.lines} AND jsonPayload.event=\"verdict\""
   # The same list in Cloud Monitoring's filters.
   services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
 }
@@ -145,7 +146,7 @@ resource "google_logging_metric" "open_actions" {
   project     = var.project_id
   name        = "${var.name}/open_actions"
   description = "Actions that are not settled, as each reconcile found them, by cluster"
-  filter      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"reconciled\""
+  filter      = "${local.lines} AND jsonPayload.event=\"reconciled\""
 
   value_extractor = "EXTRACT(jsonPayload.open)"
   metric_descriptor {
@@ -172,7 +173,8 @@ resource "google_logging_metric" "open_actions" {
   depends_on = [google_project_service.this]
 }
 
-# Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did INFO.
+# Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did is
+# INFO. What reconcile carries on or follows up has no request whose last line could tell of its refusal.
 resource "google_monitoring_alert_policy" "not_helped" {
   count = var.create_operator_alerts ? 1 : 0
 
@@ -184,12 +186,17 @@ resource "google_monitoring_alert_policy" "not_helped" {
   user_labels           = var.labels
 
   conditions {
-    display_name = "the run or the machine is not back, or an action was abandoned"
+    display_name = "the run or the machine is not back, an action was abandoned, or what should follow was refused"
     condition_matched_log {
-      filter = "${local.verdict_lines} AND severity=\"ERROR\""
+      filter = join(" AND ", [
+        local.lines,
+        "severity=\"ERROR\"",
+        "(jsonPayload.event=\"verdict\" OR (jsonPayload.event=\"refused\" AND NOT jsonPayload.outcome:*))",
+      ])
       label_extractors = {
         action_id = "EXTRACT(jsonPayload.action_id)"
         cluster   = "EXTRACT(jsonPayload.cluster)"
+        code      = "EXTRACT(jsonPayload.code)"
         node_pool = "EXTRACT(jsonPayload.node_pool)"
         type      = "EXTRACT(jsonPayload.type)"
         verdict   = "EXTRACT(jsonPayload.verdict)"
@@ -205,16 +212,16 @@ resource "google_monitoring_alert_policy" "not_helped" {
   }
 
   documentation {
-    subject   = "Failover did not help: $${log.extracted_label.verdict}, $${log.extracted_label.type} of $${log.extracted_label.node_pool}"
+    subject   = "Failover did not help: $${log.extracted_label.type} $${log.extracted_label.verdict}$${log.extracted_label.code}"
     mime_type = "text/markdown"
     content   = <<-EOT
-      The failover `$${log.extracted_label.action_id}` ended as $${log.extracted_label.verdict}: $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}.
+      The failover `$${log.extracted_label.action_id}`, $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}, ended as: $${log.extracted_label.verdict}$${log.extracted_label.code}.
 
-      Its line `event="verdict"` says why, in the cluster's words:
+      Its last line says why, in the cluster's words:
 
           ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
 
-      What each verdict means and what next: docs/api.md (Reconcile), docs/runbook.md.
+      A word such as not_recovered is a verdict, a word such as attempts_exhausted a refusal. What each means and what next: docs/api.md (Reconcile) and docs/runbook.md.
     EOT
   }
 

@@ -159,7 +159,7 @@ run "pubsub" {
 
   # What people hear of.
   assert {
-    condition     = alltrue([for p in [google_monitoring_alert_policy.failed[0], google_monitoring_alert_policy.server_errors[0], google_monitoring_alert_policy.dead_letters[0]] : p.notification_channels == tolist(["projects/my-project/notificationChannels/42"]) && length([for k in keys(coalesce(p.user_labels, {})) : k if startswith(k, "failover_")]) == 0])
+    condition     = alltrue([for p in [google_monitoring_alert_policy.failed[0], google_monitoring_alert_policy.not_helped[0], google_monitoring_alert_policy.server_errors[0], google_monitoring_alert_policy.dead_letters[0]] : p.notification_channels == tolist(["projects/my-project/notificationChannels/42"]) && length([for k in keys(coalesce(p.user_labels, {})) : k if startswith(k, "failover_")]) == 0])
     error_message = "Alerts about the function go to people, never to the function."
   }
   assert {

@@ -164,7 +164,7 @@ run "without_extras" {
   }
 
   assert {
-    condition     = length(google_monitoring_dashboard.this) + length(google_monitoring_alert_policy.failed) + length(google_monitoring_alert_policy.server_errors) + length(google_project_service.this) + length(google_storage_bucket.source) == 0
+    condition     = length(google_monitoring_dashboard.this) + length(google_monitoring_alert_policy.failed) + length(google_monitoring_alert_policy.not_helped) + length(google_monitoring_alert_policy.server_errors) + length(google_project_service.this) + length(google_storage_bucket.source) == 0
     error_message = "What is switched off is not made."
   }
   assert {

@@ -343,6 +343,17 @@ describe('deploy.sh', () => {
     expect([...listOf('SETTINGS'), ...byOption, 'KUBECONFIG_CONTEXT']).to.have.members(settings);
   });
 
+  it('schedules nothing unless it is asked to', async () => {
+    for (const [given, isScheduled] of [
+      [[], false],
+      [['--reconcile'], true],
+    ] as const) {
+      const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given, '--dry-run']);
+      expect(code, stderr).to.equal(0);
+      expect(/scheduler jobs create http|-tick/.test(stdout), stdout).to.equal(isScheduled);
+    }
+  });
+
   it('passes the VPC connector on, and leaves the condition out when told to', async () => {
     const given = ['--vpc-connector', 'c', '--set', 'GKE_ENDPOINT=private', '--no-condition', '--dry-run'];
     const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
