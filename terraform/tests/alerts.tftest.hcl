@@ -24,8 +24,8 @@ variables {
       conditions = [{
         display_name = "Ready is not true for 5 minutes"
         threshold = {
-          filter          = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status = \"True\""
-          comparison      = "COMPARISON_LT"
+          filter          = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status != \"True\""
+          comparison      = "COMPARISON_GT"
           threshold_value = 0.5
           duration        = "300s"
           aggregations    = [{ alignment_period = "300s", per_series_aligner = "ALIGN_FRACTION_TRUE" }]
@@ -109,7 +109,7 @@ run "pubsub" {
     error_message = "The function is told, and whoever else is named."
   }
   assert {
-    condition     = google_monitoring_alert_policy.failover["node-not-ready"].conditions[0].condition_threshold[0].comparison == "COMPARISON_LT" && google_monitoring_alert_policy.failover["slice-unavailable"].conditions[0].condition_absent[0].duration == "300s" && google_monitoring_alert_policy.failover["by-query"].conditions[0].condition_prometheus_query_language[0].query == "up == 0"
+    condition     = google_monitoring_alert_policy.failover["node-not-ready"].conditions[0].condition_threshold[0].comparison == "COMPARISON_GT" && google_monitoring_alert_policy.failover["slice-unavailable"].conditions[0].condition_absent[0].duration == "300s" && google_monitoring_alert_policy.failover["by-query"].conditions[0].condition_prometheus_query_language[0].query == "up == 0"
     error_message = "Each condition is of its own kind."
   }
 
