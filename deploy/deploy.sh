@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Deploys the function with gcloud: service accounts, the custom role, the function, its callers and, if wanted, the way
-# for alerts. Safe to repeat: it keeps what is there already, or brings it up to date.
+# for alerts. It can be repeated with the same options: it keeps what is there already, or brings it up to date. It takes
+# nothing away that an earlier run with other options has granted or made; --no-alerts is the one exception.
 set -euo pipefail
 # gcloud must not ask anything: the script gives each answer.
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
@@ -17,6 +18,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --namespaces NAMES   of the JobSets it may restart (default: default)
   --actions TYPES      allowed, separated by commas (default: all five; docs/api.md)
   --alerts TYPES       also take Cloud Monitoring's alerts, which may trigger these actions
+  --no-alerts          take no alerts any more: delete the subscription that an earlier --alerts made
   --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
@@ -41,7 +43,7 @@ SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE
 
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
-  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false channel=''
+  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
   local -a invokers=() settings=()
   parse "$@"
   check
@@ -53,6 +55,7 @@ main() {
   local tick=$name-tick@$project.iam.gserviceaccount.com
   local push=$name-push@$project.iam.gserviceaccount.com
 
+  check_way_of_alerts
   enable_apis
   local number
   number=$(look_up PROJECT_NUMBER projects describe "$project" --format 'value(projectNumber)')
@@ -66,6 +69,7 @@ main() {
     allow_call "$member"
   done
   [[ -z $alerts ]] || route_alerts
+  [[ $no_alerts == false ]] || stop_alerts
   [[ $reconcile == false ]] || schedule_reconcile
   print_next_steps
 }
@@ -78,6 +82,7 @@ parse() {
       --no-condition) condition=false && shift && continue ;;
       --dry-run) dry_run=true && shift && continue ;;
       --reconcile) reconcile=true && shift && continue ;;
+      --no-alerts) no_alerts=true && shift && continue ;;
     esac
     (($# > 1)) || fail "$1 needs a value, or is unknown; deploy/deploy.sh --help lists the options"
     case $1 in
@@ -117,6 +122,7 @@ check() {
   done
   check_types --actions "$actions"
   check_types --alerts "$alerts"
+  [[ $no_alerts == false || -z $alerts ]] || fail '--alerts and --no-alerts exclude one another'
   [[ $dry_run == true ]] || command -v gcloud >/dev/null || fail 'gcloud is not installed'
 }
 
@@ -136,6 +142,14 @@ is_one_of() {
     [[ $candidate != "$value" ]] || return 0
   done
   return 1
+}
+
+# What alerts may do is a setting, and each deployment sets all settings anew. Without it, alerts that still arrive would be
+# decided about by accident.
+check_way_of_alerts() {
+  [[ -z $alerts && $no_alerts == false ]] || return 0
+  ! exists pubsub subscriptions describe "$name-alerts" --project "$project" ||
+    fail "alerts arrive here through the subscription $name-alerts: repeat --alerts TYPES, or end that with --no-alerts"
 }
 
 enable_apis() {
@@ -247,6 +261,13 @@ route_alerts() {
   # Monitoring's agent comes into being with the project's first Pub/Sub channel, and nobody grants it anything by itself.
   bind pubsub topics add-iam-policy-binding "$topic" --project "$project" \
     --member "$monitoring_agent" --role roles/pubsub.publisher
+}
+
+# The topic and the channel stay, because policies name them; what they publish is dropped.
+stop_alerts() {
+  if [[ $dry_run == true ]] || exists pubsub subscriptions describe "$name-alerts" --project "$project"; then
+    run pubsub subscriptions delete "$name-alerts" --project "$project"
+  fi
 }
 
 # The job calls as its own service account, which may call this function and nothing else. The next minute is the retry.

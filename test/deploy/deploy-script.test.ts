@@ -274,6 +274,39 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     expect([...cloud.resources.keys()]).to.deep.equal([...before.keys()]);
   });
 
+  // The run before left everything as it was. What follows changes it, so it comes last.
+  describe('run again without --alerts', () => {
+    const others = args.filter((_, i) => args[i] !== '--alerts' && args[i - 1] !== '--alerts');
+
+    it('refuses before it changes anything, because alerts still arrive', async () => {
+      const before = new Map(cloud.resources);
+      const start = cloud.requests.length;
+      const again = await deploy(...others);
+      expect(again.code).to.equal(1);
+      expect(again.stderr).to.match(
+        /subscription autometric-failover-alerts: repeat --alerts TYPES, or .*--no-alerts/,
+      );
+      expect(
+        cloud.requests.slice(start).filter(({ method }) => method !== 'GET' && method !== 'POST'),
+      ).to.deep.equal([]);
+      expect(cloud.resources).to.deep.equal(before);
+    });
+
+    it('with --no-alerts deletes the subscription, and the function has no ALERT_ACTIONS any more', async () => {
+      const again = await deploy(...others, '--no-alerts');
+      expect(again.code, again.stderr).to.equal(0);
+      expect(cloud.resources.has('projects/my-project/subscriptions/autometric-failover-alerts')).to.equal(
+        false,
+      );
+      const { serviceConfig } = cloud.resources.get(functionName) as Record<string, Record<string, object>>;
+      expect(serviceConfig?.['environmentVariables'])
+        .to.include({ MAX_POOLS_PER_HOUR: '1' })
+        .and.not.have.property('ALERT_ACTIONS');
+      const oncemore = await deploy(...others, '--no-alerts');
+      expect(oncemore.code, oncemore.stderr).to.equal(0);
+    });
+  });
+
   function bindingsOf(name: string): Binding[] {
     const { bindings = [] } = (cloud.resources.get(`${name} policy`) ?? {}) as { bindings?: Binding[] };
     return bindings;
@@ -317,6 +350,11 @@ describe('deploy.sh', () => {
       'a setting that has an option of its own',
       [...required, '--set', 'ALERT_ACTIONS=cordon_nodepool'],
       /--set does not take ALERT_ACTIONS/,
+    ],
+    [
+      'both --alerts and --no-alerts',
+      [...required, '--alerts', 'cordon_nodepool', '--no-alerts'],
+      /exclude one another/,
     ],
     ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
     ['an option without its value', [...required, '--alerts'], /--alerts needs a value/],

@@ -142,7 +142,7 @@ interface Answer {
 }
 /** What answers a method and a path (without the version in front); `parts` are the groups of `at`. */
 interface Route {
-  on: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  on: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   at: RegExp;
   answer: (request: CloudRequest, world: World, parts: string[]) => Answer;
 }
@@ -186,7 +186,7 @@ const routes: Route[] = [
   { on: 'POST', at: /\/functions:generateUploadUrl$/, answer: createUploadUrl },
   { on: 'PUT', at: /^upload$/, answer: () => ok({}) },
   { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+)\/functions$/, answer: createFunction },
-  { on: 'PATCH', at: /^projects\/[^/]+\/locations\/[^/]+\/functions\/.+$/, answer: () => ok(doneOperation) },
+  { on: 'PATCH', at: /^(projects\/[^/]+\/locations\/[^/]+\/functions\/.+)$/, answer: changeFunction },
   {
     on: 'POST',
     at: /^projects\/[^/]+\/locations\/[^/]+\/jobs$/,
@@ -206,6 +206,7 @@ const routes: Route[] = [
     answer: ({ json }, { resources }, [name = '']) => create(resources, name, json),
   },
   { on: 'PATCH', at: /^(.+)$/, answer: change },
+  { on: 'DELETE', at: /^(.+)$/, answer: remove },
 ];
 
 /** An unsigned token that names the caller, as Cloud Run passes it on after its check. */
@@ -262,6 +263,16 @@ function createFunction(
   return ok(doneOperation);
 }
 
+/** A deployment sends its whole configuration; what only Google sets stays. */
+function changeFunction({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  const before = resources.get(name);
+  if (!before) return notFound(name);
+  const { uri, service } = before['serviceConfig'] as Json;
+  const serviceConfig = { ...(json['serviceConfig'] as Json), uri, service };
+  resources.set(name, { ...before, ...json, name, serviceConfig });
+  return ok(doneOperation);
+}
+
 function listChannels(_: CloudRequest, { resources }: World, [collection]: string[]): Answer {
   const channels = [...resources].filter(([name]) => name.startsWith(`${collection}/`));
   return ok({ notificationChannels: channels.map(([, channel]) => channel) });
@@ -283,6 +294,10 @@ function writePolicy({ json }: CloudRequest, { resources }: World, [name]: strin
 function change({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
   resources.set(name, { ...resources.get(name), ...((json['subscription'] ?? json) as Json) });
   return found(resources, name);
+}
+
+function remove(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  return resources.delete(name) ? ok({}) : notFound(name);
 }
 
 function create(resources: Map<string, Json>, name: string, value: Json): Answer {
