@@ -142,7 +142,7 @@ resource "google_pubsub_topic" "alerts" {
   name    = "${var.name}-alerts"
   labels  = var.labels
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_notification_channel" "pubsub" {
@@ -165,7 +165,7 @@ resource "google_pubsub_topic_iam_member" "monitoring" {
   role    = "roles/pubsub.publisher"
   member  = local.monitoring_agent
 
-  depends_on = [google_monitoring_notification_channel.pubsub]
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_subscription" "alerts" {
@@ -215,7 +215,7 @@ resource "google_service_account" "push" {
   account_id   = "${var.name}-push"
   display_name = "Autometric failover: Pub/Sub's calls to it"
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_cloud_run_service_iam_member" "push" {
@@ -238,6 +238,8 @@ resource "google_service_account_iam_member" "token_creator" {
   service_account_id = google_service_account.push[0].name
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_topic" "dead_letters" {
@@ -247,7 +249,7 @@ resource "google_pubsub_topic" "dead_letters" {
   name    = "${var.name}-dead-letters"
   labels  = var.labels
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # Without a subscription a topic forgets at once.
@@ -274,6 +276,8 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic   = google_pubsub_topic.dead_letters[0].name
   role    = "roles/pubsub.publisher"
   member  = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letters" {
@@ -283,4 +287,6 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
   subscription = google_pubsub_subscription.alerts[0].name
   role         = "roles/pubsub.subscriber"
   member       = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }

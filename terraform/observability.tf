@@ -41,7 +41,7 @@ resource "google_logging_metric" "actions" {
     dry_run = "EXTRACT(jsonPayload.dry_run)"
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_logging_metric" "duration" {
@@ -78,7 +78,7 @@ resource "google_logging_metric" "duration" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # What became of each action. A reconcile writes one such line for each verdict.
@@ -106,7 +106,7 @@ resource "google_logging_metric" "verdicts" {
     verdict = "EXTRACT(jsonPayload.verdict)"
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_logging_metric" "recovery_seconds" {
@@ -138,7 +138,7 @@ resource "google_logging_metric" "recovery_seconds" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # A reconcile writes such a line only where something is open.
@@ -170,7 +170,7 @@ resource "google_logging_metric" "open_actions" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did is
@@ -225,7 +225,7 @@ resource "google_monitoring_alert_policy" "not_helped" {
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # A log match and no metric: one incident a failure, with the action's id in it, from the first apply on.
@@ -280,7 +280,7 @@ resource "google_monitoring_alert_policy" "failed" {
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_alert_policy" "webhook_credentials" {
@@ -312,7 +312,7 @@ resource "google_monitoring_alert_policy" "webhook_credentials" {
     content   = "Either somebody is trying passwords at the public address, or the channel and the secret have different ones, and then no alert gets through: give webhook_password again with a higher webhook_password_version."
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # An instance that was killed writes no last line, but its request is a 5xx.
@@ -357,7 +357,7 @@ resource "google_monitoring_alert_policy" "server_errors" {
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_alert_policy" "dead_letters" {

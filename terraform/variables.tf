@@ -287,6 +287,18 @@ variable "operator_notification_channels" {
   }
 }
 
+variable "propagation_seconds" {
+  description = "How long the first apply waits each time for what Google is late with: APIs that were just enabled, rights of the build, agents that do not exist yet. Increase it if a first apply still says 403 or 400; 0 does not wait."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.propagation_seconds >= 0 && var.propagation_seconds <= 600 && floor(var.propagation_seconds) == var.propagation_seconds
+    error_message = "propagation_seconds must be whole seconds, from 0 to 600."
+  }
+}
+
 variable "reconcile" {
   description = "Whether Cloud Scheduler calls the function once a minute, so that every action ends in a verdict and unfinished actions are carried on."
   type        = bool

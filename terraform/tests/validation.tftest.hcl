@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   # Reading the sources takes Terraform a second a run.
@@ -36,6 +37,7 @@ run "wrong_values" {
     name                           = "autometric-failover-of-team-x"
     operator_notification_channels = ["42"]
     project_id                     = "My Project"
+    propagation_seconds            = 601
     recovery_timeout_seconds       = 59
     region                         = "us-central1-a"
     repair_timeout_seconds         = 86401
@@ -63,6 +65,7 @@ run "wrong_values" {
     var.name,
     var.operator_notification_channels,
     var.project_id,
+    var.propagation_seconds,
     var.recovery_timeout_seconds,
     var.region,
     var.repair_timeout_seconds,
