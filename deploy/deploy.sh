@@ -44,7 +44,7 @@ SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
   local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
-  local -a invokers=() settings=()
+  local -a invokers=() settings=() new_accounts=()
   parse "$@"
   check
 
@@ -64,6 +64,7 @@ main() {
   ensure_service_account "$name-build" 'Autometric failover: its build'
   grant_cluster_rights
   grant_build_rights
+  wait_for_new_build_rights
   deploy_function
   for member in "${invokers[@]+"${invokers[@]}"}"; do
     allow_call "$member"
@@ -162,8 +163,9 @@ enable_apis() {
 
 ensure_service_account() {
   local id=$1 display_name=$2
-  exists iam service-accounts describe "$id@$project.iam.gserviceaccount.com" --project "$project" ||
-    run iam service-accounts create "$id" --display-name "$display_name" --project "$project"
+  exists iam service-accounts describe "$id@$project.iam.gserviceaccount.com" --project "$project" && return
+  run iam service-accounts create "$id" --display-name "$display_name" --project "$project"
+  new_accounts+=("$id")
 }
 
 # The role of gcp-role.yaml, in each project that has a cluster.
@@ -192,6 +194,15 @@ grant_build_rights() {
     --role roles/artifactregistry.writer --condition None
   bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
     --role roles/storage.objectViewer --condition "expression=$sources,title=function-sources-only"
+}
+
+# A right takes a minute or more to arrive everywhere, and a build without its rights fails.
+wait_for_new_build_rights() {
+  local seconds=${PROPAGATION_SECONDS:-90}
+  is_one_of "$name-build" "${new_accounts[@]+"${new_accounts[@]}"}" || return 0
+  [[ $dry_run == false ]] || return 0
+  echo "waiting $seconds s for the rights of the build to arrive" >&2
+  sleep "$seconds"
 }
 
 deploy_function() {
@@ -328,12 +339,13 @@ print_command() {
   printf '\n'
 }
 
-# Runs gcloud for an IAM binding. It tries again, because a new service account is not known everywhere at once.
+# Runs gcloud for an IAM binding. It tries again, because a new service account is not known everywhere at once, and an agent of
+# Google's is not there for a minute after its API was enabled or its first channel was made.
 bind() {
-  local attempt
-  for attempt in 1 2 3 4 5; do
+  local attempt attempts=12
+  for ((attempt = 1; attempt <= attempts; attempt++)); do
     run "$@" && return
-    ((attempt == 5)) || sleep "${RETRY_SECONDS:-10}"
+    ((attempt == attempts)) || sleep "${RETRY_SECONDS:-10}"
   done
   return 1
 }

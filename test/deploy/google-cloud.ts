@@ -14,6 +14,8 @@ export interface CloudRequest {
   headers: IncomingMessage['headers'];
   body: Buffer;
   json: Json;
+  /** When it came, from `performance.now()`. */
+  at: number;
 }
 
 type Json = Record<string, unknown>;
@@ -42,7 +44,7 @@ export async function serveGoogleCloud(options: { functionUri?: string } = {}): 
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
   const functionUri = options.functionUri ?? 'https://autometric-failover-abc-uc.a.run.app';
-  const world: World = { resources, url, functionUri };
+  const world: World = { resources, url, functionUri, refusals: 0 };
 
   server.on('request', (incoming, response) => {
     void take(incoming, response);
@@ -123,6 +125,7 @@ async function readRequest(incoming: IncomingMessage): Promise<CloudRequest> {
     path: decodeURIComponent(pathname),
     query: searchParams,
     headers: incoming.headers,
+    at: performance.now(),
     body,
     json:
       incoming.headers['content-type']?.includes('json') && body.length > 0
@@ -135,6 +138,8 @@ interface World {
   resources: Map<string, Json>;
   url: string;
   functionUri: string;
+  /** How often a grant to an agent was refused. */
+  refusals: number;
 }
 interface Answer {
   status: number;
@@ -286,7 +291,16 @@ function readPolicy(_: CloudRequest, { resources }: World, [name]: string[]): An
   return ok(resources.get(`${name} policy`) ?? { etag: 'BwXhqDPHIFE=' });
 }
 
-function writePolicy({ json }: CloudRequest, { resources }: World, [name]: string[]): Answer {
+/** Monitoring's agent comes into being a while after the project's first Pub/Sub channel. */
+const refusedToMonitoringAgent = 5;
+
+function writePolicy({ json }: CloudRequest, world: World, [name]: string[]): Answer {
+  const { resources } = world;
+  const [agent] = /service-\d+@gcp-sa-monitoring[\w.-]+/.exec(JSON.stringify(json)) ?? [];
+  if (agent !== undefined && world.refusals++ < refusedToMonitoringAgent) {
+    const message = `Service account ${agent} does not exist.`;
+    return { status: 400, body: { error: { code: 400, status: 'INVALID_ARGUMENT', message } } };
+  }
   resources.set(`${name} policy`, json['policy'] as Json);
   return ok(json['policy']);
 }
