@@ -5,6 +5,8 @@ locals {
   alert_actions = sort(distinct(concat(
     [for p in var.alert_policies : p.action],
     [for p in var.alert_policies : p.on_close if p.on_close != null],
+    [for p in var.alert_policies : p.on_failure if p.on_failure != null],
+    [for p in var.alert_policies : "uncordon_nodepool" if p.uncordon_when_repaired],
     tolist(var.additional_alert_actions),
   )))
   takes_alerts = length(local.alert_actions) > 0
@@ -35,12 +37,14 @@ resource "google_monitoring_alert_policy" "failover" {
     each.value.user_labels,
     { failover_action = each.value.action },
     { for k, v in {
-      failover_on_close             = each.value.on_close
-      failover_jobset               = each.value.jobset
-      failover_namespace            = each.value.namespace
-      failover_cluster              = each.value.cluster
-      failover_dry_run              = each.value.dry_run ? "true" : null
-      failover_expected_node_counts = each.value.expected_node_counts ? "true" : null
+      failover_on_close               = each.value.on_close
+      failover_on_failure             = each.value.on_failure
+      failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_jobset                 = each.value.jobset
+      failover_namespace              = each.value.namespace
+      failover_cluster                = each.value.cluster
+      failover_dry_run                = each.value.dry_run ? "true" : null
+      failover_expected_node_counts   = each.value.expected_node_counts ? "true" : null
     } : k => v if v != null },
   )
 

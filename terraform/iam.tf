@@ -89,3 +89,17 @@ resource "google_cloud_run_service_iam_member" "invoker" {
     replace_triggered_by = [google_cloudfunctions2_function.this["failover"].id]
   }
 }
+
+resource "google_cloud_run_service_iam_member" "viewer" {
+  for_each = var.viewers
+
+  project  = var.project_id
+  location = var.region
+  service  = google_cloudfunctions2_function.this["status"].name
+  role     = "roles/run.invoker"
+  member   = each.value
+
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.this["status"].id]
+  }
+}

@@ -1,4 +1,5 @@
-# The function, once behind IAM and, where a webhook is wanted, once more for Cloud Monitoring's webhook alone.
+# The function, once behind IAM and, where they are wanted, once more for people who only look, and once more for Cloud
+# Monitoring's webhook alone.
 
 locals {
   root = "${path.module}/.."
@@ -9,6 +10,15 @@ locals {
         name        = var.name
         description = "Cordons a GKE node pool, restarts its JobSet, repairs its machine"
         entry_point = "failover"
+        ingress     = var.ingress_settings
+        environment = {}
+      }
+    },
+    length(var.viewers) == 0 ? {} : {
+      status = {
+        name        = "${var.name}-status"
+        description = "Shows what ${var.name} did and how its clusters stand, and does nothing else"
+        entry_point = "failoverStatus"
         ingress     = var.ingress_settings
         environment = {}
       }

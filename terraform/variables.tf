@@ -80,8 +80,10 @@ variable "allowed_namespaces" {
 variable "build" {
   description = "Where the function is built: an Artifact Registry repository (projects/P/locations/L/repositories/R) and a Cloud Build worker pool of your own, instead of the default ones."
   type = object({
+    # projects/P/locations/L/repositories/R; the build's service account must be able to write there.
     docker_repository = optional(string)
-    worker_pool       = optional(string)
+    # projects/P/locations/L/workerPools/W
+    worker_pool = optional(string)
   })
   default  = {}
   nullable = false
@@ -201,6 +203,11 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for k, v in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", k)) && can(regex("^[a-z0-9_-]{0,63}$", v)) && !startswith(k, "failover_")])
+    error_message = "Labels have at most 63 lower-case letters, digits, dashes and underscores and begin with a letter; those that begin with failover_ say what an alert does."
+  }
 }
 
 variable "max_attempts_per_day" {
@@ -248,6 +255,10 @@ variable "memory" {
   validation {
     condition     = contains(["512Mi", "1Gi", "2Gi", "4Gi"], var.memory)
     error_message = "The memory must be 512Mi, 1Gi, 2Gi or 4Gi."
+  }
+  validation {
+    condition     = var.cpu != "4" || contains(["2Gi", "4Gi"], var.memory)
+    error_message = "Cloud Run gives 4 CPUs only with a memory of at least 2Gi."
   }
 }
 
@@ -375,7 +386,9 @@ variable "runtime" {
 variable "source_archive" {
   description = "A zip of the sources that is in a bucket already, instead of one made from this checkout."
   type = object({
+    # The build's service account is granted to read buckets whose names begin with this one.
     bucket = string
+    # A change of the object's name is a new deployment.
     object = string
   })
   default = null
@@ -393,13 +406,27 @@ variable "timeout_seconds" {
   }
 }
 
+variable "viewers" {
+  description = "Who may look and not act, as IAM members. With one of them, the function NAME-status (failoverStatus) is made, which only shows actions and clusters."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for m in var.viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):.+$", m))])
+    error_message = "Name people, groups or service accounts. What runs where, and who did what, is not for everybody: allUsers, allAuthenticatedUsers and whole domains are not accepted."
+  }
+}
+
 variable "vpc" {
   description = "The way to clusters whose private IP endpoint is to be used: either a network and subnetwork (direct VPC egress) or a connector. The DNS endpoint needs none."
   type = object({
     network    = optional(string)
     subnetwork = optional(string)
-    tags       = optional(list(string))
-    connector  = optional(string)
+    # Network tags, for firewall rules.
+    tags = optional(list(string))
+    # projects/P/locations/L/connectors/C
+    connector = optional(string)
     # Everything, or only what goes to private addresses.
     all_traffic = optional(bool, false)
   })

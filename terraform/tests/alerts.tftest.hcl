@@ -169,6 +169,28 @@ run "pubsub" {
   }
 }
 
+run "what_follows_a_verdict" {
+  variables {
+    alert_policies = {
+      slice = {
+        action                 = "cordon_nodepool_and_restart_jobset"
+        on_failure             = "repair_nodepool"
+        uncordon_when_repaired = true
+        conditions             = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_on_failure = "repair_nodepool", failover_uncordon_when_repaired = "true" })
+    error_message = "What follows is a label, too."
+  }
+  assert {
+    condition     = output.alert_actions == tolist(["cordon_nodepool_and_restart_jobset", "repair_nodepool", "uncordon_nodepool"])
+    error_message = "What follows is refused unless alerts may ask for it."
+  }
+}
+
 run "policies_made_elsewhere" {
   variables {
     alert_policies           = {}

@@ -33,7 +33,6 @@ run "wrong_values" {
     max_attempts_per_day           = 0
     max_instances                  = 0
     max_pools_per_hour             = 0.5
-    memory                         = "256Mi"
     name                           = "autometric-failover-of-team-x"
     operator_notification_channels = ["42"]
     project_id                     = "My Project"
@@ -61,7 +60,6 @@ run "wrong_values" {
     var.max_attempts_per_day,
     var.max_instances,
     var.max_pools_per_hour,
-    var.memory,
     var.name,
     var.operator_notification_channels,
     var.project_id,
@@ -114,11 +112,13 @@ run "more_wrong_values" {
   command = plan
   variables {
     clusters        = ["projects/my-project/locations/l-1/clusters/c", "projects/my-project/locations/l-1/clusters/c"]
+    memory          = "256Mi"
     timeout_seconds = 571
     vpc             = { connector = "c", network = "n" }
   }
   expect_failures = [
     var.clusters,
+    var.memory,
     var.timeout_seconds,
     var.vpc,
   ]
@@ -304,4 +304,71 @@ run "colon_in_username" {
     webhook_password         = "a password of some length"
   }
   expect_failures = [var.webhook]
+}
+
+run "big_cpu_small_memory" {
+  command = plan
+  variables {
+    cpu     = "4"
+    labels  = { Team = "research" }
+    viewers = ["allUsers"]
+  }
+  expect_failures = [var.memory, var.labels, var.viewers]
+}
+
+run "failover_label_on_everything" {
+  command = plan
+  variables {
+    labels = { failover_dry_run = "true" }
+  }
+  expect_failures = [var.labels]
+}
+
+run "follow_up_of_a_cordon" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", on_failure = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "follow_up_that_is_not_allowed" {
+  command = plan
+  variables {
+    allowed_actions = ["cordon_nodepool_and_restart_jobset"]
+    alert_policies  = { p = { action = "cordon_nodepool_and_restart_jobset", on_failure = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "uncordon_without_a_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", uncordon_when_repaired = true, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "closes_after_a_minute" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", auto_close = "60s", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "missing_data_without_a_duration" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "pod_without_its_namespace" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", aggregations = [{ per_series_aligner = "ALIGN_MAX", cross_series_reducer = "REDUCE_MAX", group_by_fields = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.pod_name"] }] } }] } }
+  }
+  expect_failures = [var.alert_policies]
 }

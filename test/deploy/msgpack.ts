@@ -48,7 +48,7 @@ export function decode(bytes: Buffer): Value {
   const text = (length: number) => bytes.toString('utf8', skip(length), at);
   const list = (length: number) => Array.from({ length }, () => read());
   const map = (length: number) =>
-    Object.fromEntries(Array.from({ length }, () => [String(read()), read()] as const));
+    Object.fromEntries(Array.from({ length }, () => [read() as string, read()] as const));
   const extension = (length: number): Value => {
     skip(1 + length);
     return unknown;

@@ -7,7 +7,9 @@ import type {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { readFile } from 'node:fs/promises';
+import { callbackify } from 'node:util';
 import type { FreshProject } from './fresh-project.ts';
+import type { Attribute, Block, NestedBlock, Provider } from './provider-schema.ts';
 import { createStandIn } from './stand-in-provider.ts';
 
 /**
@@ -44,22 +46,6 @@ export async function serveSchemaProviders(project?: FreshProject): Promise<{
   };
 }
 
-/** [type as cty writes it, flags]: r required, o optional, c computed, s sensitive, w write-only, d deprecated. */
-export type Attribute = [type: unknown, flags: string];
-export interface NestedBlock {
-  nesting: 'single' | 'list' | 'set';
-  min?: number;
-  max?: number;
-  block: Block;
-}
-export interface Block {
-  [name: string]: Attribute | NestedBlock;
-}
-export interface Provider {
-  config: Block;
-  resource: Record<string, Block>;
-  data: Record<string, Block>;
-}
 interface ProviderSchemas {
   providers: Record<string, Provider>;
 }
@@ -104,13 +90,15 @@ function answer(respond: (request: { config?: unknown }) => object) {
     callback(null, respond(call.request));
 }
 
+const respondLater = callbackify((respond: (request: never) => Promise<object>, request: never) =>
+  respond(request),
+);
+
 function answerLater(respond: (request: never) => Promise<object>) {
-  return (call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) => {
-    respond(call.request as never).then(
-      (answered) => callback(null, answered),
-      (error: unknown) => callback(error as Error),
+  return (call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) =>
+    respondLater(respond, call.request as never, (error, answered) =>
+      callback(error as Error | null, answered),
     );
-  };
 }
 
 function toBlock(block: Block): object {

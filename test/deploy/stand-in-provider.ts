@@ -2,7 +2,7 @@ import { Refusal } from './fresh-project.ts';
 import type { FreshProject, Values } from './fresh-project.ts';
 import { decode, encode, unknown } from './msgpack.ts';
 import type { Value } from './msgpack.ts';
-import type { Attribute, Block, NestedBlock, Provider } from './schema-providers.ts';
+import type { Attribute, Block, NestedBlock, Provider } from './provider-schema.ts';
 
 interface DynamicValue {
   msgpack?: Buffer;
@@ -42,7 +42,7 @@ export function createStandIn(project: FreshProject, { resource }: Provider) {
     }) => ({
       new_state: toDynamic(project.read(type, read(state) as Values)),
     }),
-    async PlanResourceChange({ type_name: type, prior_state, next_state, config: _ }: ChangeRequest) {
+    async PlanResourceChange({ type_name: type, prior_state, next_state }: ChangeRequest) {
       const [prior, proposed] = [read(prior_state), read(next_state)] as (Values | null)[];
       const block = resource[type] ?? {};
       if (proposed === null || proposed === undefined) return { planned_state: toDynamic(null) };

@@ -108,3 +108,7 @@ output "rbac_command" {
 output "alert_actions" {
   value = module.autometric_failover.alert_actions
 }
+
+output "dry_run_command" {
+  value = module.autometric_failover.dry_run_command
+}
