@@ -1,61 +1,26 @@
 import { expect } from 'chai';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { readdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
-import { FreshProject } from './fresh-project.ts';
-import { needs, root, run } from './run.ts';
-import { serveSchemaProviders } from './schema-providers.ts';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { withFreshTerraform } from './fresh-terraform.ts';
+import type { FreshTerraform } from './fresh-terraform.ts';
+import { needs, root } from './run.ts';
 
 const examples = readdirSync(join(root, 'terraform/examples'));
-const moduleSource = /^( *)source *= "\.\.\/\.\."$/m;
-
-interface Applied {
-  project: FreshProject;
-  terraform: (...args: string[]) => Promise<{ code: number | null; text: string }>;
-  /** Adds a line to the module's arguments. */
-  set: (line: string) => Promise<void>;
-}
-
-/** An example in a folder of its own, with the real terraform and a project in which nothing was ever made. */
-async function inFreshProject(example: string, use: (applied: Applied) => Promise<void>): Promise<void> {
-  const project = new FreshProject();
-  const providers = await serveSchemaProviders(project);
-  const directory = await mkdtemp(join(tmpdir(), 'apply-'));
-  try {
-    for (const name of await readdir(join(root, 'terraform/examples', example))) {
-      if (!name.endsWith('.tf')) continue;
-      const text = await readFile(join(root, 'terraform/examples', example, name), 'utf8');
-      // A relative path is used in place; an absolute one would be copied without the repository around it.
-      const path = relative(directory, join(root, 'terraform'));
-      await writeFile(join(directory, name), text.replace(moduleSource, `$1source = "${path}"`));
-    }
-    const env = {
-      ...providers.environment,
-      TF_CLI_CONFIG_FILE: '/dev/null',
-      CHECKPOINT_DISABLE: '1',
-      TF_IN_AUTOMATION: '1',
-      TF_VAR_webhook_password: 'a password of some length',
-    };
-    const terraform: Applied['terraform'] = async (...args) => {
-      const { code, stdout, stderr } = await run('terraform', [...args, '-no-color'], {
-        cwd: directory,
-        env,
-      });
-      return { code, text: `${stdout}${stderr}` };
-    };
-    const path = join(directory, 'main.tf');
-    const set = async (line: string) => {
-      const text = await readFile(path, 'utf8');
-      await writeFile(path, text.replace(/^( *)source *= .*\/terraform"$/m, `$&\n  ${line}`));
-    };
-    const initialized = await terraform('init', '-input=false');
+/** An example, in a project in which nothing was ever made. */
+async function inFreshProject(
+  example: string,
+  use: (applied: FreshTerraform) => Promise<void>,
+): Promise<void> {
+  const folder = join(root, 'terraform/examples', example);
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.tf'));
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  const files = Object.fromEntries(names.map((name, i) => [name, texts[i] ?? '']));
+  await withFreshTerraform(files, async (applied) => {
+    const initialized = await applied.terraform('init', '-input=false');
     expect(initialized.code, initialized.text).to.equal(0);
-    await use({ project, terraform, set });
-  } finally {
-    providers.close();
-    await rm(directory, { recursive: true, force: true });
-  }
+    await use(applied);
+  });
 }
 
 describe('each example, by the real terraform in a fresh project that is late where Google is', function () {

@@ -197,6 +197,12 @@ const routes: Route[] = [
     at: /^projects\/[^/]+\/locations\/[^/]+\/jobs$/,
     answer: ({ json }, { resources }) => create(resources, String(json['name']), json),
   },
+  { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+\/jobs\/[^/:]+):run$/, answer: runJob },
+  {
+    on: 'POST',
+    at: /^(projects\/[^/]+\/alertPolicies)$/,
+    answer: ({ json }, { resources }, [collection]) => create(resources, `${collection}/1`, json),
+  },
   { on: 'GET', at: /\/operations\/[^/]+$/, answer: () => ok(doneOperation) },
   { on: 'GET', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: listChannels },
   { on: 'POST', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: createChannel },
@@ -211,6 +217,8 @@ const routes: Route[] = [
     answer: ({ json }, { resources }, [name = '']) => create(resources, name, json),
   },
   { on: 'PATCH', at: /^(.+)$/, answer: change },
+  { on: 'DELETE', at: /^projects\/-\/serviceAccounts\/[^@]+@([^.]+).*$/, answer: removeServiceAccount },
+  { on: 'DELETE', at: /^(projects\/[^/]+\/locations\/[^/]+\/functions\/.+)$/, answer: removeFunction },
   { on: 'DELETE', at: /^(.+)$/, answer: remove },
 ];
 
@@ -307,6 +315,22 @@ function writePolicy({ json }: CloudRequest, world: World, [name]: string[]): An
 
 function change({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
   resources.set(name, { ...resources.get(name), ...((json['subscription'] ?? json) as Json) });
+  return found(resources, name);
+}
+
+function removeServiceAccount({ path }: CloudRequest, { resources }: World, [project]: string[]): Answer {
+  return resources.delete(path.replace('/v1/projects/-', `projects/${project}`)) ? ok({}) : notFound(path);
+}
+
+function removeFunction(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  return resources.delete(name) ? ok(doneOperation) : notFound(name);
+}
+
+/** The job has called, and the call has succeeded: a status without a code. */
+function runJob(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  const job = resources.get(name);
+  if (!job) return notFound(name);
+  resources.set(name, { ...job, state: 'ENABLED', lastAttemptTime: new Date().toISOString(), status: {} });
   return found(resources, name);
 }
 

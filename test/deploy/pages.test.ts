@@ -10,6 +10,7 @@ const pages = [
   'docs/alerts.md',
   'docs/api.md',
   'docs/configuration.md',
+  'docs/deploy.md',
   'docs/runbook.md',
   'deploy/examples/kind/README.md',
   'terraform/README.md',
@@ -181,7 +182,7 @@ function describeFields({ name, body }: { name: string; body: string }): string[
     else if (line.startsWith('}')) within.pop();
     else if (field !== '') {
       const [, isOptional, plain = type, fallback] = /^(optional\()(.+?)(?:, (.+))?\)$/.exec(type) ?? [];
-      const isList = /list\(object\(\{$/.test(type);
+      const isList = type.endsWith('list(object({');
       const opens = type.endsWith('({');
       const written = opens ? (isList ? 'list of objects' : 'object') : `\`${plain}\``;
       const given =

@@ -7,7 +7,6 @@ import type {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { readFile } from 'node:fs/promises';
-import { callbackify } from 'node:util';
 import type { FreshProject } from './fresh-project.ts';
 import type { Attribute, Block, NestedBlock, Provider } from './provider-schema.ts';
 import { createStandIn } from './stand-in-provider.ts';
@@ -90,15 +89,15 @@ function answer(respond: (request: { config?: unknown }) => object) {
     callback(null, respond(call.request));
 }
 
-const respondLater = callbackify((respond: (request: never) => Promise<object>, request: never) =>
-  respond(request),
-);
-
 function answerLater(respond: (request: never) => Promise<object>) {
-  return (call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) =>
-    respondLater(respond, call.request as never, (error, answered) =>
-      callback(error as Error | null, answered),
-    );
+  return async (call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) => {
+    try {
+      const answered = await respond(call.request as never);
+      callback(null, answered);
+    } catch (error) {
+      callback(error as Error);
+    }
+  };
 }
 
 function toBlock(block: Block): object {
