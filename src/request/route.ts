@@ -22,6 +22,17 @@ export function isRead({ method }: Request): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
+/** True if a browser asks, which would rather have a page. `/status` is JSON for everybody. */
+export function wantsPage(request: Request): boolean {
+  return pathOf(request) !== '/status' && request.accepts(['json', 'html']) === 'html';
+}
+
+/** Where the browser reaches this function on its own machine; where the proxy listens unless told otherwise, if that is not known. */
+export function toLoopbackHost(request: Request): string {
+  const host = request.get('host') ?? '';
+  return /^(?:localhost|127\.0\.0\.1)(?::\d{1,5})?$/.test(host) ? host : 'localhost:8080';
+}
+
 /**
  * Checks path and method.
  *

@@ -1,0 +1,90 @@
+// What a person must look at, because the function will not mend it.
+import { idOf } from './actions.ts';
+import { html, toText } from './html.ts';
+import type { Content, Html } from './html.ts';
+import type { Pictures } from '../status/status.ts';
+import type { ActionView } from '../status/action-view.ts';
+import { ago, mark } from './parts.ts';
+import type { Visit } from './parts.ts';
+import { clusterName, outcomeOf, nameAction } from './words.ts';
+
+/** Older ones have been seen, or nobody waits for them. */
+const needsForMs = 24 * 3_600_000;
+
+/** Shows what needs a person; nothing if nothing does. */
+export function showNeeds(pictures: Pictures, actions: ActionView[], visit: Visit): Content {
+  const needs = [
+    ...pictures.flatMap(({ cluster, error }) =>
+      error === undefined
+        ? []
+        : [need(html`<strong>${clusterName(cluster.fullName)}</strong> cannot be read`, error)],
+    ),
+    ...pictures.flatMap(({ cluster, picture }) => {
+      const paused = picture?.status.paused;
+      return paused
+        ? [need(html`<strong>${clusterName(cluster.fullName)}</strong> is paused`, paused.why)]
+        : [];
+    }),
+    ...findNeedy(actions, visit.now).map((action) => showNeedy(action, visit)),
+  ];
+  if (needs.length === 0) return undefined;
+  return html`<section class="needs" aria-labelledby="needs">
+    <h2 id="needs">Needs you</h2>
+    <ul>
+      ${needs}
+    </ul>
+  </section>`;
+}
+
+/**
+ * The actions that did not help, or did not get through, and that no later action on the same pool or run has made up for.
+ *
+ * @param actions the newest first
+ */
+export function findNeedy(actions: ActionView[], now: number): ActionView[] {
+  return actions.filter(
+    (action, index) =>
+      isNeedy(action, now) && !actions.slice(0, index).some((later) => hasMadeUp(later, action)),
+  );
+}
+
+function isNeedy(action: ActionView, now: number): boolean {
+  const { state, error, follow_up: followUp } = action;
+  // One that is open stays here until it is not.
+  if (state === 'stopped' || state === 'broken') return true;
+  if (now - Date.parse(action.settled_at ?? action.received_at) > needsForMs) return false;
+  if (state === 'refused') return error?.code === 'attempts_exhausted';
+  return followUp?.['outcome'] === 'refused' || outcomeOf(action).tone === 'bad';
+}
+
+function hasMadeUp(later: ActionView, action: ActionView): boolean {
+  const isSame = (a?: string, b?: string) => a !== undefined && a === b;
+  if (later.cluster !== action.cluster || later.state === 'refused') return false;
+  if (!isSame(later.node_pool, action.node_pool) && !isSame(later.jobset, action.jobset)) return false;
+  const { tone } = outcomeOf(later);
+  return tone === 'good' || tone === 'busy';
+}
+
+function showNeedy(action: ActionView, { now, hasClusters }: Visit): Html {
+  const { verdict, error, follow_up: followUp, cluster } = action;
+  const refusal =
+    followUp?.['outcome'] === 'refused'
+      ? `What should follow was refused: ${toText(followUp['why'] ?? followUp['code'])}`
+      : undefined;
+  return need(
+    html`<strong>${nameAction(action)}: ${outcomeOf(action).text}</strong>
+      <span class="soft small"
+        >${hasClusters && `${clusterName(cluster)}, `}${idOf(action)},
+        ${ago(action.settled_at ?? action.received_at, now)}</span
+      >`,
+    verdict?.why ?? error?.message,
+    refusal,
+  );
+}
+
+function need(what: Content, ...whys: (string | undefined)[]): Html {
+  return html`<li class="need">
+    <h3>${mark('bad')} ${what}</h3>
+    ${whys.map((why) => why !== undefined && html`<p>${why}</p>`)}
+  </li>`;
+}
