@@ -211,14 +211,17 @@ function showStep(step: RecordedStep): Html {
 
 /** Every other field, whatever it is: another version may have written others. */
 function showFields(fields: object, without: string[]): Content {
-  const rows = Object.entries(fields).filter(([name]) => !without.includes(name));
+  const rows = Object.entries(fields)
+    .filter(([name]) => !without.includes(name))
+    .map(([name, value]) => [name, showValue(value)] as const)
+    .filter(([, value]) => value !== '');
   if (rows.length === 0) return undefined;
   return html`<dl class="fields">
     ${rows.map(
       ([name, value]) =>
         html`<div>
           <dt>${toWords(name)}</dt>
-          <dd>${showValue(value)}</dd>
+          <dd>${value}</dd>
         </div>`,
     )}
   </dl>`;

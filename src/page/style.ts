@@ -17,8 +17,9 @@ header, main, footer { max-width: 1180px; margin: 0 auto; padding: 0 20px; }
 header { display: flex; flex-wrap: wrap; gap: 4px 20px; align-items: center; padding-top: 14px; padding-bottom: 14px; }
 header strong { font-size: 15px; }
 header nav { display: flex; gap: 16px; }
-header .fresh { margin-left: auto; color: var(--soft); font-size: 13px; display: flex; gap: 10px; align-items: center; }
+header .fresh { margin-left: auto; color: var(--soft); font-size: 13px; display: flex; flex-wrap: wrap; align-items: center; }
 header .stale { color: var(--bad); font-weight: 600; }
+header .stale:not(:empty), header [data-at] { margin-right: 10px; }
 footer { padding-top: 24px; padding-bottom: 32px; color: var(--soft); font-size: 13px; }
 a { color: var(--link); text-decoration: none; }
 a:hover, p a { text-decoration: underline; }
@@ -53,7 +54,7 @@ html:not(.js) .js-only { display: none; }
 .pool .top { display: flex; flex-wrap: wrap; gap: 2px 10px; justify-content: space-between; align-items: baseline; }
 .pool p { margin: 0; font-size: 13px; }
 svg.nodes { display: block; max-width: 100%; height: auto; }
-svg.bar { display: block; width: 100%; height: 8px; }
+svg.bar { display: block; width: 100%; height: 8px; margin-bottom: 10px; }
 .bar .all { fill: var(--quiet-back); } .bar .part { fill: var(--good); }
 .node path { fill: var(--ready); }
 .node.cordoned path { fill: var(--cordoned); } .node.failing path { fill: var(--failing); }
