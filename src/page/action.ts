@@ -162,7 +162,7 @@ function showObserved({ observed, node_pool: pool }: ActionAnswer): Content {
     }
     <p>Pool ${pool}: ${nodes.ready} of ${nodes.total} nodes Ready, ${nodes.cordoned} cordoned</p>
     ${bar(nodes.ready, nodes.total)}
-    ${(verdict !== undefined || why !== undefined) && html`<p class="soft small">As verdict: ${verdict === undefined ? 'none yet' : toWords(verdict)}${why !== undefined && `, ${why}`}</p>`}
+    ${(verdict !== undefined || why !== undefined) && html`<p class="soft small">Verdict as of now: ${verdict === undefined ? 'none yet' : toWords(verdict)}${why !== undefined && `, ${why}`}</p>`}
   </section>`;
 }
 
@@ -174,14 +174,20 @@ function bar(part: number, all: number): Html {
   </svg>`;
 }
 
-function showPlan({ plan }: ActionAnswer): Content {
+function showPlan({ plan, jobset }: ActionAnswer): Content {
   if (!plan || (!plan.restart && !plan.repair)) return undefined;
   const { restart, repair } = plan;
   return html`<section class="card" aria-labelledby="plan">
     <h2 id="plan">Plan</h2>
     <p class="soft small">Written down before anything was deleted. The same id carries it on.</p>
     <ol class="steps">
-      ${restart && html`<li>Restart: ${toWords(restart.outcome)} ${showFields(restart, ['outcome'])}</li>`}
+      ${
+        restart &&
+        html`<li>
+          ${restart.outcome === 'restart' ? `Restart ${jobset ?? 'the JobSet'}` : `No restart: ${toWords(restart.outcome)}`}
+          ${showFields(restart, ['outcome'])}
+        </li>`
+      }
       ${repair && html`<li>Repair: ${repair.why} ${showFields(repair, ['why'])}</li>`}
     </ol>
   </section>`;

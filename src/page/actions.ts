@@ -27,7 +27,7 @@ export function renderActions(list: ActionList, query: URLSearchParams, visit: V
       )}
     </nav>
     ${showFilter(query)} ${errors.map((error) => html`<p class="warning">${error}</p>`)}
-    ${actions.length > 0 ? showActions(actions, visit) : html`<p class="card">No action matches.</p>`}
+    ${actions.length > 0 ? showActions(actions, visit, 'h2') : html`<p class="card">No action matches.</p>`}
     ${next !== undefined && html`<p><a href="${toAddress(query, 'page_token', next)}">Older ones</a></p>`}`;
   return toPage({ title: 'Actions', place: 'actions', now: visit.now }, main);
 }
@@ -48,21 +48,21 @@ function toAddress(query: URLSearchParams, name: string, value?: string): string
   return changed.size > 0 ? `/actions?${changed.toString()}` : '/actions';
 }
 
-/** The actions as a list. */
-export function showActions(actions: ActionView[], visit: Visit): Html {
+/** The actions as a list. @param heading of each, below the heading that is before the list */
+export function showActions(actions: ActionView[], visit: Visit, heading: 'h2' | 'h3'): Html {
   return html`<ol class="actions">
-    ${actions.map((action) => showAction(action, visit))}
+    ${actions.map((action) => showAction(action, visit, heading))}
   </ol>`;
 }
 
-function showAction(action: ActionView, { now, hasClusters }: Visit): Html {
+function showAction(action: ActionView, { now, hasClusters }: Visit, heading: 'h2' | 'h3'): Html {
   const { requestor, reason, steps = [], error, verdict, incident_id: incident } = action;
   const done = steps.map(describeStep).join('; ');
   const why = [reason, ' ', html`<span class="soft">– ${requestor}</span>`];
   return html`<li>
     <div class="when">${ago(action.received_at, now)}</div>
     <div>
-      <h3>${nameAction(action)}</h3>
+      ${heading === 'h2' ? html`<h2>${nameAction(action)}</h2>` : html`<h3>${nameAction(action)}</h3>`}
       <p class="small">
         ${why}<span class="soft">${incident !== undefined && `, incident ${incident}`}, ${idOf(action)}</span>
         ${hasClusters && html`<span class="soft">on ${clusterName(action.cluster)}</span>`}

@@ -1,9 +1,11 @@
 // What a person must look at, because the function will not mend it.
+import { failoverNamespace, prefix } from '../names.ts';
 import { idOf } from './actions.ts';
 import { html, toText } from './html.ts';
 import type { Content, Html } from './html.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
+import { quoteForShell } from './lines.ts';
 import { ago, mark } from './parts.ts';
 import type { Visit } from './parts.ts';
 import { clusterName, outcomeOf, nameAction } from './words.ts';
@@ -21,9 +23,7 @@ export function showNeeds(pictures: Pictures, actions: ActionView[], visit: Visi
     ),
     ...pictures.flatMap(({ cluster, picture }) => {
       const paused = picture?.status.paused;
-      return paused
-        ? [need(html`<strong>${clusterName(cluster.fullName)}</strong> is paused`, paused.why)]
-        : [];
+      return paused ? [showPaused(clusterName(cluster.fullName), paused.why)] : [];
     }),
     ...findNeedy(actions, visit.now).map((action) => showNeedy(action, visit)),
   ];
@@ -82,7 +82,16 @@ function showNeedy(action: ActionView, { now, hasClusters }: Visit): Html {
   );
 }
 
-function need(what: Content, ...whys: (string | undefined)[]): Html {
+/** An annotation that nobody knows pauses, too: it may be a misspelt pause. */
+const unknownAnnotation = /^unknown annotation (\S+) on Lease cluster$/;
+
+function showPaused(name: string, why: string): Html {
+  const [, key = `${prefix}paused`] = unknownAnnotation.exec(why) ?? [];
+  const line = `kubectl annotate lease cluster -n ${failoverNamespace} ${quoteForShell(key)}-`;
+  return need(html`<strong>${name}</strong> is paused`, why, html`To go on: <code>${line}</code>`);
+}
+
+function need(what: Content, ...whys: Content[]): Html {
   return html`<li class="need">
     <h3>${mark('bad')} ${what}</h3>
     ${whys.map((why) => why !== undefined && html`<p>${why}</p>`)}

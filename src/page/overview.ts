@@ -30,7 +30,7 @@ export function renderOverview(pictures: Pictures, { actions, errors = [] }: Act
     <section aria-labelledby="actions">
       <h2 id="actions">Actions</h2>
       ${unread.map((error) => html`<p class="warning">${error}</p>`)}
-      ${actions.length > 0 ? showActions(actions.slice(0, mostActions), visit) : html`<p class="card">None yet.</p>`}
+      ${actions.length > 0 ? showActions(actions.slice(0, mostActions), visit, 'h3') : html`<p class="card">None yet.</p>`}
       ${actions.length > mostActions && html`<p><a href="/actions">All actions</a></p>`}
     </section>`;
   return toPage(
@@ -65,7 +65,7 @@ function showSwitches(status: ClusterStatus, { now, hasClusters }: Visit): Html 
     <p class="lead">
       ${hasClusters && html`<strong>${clusterName(status.cluster)}</strong>: `}${
         paused
-          ? html`failover is <strong>paused</strong>${by}: ${paused.why}. Only dry runs and uncordon go
+          ? html`Failover is <strong>paused</strong>${by}: ${paused.why}. Only dry runs and uncordon go
               through.`
           : html`Failover is <strong>on</strong>.`
       }${override !== undefined && html` Limits are <strong>lifted</strong> for people for ${until(override, now)}.`}

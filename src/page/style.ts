@@ -26,7 +26,7 @@ a:hover, p a { text-decoration: underline; }
 nav a[aria-current] { color: var(--text); font-weight: 600; }
 h1 { font-size: 22px; line-height: 1.3; margin: 4px 0 14px; }
 h2 { font-size: 16px; margin: 26px 0 10px; }
-h3 { font-size: 15px; margin: 0; }
+h3, .actions h2 { font-size: 15px; margin: 0; }
 p { margin: 0 0 6px; }
 ul, ol { list-style: none; margin: 0; padding: 0; }
 code, pre, .id { font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
@@ -76,7 +76,8 @@ svg.bar { display: block; width: 100%; height: 8px; margin-bottom: 10px; }
 .facts { display: grid; gap: 4px; margin: 0; }
 .facts div { display: grid; grid-template-columns: 120px minmax(0, 1fr); gap: 12px; }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 10px; align-items: start; }
+.columns { columns: 430px 2; column-gap: 10px; }
+.columns .card { break-inside: avoid; margin-bottom: 10px; }
 .columns h2 { margin: 0 0 10px; }
 .timeline li { position: relative; padding: 0 0 12px 24px; }
 .timeline li::before { content: ""; position: absolute; left: 4px; top: 7px; width: 9px; height: 9px; border-radius: 50%; background: var(--quiet); }

@@ -1,7 +1,8 @@
 // What the page is looked at in.
 import type { Emulator } from '../emulator/emulator.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
-import { createLargeWorld, ShownWorld } from './shown-world.ts';
+import { createLargeWorld } from './shown-world.ts';
+import type { ShownWorld } from './shown-world.ts';
 
 export interface Scene {
   name: string;
@@ -74,8 +75,10 @@ export const scenes: Scene[] = [
       world.cluster.switches.fillPool('slice-b');
       killOne(world, 'slice-a', 5);
       await world.send(restart);
-      world.pass(25 * 60);
-      await world.reconcile();
+      for (const seconds of [62, 20 * 60]) {
+        world.pass(seconds);
+        await world.reconcile();
+      }
       world.pass(90);
     },
     paths: ['/actions/incident-42'],
@@ -88,7 +91,7 @@ export const scenes: Scene[] = [
       await world.send({ ...restart, reason: '<script>alert(1)</script>' });
       world.pass(5);
     },
-    says: /failover is paused.*INC-42, ask Bob\. Only dry runs and uncordon go through/,
+    says: /Failover is paused.*INC-42, ask Bob\. Only dry runs and uncordon go through/,
   },
   {
     name: 'stopped',

@@ -106,10 +106,18 @@ describe('the page', () => {
       const paused = { why: 'INC-42, ask Bob', by: 'bob' };
       const $ = overview([], pictureOf([], { paused }));
       expect(textOf($, '.switches.paused')).to.include(
-        'failover is paused by bob: INC-42, ask Bob. Only dry runs and uncordon go through.',
+        'Failover is paused by bob: INC-42, ask Bob. Only dry runs and uncordon go through.',
       );
       expect(textOf($, '.needs')).to.include('train is paused').and.include('INC-42, ask Bob');
       expect($('title').text()).to.equal('(1) Needs you');
+    });
+
+    it('has the line that ends a pause, also one by a misspelt annotation', () => {
+      const line = (why: string) => textOf(overview([], pictureOf([], { paused: { why } })), '.need code');
+      const start = 'kubectl annotate lease cluster -n autometric-failover-system autometric-failover';
+      expect(line('INC-42')).to.equal(`${start}/paused-`);
+      const why = 'unknown annotation autometric-failover/pause on Lease cluster';
+      expect(line(why)).to.equal(`${start}/pause-`);
     });
 
     it('says for how long the limits are lifted', () => {
