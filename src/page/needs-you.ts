@@ -13,8 +13,13 @@ import { clusterName, outcomeOf, nameAction } from './words.ts';
 /** Older ones have been seen, or nobody waits for them. */
 const needsForMs = 24 * 3_600_000;
 
+/** Whoever has more of them looks at the list. */
+const mostNeedy = 10;
+
 /** Shows what needs a person; nothing if nothing does. */
 export function showNeeds(pictures: Pictures, actions: ActionView[], visit: Visit): Content {
+  const needy = findNeedy(actions, visit.now);
+  const more = needy.length - mostNeedy;
   const needs = [
     ...pictures.flatMap(({ cluster, error }) =>
       error === undefined
@@ -25,7 +30,8 @@ export function showNeeds(pictures: Pictures, actions: ActionView[], visit: Visi
       const paused = picture?.status.paused;
       return paused ? [showPaused(clusterName(cluster.fullName), paused.why)] : [];
     }),
-    ...findNeedy(actions, visit.now).map((action) => showNeedy(action, visit)),
+    ...needy.slice(0, mostNeedy).map((action) => showNeedy(action, visit)),
+    ...(more > 0 ? [html`<li class="soft">and ${more} more <a href="/actions">actions</a></li>`] : []),
   ];
   if (needs.length === 0) return undefined;
   return html`<section class="needs" aria-labelledby="needs">

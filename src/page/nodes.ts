@@ -16,7 +16,7 @@ const states: { state: NodeState; name: string; what: string }[] = [
 ];
 
 /** Above so many nodes of one state, they are one shape without names: thousands of titles make a page slow. */
-const mostNamed = 256;
+const mostNamed = { ready: 64, cordoned: 64, failing: 256, not_ready: 256 };
 
 interface Grid {
   columns: number;
@@ -67,7 +67,7 @@ interface Placed {
 }
 
 function drawState(state: NodeState, placed: Placed[], { size }: Grid): Content {
-  if (placed.length > mostNamed) {
+  if (placed.length > mostNamed[state]) {
     const all = placed.map(({ x, y }) => square(x, y, size)).join('');
     return html`<path d="${all}" />${markOf(state, placed, size)}`;
   }

@@ -279,6 +279,14 @@ describe('the page', () => {
       });
     }
 
+    it('asks for a person for ten actions at most, and counts the others', () => {
+      const many = Array.from({ length: 13 }, (_, index) => ({ ...notRecovered, id: `a-${index}` }));
+      const $ = overview(many);
+      expect($('.need')).to.have.length(10);
+      expect(textOf($, '.needs')).to.match(/and 3 more actions$/);
+      expect($('title').text()).to.equal('(13) Needs you');
+    });
+
     it('lists what was done and what became of it, the newest 20', () => {
       const many = Array.from({ length: 25 }, (_, index) => ({ ...action, id: `a-${index}` }));
       const $ = overview(many);
