@@ -3,11 +3,14 @@ import { failoverNamespace, prefix } from '../names.ts';
 import { idOf } from './actions.ts';
 import { html, toText } from './html.ts';
 import type { Content, Html } from './html.ts';
+import type { MorePool, MoreStatus } from './optional.ts';
+import type { ClusterStatus } from '../status/cluster-status.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
 import { quoteForShell } from './lines.ts';
 import { ago, mark } from './parts.ts';
 import type { Visit } from './parts.ts';
+import { showAttempts } from './pools.ts';
 import { clusterName, outcomeOf, nameAction } from './words.ts';
 
 /** Older ones have been seen, or nobody waits for them. */
@@ -16,30 +19,65 @@ const needsForMs = 24 * 3_600_000;
 /** Whoever has more of them looks at the list. */
 const mostNeedy = 10;
 
-/** Shows what needs a person; nothing if nothing does. */
-export function showNeeds(pictures: Pictures, actions: ActionView[], visit: Visit): Content {
+/** What needs a person. */
+export interface Needs {
+  items: Html[];
+  /** Actions beyond those that are shown. */
+  more: number;
+}
+
+/** Finds what needs a person. */
+export function findNeeds(pictures: Pictures, actions: ActionView[], visit: Visit): Needs {
   const needy = findNeedy(actions, visit.now);
-  const more = needy.length - mostNeedy;
-  const needs = [
-    ...pictures.flatMap(({ cluster, error }) =>
-      error === undefined
-        ? []
-        : [need(html`<strong>${clusterName(cluster.fullName)}</strong> cannot be read`, error)],
+  const items = [
+    ...pictures.flatMap(({ cluster, picture, error }) =>
+      needsOf(cluster.name, picture?.status, error, visit),
     ),
-    ...pictures.flatMap(({ cluster, picture }) => {
-      const paused = picture?.status.paused;
-      return paused ? [showPaused(clusterName(cluster.fullName), paused.why)] : [];
-    }),
     ...needy.slice(0, mostNeedy).map((action) => showNeedy(action, visit)),
-    ...(more > 0 ? [html`<li class="soft">and ${more} more <a href="/actions">actions</a></li>`] : []),
   ];
-  if (needs.length === 0) return undefined;
+  return { items, more: Math.max(0, needy.length - mostNeedy) };
+}
+
+/** Shows what needs a person; nothing if nothing does. */
+export function showNeeds({ items, more }: Needs): Content {
+  if (items.length === 0) return undefined;
   return html`<section class="needs" aria-labelledby="needs">
     <h2 id="needs">Needs you</h2>
     <ul>
-      ${needs}
+      ${items} ${more > 0 && html`<li class="soft">and ${more} more <a href="/actions">actions</a></li>`}
     </ul>
   </section>`;
+}
+
+function needsOf(
+  name: string,
+  status: ClusterStatus | undefined,
+  error: string | undefined,
+  { now }: Visit,
+): Html[] {
+  if (error !== undefined) return [need(html`<strong>${name}</strong> cannot be read`, error)];
+  if (!status) return [];
+  const { paused, budget, jobsets = [] }: MoreStatus = status;
+  const pools: MorePool[] = status.pools;
+  const spent = [
+    ...pools.map(({ name: pool, attempts }) => ({ what: `repairs of ${pool}`, attempts })),
+    ...jobsets.map(({ name: jobset, attempts }) => ({ what: `restarts of ${jobset}`, attempts })),
+  ];
+  return [
+    ...(paused ? [showPaused(name, paused.why)] : []),
+    ...(budget.broken
+      ? [need(html`<strong>${name}: the budget cannot be read</strong>, so everything is refused`)]
+      : []),
+    ...spent.flatMap(({ what, attempts }) =>
+      attempts !== undefined && (attempts.broken || attempts.left === 0)
+        ? [
+            need(
+              html`<strong>attempts exhausted</strong>: ${what} within 24 h: ${showAttempts(attempts, now)}`,
+            ),
+          ]
+        : [],
+    ),
+  ];
 }
 
 /**

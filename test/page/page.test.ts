@@ -7,6 +7,7 @@ import type { ClusterName } from '../../src/cluster-name.ts';
 import { renderAction, renderActions, renderFailure, renderOverview } from '../../src/page/page.ts';
 import type { Page } from '../../src/page/layout.ts';
 import { quoteForShell } from '../../src/page/lines.ts';
+import type { MorePool, MoreStatus } from '../../src/page/optional.ts';
 import type { Visit } from '../../src/page/parts.ts';
 import type { ActionView } from '../../src/status/action-view.ts';
 import type { ClusterStatus } from '../../src/status/cluster-status.ts';
@@ -99,7 +100,7 @@ describe('the page', () => {
         `Failover is on. 1 action is open. Budget: 1 of 2 pools used within the hour (slice-a). ${cluster}`,
       );
       expect($('.needs')).to.have.length(0);
-      expect($('title').text()).to.equal('Cluster train');
+      expect($('head title').text()).to.equal('Cluster train');
     });
 
     it('says that it is paused and why, and by whom where that is known', () => {
@@ -109,7 +110,7 @@ describe('the page', () => {
         'Failover is paused by bob: INC-42, ask Bob. Only dry runs and uncordon go through.',
       );
       expect(textOf($, '.needs')).to.include('train is paused').and.include('INC-42, ask Bob');
-      expect($('title').text()).to.equal('(1) Needs you');
+      expect($('head title').text()).to.equal('(1) Needs you');
     });
 
     it('has the line that ends a pause, also one by a misspelt annotation', () => {
@@ -215,6 +216,62 @@ describe('the page', () => {
       expect($('article.pool a[href="/actions?jobset=default%2Ftrain"]')).to.have.length(1);
     });
 
+    const attempts = { max: 3, used: 1, left: 2 };
+    const spent = { max: 3, used: 3, left: 0, again_at: '2026-11-27T05:40:00Z' };
+    /** As far as a version tells more. */
+    const more = (ofStatus: MoreStatus, ofPool: Omit<MorePool, 'name'> = {}) => {
+      const pictures = pictureOf([node('n', 'ready')]);
+      const found = pictures[0]?.picture?.status;
+      Object.assign(found ?? {}, ofStatus);
+      Object.assign(found?.pools[0] ?? {}, ofPool);
+      return overview([], pictures);
+    };
+    const budget = { max: 2, used: 0, pools: {} };
+
+    it('says how many attempts are used of a day', () => {
+      const $ = more({ budget, jobsets: [{ name: 'default/train', attempts }] }, { attempts });
+      expect(textOf($, '.switches')).to.include('Restarts of default/train within 24 h: 1 of 3.');
+      expect(textOf($, 'article.pool')).to.include('Repairs within 24 h: 1 of 3.');
+      expect($('.need')).to.have.length(0);
+    });
+
+    it('asks for a person where no attempt is left, or none can be counted', () => {
+      const $ = more(
+        { budget, jobsets: [{ name: 'default/train', attempts: spent }] },
+        { attempts: { ...spent, broken: true } },
+      );
+      const needs = $('.need')
+        .toArray()
+        .map((each) => $(each).text().replaceAll(/\s+/g, ' ').trim());
+      expect(needs).to.deep.equal([
+        '✕ attempts exhausted: repairs of slice-a within 24 h: the list cannot be read',
+        '✕ attempts exhausted: restarts of default/train within 24 h: 3 of 3, none left; one more in 2 h',
+      ]);
+      expect($('head title').text()).to.equal('(2) Needs you');
+    });
+
+    it('says what is broken, ignored or could not be read', () => {
+      const $ = more({
+        budget: { ...budget, broken: true },
+        override_ignored: 'tomorrow',
+        errors: ['pods of namespace x: 403'],
+        warnings: ['GKE did not say'],
+        paused: { why: 'INC', by: 'bob', tool: 'kubectl-annotate', at: '2026-11-27T03:30:00Z' },
+      });
+      const text = textOf($, '.switches');
+      expect(text).to.include('override-until is tomorrow and lifts nothing');
+      expect(text).to.include('pods of namespace x: 403').and.include('GKE did not say');
+      expect(text).to.include('Lease cluster was written 10 min ago with kubectl-annotate.');
+      expect(textOf($, '.needs')).to.include('the budget cannot be read, so everything is refused');
+    });
+
+    it('says what GKE itself is doing to a pool', () => {
+      const operations = [{ type: 'AUTO_REPAIR_NODES', since: '2026-11-27T03:30:00Z', node: 'n' }];
+      const text = textOf(more({ budget }, { gke_status: 'RECONCILING', operations }), 'article.pool');
+      expect(text).to.include('GKE says of it: RECONCILING.');
+      expect(text).to.include('GKE itself does AUTO_REPAIR_NODES on n, begun 10 min ago.');
+    });
+
     const exhausted: ActionView = {
       ...begun,
       id: 'refused-1',
@@ -284,7 +341,7 @@ describe('the page', () => {
       const $ = overview(many);
       expect($('.need')).to.have.length(10);
       expect(textOf($, '.needs')).to.match(/and 3 more actions$/);
-      expect($('title').text()).to.equal('(13) Needs you');
+      expect($('head title').text()).to.equal('(13) Needs you');
     });
 
     it('lists what was done and what became of it, the newest 20', () => {
@@ -452,7 +509,12 @@ describe('the page', () => {
       request: { id: 'a' },
     };
     const picture = pictureOf([node('n', 'cordoned', 'a'), node('m', 'ready')], {
-      paused: { why: 'w' },
+      ...({
+        paused: { why: 'w', by: 'b', tool: 't', at: '2026-11-27T03:38:00Z' },
+        override_ignored: 'o',
+        errors: ['e'],
+        jobsets: [{ name: 'j', attempts: { max: 3, used: 1, left: 2 } }],
+      } as object),
       budget: { max: 2, used: 1, pools: { p: '2026-11-27T03:38:00Z' } },
       pools: [
         {
@@ -462,6 +524,7 @@ describe('the page', () => {
           runs: { 'default/train': 1 },
           lock: { action: 'l', until: '2026-11-27T03:41:00Z' },
           cooldowns: [{ effect: 'repair', action: 'c', until: '2026-11-27T03:41:00Z' }],
+          ...({ gke_status: 'g', operations: [{ type: 't', node: 'n' }] } as object),
         },
       ],
     });
