@@ -42,6 +42,8 @@ describe('the page in a browser', () => {
   async function look(view: BrowserContextOptions = views['light'] ?? {}): Promise<Page> {
     if (!browser) throw new Error('no browser');
     context = await browser.newContext(view);
+    // Only mocha's time-out ends what hangs.
+    context.setDefaultTimeout(0);
     const page = await context.newPage();
     messages = [];
     page.on('console', (message) => messages.push(message.text()));
