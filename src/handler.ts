@@ -20,7 +20,13 @@ import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
 import { readJsonBody, receiveBody } from './request/body.ts';
 import type { Body } from './request/body.ts';
-import { alertMisdirected, alertsPath, assertNoQuery, assertRoute } from './request/route.ts';
+import {
+  alertMisdirected,
+  alertsPath,
+  assertNoQuery,
+  assertNotFromPage,
+  assertRoute,
+} from './request/route.ts';
 import { isRead, pathOf, reconcilePath, toLoopbackHost, wantsPage } from './request/route.ts';
 import type { FunctionName } from './request/route.ts';
 import type { Page } from './page/layout.ts';
@@ -147,6 +153,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
     }
     return { shown: await options.answerRead(read, deadline) };
   }
+  assertNotFromPage(request);
   // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
   if (webhook) admit(request, options);
   const body = await receiveBody(request, response, deadline.signal);

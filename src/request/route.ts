@@ -69,6 +69,21 @@ const postPaths: Record<FunctionName, string[]> = {
 const getPaths = ['/', '/actions', '/status'];
 const actionPattern = /^\/actions\/[^/]+$/;
 
+/**
+ * Refuses what a web page sends. Whoever looks at the page through a proxy on their own machine also visits other sites,
+ * and each of these can send to that proxy. A browser says so in `Origin`; nothing that may act is a browser.
+ *
+ * @throws {FailoverError} `forbidden`
+ */
+export function assertNotFromPage(request: Request): void {
+  const origin = request.get('origin');
+  if (origin === undefined) return;
+  throw new FailoverError(
+    'forbidden',
+    `a web page (${toPrintableText(origin, 64)}) may not send this; nothing was done`,
+  );
+}
+
 /** Eventarc adds it to the address of its push subscription, to tell a framework how to unpack the event. */
 const eventarcParameter = '__GCP_CloudEventsMode';
 

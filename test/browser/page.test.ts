@@ -1,5 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { AxeResults } from 'axe-core';
@@ -174,6 +176,27 @@ describe('the page in a browser', () => {
       await page.goto(world.url);
       await page.getByText('run back after').waitFor();
       expect(await page.getByRole('button').count()).to.equal(0);
+    });
+
+    // F-237: with a body that has no content type, no browser asks first.
+    it('lets no other site send an alert', async () => {
+      const page = await open();
+      const statuses: number[] = [];
+      page.on('response', (response) => {
+        if (response.url().endsWith('/alerts')) statuses.push(response.status());
+      });
+      // On this machine too, because Chromium may keep sites of the Internet away from it.
+      const other = createServer((_, response) => response.setHeader('Content-Type', 'text/html').end('<p>'));
+      await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+      await page.goto(`http://127.0.0.1:${(other.address() as AddressInfo).port}`);
+      const before = world.emulator.requests.length;
+      await page.evaluate(
+        `fetch('${world.url}/alerts', { method: 'POST', mode: 'no-cors', body: new Blob(['{"incident":{}}']) })`,
+      );
+      other.closeAllConnections();
+      other.close();
+      expect(statuses).to.deep.equal([403]);
+      expect(world.emulator.requests.length).to.equal(before);
     });
 
     it('runs nothing that came from outside, even if it were not escaped', async () => {

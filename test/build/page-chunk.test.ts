@@ -46,7 +46,6 @@ describe('the built function', function () {
     rmSync(directory, { recursive: true });
   });
 
-  // F-237: each cold start of an action loaded what makes pages.
   it('loads what makes pages for the first browser, and not for an action', async () => {
     const url = await start();
     const inPage = readdirSync(join(directory, 'dist')).filter((name) => {

@@ -197,6 +197,22 @@ describe('what a browser gets', () => {
     expect(text).to.include('curl -s localhost:8080/actions ').and.not.to.include('evil.example');
   });
 
+  // F-237: another site sends through the proxy of a person who only looks.
+  for (const path of ['/', '/actions', '/alerts', '/reconcile']) {
+    it(`is no door for other sites to ${path}`, async () => {
+      for (const origin of ['https://evil.example', 'null', `http://127.0.0.1:${served.port}`]) {
+        const answer = await fetch(`http://127.0.0.1:${served.port}${path}`, {
+          method: 'POST',
+          headers: { ...json, Origin: origin },
+          body: JSON.stringify(restart),
+        });
+        expect(answer.status).to.equal(403);
+        expect(await answer.json()).to.include({ code: 'forbidden' });
+      }
+      expect(emulator.requests).to.deep.equal([]);
+    });
+  }
+
   // F-235: a reason of an action that anybody who may call has sent.
   it('shows a reason of <script> as text', async () => {
     await post({ ...restart, reason: '<script>alert(1)</script>', requestor: '"><img src=x>' });
