@@ -106,8 +106,9 @@ export async function planNewerAttempt(
   const { namespace, jobSetName } = request;
   const jobSet = await findJobSet(kubernetes, namespace, jobSetName);
   if (jobSet?.metadata.uid !== decided.jobSet.uid) return undefined;
-  if (attemptOf(jobSet) === decided.attempt && !(await wasMadeAnew(kubernetes, jobSet, decided)))
-    {return undefined;}
+  if (attemptOf(jobSet) === decided.attempt && !(await wasMadeAnew(kubernetes, jobSet, decided))) {
+    return undefined;
+  }
   const plan = await planRestart(kubernetes, request, config);
   return plan.outcome === 'restart' && plan.jobSet.uid === decided.jobSet.uid ? plan : undefined;
 }
