@@ -49,11 +49,12 @@ export async function judgeRun(
     return { verdict: 'run_ended', attempt, why: `${what} has failed for good${end.why}` };
   }
   const left = pods.filter((pod) => pod.attempt < attempt || (pod.attempt === ended && attempt === ended));
+  const heldUpOn = [...new Set(left.flatMap(({ nodeName }) => nodeName ?? []))];
   if (attempt <= ended) {
     const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));
     const rest = reasons.length === 0 ? '' : `: ${countReasons(reasons, `${reasons.length} pods are`)}`;
     const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}`;
-    return { verdict: undefined, attempt, isHeldUp: left.length > 0, why };
+    return { verdict: undefined, attempt, heldUpOn, why };
   }
   const current = pods.filter((pod) => pod.attempt === attempt && !pod.isTerminating);
   const well = current.filter((pod) => pod.isWell);
@@ -80,7 +81,7 @@ export async function judgeRun(
     ...(missing > 0 ? [`${missing} of ${wanted} pods do not exist`] : []),
     ...(left.length > 0 ? [`${left.length} pods of earlier attempts are still there`] : []),
   ].join('; ');
-  return { verdict: undefined, attempt, why, isHeldUp: left.length > 0 };
+  return { verdict: undefined, attempt, why, heldUpOn };
 }
 
 function describe({ isWell, trouble }: RunPod): string {
