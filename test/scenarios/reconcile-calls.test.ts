@@ -21,8 +21,8 @@ function createRuns(count: number, { isRoomy = false } = {}): VirtualFailover {
     });
   }
   world.emulator.settle();
-  for (let index = 0; isRoomy && index < count; index++) {
-    world.cluster.addTpuSlice(`spare-${index}`, { topology: '4x4' });
+  if (isRoomy) {
+    for (const slice of slices) world.cluster.addTpuSlice(`spare-${slice}`, { topology: '4x4' });
   }
   return world;
 }
