@@ -239,7 +239,7 @@ describe('an action that stopped', () => {
     expect((await world.reconcile()).settled).to.deep.equal([{ id: 'a', verdict: 'abandoned' }]);
     expect(countEffects(world.newWrites())).to.deep.equal({});
     expect(jsonOf(world, 'a', 'verdict')['why']).to.match(
-      /^it stopped again after 5 more tries; it ended with upstream_failed: .*; node pool slice-a may be left cordoned in part$/,
+      /^it stopped again after 5 more tries; it ended with upstream_failed: .*; nothing was deleted; no node of node pool slice-a is cordoned by it: /,
     );
     expect(verdictEvents(world)).to.deep.equal(['FailoverAbandoned']);
     expect(restarts(world)).to.equal(0);
