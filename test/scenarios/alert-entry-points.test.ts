@@ -46,8 +46,6 @@ const restartSliceA = (id: string) =>
   });
 
 describe('failoverWebhook', function () {
-  this.timeout(60_000);
-
   it('takes alerts with its Basic credentials, and nothing else at all', async () => {
     await onEmulatedGke(async (gke) => {
       const { post, cluster, emulator } = gke;
@@ -183,8 +181,6 @@ async function pushAsPubSub(
 }
 
 describe('failover', function () {
-  this.timeout(60_000);
-
   it('carries out once a Pub/Sub push that arrives ten times at once, and logs caller and requestor apart', async () => {
     await onEmulatedGke(async (gke) => {
       const { cluster, deployed, emulator } = gke;

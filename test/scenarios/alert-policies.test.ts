@@ -133,7 +133,6 @@ describe('the example alert policies', () => {
 
   it('are accepted by gcloud unchanged', async function () {
     needs(this, 'gcloud');
-    this.timeout(60_000);
     const created: Policy[] = [];
     const server = createServer((request, response) => {
       let body = '';
