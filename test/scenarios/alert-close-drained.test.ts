@@ -3,6 +3,7 @@ import type { Node } from '../emulator/objects.ts';
 import { addSystemNamespace } from '../emulator/scenario.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import { countCordoned, nodeNames, trainCluster } from '../fixtures/train-world.ts';
+import { jsonOf } from '../fixtures/verdicts.ts';
 
 const labels = { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' };
 const pool = { type: 'k8s_node_pool', resource: { node_pool_name: 'slice-a' }, labels };
@@ -80,6 +81,33 @@ describe('the close of an incident on a pool with a node that', () => {
       );
       expect(world.effects()).to.deep.equal({});
       expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+    });
+  }
+});
+
+describe('a pool that is to be uncordoned once its machine is back', () => {
+  for (const [sign, mark] of signs) {
+    it(`stays cordoned while it has a node that ${sign}`, async () => {
+      const world = await createWorld(false);
+      const [bad = '', leaving = ''] = nodeNames(world.cluster, 'slice-a');
+      await world.notify({
+        id: '0.one',
+        resource: { node_name: bad },
+        labels: { failover_action: 'cordon_and_repair_nodepool', failover_uncordon_when_repaired: 'true' },
+      });
+      await world.pass(600);
+      world.cluster.change('nodes', undefined, leaving, mark);
+      const cordoned = countCordoned(world.cluster, 'slice-a');
+      expect(cordoned).to.be.above(0);
+      world.effects();
+      const [report] = (await world.reconcile()).clusters;
+      expect(report?.settled).to.deep.equal([{ id: '0.one', verdict: 'repaired' }]);
+      expect(jsonOf(world, '0.one', 'follow-up')).to.deep.include({
+        outcome: 'not_needed',
+        why: `node pool slice-a stays cordoned because GKE is draining ${leaving}`,
+      });
+      expect(world.effects()).to.deep.equal({});
+      expect(countCordoned(world.cluster, 'slice-a')).to.equal(cordoned);
     });
   }
 });
