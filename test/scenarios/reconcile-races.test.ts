@@ -372,7 +372,7 @@ describe('many open actions', () => {
     const calls = world.emulator.requests.length - before;
     expect(calls).to.equal(3 * count + 8);
     expect(await world.reconcile()).to.deep.include({ open: 0 });
-  }).timeout(120_000);
+  });
 
   it('2,304 that wait cost one look at their run together, and nothing is written', async () => {
     const world = new VirtualFailover({ slices: ['slice-a'] });
@@ -384,7 +384,7 @@ describe('many open actions', () => {
     expect((await world.reconcile()).waiting).to.have.length(count);
     expect(world.newWrites()).to.deep.equal([]);
     expect(world.emulator.requests.length - before).to.be.below(10);
-  }).timeout(120_000);
+  });
 });
 
 describe('the time that a reconcile may take', () => {
