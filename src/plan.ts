@@ -33,6 +33,8 @@ const restartPlanSchema = v.object({
   roomWarning: v.exactOptional(v.string()),
   /** The pools that the JobSet has live pods on, where it has none on the action's. */
   runsOn: v.exactOptional(v.array(v.string())),
+  /** The queue of Kueue that manages the JobSet, for the answer. */
+  queue: v.exactOptional(v.object({ name: v.string(), isAdmitted: v.boolean() })),
   /** What else the caller should know, for the answer. */
   warning: v.exactOptional(v.string()),
 });

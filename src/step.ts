@@ -49,6 +49,8 @@ export type RestartStep = {
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** The queue of Kueue that manages the JobSet, and what the restart does to its Workload. */
+  queue?: { name: string; admitted: boolean; workload: string };
   /** For `not_on_pool`: the pools that the JobSet has live pods on. */
   runs_on?: string[];
   warning?: string;

@@ -62,17 +62,15 @@ const patienceMs = 3_000;
 export function createReadGkeWork(clock: Clock, load: () => GkeWorkClient): ReadGkeWork {
   return async (cluster, { deadline }) => {
     const limits = { clock, deadline: deadline.within(patienceMs) };
-    const unread: string[] = [];
     const ask = async <T>(
       what: string,
       call: (options: CallOptions) => Promise<T>,
-    ): Promise<T | undefined> => {
+    ): Promise<{ found?: T; unread: string[] }> => {
       try {
-        return await callWithRetries(limits, call);
+        return { found: await callWithRetries(limits, call), unread: [] };
       } catch (error) {
         if (!(error instanceof FailoverError)) throw error;
-        unread.push(`${what} could not be read: ${error.message}`);
-        return undefined;
+        return { unread: [`${what} could not be read: ${error.message}`] };
       }
     };
     const client = load();
@@ -89,7 +87,8 @@ export function createReadGkeWork(clock: Clock, load: () => GkeWorkClient): Read
         return toOperations(answer, cluster) ?? throwMalformed(what);
       }),
     ]);
-    return { pools, operations, unread };
+    const unread = [...pools.unread, ...operations.unread];
+    return { pools: pools.found, operations: operations.found, unread };
   };
 }
 
