@@ -80,7 +80,7 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       : undefined;
 
   // 4. Announce it, charge the budget, and record the plan before anything is deleted.
-  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools });
+  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools, plan });
   if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
 }
@@ -89,12 +89,14 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 async function announceAndCharge(
   { action, claim, log }: Execution,
   { eventTarget }: Snapshot,
-  { switches, maxPools }: { switches: ClusterSwitches; maxPools: MaxPools },
+  { switches, maxPools, plan }: { switches: ClusterSwitches; maxPools: MaxPools; plan: Plan },
 ): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
   const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
-    if (action.effects.uncordon) return switches.lease;
+    // A repair that is left to GKE touches nothing.
+    const isLeft = plan.repair?.leftTo !== undefined && !action.effects.cordon;
+    if (action.effects.uncordon || isLeft) return switches.lease;
     const isAlert = isFromAlert(action);
     return await chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
   } finally {

@@ -243,6 +243,18 @@ describe('a repair that GKE makes', () => {
     expect(verdictLines(world)).to.deep.equal(['r repaired']);
   });
 
+  it('uses up nothing of the budget, unless it cordons', async () => {
+    for (const [action, status] of [
+      [repairOnly, 200],
+      [repairOfSlice, 429],
+    ] as const) {
+      const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
+      world.cluster.switches.hangAutoRepair('slice-a');
+      expect((await world.send(action)).status).to.equal(200);
+      expect((await world.send({ ...cordonOnly, id: 'c', node_pool: 'slice-b' })).status).to.equal(status);
+    }
+  });
+
   it('leaves nothing open where there is nothing to repair', async () => {
     for (const turnOn of [
       (switches: Switches) => switches.scaleDown('slice-a'),
@@ -427,6 +439,8 @@ async function meetRepair(row: Row, action: typeof repairOnly): Promise<void> {
   expect(step).to.include({ step: 'repair', outcome: row.repair });
   expect(step?.['gke'] ?? '').to.match(row.says);
   const isDeleted = row.repair === 'deletion_accepted';
+  // Nothing ends what runs there.
+  if (!isDeleted) expect(step).not.to.have.property('warning');
   expect(countEffects(world.newWrites())).to.deep.equal({
     ...cordons,
     ...(isDeleted ? { 'DELETE instances': 1 } : {}),
