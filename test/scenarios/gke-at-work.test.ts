@@ -243,6 +243,22 @@ describe('a repair that GKE makes', () => {
     expect(verdictLines(world)).to.deep.equal(['r repaired']);
   });
 
+  it('waits for GKE, where it follows from a restart that did not help', async () => {
+    const world = new VirtualFailover();
+    world.cluster.switches.fillPool('slice-b');
+    await world.send({ ...restartOfTrain, on_failure: 'repair_nodepool' });
+    const turnOff = world.cluster.switches.operateOn('slice-a', 'UPGRADE_NODES');
+    await world.pass(1_201);
+    expect((await world.reconcile()).waiting).to.deep.equal(['a']);
+    await world.pass(120);
+    expect((await world.reconcile()).waiting).to.deep.equal(['a']);
+    expect(world.emulator.fleet.deletions).to.deep.equal([]);
+    turnOff();
+    await world.reconcile();
+    expect(world.emulator.fleet.deletions).to.have.length(1);
+    expect(jsonOf(world, 'a', 'follow-up')).to.include({ outcome: 'done' });
+  });
+
   it('uses up nothing of the budget, unless it cordons', async () => {
     for (const [action, status] of [
       [repairOnly, 200],
