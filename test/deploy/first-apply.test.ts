@@ -24,7 +24,7 @@ async function inFreshProject(
 }
 
 describe('each example, by the real terraform in a fresh project that is late where Google is', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });
