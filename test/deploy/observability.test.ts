@@ -189,7 +189,8 @@ describe("the log in Terraform's metrics and alerts", function () {
     expect(others.filter(parseLoggingQuery(filter))).to.have.lengthOf(0);
   });
 
-  // F-152: a person's typo, and a stray request, raised a critical alert. F-249: so did a look at a cluster that was away.
+  // F-152: a person's typo, and a stray request, raised a critical alert.
+  // F-249: so did a look at a cluster that could not be reached.
   it('tells people of what failed and of refused alerts, but not of a refusal that a person has in hand', () => {
     const { filter, label_extractors: extractors } = logCondition(
       read('google_monitoring_alert_policy.failed[0]'),
