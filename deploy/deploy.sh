@@ -22,6 +22,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
+  --archive WHERE      of a release, instead of this checkout: a file, or gs://BUCKET/OBJECT.zip
   --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
   --vpc-connector NAME for clusters whose private endpoint is to be used, with --set GKE_ENDPOINT=private
   --no-condition       do not narrow the custom role to machines of GKE (deploy/gcp-role-condition.yaml)
@@ -43,7 +44,7 @@ SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE
 
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
-  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
+  local ingress=all vpc_connector='' archive='' source='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
   local -a invokers=() settings=() new_accounts=()
   parse "$@"
   check
@@ -97,6 +98,7 @@ parse() {
       --invoker) invokers+=("$2") ;;
       --set) settings+=("$2") ;;
       --ingress) ingress=$2 ;;
+      --archive) archive=$2 ;;
       --vpc-connector) vpc_connector=$2 ;;
       *) fail "unknown option $1; deploy/deploy.sh --help lists them" ;;
     esac
@@ -123,8 +125,16 @@ check() {
   done
   check_types --actions "$actions"
   check_types --alerts "$alerts"
+  check_archive
   [[ $no_alerts == false || -z $alerts ]] || fail '--alerts and --no-alerts exclude one another'
   [[ $dry_run == true ]] || command -v gcloud >/dev/null || fail 'gcloud is not installed'
+}
+
+check_archive() {
+  [[ -n $archive && ! $archive =~ ^gs://[a-z0-9._-]+/.+\.zip$ ]] || return 0
+  [[ $archive == *.zip && -f $archive ]] ||
+    fail "--archive $archive is neither gs://BUCKET/OBJECT.zip nor a zip that is there"
+  command -v unzip >/dev/null || fail 'unzip is not installed, which --archive needs for a file'
 }
 
 check_types() {
@@ -188,6 +198,7 @@ grant_cluster_rights() {
 # A build runs the scripts of every dependency, so it reads the function's sources and no other bucket of the project.
 grant_build_rights() {
   local sources="resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-$number-$region\")"
+  [[ $archive != gs://* ]] || sources+=" || resource.name.startsWith(\"projects/_/buckets/$(cut -d / -f 3 <<<"$archive")\")"
   bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
     --role roles/logging.logWriter --condition None
   bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
@@ -214,14 +225,25 @@ deploy_function() {
   for setting in "${settings[@]+"${settings[@]}"}"; do
     environment+=";$setting"
   done
+  find_source
   local -a egress=()
   [[ -z $vpc_connector ]] || egress=(--vpc-connector "$vpc_connector" --egress-settings private-ranges-only)
   run functions deploy "$name" --gen2 --project "$project" --region "$region" \
-    --runtime nodejs24 --runtime-update-policy automatic --entry-point failover --source "$root" \
+    --runtime nodejs24 --runtime-update-policy automatic --entry-point failover --source "$source" \
     --trigger-http --no-allow-unauthenticated --ingress-settings "$ingress" \
     --run-service-account "$runtime" --build-service-account "projects/$project/serviceAccounts/$build" \
     --cpu 1 --memory 512Mi --concurrency 10 --min-instances 0 --max-instances 3 --timeout 300s \
     --set-env-vars "$environment" "${egress[@]+"${egress[@]}"}"
+}
+
+# Sets main's variable. gcloud takes a folder, or an archive in a bucket.
+find_source() {
+  source=${archive:-$root}
+  [[ $source == *.zip && $source != gs://* ]] || return 0
+  unpacked=$(mktemp -d)
+  trap 'rm -rf "$unpacked"' EXIT
+  unzip -q "$archive" -d "$unpacked"
+  source=$unpacked
 }
 
 allow_call() {

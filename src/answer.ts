@@ -29,7 +29,7 @@ export interface Exchange {
    * notification (`webhook`, `push`), so the log must tell everything. Pub/Sub (`push`) delivers a notification again
    * until it gets a success.
    */
-  channel: 'action' | 'webhook' | 'push' | 'reconcile' | undefined;
+  channel: 'action' | 'read' | 'webhook' | 'push' | 'reconcile' | undefined;
 }
 
 /** Sets the action's id for the answer and for all further log lines. */

@@ -144,6 +144,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   const { request, response } = exchange;
   const { services, webhook } = options;
   if (isRead(request)) {
+    exchange.channel = 'read';
     admit(request, options);
     const read = parseRead(pathOf(request), request.url, services.config.clusters);
     if (wantsPage(request)) {
@@ -192,6 +193,7 @@ async function takeAction(
     throw alertMisdirected();
   }
   if (readTypeOf(body)) {
+    exchange.channel = 'read';
     return { shown: await answerRead(parseReadBody(body, services.config.clusters), deadline) };
   }
   if (name === 'failoverStatus') {

@@ -18,6 +18,9 @@ locals {
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
   ]) : []
+
+  # project_id, which in a fresh project is not known until its APIs are enabled.
+  enabled_project = var.enable_apis ? split("/", time_sleep.apis[0].triggers["resource_manager"])[0] : var.project_id
 }
 
 resource "google_project_service" "this" {
@@ -58,7 +61,7 @@ resource "time_sleep" "apis" {
 # Where its API is enabled here, it is read after that and not before: the id is not known until then. With depends_on it would
 # be read late at each change of the APIs, and everything that has the project's number would be replaced.
 data "google_project" "this" {
-  project_id = var.enable_apis ? split("/", time_sleep.apis[0].triggers["resource_manager"])[0] : var.project_id
+  project_id = local.enabled_project
 }
 
 # A build whose service account lacks a role yet fails, and the next apply would replace the function. So would a function that

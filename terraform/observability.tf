@@ -247,6 +247,8 @@ resource "google_monitoring_alert_policy" "failed" {
         # A person whose action was refused has the answer in hand. Nobody reads the answer to an alert.
         "(jsonPayload.outcome=\"failed\" OR (jsonPayload.outcome=\"refused\" AND jsonPayload.channel=(\"webhook\" OR \"push\") AND NOT jsonPayload.code=(\"rate_limited\" OR \"action_in_progress\")))",
         "NOT jsonPayload.dry_run=true",
+        # Who only looks has the answer in hand, too.
+        "NOT jsonPayload.channel=\"read\"",
       ])
       label_extractors = {
         action_id = "EXTRACT(jsonPayload.action_id)"

@@ -33,6 +33,11 @@ output "notification_channel" {
   value       = one(concat(google_monitoring_notification_channel.pubsub[*].name, google_monitoring_notification_channel.webhook[*].name))
 }
 
+output "project_id" {
+  description = "project_id, once its APIs are enabled. Give it to resources of your own, such as a notification channel, that are made in the same first apply."
+  value       = local.enabled_project
+}
+
 output "proxy_command" {
   description = "Opens the function on localhost:8080 for whoever is one of invokers; curl and a browser then need no token."
   value       = "gcloud run services proxy ${google_cloudfunctions2_function.this["failover"].name} --project ${var.project_id} --region ${var.region}"

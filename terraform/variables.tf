@@ -384,14 +384,19 @@ variable "runtime" {
 }
 
 variable "source_archive" {
-  description = "A zip of the sources that is in a bucket already, instead of one made from this checkout."
+  description = "The archive of a release, or a zip of the sources, that is in a bucket already, instead of one made from this checkout."
   type = object({
-    # The build's service account is granted to read buckets whose names begin with this one.
+    # Its name, without gs://. The build's service account is granted to read buckets whose names begin with it.
     bucket = string
     # A change of the object's name is a new deployment.
     object = string
   })
   default = null
+
+  validation {
+    condition     = var.source_archive == null ? true : can(regex("^[a-z0-9][a-z0-9._-]+$", var.source_archive.bucket)) && endswith(var.source_archive.object, ".zip")
+    error_message = "Give the bucket's name without gs://, and the name of a zip in it."
+  }
 }
 
 variable "timeout_seconds" {

@@ -372,3 +372,19 @@ run "pod_without_its_namespace" {
   }
   expect_failures = [var.alert_policies]
 }
+
+run "archive_by_its_address" {
+  command = plan
+  variables {
+    source_archive = { bucket = "gs://builds", object = "failover.zip" }
+  }
+  expect_failures = [var.source_archive]
+}
+
+run "archive_that_is_no_zip" {
+  command = plan
+  variables {
+    source_archive = { bucket = "builds", object = "failover.tgz" }
+  }
+  expect_failures = [var.source_archive]
+}

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { compileAhead } from '../../deploy/build.ts';
+import { compileAhead } from '../../deploy/build-compile-ahead.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { root, run } from './run.ts';
 import { uploadList } from './upload-list.ts';

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { release } from '../../deploy/release.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { withFreshTerraform } from './fresh-terraform.ts';
 import { serveGoogleCloud } from './google-cloud.ts';
@@ -29,7 +30,7 @@ async function readBlocks(): Promise<CodeBlock[]> {
 const isOfTerraform = ({ text }: CodeBlock) => text.startsWith('terraform ');
 
 describe('docs/deploy.md, with Terraform', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });
@@ -63,7 +64,7 @@ describe('docs/deploy.md, with Terraform', function () {
 });
 
 describe('docs/deploy.md, with the script, by the real gcloud', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'gcloud', 'kubectl');
   });
@@ -73,6 +74,8 @@ describe('docs/deploy.md, with the script, by the real gcloud', function () {
     await onEmulatedGke(async ({ deployed }) => {
       const cloud = await serveGoogleCloud({ functionUri: deployed.url });
       const bin = await writeStubs();
+      const released = await mkdtemp(join(tmpdir(), 'released-'));
+      await release(released, () => undefined);
       const outputs = new Map<string, string>();
       const existing = () =>
         [...cloud.resources.keys()].filter(
@@ -91,13 +94,17 @@ describe('docs/deploy.md, with the script, by the real gcloud', function () {
               : {};
             const waits = { RETRY_SECONDS: '0', PROPAGATION_SECONDS: '0' };
             const env = { ...cloud.environment, ...proxy, ...waits, PATH: `${bin}:${process.env['PATH']}` };
-            const result = await run('bash', ['-o', 'pipefail', '-ec', line], { env });
+            const cwd = line.startsWith('sha256sum ') ? released : root;
+            const result = await run('bash', ['-o', 'pipefail', '-ec', line], { cwd, env });
             expect(result.code, `${line}: ${result.stdout}${result.stderr}`).to.equal(0);
             outputs.set(`${section}: ${line.split(' ').slice(0, 4).join(' ')}`, result.stdout);
           }
           if (section === 'Let alerts in') expect(existing()).to.have.lengthOf.at.least(11);
         }
         expect(existing()).to.deep.equal([]);
+        expect(outputs.get('From the archive of a release: sha256sum --check SHA256SUMS')).to.match(
+          /zip: OK/,
+        );
         expect(outputs.get('Verify: gcloud functions call autometric-failover')).to.include('would_cordon');
         expect(outputs.get('Verify: gcloud scheduler jobs describe')).to.match(/^ENABLED\t2/);
         const [, query = ''] = /^logging read (.+?) --project/.exec(
@@ -113,6 +120,7 @@ describe('docs/deploy.md, with the script, by the real gcloud', function () {
       } finally {
         await cloud.close();
         await rm(bin, { recursive: true });
+        await rm(released, { recursive: true });
       }
     });
   });

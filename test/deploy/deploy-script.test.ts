@@ -372,6 +372,8 @@ describe('deploy.sh', () => {
       [...required, '--alerts', 'cordon_nodepool', '--no-alerts'],
       /exclude one another/,
     ],
+    ['an archive that is not there', [...required, '--archive', 'main.zip'], /main\.zip is neither gs:\/\//],
+    ['an archive that is none', [...required, '--archive', 'gs://releases/main.tgz'], /neither gs:\/\//],
     ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
     ['an option without its value', [...required, '--alerts'], /--alerts needs a value/],
   ];
@@ -406,6 +408,14 @@ describe('deploy.sh', () => {
       expect(code, stderr).to.equal(0);
       expect(/scheduler jobs create http|-tick/.test(stdout), stdout).to.equal(isScheduled);
     }
+  });
+
+  it('deploys the archive of a release, which the build may read', async () => {
+    const given = ['--archive', 'gs://releases/autometric-failover-0.1.0.zip', '--dry-run'];
+    const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
+    expect(code, stderr).to.equal(0);
+    expect(stdout).to.include(' --source gs://releases/autometric-failover-0.1.0.zip ');
+    expect(stdout.replaceAll('\\', '')).to.include('startsWith("projects/_/buckets/releases")');
   });
 
   it('passes the VPC connector on, and leaves the condition out when told to', async () => {

@@ -24,11 +24,12 @@ async function inFreshProject(
 }
 
 describe('each example, by the real terraform in a fresh project that is late where Google is', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });
 
+  // F-248: of an example's own resources, too, none is made before its API is enabled.
   for (const example of examples) {
     it(`${example}: one apply, no change, one change, no change, and nothing is left`, async () => {
       await inFreshProject(example, async ({ project, terraform, set }) => {

@@ -130,8 +130,8 @@ export class FreshProject {
   #requireApi(type: string, { project }: Values): void {
     const api = `${apiOf[type] ?? `unknown API of ${type}`}.googleapis.com`;
     const enabledAt = this.#enabledAt.get(api);
-    // Another project is one that has clusters already.
-    if (project !== 'my-project' && project !== undefined && project !== null) return;
+    // Another project is one that has clusters already. Where none is named, it is the provider's.
+    if (text(project) !== 'my-project' && text(project) !== '') return;
     if (enabledAt !== undefined && this.#now >= enabledAt + arrivesAfter.api) return;
     this.#refuse(
       `Error 403: ${api} has not been used in project my-project before or it is disabled (${type})`,

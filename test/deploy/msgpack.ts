@@ -1,7 +1,9 @@
 /** What is not known before it is applied, as Terraform says it. */
 export const unknown: unique symbol = Symbol('unknown');
 
-export type Value = null | boolean | number | string | typeof unknown | Value[] | { [name: string]: Value };
+/** A buffer is the type of a value whose type the schema leaves open: `[type, value]`. */
+export type Value =
+  null | boolean | number | string | Buffer | typeof unknown | Value[] | { [name: string]: Value };
 
 /** Encodes a value of Terraform. A value that is not known is the extension type 0. */
 export function encode(value: Value): Buffer {
@@ -13,6 +15,7 @@ export function encode(value: Value): Buffer {
     const text = Buffer.from(value);
     return Buffer.concat([withLength(0xdb, text.length), text]);
   }
+  if (Buffer.isBuffer(value)) return Buffer.concat([withLength(0xc6, value.length), value]);
   if (Array.isArray(value)) {
     return Buffer.concat([withLength(0xdd, value.length), ...value.map((item) => encode(item))]);
   }
@@ -46,6 +49,7 @@ export function decode(bytes: Buffer): Value {
   const skip = (length: number) => (at += length) - length;
   const unsigned = (size: number) => bytes.readUIntBE(skip(size), size);
   const text = (length: number) => bytes.toString('utf8', skip(length), at);
+  const binary = (length: number) => bytes.subarray(skip(length), at);
   const list = (length: number) => Array.from({ length }, () => read());
   const map = (length: number) =>
     Object.fromEntries(Array.from({ length }, () => [read() as string, read()] as const));
@@ -64,6 +68,9 @@ export function decode(bytes: Buffer): Value {
       0xc0: () => null,
       0xc2: () => false,
       0xc3: () => true,
+      0xc4: () => binary(unsigned(1)),
+      0xc5: () => binary(unsigned(2)),
+      0xc6: () => binary(unsigned(4)),
       0xc7: () => extension(unsigned(1)),
       0xca: () => bytes.readFloatBE(skip(4)),
       0xcb: () => bytes.readDoubleBE(skip(8)),

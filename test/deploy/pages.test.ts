@@ -14,6 +14,7 @@ const pages = [
   'docs/runbook.md',
   'deploy/examples/kind/README.md',
   'terraform/README.md',
+  'terraform/modules/rbac/README.md',
 ];
 const read = (path: string) => readFile(join(root, path), 'utf8');
 
@@ -133,19 +134,30 @@ describe('the pages', function () {
   });
 });
 
-describe("the module's README", () => {
-  it('lists the inputs and outputs as the .tf files have them', async () => {
-    const path = join(root, 'terraform/README.md');
-    const readme = await readFile(path, 'utf8');
-    const written = readme.replace(/(?<=test:deploy -->\n).*(?=<!-- end -->)/s, await describeModule());
-    // Formatting is not ours to change in passing: only where a person asks for it.
-    if (process.env['UPDATE_README']) await writeFile(path, written);
-    else expect(readme, 'UPDATE_README=1 npm run test:deploy writes it').to.equal(written);
-  });
-});
+const modules = [
+  { path: 'terraform', variables: ['variables.tf', 'variables-alerts.tf'] },
+  { path: 'terraform/modules/rbac', variables: ['variables.tf'] },
+];
 
-async function describeModule(): Promise<string> {
-  const variables = (await read('terraform/variables.tf')) + (await read('terraform/variables-alerts.tf'));
+for (const module of modules) {
+  describe(`the README of ${module.path}`, () => {
+    it('lists the inputs and outputs as the .tf files have them', async () => {
+      const path = join(root, module.path, 'README.md');
+      const readme = await readFile(path, 'utf8');
+      const written = readme.replace(
+        /(?<=test:deploy -->\n).*(?=<!-- end -->)/s,
+        await describeModule(module),
+      );
+      // Formatting is not ours to change in passing: only where a person asks for it.
+      if (process.env['UPDATE_README']) await writeFile(path, written);
+      else expect(readme, 'UPDATE_README=1 npm run test:deploy writes it').to.equal(written);
+    });
+  });
+}
+
+async function describeModule(module: (typeof modules)[number]): Promise<string> {
+  const texts = await Promise.all(module.variables.map((name) => read(`${module.path}/${name}`)));
+  const variables = texts.join('');
   const blocks = blocksOf('variable', variables);
   const inputs = blocks.map(({ name, body }) => {
     const fallback = /^ {2}default\s+= (.+)$/m.exec(body)?.[1];
@@ -153,7 +165,7 @@ async function describeModule(): Promise<string> {
     const linked = hasFields(body) ? `[${type}](#${name})` : type;
     return `| \`${name}\` | ${descriptionOf(body)} | ${linked} | ${fallback === undefined ? '**required**' : `\`${fallback}\``} |`;
   });
-  const outputs = blocksOf('output', await read('terraform/outputs.tf')).map(
+  const outputs = blocksOf('output', await read(`${module.path}/outputs.tf`)).map(
     ({ name, body }) => `| \`${name}\` | ${descriptionOf(body)} |`,
   );
   return [

@@ -7,9 +7,9 @@ import type {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { readFile } from 'node:fs/promises';
-import type { FreshProject } from './fresh-project.ts';
 import type { Attribute, Block, NestedBlock, Provider } from './provider-schema.ts';
 import { createStandIn } from './stand-in-provider.ts';
+import type { Place } from './stand-in-provider.ts';
 
 /**
  * Serves Terraform the schemas of its providers, and nothing else: enough for the real `terraform validate`, and for
@@ -19,7 +19,7 @@ import { createStandIn } from './stand-in-provider.ts';
  *
  * @param project is where resources are made; without one, nothing can be planned or applied
  */
-export async function serveSchemaProviders(project?: FreshProject): Promise<{
+export async function serveSchemaProviders(project?: Place): Promise<{
   environment: Record<string, string>;
   close: () => void;
 }> {
@@ -49,10 +49,7 @@ interface ProviderSchemas {
   providers: Record<string, Provider>;
 }
 
-async function serveProvider(
-  provider: Provider,
-  project?: FreshProject,
-): Promise<{ server: Server; port: number }> {
+async function serveProvider(provider: Provider, project?: Place): Promise<{ server: Server; port: number }> {
   const definition = loadSync(new URL('tfplugin5.proto', import.meta.url).pathname, { keepCase: true });
   const { Provider } = loadPackageDefinition(definition)['tfplugin5'] as unknown as {
     Provider: ServiceClientConstructor;

@@ -16,6 +16,9 @@ interface ChangeRequest {
 }
 type Diagnostics = { severity: number; summary: string; detail: string }[];
 
+/** Where resources are made. */
+export type Place = Pick<FreshProject, 'create' | 'update' | 'remove' | 'read' | 'readData'>;
+
 /** What cannot be changed in place. Of an IAM member, a trigger or a password's version that is every argument. */
 const immutable: Record<string, string[]> = {
   google_cloudfunctions2_function: ['name', 'location', 'project'],
@@ -28,7 +31,7 @@ const immutable: Record<string, string[]> = {
 const alwaysReplaced = /_iam_member$|^time_sleep$|_secret_version$|_bucket_object$|^google_project_service$/;
 
 /** What a provider answers besides its schemas, for resources that are made in a simulated project. */
-export function createStandIn(project: FreshProject, { resource }: Provider) {
+export function createStandIn(project: Place, { resource }: Provider) {
   return {
     UpgradeResourceState: async ({ raw_state: state }: { raw_state: { json: Buffer } }) => ({
       upgraded_state: { json: state.json },
@@ -123,6 +126,7 @@ function fillUnknown(value: Values, block: Block): Values {
     if (type === 'string') return '';
     if (type === 'number') return 0;
     if (type === 'bool') return false;
+    if (type === 'dynamic') return null;
     return Array.isArray(type) && type[0] === 'map' ? {} : [];
   }) as Values;
 }

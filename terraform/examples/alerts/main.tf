@@ -6,6 +6,8 @@ provider "google" {
 }
 
 resource "google_monitoring_notification_channel" "oncall" {
+  # Not "my-project": in a fresh project the API must be enabled first.
+  project      = module.autometric_failover.project_id
   display_name = "Training on call"
   type         = "email"
   labels       = { email_address = "training-oncall@example.com" }
