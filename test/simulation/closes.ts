@@ -1,6 +1,7 @@
 import type { Action } from '../../src/request/action.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { SentCall } from './function-instance.ts';
+import type { Violate } from './promises.ts';
 import { isCordon, isRelease, nodePath } from './sent-calls.ts';
 
 const recordPath = /\/leases\/action-[^/]+$/;
@@ -17,14 +18,14 @@ interface Wish {
  */
 export class Closes {
   readonly #cluster: EmulatedCluster;
-  readonly #violate: (what: string) => void;
+  readonly #violate: Violate;
   readonly #wishes = new Map<string, Wish>();
   /** Incidents whose close was sent. */
   readonly #closing = new Set<string>();
   readonly #closedAt = new Map<string, number>();
   readonly #firstCalls = new Map<number, number>();
 
-  constructor(cluster: EmulatedCluster, violate: (what: string) => void) {
+  constructor(cluster: EmulatedCluster, violate: Violate) {
     this.#cluster = cluster;
     this.#violate = violate;
   }
@@ -67,7 +68,10 @@ export class Closes {
     const closedAt = incident && !incident.isClosed ? this.#closedAt.get(incident.id) : undefined;
     const sentAt = this.#firstCalls.get(call.invocation) ?? 0;
     if (closedAt !== undefined && sentAt > closedAt) {
-      this.#violate(`${id} sends ${call.method} ${call.path} for an incident that has closed`);
+      this.#violate(
+        'closed-is-over',
+        `${id} sends ${call.method} ${call.path} for an incident that has closed`,
+      );
     }
   }
 
@@ -87,7 +91,7 @@ export class Closes {
     const isClose = action.incident?.isClosed === true;
     for (const [id, { nodes, isDone }] of this.#wishes) {
       if (!nodes.delete(uid) || !isClose || !isDone || this.#closing.has(id)) continue;
-      this.#violate(`${action.id} releases ${name}, which ${id} still wants cordoned`);
+      this.#violate('holds-hold', `${action.id} releases ${name}, which ${id} still wants cordoned`);
     }
   }
 

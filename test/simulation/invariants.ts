@@ -4,11 +4,14 @@ import type { Action } from '../../src/request/action.ts';
 import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import { Answers } from './answers.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
 import type { SentCall } from './function-instance.ts';
 import { Limits } from './limits.ts';
+import type { PromiseId, Violate } from './promises.ts';
 import { Recoveries } from './recoveries.ts';
+import { Records } from './records.ts';
 import { isCordon, isMachineDeletion, nodePath } from './sent-calls.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -29,13 +32,14 @@ interface KnownPod {
 export class Invariants {
   readonly calls: SentCall[] = [];
   readonly limits: Limits;
-  readonly #deeds = new Deeds(this.calls, (what) => this.violate(what));
+  readonly #deeds = new Deeds(this.calls, (promise, what) => this.violate(promise, what));
   readonly #recoveries: Recoveries;
   readonly #closes: Closes;
+  readonly #records: Records;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
-  readonly #time: VirtualTime;
+  readonly #time: Pick<VirtualTime, 'now'>;
   readonly #actions = new Map<string, Action>();
   /** The pool lock that each invocation has taken, by what it wrote. */
   readonly #holders = new Map<number, { nodePool: string; holder: string; since: number }>();
@@ -49,6 +53,10 @@ export class Invariants {
   /** Pods that were on a dead node when an invocation began to delete them. */
   readonly #freed = new Set<string>();
   readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
+  readonly #answers = new Answers(
+    { calls: this.calls, ends: this.#deeds.ends, restarts: this.#restarts },
+    (promise, what) => this.violate(promise, what),
+  );
 
   constructor({
     emulator,
@@ -58,24 +66,25 @@ export class Invariants {
   }: {
     emulator: Emulator;
     cluster: EmulatedCluster;
-    time: VirtualTime;
+    time: Pick<VirtualTime, 'now'>;
     config: Config;
   }) {
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#time = time;
-    const violate = (what: string) => this.violate(what);
+    const violate: Violate = (promise, what) => this.violate(promise, what);
     this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
+    this.#records = new Records(emulator, cluster, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
     );
     this.observe();
   }
 
-  violate(what: string): void {
-    this.#violations.push(what);
+  violate(promise: PromiseId, what: string): void {
+    this.#violations.push(`${promise}: ${what}`);
   }
 
   onAction(action: Action): void {
@@ -86,6 +95,7 @@ export class Invariants {
   /** An action was answered with its steps. */
   onDone(action: Action, steps: RecordedStep[]): void {
     this.#deeds.onSteps(action.id, steps);
+    this.#answers.onDone(action.id, steps);
     this.#closes.onDone(action);
     this.#noteClosed(action);
   }
@@ -134,6 +144,7 @@ export class Invariants {
     this.calls.push(call);
     this.limits.onSend(call);
     this.#recoveries.onSend(call);
+    this.#records.onSend(call);
     if (call.method !== 'GET') this.#noteHolder(call);
     this.#closes.onSend(call, this.#actions.get(call.actionId), this.#holders.get(call.invocation)?.nodePool);
     if (call.method === 'GET') return;
@@ -142,6 +153,7 @@ export class Invariants {
     if (isDeletion) {
       this.observe();
       this.#assertAllCordoned(call);
+      this.#records.onDeletion(call);
       this.#noteRestart(call);
     }
     if (isMachineDeletion(call)) this.#onDeed(call, 'deletes a machine');
@@ -195,6 +207,7 @@ export class Invariants {
     const lease = held && this.#cluster.get('leases', 'autometric-failover-system', `pool-${held.nodePool}`);
     if (held && lease?.spec?.holderIdentity === held.holder) return;
     this.violate(
+      'lock-first',
       `${call.actionId} sends ${call.method} ${call.path} at ${this.#elapsed(call.at)} without the lock of its pool, ` +
         `which is ${lease?.spec?.holderIdentity ?? 'nobody'}'s`,
     );
@@ -211,7 +224,10 @@ export class Invariants {
       .nodes(pool)
       .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
     if (open.length > 0) {
-      this.violate(`${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`);
+      this.violate(
+        'cordon-first',
+        `${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`,
+      );
     }
   }
 
@@ -225,7 +241,11 @@ export class Invariants {
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
-    if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
+    if (!pod)
+      this.violate(
+        'known-pods-only',
+        `${call.actionId} deletes a pod that was never seen, or without its uid`,
+      );
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
     if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
@@ -257,16 +277,23 @@ export class Invariants {
       const action = call?.actionId ?? '?';
       const earlier = byAction.get(action);
       if (earlier !== undefined) {
-        this.violate(`${action} deleted ${earlier} and then ${instance.name} (${instance.id})`);
+        this.violate(
+          'one-machine-a-plan',
+          `${action} deleted ${earlier} and then ${instance.name} (${instance.id})`,
+        );
       }
       byAction.set(action, `${instance.name} (${instance.id})`);
       const before = byPool.get(instance.group.pool);
       if (before && operation.startedAt - before.at < cooldownMs) {
-        this.violate(`${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`);
+        this.violate(
+          'one-repair-a-cooldown',
+          `${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`,
+        );
       }
       byPool.set(instance.group.pool, { action, at: operation.startedAt });
       const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
-      if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
+      if (instance.createdAt > firstSent)
+        this.violate('one-machine-a-plan', `${action} deleted a replacement, ${instance.name}`);
     }
     this.#checkOtherMachines(sent);
   }
@@ -288,6 +315,7 @@ export class Invariants {
       );
       if (!second) continue;
       this.violate(
+        'one-repair-a-cooldown',
         `${second.actionId} sends ${second.path} within the cooldown after ${first?.actionId} repaired ${pool}`,
       );
     }
@@ -296,11 +324,22 @@ export class Invariants {
   /** Never two restarts of one attempt of a JobSet, nor two from one pool within the cooldown. */
   #checkRestarts(): void {
     const effective = this.#restarts.filter(({ call }) => call.status === 200);
+    const byAction = new Map<string, string>();
+    for (const { action, attempt } of effective) {
+      const earlier = byAction.get(action) ?? attempt;
+      if (earlier !== attempt) {
+        this.violate('one-attempt-a-restart', `${action} restarted attempt ${earlier}, and then ${attempt}`);
+      }
+      byAction.set(action, earlier);
+    }
     const byAttempt = new Map<string, { action: string; at: number }>();
     for (const { action, attempt, call } of effective) {
       const earlier = byAttempt.get(attempt);
       if (earlier && earlier.action !== action && call.at - earlier.at < restartWindowMs) {
-        this.violate(`${action} restarted attempt ${attempt} again after ${earlier.action}`);
+        this.violate(
+          'one-attempt-a-restart',
+          `${action} restarted attempt ${attempt} again after ${earlier.action}`,
+        );
       }
       byAttempt.set(attempt, earlier ?? { action, at: call.at });
     }
@@ -309,7 +348,10 @@ export class Invariants {
       const pool = this.#holders.get(call.invocation)?.nodePool ?? '?';
       const earlier = byPool.get(pool);
       if (earlier && earlier.action !== action && call.at - earlier.at < cooldownMs) {
-        this.violate(`${action} restarted from ${pool} within the cooldown after ${earlier.action}`);
+        this.violate(
+          'one-restart-a-cooldown',
+          `${action} restarted from ${pool} within the cooldown after ${earlier.action}`,
+        );
       }
       byPool.set(pool, { action, at: call.at });
     }
@@ -320,7 +362,7 @@ export class Invariants {
     for (const [uid, name] of this.#personal) {
       const node = this.#cluster.get('nodes', undefined, name);
       if (node?.metadata.uid === uid && !node.spec.unschedulable) {
-        this.violate(`the cordon that a person put on ${name} is gone`);
+        this.violate('people-first', `the cordon that a person put on ${name} is gone`);
       }
     }
   }
