@@ -82,12 +82,9 @@ export class Answers {
 }
 
 /** A replay may add which pods it has freed since. */
-function withoutFreed({
-  deleted_on_dead_nodes: _,
-  may_hold_up_the_restart: __,
-  ...step
-}: RecordedStep): object {
-  return step;
+function withoutFreed(step: RecordedStep): object {
+  const freed = ['deleted_on_dead_nodes', 'may_hold_up_the_restart'];
+  return Object.fromEntries(Object.entries(step).filter(([field]) => !freed.includes(field)));
 }
 
 function toUid(body: unknown): string | undefined {

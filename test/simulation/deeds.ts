@@ -53,11 +53,12 @@ export class Deeds {
     const isDone = this.#calls.some(
       (call) => isMachineDeletion(call) && call.actionId === other && (isDeed(call) || call.status === 400),
     );
-    if (!isDone)
+    if (!isDone) {
       this.#violate(
         'told-by-deeds',
         `${actionId} is told that ${other} repairs the machine, which it does not`,
       );
+    }
   }
 }
 

@@ -241,11 +241,12 @@ export class Invariants {
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
-    if (!pod)
+    if (!pod) {
       this.violate(
         'known-pods-only',
         `${call.actionId} deletes a pod that was never seen, or without its uid`,
       );
+    }
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
     if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
@@ -292,8 +293,9 @@ export class Invariants {
       }
       byPool.set(instance.group.pool, { action, at: operation.startedAt });
       const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
-      if (instance.createdAt > firstSent)
+      if (instance.createdAt > firstSent) {
         this.violate('one-machine-a-plan', `${action} deleted a replacement, ${instance.name}`);
+      }
     }
     this.#checkOtherMachines(sent);
   }

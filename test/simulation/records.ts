@@ -43,7 +43,7 @@ export class Records {
       metadata: { resourceVersion?: string; annotations?: Record<string, string> };
     };
     const before = this.#read(name);
-    const verdict = parse<Verdict>(metadata.annotations?.['autometric-failover/verdict']);
+    const verdict = parse(metadata.annotations?.['autometric-failover/verdict']) as Verdict | undefined;
     if (!verdict || metadata.resourceVersion !== before.resourceVersion) return;
     if (before.verdict && JSON.stringify(before.verdict) !== JSON.stringify(verdict)) {
       const change = `from ${before.verdict.verdict} to ${verdict.verdict}`;
@@ -76,8 +76,8 @@ export class Records {
     return {
       id: annotations['autometric-failover/id'] ?? '',
       resourceVersion: metadata?.resourceVersion,
-      plan: parse<Plan>(annotations['autometric-failover/plan']),
-      verdict: parse<Verdict>(annotations['autometric-failover/verdict']),
+      plan: parse(annotations['autometric-failover/plan']) as Plan | undefined,
+      verdict: parse(annotations['autometric-failover/verdict']) as Verdict | undefined,
     };
   }
 }
@@ -87,6 +87,6 @@ function readUid(body: unknown): string | undefined {
   return metadata?.uid;
 }
 
-function parse<Value>(text: string | undefined): Value | undefined {
-  return text === undefined ? undefined : (JSON.parse(text) as Value);
+function parse(text: string | undefined): unknown {
+  return text === undefined ? undefined : JSON.parse(text);
 }

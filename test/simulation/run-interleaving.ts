@@ -171,11 +171,13 @@ class Run {
     const opened = toAction(planned, 'new-incident', this.#options);
     await this.#bringToAnEnd(opened);
     const count = () => cluster.nodes(nodePool).filter(({ spec }) => spec.unschedulable).length;
-    if (count() !== nodesPerPool)
+    if (count() !== nodesPerPool) {
       this.invariants.violate('holds-hold', `a new incident cordons ${count()} nodes`);
+    }
     await this.#bringToAnEnd(toClose(opened));
-    if (count() > 0)
+    if (count() > 0) {
       this.invariants.violate('holds-hold', `the close of a new incident leaves ${count()} nodes cordoned`);
+    }
   }
 
   /** Sends an action until it is done or refused for good. Another one's mark keeps it waiting no longer than the cooldown. */
@@ -199,8 +201,9 @@ class Run {
         why instanceof FailoverError &&
         ((isBegunByAnother(why) && time.now < giveUpAt) || (isLocked(why) && time.now < this.#locksFreeAt));
       if (!isWaiting) {
-        if (!isEnd(why))
+        if (!isEnd(why)) {
           this.invariants.violate('actions-end', `${action.id} does not come to an end: ${why?.message}`);
+        }
         return;
       }
       await time.advanceTo(time.now + Number(why.headers['Retry-After']) * 1000);
@@ -255,8 +258,9 @@ class Run {
       note(
         error instanceof FailoverError ? `${error.code}: ${error.message}` : `unexpected: ${String(error)}`,
       );
-      if (!(error instanceof FailoverError))
+      if (!(error instanceof FailoverError)) {
         this.invariants.violate('errors-are-chosen', `${action.id} threw ${String(error)}`);
+      }
       throw error;
     }
   }
