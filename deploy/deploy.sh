@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Deploys the function with gcloud: service accounts, the custom role, the function, its callers and, if wanted, the way
-# for alerts. Safe to repeat: it keeps what is there already, or brings it up to date.
+# for alerts. It can be repeated with the same options: it keeps what is there already, or brings it up to date. It takes
+# nothing away that an earlier run with other options has granted or made; --no-alerts is the one exception.
 set -euo pipefail
 # gcloud must not ask anything: the script gives each answer.
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
@@ -17,6 +18,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --namespaces NAMES   of the JobSets it may restart (default: default)
   --actions TYPES      allowed, separated by commas (default: all five; docs/api.md)
   --alerts TYPES       also take Cloud Monitoring's alerts, which may trigger these actions
+  --no-alerts          take no alerts any more: delete the subscription that an earlier --alerts made
   --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
@@ -41,8 +43,8 @@ SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE
 
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
-  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false channel=''
-  local -a invokers=() settings=()
+  local ingress=all vpc_connector='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
+  local -a invokers=() settings=() new_accounts=()
   parse "$@"
   check
 
@@ -53,6 +55,7 @@ main() {
   local tick=$name-tick@$project.iam.gserviceaccount.com
   local push=$name-push@$project.iam.gserviceaccount.com
 
+  check_way_of_alerts
   enable_apis
   local number
   number=$(look_up PROJECT_NUMBER projects describe "$project" --format 'value(projectNumber)')
@@ -61,11 +64,13 @@ main() {
   ensure_service_account "$name-build" 'Autometric failover: its build'
   grant_cluster_rights
   grant_build_rights
+  wait_for_new_build_rights
   deploy_function
   for member in "${invokers[@]+"${invokers[@]}"}"; do
     allow_call "$member"
   done
   [[ -z $alerts ]] || route_alerts
+  [[ $no_alerts == false ]] || stop_alerts
   [[ $reconcile == false ]] || schedule_reconcile
   print_next_steps
 }
@@ -78,6 +83,7 @@ parse() {
       --no-condition) condition=false && shift && continue ;;
       --dry-run) dry_run=true && shift && continue ;;
       --reconcile) reconcile=true && shift && continue ;;
+      --no-alerts) no_alerts=true && shift && continue ;;
     esac
     (($# > 1)) || fail "$1 needs a value, or is unknown; deploy/deploy.sh --help lists the options"
     case $1 in
@@ -117,6 +123,7 @@ check() {
   done
   check_types --actions "$actions"
   check_types --alerts "$alerts"
+  [[ $no_alerts == false || -z $alerts ]] || fail '--alerts and --no-alerts exclude one another'
   [[ $dry_run == true ]] || command -v gcloud >/dev/null || fail 'gcloud is not installed'
 }
 
@@ -138,18 +145,27 @@ is_one_of() {
   return 1
 }
 
+# What alerts may do is a setting, and each deployment sets all settings anew. Without it, alerts that still arrive would be
+# decided about by accident.
+check_way_of_alerts() {
+  [[ -z $alerts && $no_alerts == false ]] || return 0
+  ! exists pubsub subscriptions describe "$name-alerts" --project "$project" ||
+    fail "alerts arrive here through the subscription $name-alerts: repeat --alerts TYPES, or end that with --no-alerts"
+}
+
 enable_apis() {
   # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
   run services enable artifactregistry.googleapis.com cloudbuild.googleapis.com cloudfunctions.googleapis.com \
-    cloudresourcemanager.googleapis.com cloudscheduler.googleapis.com compute.googleapis.com container.googleapis.com iam.googleapis.com \
-    logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com run.googleapis.com \
-    storage.googleapis.com --project "$project"
+    cloudresourcemanager.googleapis.com cloudscheduler.googleapis.com compute.googleapis.com \
+    container.googleapis.com iam.googleapis.com logging.googleapis.com monitoring.googleapis.com pubsub.googleapis.com \
+    run.googleapis.com storage.googleapis.com --project "$project"
 }
 
 ensure_service_account() {
   local id=$1 display_name=$2
-  exists iam service-accounts describe "$id@$project.iam.gserviceaccount.com" --project "$project" ||
-    run iam service-accounts create "$id" --display-name "$display_name" --project "$project"
+  exists iam service-accounts describe "$id@$project.iam.gserviceaccount.com" --project "$project" && return
+  run iam service-accounts create "$id" --display-name "$display_name" --project "$project"
+  new_accounts+=("$id")
 }
 
 # The role of gcp-role.yaml, in each project that has a cluster.
@@ -178,6 +194,15 @@ grant_build_rights() {
     --role roles/artifactregistry.writer --condition None
   bind projects add-iam-policy-binding "$project" --member "serviceAccount:$build" \
     --role roles/storage.objectViewer --condition "expression=$sources,title=function-sources-only"
+}
+
+# A right takes a minute or more to arrive everywhere, and a build without its rights fails.
+wait_for_new_build_rights() {
+  local seconds=${PROPAGATION_SECONDS:-90}
+  is_one_of "$name-build" "${new_accounts[@]+"${new_accounts[@]}"}" || return 0
+  [[ $dry_run == false ]] || return 0
+  echo "waiting $seconds s for the rights of the build to arrive" >&2
+  sleep "$seconds"
 }
 
 deploy_function() {
@@ -249,6 +274,13 @@ route_alerts() {
     --member "$monitoring_agent" --role roles/pubsub.publisher
 }
 
+# The topic and the channel stay, because policies name them; what they publish is dropped.
+stop_alerts() {
+  if [[ $dry_run == true ]] || exists pubsub subscriptions describe "$name-alerts" --project "$project"; then
+    run pubsub subscriptions delete "$name-alerts" --project "$project"
+  fi
+}
+
 # The job calls as its own service account, which may call this function and nothing else. The next minute is the retry.
 schedule_reconcile() {
   local uri verb=create
@@ -307,12 +339,13 @@ print_command() {
   printf '\n'
 }
 
-# Runs gcloud for an IAM binding. It tries again, because a new service account is not known everywhere at once.
+# Runs gcloud for an IAM binding. It tries again, because a new service account is not known everywhere at once, and an agent of
+# Google's is not there for a minute after its API was enabled or its first channel was made.
 bind() {
-  local attempt
-  for attempt in 1 2 3 4 5; do
+  local attempt attempts=12
+  for ((attempt = 1; attempt <= attempts; attempt++)); do
     run "$@" && return
-    ((attempt == 5)) || sleep "${RETRY_SECONDS:-10}"
+    ((attempt == attempts)) || sleep "${RETRY_SECONDS:-10}"
   done
   return 1
 }

@@ -54,10 +54,17 @@ export class Deadline {
   #abort = new AbortController();
   #at: number;
   #isFinal = false;
+  /** The deadline that this one is a part of. */
+  #whole: Deadline | undefined;
 
   constructor(clock: Clock, ms: number) {
     this.#clock = clock;
     this.#at = clock.now() + ms;
+  }
+
+  /** It was shortened, and nothing extends it any more. */
+  get isFinal(): boolean {
+    return this.#isFinal || this.#whole?.isFinal === true;
   }
 
   /** Aborts once a shortened deadline has passed, so that no wait continues when the instance shuts down. */
@@ -66,7 +73,8 @@ export class Deadline {
   }
 
   leftMs(): number {
-    return this.#at - this.#clock.now();
+    const leftMs = this.#at - this.#clock.now();
+    return this.#whole?.isFinal === true ? Math.min(leftMs, this.#whole.leftMs()) : leftMs;
   }
 
   /** @throws {FailoverError} `upstream_timeout` once the deadline has passed */
@@ -89,9 +97,19 @@ export class Deadline {
     return sooner;
   }
 
+  /**
+   * Creates a deadline for one of several actions that share this one. It passes and is shortened with this one, but its time
+   * to clean up is its own: it gives the actions after it no more time.
+   */
+  forOne(): Deadline {
+    const one = this.within(this.leftMs());
+    one.#whole = this;
+    return one;
+  }
+
   /** Allows 10 s from now to release the lock after the deadline. The function's own time-out is later than that. */
   allowCleanUp(): void {
-    if (!this.#isFinal) this.#at = Math.max(this.#at, this.#clock.now() + cleanUpMs);
+    if (!this.isFinal) this.#at = Math.max(this.#at, this.#clock.now() + cleanUpMs);
   }
 
   /** Moves the deadline to at most `ms` from now, and lets nothing extend it any more. Called at shutdown. */

@@ -137,6 +137,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   admit(request, options);
   if (pathOf(request) === reconcilePath) {
     exchange.channel = 'reconcile';
+    assertNoQuery(request);
     return { clusters: await reconcile(deadline, services, exchange.log) };
   }
   return takeAction(exchange, body, deadline, options);

@@ -27,8 +27,14 @@ const restartPlanSchema = v.object({
   restartsLeft: v.exactOptional(v.number()),
   /** Nodes outside the pool that could take a pod of the Job. */
   schedulableElsewhere: v.exactOptional(v.number()),
+  /** The pools that the next attempt may land on, up to a bound. */
+  mayLandOn: v.exactOptional(v.array(v.string())),
   /** Which Jobs of the next attempt would wait for capacity, for the answer. */
   roomWarning: v.exactOptional(v.string()),
+  /** The pools that the JobSet has live pods on, where it has none on the action's. */
+  runsOn: v.exactOptional(v.array(v.string())),
+  /** What else the caller should know, for the answer. */
+  warning: v.exactOptional(v.string()),
 });
 
 /** The one machine that a repair deletes. */

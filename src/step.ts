@@ -49,10 +49,17 @@ export type RestartStep = {
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** For `not_on_pool`: the pools that the JobSet has live pods on. */
+  runs_on?: string[];
   warning?: string;
   deleted_on_dead_nodes?: string[];
   may_hold_up_the_restart?: string[];
 };
+
+/** Adds a warning to those that a step has. */
+export function withWarning(step: RestartStep, warning: string): RestartStep {
+  return { ...step, warning: step.warning === undefined ? warning : `${step.warning}; ${warning}` };
+}
 
 /** `target` is the node. */
 export type RepairStep = {

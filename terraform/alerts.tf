@@ -5,6 +5,8 @@ locals {
   alert_actions = sort(distinct(concat(
     [for p in var.alert_policies : p.action],
     [for p in var.alert_policies : p.on_close if p.on_close != null],
+    [for p in var.alert_policies : p.on_failure if p.on_failure != null],
+    [for p in var.alert_policies : "uncordon_nodepool" if p.uncordon_when_repaired],
     tolist(var.additional_alert_actions),
   )))
   takes_alerts = length(local.alert_actions) > 0
@@ -35,12 +37,14 @@ resource "google_monitoring_alert_policy" "failover" {
     each.value.user_labels,
     { failover_action = each.value.action },
     { for k, v in {
-      failover_on_close             = each.value.on_close
-      failover_jobset               = each.value.jobset
-      failover_namespace            = each.value.namespace
-      failover_cluster              = each.value.cluster
-      failover_dry_run              = each.value.dry_run ? "true" : null
-      failover_expected_node_counts = each.value.expected_node_counts ? "true" : null
+      failover_on_close               = each.value.on_close
+      failover_on_failure             = each.value.on_failure
+      failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_jobset                 = each.value.jobset
+      failover_namespace              = each.value.namespace
+      failover_cluster                = each.value.cluster
+      failover_dry_run                = each.value.dry_run ? "true" : null
+      failover_expected_node_counts   = each.value.expected_node_counts ? "true" : null
     } : k => v if v != null },
   )
 
@@ -142,7 +146,7 @@ resource "google_pubsub_topic" "alerts" {
   name    = "${var.name}-alerts"
   labels  = var.labels
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_notification_channel" "pubsub" {
@@ -165,7 +169,7 @@ resource "google_pubsub_topic_iam_member" "monitoring" {
   role    = "roles/pubsub.publisher"
   member  = local.monitoring_agent
 
-  depends_on = [google_monitoring_notification_channel.pubsub]
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_subscription" "alerts" {
@@ -215,7 +219,7 @@ resource "google_service_account" "push" {
   account_id   = "${var.name}-push"
   display_name = "Autometric failover: Pub/Sub's calls to it"
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_cloud_run_service_iam_member" "push" {
@@ -238,6 +242,8 @@ resource "google_service_account_iam_member" "token_creator" {
   service_account_id = google_service_account.push[0].name
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_topic" "dead_letters" {
@@ -247,7 +253,7 @@ resource "google_pubsub_topic" "dead_letters" {
   name    = "${var.name}-dead-letters"
   labels  = var.labels
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # Without a subscription a topic forgets at once.
@@ -274,6 +280,8 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic   = google_pubsub_topic.dead_letters[0].name
   role    = "roles/pubsub.publisher"
   member  = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letters" {
@@ -283,4 +291,6 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
   subscription = google_pubsub_subscription.alerts[0].name
   role         = "roles/pubsub.subscriber"
   member       = local.pubsub_agent
+
+  depends_on = [time_sleep.agents]
 }

@@ -16,7 +16,7 @@ resource "google_service_account" "runtime" {
   display_name = "Autometric failover: the function"
   description  = "Known to GKE's RBAC by this e-mail and by its unique id (deploy/rbac)."
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_project_iam_custom_role" "this" {
@@ -28,6 +28,8 @@ resource "google_project_iam_custom_role" "this" {
   description = local.role.description
   stage       = local.role.stage
   permissions = local.role.includedPermissions
+
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_project_iam_member" "runtime" {
@@ -52,7 +54,7 @@ resource "google_service_account" "build" {
   account_id   = "${var.name}-build"
   display_name = "Autometric failover: its build"
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # A build runs the scripts of every dependency, so it reads the function's sources and no other bucket of the project.
@@ -85,5 +87,19 @@ resource "google_cloud_run_service_iam_member" "invoker" {
 
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.this["failover"].id]
+  }
+}
+
+resource "google_cloud_run_service_iam_member" "viewer" {
+  for_each = var.viewers
+
+  project  = var.project_id
+  location = var.region
+  service  = google_cloudfunctions2_function.this["status"].name
+  role     = "roles/run.invoker"
+  member   = each.value
+
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.this["status"].id]
   }
 }

@@ -1,4 +1,5 @@
-# The function, once behind IAM and, where a webhook is wanted, once more for Cloud Monitoring's webhook alone.
+# The function, once behind IAM and, where they are wanted, once more for people who only look, and once more for Cloud
+# Monitoring's webhook alone.
 
 locals {
   root = "${path.module}/.."
@@ -9,6 +10,15 @@ locals {
         name        = var.name
         description = "Cordons a GKE node pool, restarts its JobSet, repairs its machine"
         entry_point = "failover"
+        ingress     = var.ingress_settings
+        environment = {}
+      }
+    },
+    length(var.viewers) == 0 ? {} : {
+      status = {
+        name        = "${var.name}-status"
+        description = "Shows what ${var.name} did and how its clusters stand, and does nothing else"
+        entry_point = "failoverStatus"
         ingress     = var.ingress_settings
         environment = {}
       }
@@ -111,41 +121,10 @@ resource "google_cloudfunctions2_function" "this" {
     vpc_connector_egress_settings = try(var.vpc.connector, null) == null ? null : var.vpc.all_traffic ? "ALL_TRAFFIC" : "PRIVATE_RANGES_ONLY"
   }
 
-  depends_on = [
-    google_project_iam_member.build,
-    google_project_service.this,
-    google_secret_manager_secret_iam_member.webhook_password,
-  ]
+  depends_on = [time_sleep.grants]
 }
 
 locals {
   direct_vpc = try(var.vpc.network, null) != null || try(var.vpc.subnetwork, null) != null
 }
 
-data "google_project" "this" {
-  project_id = var.project_id
-}
-
-resource "google_project_service" "this" {
-  for_each = var.enable_apis ? toset([
-    "artifactregistry.googleapis.com",
-    "cloudbuild.googleapis.com",
-    "cloudfunctions.googleapis.com",
-    "cloudresourcemanager.googleapis.com",
-    "cloudscheduler.googleapis.com",
-    # The service account's calls to GKE and Compute Engine count in its own project, so they are enabled here too.
-    "compute.googleapis.com",
-    "container.googleapis.com",
-    "iam.googleapis.com",
-    "logging.googleapis.com",
-    "monitoring.googleapis.com",
-    "pubsub.googleapis.com",
-    "run.googleapis.com",
-    "secretmanager.googleapis.com",
-    "storage.googleapis.com",
-  ]) : []
-
-  project            = var.project_id
-  service            = each.value
-  disable_on_destroy = false
-}

@@ -5,8 +5,9 @@ locals {
   service_names = [for f in local.functions : f.name]
   # A list in the Logging query language.
   services_of_log = "resource.labels.service_name=(${join(" OR ", [for n in local.service_names : "\"${n}\""])})"
-  last_lines      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.outcome:*"
-  verdict_lines   = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"verdict\""
+  lines           = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log}"
+  last_lines      = "${local.lines} AND jsonPayload.outcome:*"
+  verdict_lines   = "${local.lines} AND jsonPayload.event=\"verdict\""
   # The same list in Cloud Monitoring's filters.
   services_of_metric = "resource.labels.service_name = one_of(${join(", ", [for n in local.service_names : "\"${n}\""])})"
 }
@@ -40,7 +41,7 @@ resource "google_logging_metric" "actions" {
     dry_run = "EXTRACT(jsonPayload.dry_run)"
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_logging_metric" "duration" {
@@ -77,7 +78,7 @@ resource "google_logging_metric" "duration" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # What became of each action. A reconcile writes one such line for each verdict.
@@ -105,7 +106,7 @@ resource "google_logging_metric" "verdicts" {
     verdict = "EXTRACT(jsonPayload.verdict)"
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_logging_metric" "recovery_seconds" {
@@ -137,7 +138,7 @@ resource "google_logging_metric" "recovery_seconds" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # A reconcile writes such a line only where something is open.
@@ -145,7 +146,7 @@ resource "google_logging_metric" "open_actions" {
   project     = var.project_id
   name        = "${var.name}/open_actions"
   description = "Actions that are not settled, as each reconcile found them, by cluster"
-  filter      = "resource.type=\"cloud_run_revision\" AND ${local.services_of_log} AND jsonPayload.event=\"reconciled\""
+  filter      = "${local.lines} AND jsonPayload.event=\"reconciled\""
 
   value_extractor = "EXTRACT(jsonPayload.open)"
   metric_descriptor {
@@ -169,10 +170,11 @@ resource "google_logging_metric" "open_actions" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
-# Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did INFO.
+# Nothing that the function does helps any more: a person has to look. A verdict that did not help is an ERROR, one that did is
+# INFO. What reconcile carries on or follows up has no request whose last line could tell of its refusal.
 resource "google_monitoring_alert_policy" "not_helped" {
   count = var.create_operator_alerts ? 1 : 0
 
@@ -184,12 +186,17 @@ resource "google_monitoring_alert_policy" "not_helped" {
   user_labels           = var.labels
 
   conditions {
-    display_name = "the run or the machine is not back, or an action was abandoned"
+    display_name = "the run or the machine is not back, an action was abandoned, or what should follow was refused"
     condition_matched_log {
-      filter = "${local.verdict_lines} AND severity=\"ERROR\""
+      filter = join(" AND ", [
+        local.lines,
+        "severity=\"ERROR\"",
+        "(jsonPayload.event=\"verdict\" OR (jsonPayload.event=\"refused\" AND NOT jsonPayload.outcome:*))",
+      ])
       label_extractors = {
         action_id = "EXTRACT(jsonPayload.action_id)"
         cluster   = "EXTRACT(jsonPayload.cluster)"
+        code      = "EXTRACT(jsonPayload.code)"
         node_pool = "EXTRACT(jsonPayload.node_pool)"
         type      = "EXTRACT(jsonPayload.type)"
         verdict   = "EXTRACT(jsonPayload.verdict)"
@@ -205,20 +212,20 @@ resource "google_monitoring_alert_policy" "not_helped" {
   }
 
   documentation {
-    subject   = "Failover did not help: $${log.extracted_label.verdict}, $${log.extracted_label.type} of $${log.extracted_label.node_pool}"
+    subject   = "Failover did not help: $${log.extracted_label.type} $${log.extracted_label.verdict}$${log.extracted_label.code}"
     mime_type = "text/markdown"
     content   = <<-EOT
-      The failover `$${log.extracted_label.action_id}` ended as $${log.extracted_label.verdict}: $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}.
+      The failover `$${log.extracted_label.action_id}`, $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}, ended as: $${log.extracted_label.verdict}$${log.extracted_label.code}.
 
-      Its line `event="verdict"` says why, in the cluster's words:
+      Its last line says why, in the cluster's words:
 
           ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
 
-      What each verdict means and what next: docs/api.md (Reconcile), docs/runbook.md.
+      A word such as not_recovered is a verdict, a word such as attempts_exhausted a refusal. What each means and what next: docs/api.md (Reconcile) and docs/runbook.md.
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # A log match and no metric: one incident a failure, with the action's id in it, from the first apply on.
@@ -273,7 +280,7 @@ resource "google_monitoring_alert_policy" "failed" {
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_alert_policy" "webhook_credentials" {
@@ -305,7 +312,7 @@ resource "google_monitoring_alert_policy" "webhook_credentials" {
     content   = "Either somebody is trying passwords at the public address, or the channel and the secret have different ones, and then no alert gets through: give webhook_password again with a higher webhook_password_version."
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 # An instance that was killed writes no last line, but its request is a 5xx.
@@ -350,7 +357,7 @@ resource "google_monitoring_alert_policy" "server_errors" {
     EOT
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_monitoring_alert_policy" "dead_letters" {

@@ -13,6 +13,11 @@ output "dead_letter_subscription" {
   value       = one(google_pubsub_subscription.dead_letters[*].id)
 }
 
+output "dry_run_command" {
+  description = "A first dry run to paste, once rbac_command has run: gcloud calls the function, which says what it would cordon and changes nothing. Put a node pool for POOL."
+  value       = "gcloud functions call ${google_cloudfunctions2_function.this["failover"].name} --gen2 --project ${var.project_id} --region ${var.region} --data '{\"type\": \"cordon_nodepool\", \"cluster\": \"${split("/", var.clusters[0])[5]}\", \"node_pool\": \"POOL\", \"requestor\": \"me\", \"reason\": \"first try\", \"dry_run\": true}'"
+}
+
 output "function_name" {
   description = "For gcloud functions call."
   value       = google_cloudfunctions2_function.this["failover"].name
@@ -28,6 +33,11 @@ output "notification_channel" {
   value       = one(concat(google_monitoring_notification_channel.pubsub[*].name, google_monitoring_notification_channel.webhook[*].name))
 }
 
+output "proxy_command" {
+  description = "Opens the function on localhost:8080 for whoever is one of invokers; curl and a browser then need no token."
+  value       = "gcloud run services proxy ${google_cloudfunctions2_function.this["failover"].name} --project ${var.project_id} --region ${var.region}"
+}
+
 output "rbac_command" {
   description = "Gives the function its rights inside a cluster; once for each, with its kubectl context."
   value       = "${path.module}/../deploy/rbac.sh --email ${google_service_account.runtime.email} --unique-id ${google_service_account.runtime.unique_id} --namespaces ${join(",", sort(var.allowed_namespaces))} | kubectl --context CONTEXT apply -f -"
@@ -41,6 +51,20 @@ output "service_account_email" {
 output "service_account_unique_id" {
   description = "The same as a number; GKE takes it for the name where a token lacks the e-mail scope."
   value       = google_service_account.runtime.unique_id
+}
+
+output "service_accounts" {
+  description = "The e-mail addresses of the service accounts: runtime, build, and where they are made push (Pub/Sub) and tick (Cloud Scheduler)."
+  value = merge(
+    { runtime = google_service_account.runtime.email, build = google_service_account.build.email },
+    { for a in google_service_account.push : "push" => a.email },
+    { for a in google_service_account.reconcile : "tick" => a.email },
+  )
+}
+
+output "status_uri" {
+  description = "Where viewers look: /status, /actions; null without viewers."
+  value       = try(google_cloudfunctions2_function.this["status"].service_config[0].uri, null)
 }
 
 output "topic" {

@@ -12,7 +12,7 @@ resource "google_service_account" "reconcile" {
   account_id   = "${var.name}-tick"
   display_name = "Autometric failover: Cloud Scheduler's calls to it"
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_cloud_run_service_iam_member" "reconcile" {

@@ -36,7 +36,7 @@ resource "google_storage_bucket" "source" {
   public_access_prevention    = "enforced"
   uniform_bucket_level_access = true
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_storage_bucket_object" "source" {

@@ -13,26 +13,44 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
-    action               = string
-    on_close             = optional(string)
-    jobset               = optional(string)
-    namespace            = optional(string)
-    cluster              = optional(string)
-    dry_run              = optional(bool, false)
+    # What an open alert does: one of allowed_actions.
+    action = string
+    # What a close does: uncordon_nodepool.
+    on_close = optional(string)
+    # What follows a restart that did not bring the run back: repair_nodepool or cordon_and_repair_nodepool.
+    on_failure = optional(string)
+    # Uncordon the pool once the machine is back.
+    uncordon_when_repaired = optional(bool, false)
+    # Which JobSet; without it the one on the pool.
+    jobset = optional(string)
+    # Of the JobSet: one of allowed_namespaces.
+    namespace = optional(string)
+    # The cluster's short name, where the alert does not say it.
+    cluster = optional(string)
+    # Log what would be done, and change nothing.
+    dry_run = optional(bool, false)
+    # Refuse unless the pool has as many nodes as its TPU topology says.
     expected_node_counts = optional(bool, false)
 
-    auto_close              = optional(string, "1800s")
-    combiner                = optional(string, "OR")
-    display_name            = optional(string)
-    documentation           = optional(string)
-    enabled                 = optional(bool, true)
-    notification_channels   = optional(list(string), [])
+    # After this long without data the incident closes.
+    auto_close = optional(string, "1800s")
+    combiner   = optional(string, "OR")
+    # NAME: the key of the policy, unless given.
+    display_name = optional(string)
+    # For people who read the incident, in Markdown.
+    documentation = optional(string)
+    enabled       = optional(bool, true)
+    # Of people, beside the function.
+    notification_channels = optional(list(string), [])
+    # Log matches only: at most one notification in this time.
     notification_rate_limit = optional(string, "300s")
     severity                = optional(string, "CRITICAL")
-    user_labels             = optional(map(string), {})
+    # Labels of your own; failover_ labels are written by the module.
+    user_labels = optional(map(string), {})
 
+    # One to six, each with exactly one of threshold, absent, matched_log and promql; a log match stands alone.
     conditions = list(object({
       display_name = string
       threshold = optional(object({
@@ -86,6 +104,14 @@ variable "alert_policies" {
     error_message = "A log-match condition never tells that it closed, so its policy can not have on_close."
   }
   validation {
+    condition     = alltrue([for p in var.alert_policies : p.on_failure == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.on_failure) && contains(var.allowed_actions, p.on_failure)])
+    error_message = "on_failure follows a restart: with the action cordon_nodepool_and_restart_jobset it is repair_nodepool or cordon_and_repair_nodepool, and allowed_actions must list it."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : !p.uncordon_when_repaired ? true : (p.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
+    error_message = "uncordon_when_repaired is for a policy that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
+  }
+  validation {
     condition     = alltrue([for p in var.alert_policies : p.jobset == null || p.action == "cordon_nodepool_and_restart_jobset"])
     error_message = "Only cordon_nodepool_and_restart_jobset takes a jobset."
   }
@@ -125,6 +151,14 @@ variable "alert_policies" {
     condition     = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [for d in [try(c.threshold.duration, null), try(c.absent.duration, null), try(c.promql.duration, null)] : d == null ? true : can(regex("^[0-9]+s$", d)) && try(tonumber(trimsuffix(d, "s")) % 60 == 0, false)]]]))
     error_message = "Durations are whole minutes in seconds, such as \"0s\" or \"300s\"."
   }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : can(regex("^[0-9]+s$", p.auto_close)) && try(tonumber(trimsuffix(p.auto_close, "s")) >= 1800, false)])
+    error_message = "auto_close is at least 30 minutes, written in seconds: \"1800s\"."
+  }
+  validation {
+    condition     = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : try(c.threshold.evaluation_missing_data, null) == null ? true : c.threshold.duration != "0s"]]))
+    error_message = "evaluation_missing_data needs a duration of at least 60 s."
+  }
   # A cross-series reducer drops every label that it does not group by, and the function must find the machine by them.
   validation {
     condition = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [
@@ -142,6 +176,13 @@ variable "alert_policies" {
       length(setintersection(["node_name", "node_pool_name", "pod_name", "instance_id", "entity_name"], [for f in coalesce(a.group_by_fields, []) : replace(f, "/^resource\\.labels?\\./", "")])) > 0
     ]]]))
     error_message = "group_by_fields must keep the label that says where: resource.label.node_name, node_pool_name, pod_name, entity_name or instance_id."
+  }
+  validation {
+    condition = alltrue(flatten([for p in var.alert_policies : [for c in p.conditions : [
+      for fields in [for a in concat(try(coalesce(c.threshold).aggregations, []), try(coalesce(c.absent).aggregations, [])) : [for f in coalesce(a.group_by_fields, []) : replace(f, "/^resource\\.labels?\\./", "")]] :
+      !contains(fields, "pod_name") || contains(fields, "namespace_name")
+    ]]]))
+    error_message = "A pod is found by its name and its namespace: where group_by_fields keeps resource.label.pod_name, it must keep resource.label.namespace_name, too."
   }
 }
 

@@ -80,8 +80,10 @@ variable "allowed_namespaces" {
 variable "build" {
   description = "Where the function is built: an Artifact Registry repository (projects/P/locations/L/repositories/R) and a Cloud Build worker pool of your own, instead of the default ones."
   type = object({
+    # projects/P/locations/L/repositories/R; the build's service account must be able to write there.
     docker_repository = optional(string)
-    worker_pool       = optional(string)
+    # projects/P/locations/L/workerPools/W
+    worker_pool = optional(string)
   })
   default  = {}
   nullable = false
@@ -201,17 +203,10 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
-}
-
-variable "max_instances" {
-  description = "The most instances at a time. All of them agree through the Leases in the cluster."
-  type        = number
-  default     = 3
-  nullable    = false
 
   validation {
-    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
-    error_message = "The number of instances must be a whole number from 1 to 100."
+    condition     = alltrue([for k, v in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", k)) && can(regex("^[a-z0-9_-]{0,63}$", v)) && !startswith(k, "failover_")])
+    error_message = "Labels have at most 63 lower-case letters, digits, dashes and underscores and begin with a letter; those that begin with failover_ say what an alert does."
   }
 }
 
@@ -224,6 +219,18 @@ variable "max_attempts_per_day" {
   validation {
     condition     = var.max_attempts_per_day >= 1 && var.max_attempts_per_day <= 100 && floor(var.max_attempts_per_day) == var.max_attempts_per_day
     error_message = "max_attempts_per_day must be a whole number from 1 to 100."
+  }
+}
+
+variable "max_instances" {
+  description = "The most instances at a time. All of them agree through the Leases in the cluster."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
+    error_message = "The number of instances must be a whole number from 1 to 100."
   }
 }
 
@@ -248,6 +255,10 @@ variable "memory" {
   validation {
     condition     = contains(["512Mi", "1Gi", "2Gi", "4Gi"], var.memory)
     error_message = "The memory must be 512Mi, 1Gi, 2Gi or 4Gi."
+  }
+  validation {
+    condition     = var.cpu != "4" || contains(["2Gi", "4Gi"], var.memory)
+    error_message = "Cloud Run gives 4 CPUs only with a memory of at least 2Gi."
   }
 }
 
@@ -287,61 +298,15 @@ variable "operator_notification_channels" {
   }
 }
 
-variable "restrict_deletion_to_gke_machines" {
-  description = "Whether the binding of the custom role carries the condition of deploy/gcp-role-condition.yaml, which lets it delete only machines whose names begin with gke-."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
-variable "runtime" {
-  description = "The Node.js runtime."
-  type        = string
-  default     = "nodejs24"
-  nullable    = false
-
-  validation {
-    condition     = contains(["nodejs22", "nodejs24"], var.runtime)
-    error_message = "The runtime must be nodejs24 or nodejs22."
-  }
-}
-
-variable "source_archive" {
-  description = "A zip of the sources that is in a bucket already, instead of one made from this checkout."
-  type = object({
-    bucket = string
-    object = string
-  })
-  default = null
-}
-
-variable "timeout_seconds" {
-  description = "The function's time-out. Pub/Sub waits 600 s for an answer, gcloud 300 s."
+variable "propagation_seconds" {
+  description = "How long the first apply waits each time for what Google is late with: APIs that were just enabled, rights of the build, agents that do not exist yet. Increase it if a first apply still says 403 or 400; 0 does not wait."
   type        = number
-  default     = 300
+  default     = 90
   nullable    = false
 
   validation {
-    condition     = var.timeout_seconds >= 60 && var.timeout_seconds <= 570 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "The time-out must be whole seconds from 60 to 570: Pub/Sub delivers again what is not answered within 600."
-  }
-}
-
-variable "vpc" {
-  description = "The way to clusters whose private IP endpoint is to be used: either a network and subnetwork (direct VPC egress) or a connector. The DNS endpoint needs none."
-  type = object({
-    network    = optional(string)
-    subnetwork = optional(string)
-    tags       = optional(list(string))
-    connector  = optional(string)
-    # Everything, or only what goes to private addresses.
-    all_traffic = optional(bool, false)
-  })
-  default = null
-
-  validation {
-    condition     = var.vpc == null ? true : (var.vpc.connector != null) != (var.vpc.network != null || var.vpc.subnetwork != null)
-    error_message = "Give either a connector, or a network or subnetwork for direct VPC egress."
+    condition     = var.propagation_seconds >= 0 && var.propagation_seconds <= 600 && floor(var.propagation_seconds) == var.propagation_seconds
+    error_message = "propagation_seconds must be whole seconds, from 0 to 600."
   }
 }
 
@@ -356,6 +321,11 @@ variable "reconcile_region" {
   description = "The region of Cloud Scheduler's job, where Cloud Scheduler is not offered in the function's."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.reconcile_region == null ? true : can(regex("^[a-z]+-[a-z]+[0-9]+$", var.reconcile_region))
+    error_message = "Give a region such as us-central1, not a zone."
+  }
 }
 
 variable "recovery_timeout_seconds" {
@@ -382,6 +352,13 @@ variable "repair_timeout_seconds" {
   }
 }
 
+variable "restrict_deletion_to_gke_machines" {
+  description = "Whether the binding of the custom role carries the condition of deploy/gcp-role-condition.yaml, which lets it delete only machines whose names begin with gke-."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "resume_within_seconds" {
   description = "For how long after its request an action that nobody works on is carried on (RESUME_WITHIN_SECONDS); 0 carries nothing on."
   type        = number
@@ -391,5 +368,72 @@ variable "resume_within_seconds" {
   validation {
     condition     = var.resume_within_seconds >= 0 && var.resume_within_seconds <= 86400 && floor(var.resume_within_seconds) == var.resume_within_seconds
     error_message = "resume_within_seconds must be whole seconds, from 0 to 86400."
+  }
+}
+
+variable "runtime" {
+  description = "The Node.js runtime."
+  type        = string
+  default     = "nodejs24"
+  nullable    = false
+
+  validation {
+    condition     = contains(["nodejs22", "nodejs24"], var.runtime)
+    error_message = "The runtime must be nodejs24 or nodejs22."
+  }
+}
+
+variable "source_archive" {
+  description = "A zip of the sources that is in a bucket already, instead of one made from this checkout."
+  type = object({
+    # The build's service account is granted to read buckets whose names begin with this one.
+    bucket = string
+    # A change of the object's name is a new deployment.
+    object = string
+  })
+  default = null
+}
+
+variable "timeout_seconds" {
+  description = "The function's time-out. Pub/Sub waits 600 s for an answer, gcloud 300 s."
+  type        = number
+  default     = 300
+  nullable    = false
+
+  validation {
+    condition     = var.timeout_seconds >= 60 && var.timeout_seconds <= 570 && floor(var.timeout_seconds) == var.timeout_seconds
+    error_message = "The time-out must be whole seconds from 60 to 570: Pub/Sub delivers again what is not answered within 600."
+  }
+}
+
+variable "viewers" {
+  description = "Who may look and not act, as IAM members. With one of them, the function NAME-status (failoverStatus) is made, which only shows actions and clusters."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for m in var.viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):.+$", m))])
+    error_message = "Name people, groups or service accounts. What runs where, and who did what, is not for everybody: allUsers, allAuthenticatedUsers and whole domains are not accepted."
+  }
+}
+
+variable "vpc" {
+  description = "The way to clusters whose private IP endpoint is to be used: either a network and subnetwork (direct VPC egress) or a connector. The DNS endpoint needs none."
+  type = object({
+    network    = optional(string)
+    subnetwork = optional(string)
+    # Network tags, for firewall rules.
+    tags = optional(list(string))
+    # projects/P/locations/L/connectors/C
+    connector = optional(string)
+    # Everything, or only what goes to private addresses.
+    all_traffic = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc == null ? true : (var.vpc.connector != null) != (var.vpc.network != null || var.vpc.subnetwork != null)
+    error_message = "Give either a connector, or a network or subnetwork for direct VPC egress."
   }
 }

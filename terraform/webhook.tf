@@ -49,7 +49,7 @@ resource "google_secret_manager_secret" "webhook_password" {
     auto {}
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [time_sleep.apis]
 }
 
 resource "google_secret_manager_secret_version" "webhook_password" {

@@ -148,4 +148,29 @@ describe('Deadline', () => {
     deadline.allowCleanUp();
     expect(deadline.leftMs()).to.equal(0);
   });
+
+  describe('for one of several actions', () => {
+    it('passes with the whole, and gives the others no time by its cleaning up', () => {
+      const whole = new Deadline(clock, 60_000);
+      now += 10_000;
+      const one = whole.forOne();
+      expect(one.leftMs()).to.equal(50_000);
+      now += 50_000;
+      one.allowCleanUp();
+      expect([one.leftMs(), whole.leftMs()]).to.deep.equal([10_000, 0]);
+      expect(whole.forOne().leftMs()).to.equal(0);
+    });
+
+    it('is shortened and aborted with the whole at shutdown, and has no time to clean up then', async () => {
+      const whole = new Deadline(clock, 60_000);
+      const one = whole.forOne();
+      whole.shorten(7000);
+      expect(one.leftMs()).to.equal(7000);
+      now += 7000;
+      one.allowCleanUp();
+      expect(one.leftMs()).to.equal(0);
+      await timers.tickAsync(7000);
+      expect(one.signal.aborted).to.equal(true);
+    });
+  });
 });

@@ -4,7 +4,9 @@ import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import type { AlertSubject } from '../request/incident.ts';
+import { preferLive } from './hanging-pods.ts';
 import { readPods } from '../gke/jobset.ts';
+import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
 import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
@@ -51,13 +53,18 @@ export async function resolveJobSet(
   if (!incident || jobSetName !== undefined || !action.effects.restart) return action;
   const namespaces = incident.namespace === undefined ? allowedNamespaces : [incident.namespace];
   const nodeNames = new Set((await listPool(kubernetes, nodePool)).map(({ name }) => name));
-  const found = new Map<string, { namespace: string; jobSetName: string }>();
+  const here: (JobPod & { namespace: string })[] = [];
   for (const namespace of namespaces) {
-    for (const pod of await readPods(kubernetes, namespace)) {
-      if (!pod.isLive || !nodeNames.has(pod.nodeName ?? '')) continue;
-      found.set(`${namespace}/${pod.jobSetName}`, { namespace, jobSetName: pod.jobSetName });
-    }
+    const pods = await readPods(kubernetes, namespace);
+    const onPool = pods.filter(({ nodeName = '' }) => nodeNames.has(nodeName));
+    here.push(...onPool.map((pod) => ({ ...pod, namespace })));
   }
+  const found = new Map(
+    preferLive(here).map(({ namespace, jobSetName }) => [
+      `${namespace}/${jobSetName}`,
+      { namespace, jobSetName },
+    ]),
+  );
   const [only, ...others] = found.values();
   if (only && others.length === 0) return { ...action, ...only };
   const what = only

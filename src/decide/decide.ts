@@ -21,6 +21,8 @@ import { assertExpectedNodeCounts } from './preflight.ts';
 import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon, planRepair } from './repair-plan.ts';
+import { assertNotReplacement } from './replacement.ts';
+import type { ReplacementTools } from './replacement.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
 import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
@@ -42,6 +44,7 @@ export interface DecideTools {
   switches: ClusterSwitches;
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
+  askMachine: ReplacementTools['askMachine'];
 }
 
 /**
@@ -232,8 +235,11 @@ async function chooseRepair(
     ? { ...planRepair(health, { ...target, nodeName: begun.node.name }), why: begun.why }
     : planRepair(health, target);
   assertClaimedOnce(plan, repairFacts);
+  const { serverNow } = tools.switches;
+  const doubt = await assertNotReplacement(action, plan, health, { ...tools, serverNow });
   const { schedulable, cordoned } = snapshot.nodes;
   const poolNodes = [...schedulable, ...cordoned].map(({ name }) => name);
   const poolSize = poolNodes.length;
-  return { ...plan, poolSize, ...describeImpact(plan, health, { ...repairFacts, poolNodes }) };
+  const impact = describeImpact(plan, health, { ...repairFacts, poolNodes }, doubt);
+  return { ...plan, poolSize, ...impact };
 }

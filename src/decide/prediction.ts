@@ -28,6 +28,8 @@ export interface Facts {
 export interface Prediction {
   schedulableElsewhere: number;
   roomWarning?: string;
+  /** The pools whose nodes could take a pod of any Job, by name, up to a bound. */
+  mayLandOn: string[];
 }
 
 /**
@@ -61,7 +63,16 @@ export async function predictNextAttempt(
   return {
     schedulableElsewhere: surveys.filter(({ answers }) => typeof answers[ofPlanned] === 'number').length,
     ...(roomWarning === undefined ? {} : { roomWarning }),
+    mayLandOn: listPools(surveys),
   };
+}
+
+/** The plan is stored, so its size has a bound. */
+const mostPools = 100;
+
+function listPools(surveys: NodeSurvey[]): string[] {
+  const fitting = surveys.filter(({ answers }) => answers.some((answer) => typeof answer === 'number'));
+  return [...new Set(fitting.flatMap(({ nodePool }) => nodePool ?? []))].toSorted().slice(0, mostPools);
 }
 
 /** Refuses what is certain without another read. */

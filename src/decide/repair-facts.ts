@@ -2,7 +2,8 @@ import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
-import { readPods } from '../gke/jobset.ts';
+import { listPlacedPods } from '../gke/placed-pods.ts';
+import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
 import { describeNames, instanceIdAnnotation, isHealthy } from '../gke/nodes.ts';
@@ -15,7 +16,7 @@ export interface RepairFacts {
   /** By the id of a machine, the names of the nodes that say that they run on it. */
   nodesOfMachine: ReadonlyMap<string, string[]>;
   /** The live pods of the JobSets in the allowed namespaces. */
-  pods: { jobSet: string; nodeName: string }[];
+  pods: PlacedPod[];
   /** Namespaces whose pods could not be read, with the reason. */
   unread: string[];
 }
@@ -64,14 +65,7 @@ async function listJobSetPods(
   namespace: string,
 ): Promise<{ pods: RepairFacts['pods'] } | { unread: string }> {
   try {
-    const pods = await readPods(kubernetes, namespace);
-    return {
-      pods: pods.flatMap(({ jobSetName, nodeName, isLive, isTerminating }) =>
-        nodeName !== undefined && isLive && !isTerminating
-          ? [{ jobSet: `${namespace}/${jobSetName}`, nodeName }]
-          : [],
-      ),
-    };
+    return { pods: await listPlacedPods(kubernetes, namespace) };
   } catch (error) {
     if (!(error instanceof FailoverError)) throw error;
     return { unread: `${namespace} (${error.message})` };
@@ -102,11 +96,13 @@ export function assertClaimedOnce(
  *
  * @param health of the nodes that the machine was chosen from
  * @param poolNodes the names of all nodes of the pool
+ * @param doubt is one more warning
  */
 export function describeImpact(
   plan: RepairPlan,
   health: NodeHealth[],
   { pods, unread, poolNodes }: Pick<RepairFacts, 'pods' | 'unread'> & { poolNodes: string[] },
+  doubt?: string,
 ): Required<Pick<RepairPlan, 'runsHere'>> & Pick<RepairPlan, 'warning'> {
   const replaced = new Set(plan.isMultiHost ? poolNodes : [plan.node.name]);
   const runsHere: Record<string, number> = {};
@@ -116,6 +112,7 @@ export function describeImpact(
   const warnings = [
     ...(health.every((node) => isHealthy(node)) ? [describeHealthy(health, runsHere)] : []),
     ...(unread.length > 0 ? [`what runs here is not known for namespace ${unread.join(', ')}`] : []),
+    ...(doubt === undefined ? [] : [doubt]),
   ];
   return { runsHere, ...(warnings.length > 0 ? { warning: warnings.join('; ') } : {}) };
 }

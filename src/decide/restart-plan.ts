@@ -1,4 +1,5 @@
 import { readNamedJobSet } from './existing-names.ts';
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { attemptOf, findJobSet, readJobs, readPods } from '../gke/jobset.ts';
@@ -6,11 +7,13 @@ import type { ChildJob, JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
+import { findEnding } from './hanging-pods.ts';
 import { predictNextAttempt } from './prediction.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
 import type { RestartStep } from '../step.ts';
+import { describeAbsence } from './where-it-runs.ts';
 
 /** A JobSet that is to be restarted from a pool. */
 export interface RestartRequest {
@@ -19,21 +22,22 @@ export interface RestartRequest {
   nodePool: string;
   /** The node that the caller named. A Job with a pod there is chosen first. */
   nodeName: string | undefined;
+  /** No person asks for it now. */
+  isFromAlert: boolean;
 }
 
 /** Says which JobSet an action restarts from a pool. */
-export function toRestartRequest(
-  { namespace, jobSetName = '', nodeName }: Action,
-  nodePool: string,
-): RestartRequest {
-  return { namespace, jobSetName, nodePool, nodeName };
+export function toRestartRequest(action: Action, nodePool: string): RestartRequest {
+  const { namespace, jobSetName = '', nodeName } = action;
+  return { namespace, jobSetName, nodePool, nodeName, isFromAlert: isFromAlert(action) };
 }
 
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
  * @param readMarkLease reads the Lease of the JobSet's last restart
- * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`
+ * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`;
+ *   `target_mismatch` where a caller has named a pool that the JobSet has never run on
  */
 export async function planRestart(
   kubernetes: Kubernetes,
@@ -53,12 +57,15 @@ export async function planRestart(
   ]);
   const attempt = attemptOf(jobSet);
   const plan = { jobSet: { namespace, name: jobSetName, uid: jobSet.metadata.uid }, attempt };
-  const onPool = pods.filter((pod) => pod.isLive && nodes.some((node) => node.name === pod.nodeName));
-  const job = chooseJob(jobs, onPool, attempt, request.nodeName);
+  const here = pods.filter((pod) => nodes.some((node) => node.name === pod.nodeName));
+  const onPool = here.filter((pod) => pod.isLive);
+  const ending = findEnding(here, jobs, attempt);
+  const job = chooseJob(jobs, onPool, attempt, request.nodeName) ?? ending?.job;
   if (!job) {
     // Pods of an older attempt are being deleted.
-    const isLeaving = onPool.some((pod) => pod.attempt < attempt);
-    return { ...plan, outcome: isLeaving ? 'already_restarting' : 'not_on_pool' };
+    if (ending) return { ...plan, outcome: 'already_restarting' };
+    const absence = await describeAbsence(kubernetes, { ...request, attempt, pods });
+    return { ...plan, outcome: 'not_on_pool', ...absence };
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
   if (job.isFailing) return { ...plan, job: chosen, outcome: 'already_restarting' };
@@ -105,8 +112,8 @@ export async function planNewerAttempt(
 
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
-  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere, roomWarning } =
-    plan;
+  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere } = plan;
+  const warnings = [plan.warning, plan.roomWarning].filter((text) => text !== undefined);
   return {
     step: 'restart',
     target: `${jobSet.namespace}/${jobSet.name}`,
@@ -117,7 +124,8 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
-    ...(roomWarning === undefined ? {} : { warning: roomWarning }),
+    ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
+    ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };
 }
 

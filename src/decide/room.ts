@@ -13,6 +13,7 @@ export interface JobGroup {
 /** What a node is to each group. It is all that is kept of a node. */
 export interface NodeSurvey {
   name: string;
+  nodePool: string | undefined;
   /** For how many pods it has room if it is empty; or why for none; undefined where the selectors don't match it. */
   answers: (number | string | undefined)[];
   /** By label, the value that an exclusive placement looks at. */
@@ -25,6 +26,7 @@ export interface NodeSurvey {
 export function surveyNode(node: NodeRoom, groups: JobGroup[], serverNow: number): NodeSurvey {
   return {
     name: node.name,
+    nodePool: node.nodePool,
     answers: groups.map(({ needs }) =>
       matchesNode(needs, node) && (needs.nodeName ?? node.name) === node.name
         ? (whyUnfit(needs, node, serverNow) ?? countPlaces(needs, node))

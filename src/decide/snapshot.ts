@@ -50,15 +50,7 @@ export async function readSnapshot(
     nodePool,
     nodes,
     namedNode,
-    eventTarget: jobSet
-      ? {
-          apiVersion: 'jobset.x-k8s.io/v1alpha2',
-          kind: 'JobSet',
-          namespace,
-          name: jobSet.metadata.name,
-          uid: jobSet.metadata.uid,
-        }
-      : node && { apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid },
+    eventTarget: jobSet ? toJobSetTarget({ ...jobSet.metadata, namespace }) : node && toNodeTarget(node),
   };
 }
 
@@ -70,4 +62,22 @@ export interface EventTarget {
   uid: string;
   /** Absent for a Node, whose Events are in `default`. */
   namespace?: string;
+}
+
+/** The target of an Event on a JobSet. */
+export function toJobSetTarget({
+  namespace,
+  name,
+  uid,
+}: {
+  namespace: string;
+  name: string;
+  uid: string;
+}): EventTarget {
+  return { apiVersion: 'jobset.x-k8s.io/v1alpha2', kind: 'JobSet', namespace, name, uid };
+}
+
+/** The target of an Event on a node. */
+export function toNodeTarget({ name, uid }: { name: string; uid: string }): EventTarget {
+  return { apiVersion: 'v1', kind: 'Node', name, uid };
 }

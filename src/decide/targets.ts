@@ -1,10 +1,12 @@
 import type { Action } from '../request/action.ts';
 import { readNamedJobSet, suggestNode } from './existing-names.ts';
+import { preferLive } from './hanging-pods.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { readPods } from '../gke/jobset.ts';
+import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listPool, nodePoolLabel, readNode } from '../gke/nodes.ts';
+import { hasAcceleratorLabel, listPool, nodePoolLabel, readNode } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 
 type Core = Pick<Kubernetes, 'core'>;
@@ -24,7 +26,7 @@ export async function resolvePool(
     if (!node) throw await nodeNotFound(kubernetes, action);
     return requirePoolOf(node, nodePool);
   }
-  return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action.namespace, action.jobSetName ?? ''));
+  return nodePool ?? (await resolvePoolOfJobSet(kubernetes, action));
 }
 
 /**
@@ -49,34 +51,67 @@ export function requirePoolOf(node: NodeRef, wanted: string | undefined): string
   return node.nodePool;
 }
 
-/** Resolves the one pool that all live pods of the JobSet run on. */
+/** Resolves the one pool that all live pods of the JobSet run on, or where none is live, that the last ones hang on. */
 async function resolvePoolOfJobSet(
   kubernetes: Pick<Kubernetes, 'core' | 'custom' | 'within'>,
-  namespace: string,
-  name: string,
+  { namespace, jobSetName: name = '', incident }: Action,
 ): Promise<string> {
   await readNamedJobSet(kubernetes, namespace, name);
   const pods = await readPods(kubernetes, namespace, name);
-  const nodeNames = new Set(pods.filter((pod) => pod.isLive).flatMap((pod) => pod.nodeName ?? []));
-  const pools = await findPools(kubernetes, nodeNames);
+  const pools = incident
+    ? await findPoolsForAlert(kubernetes, pods)
+    : await findPools(kubernetes, toNodeNames(preferLive(pods)));
   const [pool, ...others] = pools;
   if (pool === undefined) {
+    const advice = incident ? adviceForAlert : 'name the node_pool to cordon';
     throw new FailoverError(
       'target_ambiguous',
-      `no pod of JobSet ${namespace}/${name} runs on a node; name the node_pool to cordon`,
+      `no pod of JobSet ${namespace}/${name} runs on a node; ${advice}`,
     );
   }
   if (others.length > 0) {
+    const advice = incident ? adviceForAlert : 'name the node_pool';
     throw new FailoverError(
       'target_ambiguous',
-      `JobSet ${namespace}/${name} runs on several node pools (${pools.join(', ')}); name the node_pool`,
+      `JobSet ${namespace}/${name} runs on several node pools (${pools.join(', ')}); ${advice}`,
     );
   }
   return pool;
 }
 
+/** A policy has no label for a pool. */
+const adviceForAlert =
+  'the alert names only the JobSet: use a condition on k8s_node, k8s_node_pool, k8s_pod or k8s_container, which tells the pool';
+
+const accelerators = ['google.com/tpu', 'nvidia.com/gpu'];
+
+/**
+ * Finds the pools that an alert about a JobSet may mean. A pool without accelerators is left out, unless nothing of the JobSet
+ * needs any: there runs only what serves the others, such as the head of a Pathways run.
+ */
+async function findPoolsForAlert(kubernetes: Core, pods: JobPod[]): Promise<string[]> {
+  const live = pods.filter((pod) => pod.isLive);
+  const hanging = pods.filter((pod) => !pod.isLive && pod.isTerminating);
+  for (const some of [live, hanging]) {
+    const pools = await findPools(kubernetes, toNodeNames(some), ({ labels }) => hasAcceleratorLabel(labels));
+    if (pools.length > 0) return pools;
+  }
+  const needsSome = pods.some(({ needs }) =>
+    accelerators.some((device) => (needs.requests[device] ?? 0) > 0),
+  );
+  return needsSome ? [] : findPools(kubernetes, toNodeNames(preferLive(pods)));
+}
+
+function toNodeNames(pods: JobPod[]): Set<string> {
+  return new Set(pods.flatMap((pod) => pod.nodeName ?? []));
+}
+
 /** Finds the pools of these nodes, with one or two calls for each pool rather than one for each node. */
-export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promise<string[]> {
+export async function findPools(
+  kubernetes: Core,
+  nodeNames: Set<string>,
+  isMeant: (node: NodeRef) => boolean = () => true,
+): Promise<string[]> {
   const left = new Set(nodeNames);
   const pools = new Set<string>();
   for (const name of nodeNames) {
@@ -84,7 +119,7 @@ export async function findPools(kubernetes: Core, nodeNames: Set<string>): Promi
     left.delete(name);
     const node = await readNode(kubernetes, name);
     if (node?.nodePool === undefined) continue;
-    pools.add(node.nodePool);
+    if (isMeant(node)) pools.add(node.nodePool);
     if (left.size > 0) for (const other of await listPool(kubernetes, node.nodePool)) left.delete(other.name);
   }
   return [...pools].sort();

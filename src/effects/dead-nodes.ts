@@ -22,8 +22,9 @@ export interface PodsOnDeadNodes {
 }
 
 /**
- * Deletes the live pods of ending attempts whose nodes are gone or have not been Ready for 60 s. A dead kubelet never
- * reports that its pods have ended, and the restart waits for every one of them. Safe to repeat.
+ * Deletes the pods of ending attempts that are live or terminating, and whose nodes are gone or have not been Ready for 60 s.
+ * A dead kubelet never reports that its pods have ended, nor removes one that has, and the restart waits for every one of
+ * them. Safe to repeat.
  *
  * @param tools.beforeDeletion is called directly before the first deletion, if there is any
  */
@@ -38,7 +39,7 @@ export async function deletePodsOnDeadNodes(
   const pods = await readPods(kubernetes, namespace, name);
   // The node controller sets a dead node's pods to not Ready, so the node of a Ready pod that is not terminating is alive.
   const suspects = pods.filter(
-    (pod) => pod.isLive && pod.attempt <= lastAttempt && (pod.isTerminating || !pod.isReady),
+    (pod) => pod.attempt <= lastAttempt && (pod.isTerminating || (pod.isLive && !pod.isReady)),
   );
   const nodes = new Map<string, 'dead' | 'sick' | 'alive'>();
   const nodeNames = new Set(suspects.flatMap((pod) => pod.nodeName ?? []));

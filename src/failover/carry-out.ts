@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
@@ -12,8 +13,10 @@ import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
+import type { LeaseState } from '../state/lease.ts';
 import { writePlan } from '../state/record.ts';
-import { assertNotPaused } from '../state/switches.ts';
+import { readSwitches, refusePaused } from '../state/switches.ts';
+import { withWarning } from '../step.ts';
 import type { CordonStep, NoticeStep, RepairStep, RestartStep, Step, UncordonStep } from '../step.ts';
 import type { Claim } from './claim.ts';
 import type { Execution } from './execution.ts';
@@ -97,28 +100,35 @@ async function cordonStep(
  */
 async function restartStep(
   execution: Execution,
-  { plan, isResume }: Prepared,
+  { plan, isResume, clusterLease }: Prepared,
   restart: RestartPlan,
 ): Promise<RestartStep> {
   const { action, claim, services, log } = execution;
   const { kubernetes, nodePool } = claim;
   const { config } = services;
+  let seen = clusterLease;
+  const beforeDeletion = async () => {
+    seen = await checkBeforeDeletion(action, claim, config);
+  };
   const carryOutRestart = (planned: RestartPlan) =>
-    timed(log, 'restart', () => restartJobSet(planned, toTools(execution)));
+    timed(log, 'restart', async () => {
+      const step = await restartJobSet(planned, { ...toTools(execution), beforeDeletion });
+      // Slices that fail together are refused while this one is being cordoned.
+      return warnOfRefusedPools(step, planned, { lease: seen, serverNow: kubernetes.serverNow() });
+    });
   const step = await carryOutRestart(restart);
   if (step.outcome === 'restarted' || isResume) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
-  if (recovered !== undefined) return withWarning(step, recovered, nodePool);
+  if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
   return carryOutRestart(newer);
 }
 
 /** A healthy run is left alone, although the pool was cordoned under it meanwhile. */
-function withWarning(step: RestartStep, recovered: string, nodePool: string): RestartStep {
-  const warning = `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
-  return { ...step, warning: step.warning === undefined ? warning : `${step.warning}; ${warning}` };
+function leftAlone(recovered: string, nodePool: string): string {
+  return `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
 }
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
@@ -131,7 +141,7 @@ function repairStep(execution: Execution, { isResume }: Prepared, repair: Repair
 /** The tools of both deletions. */
 function toTools({ action, claim, deadline, services: { clock, config } }: Execution) {
   const { kubernetes, lock } = claim;
-  const beforeDeletion = () => checkBeforeDeletion(action, claim, config);
+  const beforeDeletion = async () => void (await checkBeforeDeletion(action, claim, config));
   const asking = { actionId: action.id, isAlert: isFromAlert(action) };
   return { kubernetes, lock, clock, deadline, config, ...asking, beforeDeletion };
 }
@@ -140,15 +150,22 @@ function toTools({ action, claim, deadline, services: { clock, config } }: Execu
  * The last check before each deletion: nobody has paused the cluster, nodes that joined are cordoned too, and nobody has
  * uncordoned a node that this action cordoned.
  *
+ * @returns the Lease `cluster`, which was read for that
  * @throws {FailoverError} `paused`, `target_changed`
  */
-async function checkBeforeDeletion(action: Action, claim: Claim, config: Config): Promise<void> {
+async function checkBeforeDeletion(
+  action: Action,
+  claim: Claim,
+  config: Config,
+): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
-  await assertNotPaused(kubernetes);
-  if (!action.effects.cordon) return;
+  const switches = await readSwitches(kubernetes);
+  refusePaused(switches);
+  if (!action.effects.cordon) return switches.lease;
   const createdBefore = findDeletionTime(action, claim);
   const { cordonConcurrency: concurrency } = config;
   await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency, createdBefore });
+  return switches.lease;
 }
 
 /**

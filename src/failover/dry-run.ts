@@ -1,12 +1,15 @@
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
-import type { Config } from '../config.ts';
+import type { Deadline } from '../clock.ts';
+import type { Services } from '../services.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
 import type { Log } from '../log.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
+import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
@@ -20,7 +23,8 @@ import { readSnapshot } from '../decide/snapshot.ts';
 export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
-  config: Config,
+  { config, readInstance }: Pick<Services, 'config' | 'readInstance'>,
+  deadline: Deadline,
   log: Log,
 ): Promise<Step[]> {
   const { kubernetes } = cluster;
@@ -43,13 +47,14 @@ export async function dryRun(
     switches,
     maxPools,
     repairFacts,
+    askMachine: toAskMachine(readInstance, deadline),
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [
     ...limits,
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
     ...(action.effects.cordon ? [planCordon(snapshot)] : []),
-    ...(plan.restart ? [describeRestart(plan.restart)] : []),
+    ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),
     ...(plan.repair ? [describeRepair(plan.repair)] : []),
   ];
 }

@@ -6,12 +6,14 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { describeError } from '../log.ts';
 import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
+import { toJobSetTarget, toNodeTarget } from '../decide/snapshot.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
+import type { Step } from '../step.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
 
-type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'verdict';
+type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'elsewhere' | VerdictName;
 
 /** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
@@ -55,6 +57,24 @@ export function emitFinished(
   });
 }
 
+/** Publishes, beside the success, that the JobSet was not on the pool: the answer to an alert is read by nobody. */
+export async function emitElsewhere(
+  kubernetes: Kubernetes,
+  target: EventTarget,
+  action: Action,
+  log: Log,
+  steps: Step[],
+): Promise<void> {
+  const step = steps.find((each) => each.step === 'restart' && each.outcome === 'not_on_pool');
+  if (step?.step !== 'restart' || step.warning === undefined) return;
+  await publish(kubernetes, target, action, log, {
+    phase: 'elsewhere',
+    type: 'Warning',
+    reason: 'FailoverJobSetNotOnPool',
+    message: `${action.type}: ${step.warning} (${describeAsker(action)})`,
+  });
+}
+
 /** Publishes what became of an action, on the JobSet that was restarted or on the node that was repaired. */
 export async function emitVerdict(
   kubernetes: Kubernetes,
@@ -63,13 +83,12 @@ export async function emitVerdict(
   log: Log,
 ): Promise<void> {
   const { restart, repair } = plan ?? {};
-  const target: EventTarget | undefined = restart
-    ? { apiVersion: 'jobset.x-k8s.io/v1alpha2', kind: 'JobSet', ...restart.jobSet }
-    : repair && { apiVersion: 'v1', kind: 'Node', name: repair.node.name, uid: repair.node.uid };
+  const target = restart ? toJobSetTarget(restart.jobSet) : repair && toNodeTarget(repair.node);
   if (!target) return;
   const asker = { id, requestor, dryRun: false };
   await publish(kubernetes, target, asker, log, {
-    phase: 'verdict',
+    // An action that was abandoned and is sent again gets another verdict.
+    phase: verdict.verdict,
     type: hasHelped(verdict) ? 'Normal' : 'Warning',
     reason: reasonOfVerdict[verdict.verdict],
     message: `${type}: ${describeVerdict(verdict)} (${describeAsker(asker)})`,

@@ -46,7 +46,10 @@ export async function failover(
   if (action.effects.repair && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
-    if (action.dryRun) return { steps: await dryRun(action, cluster, services.config, log), isReplay: false };
+    if (action.dryRun) {
+      const steps = await dryRun(action, cluster, services, deadline, log);
+      return { steps, isReplay: false };
+    }
 
     const { kubernetes } = cluster;
     const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));

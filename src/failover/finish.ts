@@ -12,7 +12,7 @@ import { noteRefusal } from '../state/refusals.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
-import { emitFinished } from './events.ts';
+import { emitElsewhere, emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -32,7 +32,7 @@ export async function finish(execution: Execution, { clusterLease }: Prepared, s
   );
   await Promise.all([
     tryToCleanUp(log, () => lock.release({ forget: false })),
-    announce(execution, { message: summarise(steps) }),
+    announce(execution, { message: summarise(steps) }, steps),
     tryToCleanUp(log, () => sweepRecords(cluster.kubernetes.within(sweepPatienceMs), clusterLease)),
   ]);
 }
@@ -47,6 +47,10 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
   const isUntouched = record.plan === undefined;
+  // First of all, because an action for another pool of the same JobSet is about to restart it now.
+  if (error instanceof FailoverError && error.code === 'budget_exceeded') {
+    await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
+  }
   if (isUntouched) {
     const { incident } = action;
     if (incident && error instanceof Ignored && error.isOver) {
@@ -62,9 +66,6 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   } else {
     const hasDeleted = hasOwnMark(lock.annotations, action.id);
     await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
-  }
-  if (error instanceof FailoverError && error.code === 'budget_exceeded') {
-    await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
@@ -83,9 +84,15 @@ export async function noteRefused(
 async function announce(
   { action, snapshot, cluster, log }: Execution,
   outcome: { message: string } | { error: FailoverError },
+  steps: Step[] = [],
 ): Promise<void> {
   const target = snapshot?.eventTarget;
-  if (target) await emitFinished(cluster.kubernetes, target, action, log, outcome);
+  if (!target) return;
+  const { kubernetes } = cluster;
+  await Promise.all([
+    emitFinished(kubernetes, target, action, log, outcome),
+    emitElsewhere(kubernetes, target, action, log, steps),
+  ]);
 }
 
 /** Best-effort clean-up: a failure is logged and never changes the answer. */

@@ -1,6 +1,7 @@
 import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Action } from '../request/action.ts';
+import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { readRecord } from '../state/record.ts';
 import { createReader, judge } from '../verify/verify.ts';
@@ -23,6 +24,14 @@ export async function assertFollowUpWanted(
   const { verdict } = await judge(before, createReader(kubernetes));
   if (effects.uncordon && verdict !== 'repaired') {
     throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
+  }
+  if (effects.uncordon) {
+    const own = [before.id, before.action?.followUpOf?.id, before.action?.incident?.id];
+    const serverNow = kubernetes.serverNow();
+    const other = findOtherHold(lock.annotations, { serverNow, own });
+    if (other !== undefined) {
+      throw new Ignored(`node pool ${before.nodePool} stays cordoned because ${other}`);
+    }
   }
   if (effects.repair && verdict !== undefined) {
     throw new Ignored(

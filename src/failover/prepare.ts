@@ -2,6 +2,7 @@ import { assertMayResume, decide } from '../decide/decide.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
@@ -66,7 +67,8 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
   const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
-  const tools = { kubernetes, config, cluster, claimId, ...read };
+  const askMachine = toAskMachine(services.readInstance, execution.deadline);
+  const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
   const nodesToUncordon =

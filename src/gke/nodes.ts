@@ -142,7 +142,7 @@ export function toNodeHealth(node: V1Node): NodeHealth {
     isReady: ready?.status === 'True',
     readyChangedAt: toMs(ready?.lastTransitionTime),
     taintKeys: (node.spec?.taints ?? []).map((taint) => taint.key),
-    lacksAccelerators: hasAcceleratorLabel(node) && !hasAllocatableAccelerators(node),
+    lacksAccelerators: hasAcceleratorLabel(node.metadata?.labels) && !hasAllocatableAccelerators(node),
     problems: conditions
       .filter(({ type, status }) => type !== 'Ready' && status === 'True')
       .map(({ type }) => type),
@@ -151,8 +151,9 @@ export function toNodeHealth(node: V1Node): NodeHealth {
   };
 }
 
-function hasAcceleratorLabel({ metadata }: V1Node): boolean {
-  return acceleratorLabels.some((label) => metadata?.labels?.[label] !== undefined);
+/** True if a node has GPUs or TPUs by its labels. */
+export function hasAcceleratorLabel(labels: Record<string, string> = {}): boolean {
+  return acceleratorLabels.some((label) => labels[label] !== undefined);
 }
 
 function hasAllocatableAccelerators({ status }: V1Node): boolean {

@@ -12,6 +12,8 @@ export interface RunPod {
   attempt: number;
   nodeName: string | undefined;
   isTerminating: boolean;
+  /** It has failed and will not run again. */
+  isFailed: boolean;
   /** It is Ready, or it has succeeded. */
   isWell: boolean;
   /** Since when it is as it is, in ms since the epoch by the cluster's clock. */
@@ -43,6 +45,7 @@ function toRunPod(pod: V1Pod): RunPod {
     attempt: Number(metadata?.labels?.[`${label}restart-attempt`] ?? 0),
     nodeName: spec?.nodeName,
     isTerminating: metadata?.deletionTimestamp !== undefined,
+    isFailed: phase === 'Failed',
     isWell: phase === 'Succeeded' || (phase === 'Running' && isReady),
     since: latest([toMs(ready?.lastTransitionTime), ...(phase === 'Succeeded' ? (finishedAt ?? []) : [])]),
     trouble: describeTrouble(phase, pod),

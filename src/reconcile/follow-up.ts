@@ -1,33 +1,34 @@
 import { effectsOf } from '../action-type.ts';
 import { FailoverError } from '../errors.ts';
 import { failover } from '../failover/failover.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import type { Action } from '../request/action.ts';
 import type { FollowUp } from '../state/open-records.ts';
+import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { hasHelped } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import type { ReconcileTools } from './report.ts';
 
 /**
- * Does what an action asked for in the case of this verdict: a repair after a restart that did not help, or the release of
- * the cordons after a repair that did. It is an action with an id of its own, under every limit that any action has.
+ * Does what an action asked for in the case of its verdict. It is an action with an id of its own, under every limit that any
+ * action has. Once it has a plan, its own record is open and is looked after like any other.
  *
- * @returns undefined if nothing follows; `later` if the next reconcile is to try again
+ * @returns `later` if the next reconcile is to try again
  */
 export async function followUp(
+  action: Action,
   record: ActionRecord,
   verdict: Verdict,
-  { services, deadline, cluster, log: parent }: ReconcileTools,
-): Promise<FollowUp | 'later' | undefined> {
-  const action = toFollowUp(record, verdict, cluster.name);
-  if (!action) return undefined;
+  { services, deadline, cluster: { kubernetes }, log: parent }: ReconcileTools,
+): Promise<FollowUp | 'later'> {
   const { id, type } = action;
   const log = parent.with({ action_id: id, type, requestor: action.requestor });
   log.info('received', `${type} follows from the verdict ${verdict.verdict} of action ${record.id}`);
   try {
-    await failover(action, deadline, services, log);
+    await failover(action, deadline.forOne(), services, log);
     return { id, outcome: 'done' };
   } catch (error) {
     if (error instanceof Ignored) {
@@ -35,18 +36,33 @@ export async function followUp(
       return { id, outcome: 'not_needed', why: error.message };
     }
     if (!(error instanceof FailoverError)) throw error;
-    const ageMs = cluster.kubernetes.serverNow() - Date.parse(verdict.at);
+    const why = { code: error.code, why: error.message };
+    const ageMs = kubernetes.serverNow() - Date.parse(verdict.at);
     const isPassing = error.status >= 500 || ['action_in_progress', 'paused'].includes(error.code);
     if (isPassing && ageMs < services.config.resumeWithinSeconds * 1000) {
       log.warn('refused', error.message, { code: error.code, ...describeError(error) });
-      return 'later';
+      return (await hasPlan(kubernetes, id)) ? { id, outcome: 'begun', ...why } : 'later';
     }
     log.error('refused', error.message, { code: error.code, ...describeError(error) });
-    return { id, outcome: 'refused', code: error.code, why: error.message };
+    return { id, outcome: 'refused', ...why };
   }
 }
 
-function toFollowUp(record: ActionRecord, verdict: Verdict, cluster: Action['cluster']): Action | undefined {
+/** Where that cannot be read now, the next reconcile asks again. */
+async function hasPlan(kubernetes: Kubernetes, id: string): Promise<boolean> {
+  const own = await readRecord(kubernetes, id).catch(() => undefined);
+  return own?.plan !== undefined;
+}
+
+/**
+ * Chooses what follows from a verdict: a repair after a restart that did not help, or the release of the cordons after a
+ * repair that did. Undefined if nothing does.
+ */
+export function toFollowUp(
+  record: ActionRecord,
+  verdict: Verdict,
+  cluster: Action['cluster'],
+): Action | undefined {
   const { action, nodePool, id } = record;
   if (!action) return undefined;
   const shared = {

@@ -3,7 +3,7 @@ import type { Deadline } from '../clock.ts';
 import { toFailoverError } from '../errors.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import { mapWithSemaphore, Semaphore } from '../gke/semaphore.ts';
-import { describeError } from '../log.ts';
+import { describeError, describeStack } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { Services } from '../services.ts';
 import { listOpenRecords } from '../state/open-records.ts';
@@ -46,8 +46,10 @@ async function reconcileCluster(
     report.errors.push(...broken);
     for (const result of await lookAfter(records, { cluster, services, deadline, log })) add(report, result);
   } catch (error) {
-    log.error('failed', `reconcile of ${name.fullName} failed`, describeError(error));
-    report.errors.push(toFailoverError(error).message);
+    const failure = toFailoverError(error);
+    const stack = failure.code === 'internal' ? { stack_trace: describeStack(error) } : {};
+    log.error('failed', `reconcile of ${name.fullName} failed`, { ...describeError(error), ...stack });
+    report.errors.push(failure.message);
     report.failed = true;
   } finally {
     cluster?.close();

@@ -51,7 +51,7 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
   const log = tools.log.with({ action_id: id, type: action.type, requestor: action.requestor });
   log.info('received', `reconcile carries on ${action.type} from ${action.requestor}: ${action.reason}`);
   try {
-    await failover(action, deadline, services, log);
+    await failover(action, deadline.forOne(), services, log);
   } catch (error) {
     if (error instanceof Ignored) {
       log.info('ignored', error.message);

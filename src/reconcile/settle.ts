@@ -1,13 +1,13 @@
 import { emitVerdict } from '../failover/events.ts';
 import { freePodsOfEnded } from '../failover/free-held-up.ts';
-import { writeSettled, writeVerdict } from '../state/open-records.ts';
+import { hasBegunFollowUp, writeFollowUpBegun, writeSettled, writeVerdict } from '../state/open-records.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import { judge, toVerdict } from '../verify/verify.ts';
 import type { Reader } from '../verify/verify.ts';
-import { followUp } from './follow-up.ts';
+import { followUp, toFollowUp } from './follow-up.ts';
 import type { ReconcileTools, Result } from './report.ts';
 
 /** Whoever gave a verdict has this long to tell of it, and to do what follows from it. */
@@ -53,19 +53,19 @@ export async function giveVerdict(
 /** Tells of the verdict, does what follows from it, and closes the record. */
 async function conclude(record: ActionRecord, verdict: Verdict, tools: ReconcileTools): Promise<Result> {
   const { id } = record;
-  await announce(record, verdict, tools);
-  const followed = await followUp(record, verdict, tools);
-  if (followed === 'later') return { id, outcome: 'waiting' };
-  await close(record, followed, tools);
+  const { kubernetes, name } = tools.cluster;
+  if (!hasBegunFollowUp(record)) await announce(record, verdict, tools);
+  const action = toFollowUp(record, verdict, name);
+  let current: ActionRecord | undefined = record;
+  let followed: FollowUp | undefined;
+  if (action) {
+    if (!hasBegunFollowUp(record)) current = await writeFollowUpBegun(kubernetes, record, action.id);
+    const outcome = current ? await followUp(action, current, verdict, tools) : 'later';
+    if (!current || outcome === 'later') return { id, outcome: 'waiting' };
+    followed = outcome;
+  }
+  await writeSettled(kubernetes, current, followed);
   return { id, outcome: 'settled', verdict: verdict.verdict };
-}
-
-async function close(
-  record: ActionRecord,
-  followed: FollowUp | undefined,
-  { cluster }: ReconcileTools,
-): Promise<void> {
-  await writeSettled(cluster.kubernetes, record, followed);
 }
 
 async function announce(

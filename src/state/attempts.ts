@@ -5,8 +5,8 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { isAccepted } from './deed.ts';
 import type { Deed } from './deed.ts';
-import { readLease, toLeaseName } from './lease.ts';
-import { keys } from './record-format.ts';
+import { readLease } from './lease.ts';
+import { keys, toRecordName } from './record-format.ts';
 import { parseStored, timeSchema } from './stored.ts';
 import { describeOverride, readSwitches } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
@@ -155,7 +155,7 @@ function refuseBroken({ what, lease }: Subject, override: string): FailoverError
 /** The refusal must not depend on it, so whatever fails here is not known. */
 async function describeVerdictOf(kubernetes: Kubernetes, actionId: string): Promise<string> {
   try {
-    const record = await readLease(kubernetes.within(verdictPatienceMs), toLeaseName('action', actionId));
+    const record = await readLease(kubernetes.within(verdictPatienceMs), toRecordName(actionId));
     if (!record) return 'not known';
     const stored = parseStored(verdictNameSchema, record.annotations, keys.verdict);
     if (stored === undefined) return 'no verdict yet';

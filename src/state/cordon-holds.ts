@@ -128,24 +128,33 @@ export async function chooseNodesToUncordon(
 }
 
 function assertNoOtherHold(annotations: Annotations, nodePool: string, serverNow: number): void {
+  const other = findOtherHold(annotations, { serverNow });
+  if (other !== undefined) throw new Ignored(`closed; node pool ${nodePool} stays cordoned because ${other}`);
+}
+
+/**
+ * Finds what else wants a pool cordoned: an action, or an incident that is still open.
+ *
+ * @param own are the ids whose holds do not count
+ * @returns the rest of a sentence that begins with `the pool stays cordoned because`
+ */
+export function findOtherHold(
+  annotations: Annotations,
+  { serverNow, own = [] }: { serverNow: number; own?: (string | undefined)[] },
+): string | undefined {
   const holds = readHolds(annotations);
   const times = readTimes(annotations);
-  const idsOf = (hold: Hold) => Object.keys(holds).filter((id) => holds[id] === hold);
+  const idsOf = (hold: Hold) => Object.keys(holds).filter((id) => holds[id] === hold && !own.includes(id));
   const [keeper] = idsOf('stays');
   if (keeper !== undefined) {
-    throw new Ignored(
-      `closed; node pool ${nodePool} stays cordoned because action ${keeper} cordoned it too; send uncordon_nodepool to release it`,
-    );
+    return `action ${keeper} cordoned it too; send uncordon_nodepool to release it`;
   }
   // The time of a hold that version 0.1.0 wrote is unknown, so that hold counts.
   const isLost = (id: string) => serverNow - Date.parse(times[id] ?? '') > lostAfterMs;
   const [open, ...others] = idsOf('open').filter((id) => !isLost(id));
-  if (open !== undefined) {
-    const more = others.length > 0 ? ` and ${others.length} more are` : ' is';
-    throw new Ignored(
-      `closed; node pool ${nodePool} stays cordoned because incident ${open}${more} still open`,
-    );
-  }
+  if (open === undefined) return undefined;
+  const more = others.length > 0 ? ` and ${others.length} more are` : ' is';
+  return `incident ${open}${more} still open`;
 }
 
 /** @throws {Ignored} where the pool is a multi-host slice that is not whole */

@@ -1,16 +1,17 @@
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Verdict } from '../verdict.ts';
-import { listLeases, replaceLease } from './lease.ts';
+import { listLeases } from './lease.ts';
 import { keys, kindLabel, openLabel, toRecord } from './record-format.ts';
 import type { ActionRecord, Phase } from './record-format.ts';
-import { withoutOpen } from './record.ts';
+import { replaceRecord, withoutOpen } from './record.ts';
 
 /** What the verdict of an action asked for, and what came of that. */
 export interface FollowUp {
   /** The id of the action that followed. */
   id: string;
-  outcome: 'done' | 'refused' | 'not_needed';
+  /** `begun`: it is tried, or its own record tells how it goes on. */
+  outcome: 'begun' | 'done' | 'refused' | 'not_needed';
   code?: string;
   why?: string;
 }
@@ -46,6 +47,25 @@ export function writeVerdict(
   return write(kubernetes, record, { [keys.verdict]: JSON.stringify(verdict) });
 }
 
+/**
+ * Notes that the verdict was told and that what follows from it is begun, so that it is told once however often that is tried.
+ *
+ * @returns undefined if somebody else has written the record since it was read
+ */
+export function writeFollowUpBegun(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  id: string,
+): Promise<ActionRecord | undefined> {
+  const begun: FollowUp = { id, outcome: 'begun' };
+  return write(kubernetes, record, { [keys.followUp]: JSON.stringify(begun) });
+}
+
+/** Says whether the verdict of a record was told, and what follows from it is begun. */
+export function hasBegunFollowUp({ lease }: ActionRecord): boolean {
+  return lease.annotations[keys.followUp] !== undefined;
+}
+
 /** Closes the record. @returns undefined if somebody else has written it since it was read */
 export function writeSettled(
   kubernetes: Kubernetes,
@@ -61,17 +81,11 @@ export function writeSettled(
 }
 
 /** A lost answer looks like a conflict: the next reconcile reads the record again. */
-async function write(
+function write(
   kubernetes: Kubernetes,
-  { lease }: ActionRecord,
+  record: ActionRecord,
   changes: Record<string, string>,
-  labels = lease.labels,
+  labels = record.lease.labels,
 ): Promise<ActionRecord | undefined> {
-  const written = await replaceLease(kubernetes, {
-    ...lease,
-    labels,
-    annotations: { ...lease.annotations, ...changes },
-    renewedAt: kubernetes.serverNow(),
-  });
-  return written && toRecord(written);
+  return replaceRecord(kubernetes, record, { ...record.lease.annotations, ...changes }, labels);
 }

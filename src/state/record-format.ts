@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { toMs } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import { toLeaseName } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { prefix } from '../names.ts';
 import { planSchema } from '../plan.ts';
@@ -83,6 +84,11 @@ export const keys = {
   /** Version 0.1.0 called the claim an attempt; the key stays. */
   claimId: `${prefix}attempt`,
 } as const;
+
+/** Names the Lease of an action's record. */
+export function toRecordName(id: string): string {
+  return toLeaseName('action', id);
+}
 
 export const kindLabel = `${prefix}kind`;
 

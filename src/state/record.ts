@@ -1,11 +1,11 @@
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { createLease, deleteLease, readLease, replaceLease, toLeaseName } from './lease.ts';
+import { createLease, deleteLease, readLease, replaceLease } from './lease.ts';
 import type { Plan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
 import type { Step } from '../step.ts';
 import { toRecordedAction } from './recorded-action.ts';
-import { keys, kindLabel, openLabel, toRecord } from './record-format.ts';
+import { keys, kindLabel, openLabel, toRecord, toRecordName } from './record-format.ts';
 import type { ActionRecord, Phase, Stopped } from './record-format.ts';
 
 /** Reads the record of an action; undefined when there is none. */
@@ -66,13 +66,9 @@ export async function takeRecordUp(
     [keys.claimId]: claimId,
     ...(record.plan ? resumed : {}),
   };
-  const written = await replaceLease(kubernetes, {
-    ...lease,
-    labels: { ...lease.labels, [openLabel]: 'true' },
-    annotations,
-    renewedAt: kubernetes.serverNow(),
-  });
-  if (written) return toRecord(written);
+  const labels = { ...lease.labels, [openLabel]: 'true' };
+  const written = await replaceRecord(kubernetes, record, annotations, labels);
+  if (written) return written;
   // The replace may have succeeded although its response was lost.
   const current = await readLease(kubernetes, lease.name);
   return current?.annotations[keys.claimId] === claimId ? toRecord(current) : undefined;
@@ -139,13 +135,8 @@ async function writeRecord(
   labels: Record<string, string> = record.lease.labels,
 ): Promise<ActionRecord> {
   const annotations = { ...record.lease.annotations, ...changes };
-  const written = await replaceLease(kubernetes, {
-    ...record.lease,
-    labels,
-    annotations,
-    renewedAt: kubernetes.serverNow(),
-  });
-  if (written) return toRecord(written);
+  const written = await replaceRecord(kubernetes, record, annotations, labels);
+  if (written) return written;
   // The replace may have succeeded although its response was lost.
   const current = await readLease(kubernetes, record.lease.name);
   const isOurs =
@@ -158,13 +149,21 @@ async function writeRecord(
   );
 }
 
+/** Replaces a record if it is still as it was read. Undefined if somebody else has written or deleted it. */
+export async function replaceRecord(
+  kubernetes: Kubernetes,
+  { lease }: ActionRecord,
+  annotations: Record<string, string>,
+  labels: Record<string, string>,
+): Promise<ActionRecord | undefined> {
+  const renewedAt = kubernetes.serverNow();
+  const written = await replaceLease(kubernetes, { ...lease, labels, annotations, renewedAt });
+  return written && toRecord(written);
+}
+
 /** Forgets an action of which nothing was done, unless another claim has taken it up. */
 export async function forgetRecord(kubernetes: Kubernetes, record: ActionRecord): Promise<void> {
   await deleteLease(kubernetes, record.lease);
-}
-
-export function toRecordName(id: string): string {
-  return toLeaseName('action', id);
 }
 
 function without(map: Readonly<Record<string, string>>, ...gone: string[]): Record<string, string> {

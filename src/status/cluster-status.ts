@@ -1,7 +1,8 @@
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
-import { readPods } from '../gke/jobset.ts';
+import { listPlacedPods } from '../gke/placed-pods.ts';
+import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readMaxPools, readRecentPools } from '../state/budget.ts';
 import { listMarks } from '../state/cooldown.ts';
@@ -61,7 +62,7 @@ export async function readClusterPicture(
     listLeases(kubernetes, `${kindLabel}=pool`),
     listLeases(kubernetes, `${kindLabel}=action,${openLabel}=true`),
     listNodeStates(kubernetes),
-    Promise.all(config.allowedNamespaces.map((namespace) => listLivePods(kubernetes, namespace))),
+    Promise.all(config.allowedNamespaces.map((namespace) => listPodsIfAllowed(kubernetes, namespace))),
   ]);
   const now = kubernetes.serverNow();
   const byPool = Map.groupBy(nodes, ({ nodePool }) => nodePool);
@@ -123,17 +124,9 @@ function showPool(
 }
 
 /** A namespace that cannot be read leaves its runs out: the rest of the page must not depend on it. */
-async function listLivePods(
-  kubernetes: Kubernetes,
-  namespace: string,
-): Promise<{ jobSet: string; nodeName: string }[]> {
+async function listPodsIfAllowed(kubernetes: Kubernetes, namespace: string): Promise<PlacedPod[]> {
   try {
-    const pods = await readPods(kubernetes, namespace);
-    return pods.flatMap(({ jobSetName, nodeName, isLive, isTerminating }) =>
-      nodeName !== undefined && isLive && !isTerminating
-        ? [{ jobSet: `${namespace}/${jobSetName}`, nodeName }]
-        : [],
-    );
+    return await listPlacedPods(kubernetes, namespace);
   } catch (error) {
     if (!(error instanceof FailoverError)) throw error;
     return [];

@@ -4,8 +4,8 @@ import { FailoverError } from '../errors.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Services } from '../services.ts';
 import { readLease } from '../state/lease.ts';
-import { toRecordName } from '../state/record.ts';
-import { toRecord } from '../state/record-format.ts';
+import type { LeaseState } from '../state/lease.ts';
+import { toRecord, toRecordName } from '../state/record-format.ts';
 import { toActionView } from './action-view.ts';
 import type { ActionView } from './action-view.ts';
 import { observe } from './observe.ts';
@@ -39,8 +39,7 @@ export async function getAction(
   const connections = await connectAll(clusters, deadline, connect);
   try {
     const found = await find(id, connections);
-    await waitUntilSettled(id, found, { clock, stopWaitingAt });
-    return await show(id, found);
+    return await show(id, await waitUntilSettled(id, found, { clock, stopWaitingAt }));
   } finally {
     for (const connection of connections) connection.close();
   }
@@ -59,12 +58,21 @@ async function connectAll(
   throw failed.reason;
 }
 
-async function find(id: string, connections: ClusterConnection[]): Promise<ClusterConnection> {
-  const leases = await Promise.all(
-    connections.map(({ kubernetes }) => readLease(kubernetes, toRecordName(id))),
+/** A record, and the cluster that it is in. */
+interface Found {
+  connection: ClusterConnection;
+  lease: LeaseState;
+}
+
+async function find(id: string, connections: ClusterConnection[]): Promise<Found> {
+  const found = await Promise.all(
+    connections.map(async (connection) => {
+      const lease = await readLease(connection.kubernetes, toRecordName(id));
+      return lease ? [{ connection, lease }] : [];
+    }),
   );
-  const found = connections.find((_, index) => leases[index] !== undefined);
-  if (found) return found;
+  const [first] = found.flat();
+  if (first) return first;
   throw new FailoverError(
     'target_not_found',
     `there is no action ${id}: its id is misspelt, it was refused before anything was decided, or it was settled more than ` +
@@ -72,21 +80,25 @@ async function find(id: string, connections: ClusterConnection[]): Promise<Clust
   );
 }
 
+/** @throws {FailoverError} `target_not_found` if the record is deleted meanwhile */
 async function waitUntilSettled(
   id: string,
-  { kubernetes }: ClusterConnection,
+  { connection, lease: first }: Found,
   { clock, stopWaitingAt }: { clock: Clock; stopWaitingAt: number },
-): Promise<void> {
-  while (clock.now() + pollMs < stopWaitingAt) {
-    const lease = await readLease(kubernetes, toRecordName(id));
-    if (!lease || toRecord(lease).phase === 'settled') return;
+): Promise<Found> {
+  let lease = first;
+  while (clock.now() + pollMs < stopWaitingAt && toRecord(lease).phase !== 'settled') {
     await clock.sleep(pollMs);
+    const current = await readLease(connection.kubernetes, toRecordName(id));
+    if (!current) {
+      throw new FailoverError('target_not_found', `the record of action ${id} was deleted just now`);
+    }
+    lease = current;
   }
+  return { connection, lease };
 }
 
-async function show(id: string, { kubernetes, name }: ClusterConnection): Promise<ActionAnswer> {
-  const lease = await readLease(kubernetes, toRecordName(id));
-  if (!lease) throw new FailoverError('target_not_found', `the record of action ${id} was deleted just now`);
+async function show(id: string, { connection: { kubernetes, name }, lease }: Found): Promise<ActionAnswer> {
   const view = toActionView(lease, name);
   const observed = view.state === 'broken' ? undefined : await observe(toRecord(lease), kubernetes);
   return { ...view, ...(observed && { observed }), links: { log: toLogLink(id, name) } };

@@ -1,6 +1,7 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAll } from '../gke/list.ts';
-import { isHealthy, nodePoolLabel, toNodeHealth } from '../gke/nodes.ts';
+import { listNodeRooms } from '../gke/node-room.ts';
+import type { NodeRoom } from '../gke/node-room.ts';
+import { isHealthy, nodePoolLabel } from '../gke/nodes.ts';
 import { actionAnnotation } from '../names.ts';
 
 /** `failing`: Ready, but a condition or a taint says that it is not well, or its accelerators are not allocatable. */
@@ -11,27 +12,21 @@ export interface NodeView {
   name: string;
   nodePool: string;
   state: NodeState;
-  isCordoned: boolean;
   /** The id of the action that cordoned it, or `a person`. */
   cordonedBy: string | undefined;
 }
 
-/** Lists the nodes of all pools with their states. It reduces each page before it reads the next, because nodes are large. */
-export function listNodeStates({ core }: Pick<Kubernetes, 'core'>): Promise<NodeView[]> {
-  return listAll(
-    (page) => core.listNode({ labelSelector: nodePoolLabel, ...page }),
-    (node) => {
-      const health = toNodeHealth(node);
-      const isCordoned = node.spec?.unschedulable === true;
-      const isWell = isHealthy(health) && !health.lacksAccelerators;
-      const state = health.isReady ? (isWell ? (isCordoned ? 'cordoned' : 'ready') : 'failing') : 'not_ready';
-      return {
-        name: health.name,
-        nodePool: health.nodePool ?? '',
-        state,
-        isCordoned,
-        cordonedBy: isCordoned ? (health.annotations[actionAnnotation] ?? 'a person') : undefined,
-      };
-    },
-  );
+/** Lists the nodes of all pools with their states. */
+export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<NodeView[]> {
+  return listNodeRooms(kubernetes, nodePoolLabel, (node) => {
+    const { name, nodePool = '', isCordoned } = node;
+    const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
+    return { name, nodePool, state: stateOf(node), cordonedBy };
+  });
+}
+
+function stateOf(node: NodeRoom): NodeState {
+  if (!node.isReady) return 'not_ready';
+  if (!isHealthy(node) || node.lacksAccelerators) return 'failing';
+  return node.isCordoned ? 'cordoned' : 'ready';
 }

@@ -2,7 +2,6 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPooledNodes } from '../gke/nodes.ts';
 import { attemptOf } from '../gke/jobset.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { judgeMachine } from '../verify/machine.ts';
 import { countWantedPods } from '../verify/run.ts';
 import { createReader, judge } from '../verify/verify.ts';
 import { withoutAbsent } from './action-view.ts';
@@ -33,7 +32,7 @@ export async function observe(record: ActionRecord, kubernetes: Kubernetes): Pro
     reader.cordoned(nodePool),
     plan?.restart && observeRun(plan.restart.jobSet, reader, kubernetes),
   ]);
-  const judgement = plan?.restart ? await judge(record, reader) : plan?.repair && judgeRepair(record, nodes);
+  const judgement = plan?.restart || plan?.repair ? await judge(record, reader) : undefined;
   return withoutAbsent({
     verdict: judgement?.verdict,
     why: judgement?.why,
@@ -44,13 +43,6 @@ export async function observe(record: ActionRecord, kubernetes: Kubernetes): Pro
       cordoned: cordoned.size,
     },
   });
-}
-
-function judgeRepair({ plan, answer }: ActionRecord, nodes: Parameters<typeof judgeMachine>[2]) {
-  if (!plan?.repair) return undefined;
-  const found = answer?.find((each) => each.step === 'repair')?.['instance_id'];
-  const instanceId = plan.repair.instanceId ?? (typeof found === 'string' ? found : undefined);
-  return judgeMachine(plan.repair, instanceId, nodes);
 }
 
 async function observeRun(

@@ -1,4 +1,4 @@
-import { attemptOf, findJobSet } from '../gke/jobset.ts';
+import { attemptOf, countPods, findJobSet } from '../gke/jobset.ts';
 import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { latest, listRunPods } from '../gke/run-pods.ts';
@@ -58,7 +58,9 @@ export async function judgeRun(
   const current = pods.filter((pod) => pod.attempt === attempt && !pod.isTerminating);
   const well = current.filter((pod) => pod.isWell);
   const wanted = countWantedPods(jobSet);
-  if (well.length >= wanted) {
+  // Where a Job has more completions than parallelism, pods that have succeeded do not stand for those that are to run.
+  const isWaiting = current.some((pod) => !pod.isWell && !pod.isFailed) || jobSet.spec.suspend === true;
+  if (well.length >= wanted && !isWaiting) {
     const cordoned = await listCordoned();
     const stranded = well.filter(({ nodeName }) => nodeName !== undefined && cordoned.has(nodeName));
     if (stranded.length === 0) {
@@ -68,10 +70,13 @@ export async function judgeRun(
     return { verdict: undefined, attempt, why };
   }
   const reasons = current.filter((pod) => !pod.isWell).map((pod) => `are ${pod.trouble}`);
-  const missing = Math.max(0, wanted - current.length);
+  const leaving = pods.filter((pod) => pod.attempt === attempt && pod.isTerminating);
+  reasons.push(...leaving.map(() => 'are terminating'));
+  const missing = Math.max(0, wanted - current.length - leaving.length);
+  const total = Math.max(wanted, current.length);
   const why = [
     ...(jobSet.spec.suspend === true ? [`${what} is suspended, for example by a queue`] : []),
-    ...(reasons.length > 0 ? [countReasons(reasons, `${wanted} pods`)] : []),
+    ...(reasons.length > 0 ? [countReasons(reasons, `${total} pods`)] : []),
     ...(missing > 0 ? [`${missing} of ${wanted} pods do not exist`] : []),
     ...(left.length > 0 ? [`${left.length} pods of earlier attempts are still there`] : []),
   ].join('; ');
@@ -84,10 +89,10 @@ function describe({ isWell, trouble }: RunPod): string {
 
 /** The pods that the Jobs of an attempt ask for. */
 export function countWantedPods({ spec }: JobSet): number {
-  return (spec.replicatedJobs ?? []).reduce((sum, { replicas = 1, template }) => {
-    const { parallelism = 1, completions = parallelism } = template?.spec ?? {};
-    return sum + replicas * Math.min(parallelism, completions);
-  }, 0);
+  return (spec.replicatedJobs ?? []).reduce(
+    (sum, { replicas = 1, template }) => sum + replicas * countPods(template?.spec),
+    0,
+  );
 }
 
 function findEnd({

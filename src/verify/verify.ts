@@ -79,9 +79,7 @@ export function toVerdict(
   }
   const { verdict } = judgement;
   if (verdict !== 'recovered' && verdict !== 'repaired') return { verdict, at, ...attempt, ...why };
-  // Where nothing became Ready since the request, the cluster does not say when, and the moment of the look counts.
-  const since =
-    judgement.at !== undefined && judgement.at >= receivedAt - secondMs ? judgement.at : serverNow;
+  const since = findSince(judgement.at, { receivedAt, serverNow, toleranceMs: toleranceMs[verdict] });
   const time = new Date(since).toISOString();
   const startedAt = action?.incident?.startedAt ?? receivedAt;
   return {
@@ -96,8 +94,28 @@ export function toVerdict(
   };
 }
 
-/** Kubernetes tells conditions' times in whole seconds. */
-const secondMs = 1000;
+/**
+ * How long before the request a pod or a node may have become Ready by its own clock. Pods of a newer attempt cannot have, so
+ * their node's clock is behind. A node may have been Ready all along: Kubernetes tells times in whole seconds, and no more is
+ * allowed.
+ */
+const toleranceMs = { recovered: 15_000, repaired: 1000 } as const;
+
+/**
+ * Finds when a verdict came true. Where nothing became Ready since the request, the cluster does not say when, and the moment
+ * of the look counts.
+ */
+function findSince(
+  at: number | undefined,
+  {
+    receivedAt,
+    serverNow,
+    toleranceMs: tolerance,
+  }: { receivedAt: number; serverNow: number; toleranceMs: number },
+): number {
+  if (at === undefined || at < receivedAt - tolerance) return serverNow;
+  return Math.min(Math.max(at, receivedAt), serverNow);
+}
 
 function toSeconds(ms: number): number {
   return Math.max(0, Math.round(ms / 1000));

@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   # Reading the sources takes Terraform a second a run.
@@ -24,8 +25,8 @@ variables {
       conditions = [{
         display_name = "Ready is not true for 5 minutes"
         threshold = {
-          filter          = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status = \"True\""
-          comparison      = "COMPARISON_LT"
+          filter          = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status != \"True\""
+          comparison      = "COMPARISON_GT"
           threshold_value = 0.5
           duration        = "300s"
           aggregations    = [{ alignment_period = "300s", per_series_aligner = "ALIGN_FRACTION_TRUE" }]
@@ -109,7 +110,7 @@ run "pubsub" {
     error_message = "The function is told, and whoever else is named."
   }
   assert {
-    condition     = google_monitoring_alert_policy.failover["node-not-ready"].conditions[0].condition_threshold[0].comparison == "COMPARISON_LT" && google_monitoring_alert_policy.failover["slice-unavailable"].conditions[0].condition_absent[0].duration == "300s" && google_monitoring_alert_policy.failover["by-query"].conditions[0].condition_prometheus_query_language[0].query == "up == 0"
+    condition     = google_monitoring_alert_policy.failover["node-not-ready"].conditions[0].condition_threshold[0].comparison == "COMPARISON_GT" && google_monitoring_alert_policy.failover["slice-unavailable"].conditions[0].condition_absent[0].duration == "300s" && google_monitoring_alert_policy.failover["by-query"].conditions[0].condition_prometheus_query_language[0].query == "up == 0"
     error_message = "Each condition is of its own kind."
   }
 
@@ -159,12 +160,34 @@ run "pubsub" {
 
   # What people hear of.
   assert {
-    condition     = alltrue([for p in [google_monitoring_alert_policy.failed[0], google_monitoring_alert_policy.server_errors[0], google_monitoring_alert_policy.dead_letters[0]] : p.notification_channels == tolist(["projects/my-project/notificationChannels/42"]) && length([for k in keys(coalesce(p.user_labels, {})) : k if startswith(k, "failover_")]) == 0])
+    condition     = alltrue([for p in [google_monitoring_alert_policy.failed[0], google_monitoring_alert_policy.not_helped[0], google_monitoring_alert_policy.server_errors[0], google_monitoring_alert_policy.dead_letters[0]] : p.notification_channels == tolist(["projects/my-project/notificationChannels/42"]) && length([for k in keys(coalesce(p.user_labels, {})) : k if startswith(k, "failover_")]) == 0])
     error_message = "Alerts about the function go to people, never to the function."
   }
   assert {
     condition     = length(google_monitoring_alert_policy.webhook_credentials) == 0
     error_message = "There is no webhook to be tried."
+  }
+}
+
+run "what_follows_a_verdict" {
+  variables {
+    alert_policies = {
+      slice = {
+        action                 = "cordon_nodepool_and_restart_jobset"
+        on_failure             = "repair_nodepool"
+        uncordon_when_repaired = true
+        conditions             = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_on_failure = "repair_nodepool", failover_uncordon_when_repaired = "true" })
+    error_message = "What follows is a label, too."
+  }
+  assert {
+    condition     = output.alert_actions == tolist(["cordon_nodepool_and_restart_jobset", "repair_nodepool", "uncordon_nodepool"])
+    error_message = "What follows is refused unless alerts may ask for it."
   }
 }
 

@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   # `terraform test` wants a value for an ephemeral variable, also where nothing uses it.
@@ -102,6 +103,14 @@ run "defaults" {
     error_message = "What is not there is null."
   }
   assert {
+    condition     = output.dry_run_command == "gcloud functions call autometric-failover --gen2 --project my-project --region us-central1 --data '{\"type\": \"cordon_nodepool\", \"cluster\": \"train\", \"node_pool\": \"POOL\", \"requestor\": \"me\", \"reason\": \"first try\", \"dry_run\": true}'" && output.proxy_command == "gcloud run services proxy autometric-failover --project my-project --region us-central1"
+    error_message = "The outputs are lines to paste."
+  }
+  assert {
+    condition     = keys(output.service_accounts) == ["build", "runtime", "tick"] && output.status_uri == null
+    error_message = "It names the accounts that are there."
+  }
+  assert {
     condition     = output.rbac_command == "./../deploy/rbac.sh --email mock@my-project.iam.gserviceaccount.com --unique-id 100000000000000000001 --namespaces default | kubectl --context CONTEXT apply -f -"
     error_message = "The output is the line to paste."
   }
@@ -142,6 +151,26 @@ run "without_reconcile" {
   }
 }
 
+run "viewers" {
+  variables {
+    source_archive = { bucket = "builds", object = "failover.zip" }
+    viewers        = ["group:research@example.com"]
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.this["status"].build_config[0].entry_point == "failoverStatus" && google_cloudfunctions2_function.this["status"].name == "autometric-failover-status"
+    error_message = "The function that only shows is made for them."
+  }
+  assert {
+    condition     = google_cloud_run_service_iam_member.viewer["group:research@example.com"].service == "autometric-failover-status" && google_cloud_run_service_iam_member.viewer["group:research@example.com"].role == "roles/run.invoker" && length(google_cloud_run_service_iam_member.invoker) == 0
+    error_message = "They may call it, and not the function that acts."
+  }
+  assert {
+    condition     = output.status_uri == "https://autometric-failover-mock-uc.a.run.app"
+    error_message = "It says where they look."
+  }
+}
+
 run "invokers" {
   variables {
     source_archive = { bucket = "builds", object = "failover.zip" }
@@ -164,7 +193,7 @@ run "without_extras" {
   }
 
   assert {
-    condition     = length(google_monitoring_dashboard.this) + length(google_monitoring_alert_policy.failed) + length(google_monitoring_alert_policy.server_errors) + length(google_project_service.this) + length(google_storage_bucket.source) == 0
+    condition     = length(google_monitoring_dashboard.this) + length(google_monitoring_alert_policy.failed) + length(google_monitoring_alert_policy.not_helped) + length(google_monitoring_alert_policy.server_errors) + length(google_project_service.this) + length(google_storage_bucket.source) == 0
     error_message = "What is switched off is not made."
   }
   assert {

@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   webhook_password = "a password of some length"
@@ -16,6 +17,7 @@ run "minimal" {
   providers = {
     google  = google
     archive = archive
+    time    = time
   }
 
   assert {
@@ -31,6 +33,7 @@ run "alerts" {
   providers = {
     google  = google
     archive = archive
+    time    = time
   }
 
   assert {
@@ -54,6 +57,7 @@ run "webhook" {
   providers = {
     google  = google
     archive = archive
+    time    = time
   }
 
   assert {
@@ -69,6 +73,7 @@ run "private_cluster" {
   providers = {
     google  = google
     archive = archive
+    time    = time
   }
 
   assert {

@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   # Reading the sources takes Terraform a second a run.
@@ -29,13 +30,17 @@ run "wrong_values" {
     ingress_settings               = "ALLOW_NONE"
     invokers                       = ["allUsers"]
     max_alert_age_seconds          = 59
+    max_attempts_per_day           = 0
     max_instances                  = 0
     max_pools_per_hour             = 0.5
-    memory                         = "256Mi"
     name                           = "autometric-failover-of-team-x"
     operator_notification_channels = ["42"]
     project_id                     = "My Project"
+    propagation_seconds            = 601
+    recovery_timeout_seconds       = 59
     region                         = "us-central1-a"
+    repair_timeout_seconds         = 86401
+    resume_within_seconds          = -1
     runtime                        = "nodejs20"
     vpc                            = {}
     webhook_password_version       = 0
@@ -52,13 +57,17 @@ run "wrong_values" {
     var.ingress_settings,
     var.invokers,
     var.max_alert_age_seconds,
+    var.max_attempts_per_day,
     var.max_instances,
     var.max_pools_per_hour,
-    var.memory,
     var.name,
     var.operator_notification_channels,
     var.project_id,
+    var.propagation_seconds,
+    var.recovery_timeout_seconds,
     var.region,
+    var.repair_timeout_seconds,
+    var.resume_within_seconds,
     var.runtime,
     var.vpc,
     var.webhook_password_version,
@@ -68,14 +77,19 @@ run "wrong_values" {
 run "other_wrong_values" {
   command = plan
   variables {
-    action_deadline_seconds = 29
-    allowed_actions         = ["drain_nodepool"]
-    clusters                = ["train"]
-    cordon_concurrency      = 513
-    gke_endpoint            = "dsn"
-    invokers                = ["allAuthenticatedUsers"]
-    max_alert_age_seconds   = 86401
-    min_instances           = 4
+    action_deadline_seconds  = 29
+    allowed_actions          = ["drain_nodepool"]
+    clusters                 = ["train"]
+    cordon_concurrency       = 513
+    gke_endpoint             = "dsn"
+    invokers                 = ["allAuthenticatedUsers"]
+    max_alert_age_seconds    = 86401
+    max_attempts_per_day     = 101
+    min_instances            = 4
+    recovery_timeout_seconds = 90.5
+    repair_timeout_seconds   = 59
+    resume_within_seconds    = 86401
+    reconcile_region         = "us-central1-a"
   }
   expect_failures = [
     var.action_deadline_seconds,
@@ -85,7 +99,12 @@ run "other_wrong_values" {
     var.gke_endpoint,
     var.invokers,
     var.max_alert_age_seconds,
+    var.max_attempts_per_day,
     var.min_instances,
+    var.reconcile_region,
+    var.recovery_timeout_seconds,
+    var.repair_timeout_seconds,
+    var.resume_within_seconds,
   ]
 }
 
@@ -93,11 +112,13 @@ run "more_wrong_values" {
   command = plan
   variables {
     clusters        = ["projects/my-project/locations/l-1/clusters/c", "projects/my-project/locations/l-1/clusters/c"]
+    memory          = "256Mi"
     timeout_seconds = 571
     vpc             = { connector = "c", network = "n" }
   }
   expect_failures = [
     var.clusters,
+    var.memory,
     var.timeout_seconds,
     var.vpc,
   ]
@@ -283,4 +304,71 @@ run "colon_in_username" {
     webhook_password         = "a password of some length"
   }
   expect_failures = [var.webhook]
+}
+
+run "big_cpu_small_memory" {
+  command = plan
+  variables {
+    cpu     = "4"
+    labels  = { Team = "research" }
+    viewers = ["allUsers"]
+  }
+  expect_failures = [var.memory, var.labels, var.viewers]
+}
+
+run "failover_label_on_everything" {
+  command = plan
+  variables {
+    labels = { failover_dry_run = "true" }
+  }
+  expect_failures = [var.labels]
+}
+
+run "follow_up_of_a_cordon" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", on_failure = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "follow_up_that_is_not_allowed" {
+  command = plan
+  variables {
+    allowed_actions = ["cordon_nodepool_and_restart_jobset"]
+    alert_policies  = { p = { action = "cordon_nodepool_and_restart_jobset", on_failure = "repair_nodepool", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "uncordon_without_a_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", uncordon_when_repaired = true, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "closes_after_a_minute" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", auto_close = "60s", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "missing_data_without_a_duration" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "pod_without_its_namespace" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", conditions = [{ display_name = "c", threshold = { filter = "f", aggregations = [{ per_series_aligner = "ALIGN_MAX", cross_series_reducer = "REDUCE_MAX", group_by_fields = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.pod_name"] }] } }] } }
+  }
+  expect_failures = [var.alert_policies]
 }

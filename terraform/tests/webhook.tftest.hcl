@@ -4,6 +4,7 @@ mock_provider "google" {
   source = "./tests/mocks"
 }
 mock_provider "archive" {}
+mock_provider "time" {}
 
 variables {
   # Reading the sources takes Terraform a second a run.
@@ -57,7 +58,7 @@ run "webhook" {
     error_message = "The channel posts to /alerts with its user name."
   }
   assert {
-    condition     = google_monitoring_notification_channel.webhook[0].sensitive_labels[0].password_wo_version == "3" && google_secret_manager_secret_version.webhook_password[0].secret_data_wo_version == 3
+    condition     = google_monitoring_notification_channel.webhook[0].sensitive_labels[0].password_wo_version == "3" && tostring(google_secret_manager_secret_version.webhook_password[0].secret_data_wo_version) == "3"
     error_message = "Channel and secret change their password together."
   }
   assert {

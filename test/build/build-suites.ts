@@ -15,7 +15,7 @@ rmSync(directory, { recursive: true, force: true });
 const leftOut =
   /^test\/(build\/|scenarios\/(faults-(act|claim|cordon)|failover-crashes|interleavings|alert-fuzz))/;
 const suites = globSync(
-  ['test/*.test.ts', 'test/{request,alert,failover,decide,effects,state,gke,scenarios}/*.test.ts'],
+  ['test/*.test.ts', 'test/{request,alert,failover,decide,effects,state,gke,verify,scenarios}/*.test.ts'],
   {
     cwd: root,
   },

@@ -156,7 +156,7 @@ const cases: Case[] = [
   },
   {
     name: 'Container API: no JSON',
-    faults: [{ api: 'container', times: 9, effect: 'malformed' }],
+    faults: [{ api: 'container', times: 1000, effect: 'malformed' }],
     actions: [cordon],
     status: 502,
   },

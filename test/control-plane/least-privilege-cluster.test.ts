@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { ClusterReport } from '../../src/reconcile/report.ts';
 import { createNotification } from '../fixtures/notification.ts';
 import type { Answer, ServedFunction } from '../fixtures/served-function.ts';
 import type { ControlPlane } from './capabilities.ts';
@@ -156,6 +157,55 @@ describe('the rights of deploy/rbac', function () {
       }
       expect(JSON.stringify(failover.lines.slice(lines))).not.to.include('may not');
     });
+  }
+
+  /** What reconcile needs to end an action in its verdict; all of it is among the rights above. */
+  const ofReconcile: Record<string, 'cluster' | 'action' | 'warning'> = {
+    [`list leases in ${system}`]: 'cluster',
+    [`get jobsets in ${trainNamespace}`]: 'action',
+    [`list pods in ${trainNamespace}`]: 'action',
+    'list nodes': 'action',
+    [`update leases in ${system}`]: 'action',
+    [`create events in ${trainNamespace}`]: 'warning',
+  };
+  for (const [name, without] of Object.entries(ofReconcile)) {
+    it(`reconcile without ${name} says what is missing, and with it continues`, async () => {
+      const { admin } = controlPlane;
+      const right = listRights(rig.rights).find((each) => describeRight(each) === name);
+      if (right === undefined) throw new Error(`deploy/rbac does not give ${name}`);
+      await rig.world.addTpuSlice('slice-a', { nodes: 1 });
+      await runJobSet({});
+      const failover = await rig.serve();
+      expect(await failover.send({ ...restart, id: 'one-verdict' })).to.include({ status: 200 });
+      await rig.allRunOn('train', 'slice-b', 1, trainNamespace);
+
+      await applyRights(admin, withoutRight(rig.rights, right));
+      await untilAllowed(admin, functionUser, right, false);
+      const denied = await reconcile(failover);
+      await applyRights(admin, rig.rights);
+      await untilAllowed(admin, functionUser, right, true);
+      const granted = await reconcile(failover);
+
+      const denial = `may not ${right.verb} ${right.resource}${right.namespace === undefined ? '' : ` in namespace ${right.namespace}`}`;
+      const settled = [{ id: 'one-verdict', verdict: 'recovered' }];
+      if (without === 'warning') {
+        expect(denied, denied.text).to.deep.include({ status: 200, settled, errors: [] });
+        const warnings = failover.lines.filter(({ severity }) => severity === 'WARNING');
+        expect(JSON.stringify(warnings)).to.include(denial);
+      } else {
+        expect(denied.status, denied.text).to.equal(without === 'cluster' ? 502 : 200);
+        expect(denied.errors.join(), denied.text).to.include(denial);
+        expect(denied.settled).to.deep.equal([]);
+        expect(granted, granted.text).to.deep.include({ status: 200, settled, errors: [] });
+      }
+    });
+  }
+
+  async function reconcile(failover: ServedFunction) {
+    const { status, body } = await failover.send({}, '/reconcile');
+    const [report] = body['clusters'] as ClusterReport[];
+    if (!report) throw new Error('reconcile reported no cluster');
+    return { status, text: JSON.stringify(body), ...report };
   }
 
   /** One pod on slice-a, with slice-b free. */

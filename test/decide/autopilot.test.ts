@@ -32,6 +32,7 @@ async function prepare(type: string, fields: object = {}) {
     switches,
     maxPools: { count: 2, why: '' },
     repairFacts: await readRepairFacts(kubernetes, action, config),
+    askMachine: async () => undefined,
   };
   return { world, action, snapshot, tools };
 }

@@ -50,6 +50,7 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
       switches,
       maxPools: { count: 2, why: '' },
       repairFacts: await readRepairFacts(kubernetes, action, config),
+      askMachine: async () => undefined,
     },
   };
 }

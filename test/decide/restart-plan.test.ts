@@ -36,6 +36,7 @@ describe('planRestart', () => {
       way: 'leader_pod',
       restartsLeft: 3,
       schedulableElsewhere: 4,
+      mayLandOn: ['slice-b'],
     });
     expect(world.emulator.writes()).to.deep.equal([]);
   });
@@ -100,6 +101,8 @@ describe('planRestart', () => {
       target: 'default/train',
       outcome: 'not_on_pool',
       attempt: 1,
+      runs_on: ['slice-b'],
+      warning: planned.warning,
     });
     expect(effects(world)).to.deep.equal(before);
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);

@@ -35,7 +35,9 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
   let requests: CloudRequest[];
   let sources: string[];
   const deploy = (...given: string[]) =>
-    run('deploy/deploy.sh', given, { env: { ...cloud.environment, RETRY_SECONDS: '0' } });
+    run('deploy/deploy.sh', given, {
+      env: { ...cloud.environment, RETRY_SECONDS: '0', PROPAGATION_SECONDS: '2' },
+    });
 
   before(async function () {
     needs(this, 'gcloud');
@@ -82,6 +84,18 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
       maxPoolsPerHour: 1,
     });
     expect(environmentVariables).to.include({ LOG_EXECUTION_ID: 'true', GOOGLE_CLOUD_PROJECT: 'my-project' });
+  });
+
+  it('waits between the grants of a new build account and the build, and tries an absent agent again', () => {
+    const lastGrant = requests.findLast(
+      ({ path, body }) => path.endsWith('projects/my-project:setIamPolicy') && body.includes('-build@'),
+    );
+    const upload = requests.find(({ path }) => path.endsWith('functions:generateUploadUrl'));
+    expect((upload?.at ?? 0) - (lastGrant?.at ?? 0)).to.be.at.least(2000);
+    const toAgent = requests.filter(
+      ({ path, body }) => path.endsWith(':setIamPolicy') && body.includes('gcp-sa-monitoring'),
+    );
+    expect(toAgent).to.have.lengthOf(6);
   });
 
   it('uploads only what the build needs', async () => {
@@ -247,7 +261,8 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     const filledIn = dryRun.stdout
       .replaceAll('PROJECT_NUMBER', '123456789012')
       .replaceAll('FUNCTION_URI', 'autometric-failover-abc-uc.a.run.app');
-    expect(commands(filledIn)).to.deep.equal(commands(first.stderr));
+    // A command that had to be tried again is there more than once.
+    expect(commands(filledIn)).to.deep.equal([...new Set(commands(first.stderr))]);
   });
 
   it('creates nothing twice when it is run again', async () => {
@@ -255,6 +270,7 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
     const start = cloud.requests.length;
     const again = await deploy(...args);
     expect(again.code, again.stderr).to.equal(0);
+    expect(again.stderr).not.to.include('waiting');
     const written = cloud.requests
       .slice(start)
       .filter(({ method, path }) => method !== 'GET' && !/[gs]etIamPolicy$/.test(path));
@@ -272,6 +288,39 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
       [...resources].filter(([name]) => name.endsWith(' policy'));
     expect(policies(cloud.resources)).to.deep.equal(policies(before));
     expect([...cloud.resources.keys()]).to.deep.equal([...before.keys()]);
+  });
+
+  // The run before left everything as it was. What follows changes it, so it comes last.
+  describe('run again without --alerts', () => {
+    const others = args.filter((_, i) => args[i] !== '--alerts' && args[i - 1] !== '--alerts');
+
+    it('refuses before it changes anything, because alerts still arrive', async () => {
+      const before = new Map(cloud.resources);
+      const start = cloud.requests.length;
+      const again = await deploy(...others);
+      expect(again.code).to.equal(1);
+      expect(again.stderr).to.match(
+        /subscription autometric-failover-alerts: repeat --alerts TYPES, or .*--no-alerts/,
+      );
+      expect(
+        cloud.requests.slice(start).filter(({ method }) => method !== 'GET' && method !== 'POST'),
+      ).to.deep.equal([]);
+      expect(cloud.resources).to.deep.equal(before);
+    });
+
+    it('with --no-alerts deletes the subscription, and the function has no ALERT_ACTIONS any more', async () => {
+      const again = await deploy(...others, '--no-alerts');
+      expect(again.code, again.stderr).to.equal(0);
+      expect(cloud.resources.has('projects/my-project/subscriptions/autometric-failover-alerts')).to.equal(
+        false,
+      );
+      const { serviceConfig } = cloud.resources.get(functionName) as Record<string, Record<string, object>>;
+      expect(serviceConfig?.['environmentVariables'])
+        .to.include({ MAX_POOLS_PER_HOUR: '1' })
+        .and.not.have.property('ALERT_ACTIONS');
+      const oncemore = await deploy(...others, '--no-alerts');
+      expect(oncemore.code, oncemore.stderr).to.equal(0);
+    });
   });
 
   function bindingsOf(name: string): Binding[] {
@@ -318,6 +367,11 @@ describe('deploy.sh', () => {
       [...required, '--set', 'ALERT_ACTIONS=cordon_nodepool'],
       /--set does not take ALERT_ACTIONS/,
     ],
+    [
+      'both --alerts and --no-alerts',
+      [...required, '--alerts', 'cordon_nodepool', '--no-alerts'],
+      /exclude one another/,
+    ],
     ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
     ['an option without its value', [...required, '--alerts'], /--alerts needs a value/],
   ];
@@ -341,6 +395,17 @@ describe('deploy.sh', () => {
     expect(listOf('ACTION_TYPES')).to.have.members([...actionTypes]);
     // KUBECONFIG_CONTEXT is for local runs only.
     expect([...listOf('SETTINGS'), ...byOption, 'KUBECONFIG_CONTEXT']).to.have.members(settings);
+  });
+
+  it('schedules nothing unless it is asked to', async () => {
+    for (const [given, isScheduled] of [
+      [[], false],
+      [['--reconcile'], true],
+    ] as const) {
+      const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given, '--dry-run']);
+      expect(code, stderr).to.equal(0);
+      expect(/scheduler jobs create http|-tick/.test(stdout), stdout).to.equal(isScheduled);
+    }
   });
 
   it('passes the VPC connector on, and leaves the condition out when told to', async () => {

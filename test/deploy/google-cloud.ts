@@ -14,6 +14,8 @@ export interface CloudRequest {
   headers: IncomingMessage['headers'];
   body: Buffer;
   json: Json;
+  /** When it came, from `performance.now()`. */
+  at: number;
 }
 
 type Json = Record<string, unknown>;
@@ -42,7 +44,7 @@ export async function serveGoogleCloud(options: { functionUri?: string } = {}): 
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
   const functionUri = options.functionUri ?? 'https://autometric-failover-abc-uc.a.run.app';
-  const world: World = { resources, url, functionUri };
+  const world: World = { resources, url, functionUri, refusals: 0 };
 
   server.on('request', (incoming, response) => {
     void take(incoming, response);
@@ -123,6 +125,7 @@ async function readRequest(incoming: IncomingMessage): Promise<CloudRequest> {
     path: decodeURIComponent(pathname),
     query: searchParams,
     headers: incoming.headers,
+    at: performance.now(),
     body,
     json:
       incoming.headers['content-type']?.includes('json') && body.length > 0
@@ -135,6 +138,8 @@ interface World {
   resources: Map<string, Json>;
   url: string;
   functionUri: string;
+  /** How often a grant to an agent was refused. */
+  refusals: number;
 }
 interface Answer {
   status: number;
@@ -142,7 +147,7 @@ interface Answer {
 }
 /** What answers a method and a path (without the version in front); `parts` are the groups of `at`. */
 interface Route {
-  on: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  on: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   at: RegExp;
   answer: (request: CloudRequest, world: World, parts: string[]) => Answer;
 }
@@ -186,11 +191,17 @@ const routes: Route[] = [
   { on: 'POST', at: /\/functions:generateUploadUrl$/, answer: createUploadUrl },
   { on: 'PUT', at: /^upload$/, answer: () => ok({}) },
   { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+)\/functions$/, answer: createFunction },
-  { on: 'PATCH', at: /^projects\/[^/]+\/locations\/[^/]+\/functions\/.+$/, answer: () => ok(doneOperation) },
+  { on: 'PATCH', at: /^(projects\/[^/]+\/locations\/[^/]+\/functions\/.+)$/, answer: changeFunction },
   {
     on: 'POST',
     at: /^projects\/[^/]+\/locations\/[^/]+\/jobs$/,
     answer: ({ json }, { resources }) => create(resources, String(json['name']), json),
+  },
+  { on: 'POST', at: /^(projects\/[^/]+\/locations\/[^/]+\/jobs\/[^/:]+):run$/, answer: runJob },
+  {
+    on: 'POST',
+    at: /^(projects\/[^/]+\/alertPolicies)$/,
+    answer: ({ json }, { resources }, [collection]) => create(resources, `${collection}/1`, json),
   },
   { on: 'GET', at: /\/operations\/[^/]+$/, answer: () => ok(doneOperation) },
   { on: 'GET', at: /^(projects\/[^/]+\/notificationChannels)$/, answer: listChannels },
@@ -206,6 +217,9 @@ const routes: Route[] = [
     answer: ({ json }, { resources }, [name = '']) => create(resources, name, json),
   },
   { on: 'PATCH', at: /^(.+)$/, answer: change },
+  { on: 'DELETE', at: /^projects\/-\/serviceAccounts\/[^@]+@([^.]+).*$/, answer: removeServiceAccount },
+  { on: 'DELETE', at: /^(projects\/[^/]+\/locations\/[^/]+\/functions\/.+)$/, answer: removeFunction },
+  { on: 'DELETE', at: /^(.+)$/, answer: remove },
 ];
 
 /** An unsigned token that names the caller, as Cloud Run passes it on after its check. */
@@ -262,6 +276,16 @@ function createFunction(
   return ok(doneOperation);
 }
 
+/** A deployment sends its whole configuration; what only Google sets stays. */
+function changeFunction({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  const before = resources.get(name);
+  if (!before) return notFound(name);
+  const { uri, service } = before['serviceConfig'] as Json;
+  const serviceConfig = { ...(json['serviceConfig'] as Json), uri, service };
+  resources.set(name, { ...before, ...json, name, serviceConfig });
+  return ok(doneOperation);
+}
+
 function listChannels(_: CloudRequest, { resources }: World, [collection]: string[]): Answer {
   const channels = [...resources].filter(([name]) => name.startsWith(`${collection}/`));
   return ok({ notificationChannels: channels.map(([, channel]) => channel) });
@@ -275,7 +299,16 @@ function readPolicy(_: CloudRequest, { resources }: World, [name]: string[]): An
   return ok(resources.get(`${name} policy`) ?? { etag: 'BwXhqDPHIFE=' });
 }
 
-function writePolicy({ json }: CloudRequest, { resources }: World, [name]: string[]): Answer {
+/** Monitoring's agent comes into being a while after the project's first Pub/Sub channel. */
+const refusedToMonitoringAgent = 5;
+
+function writePolicy({ json }: CloudRequest, world: World, [name]: string[]): Answer {
+  const { resources } = world;
+  const [agent] = /service-\d+@gcp-sa-monitoring[\w.-]+/.exec(JSON.stringify(json)) ?? [];
+  if (agent !== undefined && world.refusals++ < refusedToMonitoringAgent) {
+    const message = `Service account ${agent} does not exist.`;
+    return { status: 400, body: { error: { code: 400, status: 'INVALID_ARGUMENT', message } } };
+  }
   resources.set(`${name} policy`, json['policy'] as Json);
   return ok(json['policy']);
 }
@@ -283,6 +316,26 @@ function writePolicy({ json }: CloudRequest, { resources }: World, [name]: strin
 function change({ json }: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
   resources.set(name, { ...resources.get(name), ...((json['subscription'] ?? json) as Json) });
   return found(resources, name);
+}
+
+function removeServiceAccount({ path }: CloudRequest, { resources }: World, [project]: string[]): Answer {
+  return resources.delete(path.replace('/v1/projects/-', `projects/${project}`)) ? ok({}) : notFound(path);
+}
+
+function removeFunction(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  return resources.delete(name) ? ok(doneOperation) : notFound(name);
+}
+
+/** The job has called, and the call has succeeded: a status without a code. */
+function runJob(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  const job = resources.get(name);
+  if (!job) return notFound(name);
+  resources.set(name, { ...job, state: 'ENABLED', lastAttemptTime: new Date().toISOString(), status: {} });
+  return found(resources, name);
+}
+
+function remove(_: CloudRequest, { resources }: World, [name = '']: string[]): Answer {
+  return resources.delete(name) ? ok({}) : notFound(name);
 }
 
 function create(resources: Map<string, Json>, name: string, value: Json): Answer {

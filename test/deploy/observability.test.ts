@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { onEmulatedGke } from './emulated-gke.ts';
+import { extract, labelsOf, logCondition } from './log-metric.ts';
+import type { Metric } from './log-metric.ts';
 import { parseLoggingQuery, toLogEntry } from './logging-query.ts';
 import type { LogEntry } from './logging-query.ts';
 import { needs } from './run.ts';
@@ -172,8 +174,7 @@ describe("the log in Terraform's metrics and alerts", function () {
   it('declares the labels that it extracts', () => {
     for (const address of ['google_logging_metric.actions', 'google_logging_metric.duration']) {
       const metric = read(address) as unknown as Metric;
-      const declared = metric.metric_descriptor.flatMap(({ labels }) => labels.map(({ key }) => key));
-      expect(declared, address).to.have.members(Object.keys(metric.label_extractors));
+      expect(labelsOf(metric), address).to.have.members(Object.keys(metric.label_extractors));
     }
   });
 
@@ -193,6 +194,19 @@ describe("the log in Terraform's metrics and alerts", function () {
       { id: '0.refused', outcome: 'refused', code: 'invalid_action' },
       { id: 'denied', outcome: 'failed', code: 'upstream_failed' },
     ]);
+  });
+
+  it('pages for an alert that exhausted attempts refuse, not for one that the cooldown or another action refuses', () => {
+    const { filter } = logCondition(read('google_monitoring_alert_policy.failed[0]'));
+    const pages = parseLoggingQuery(filter);
+    const refused = entries.filter(pages).find(({ labels }) => labels?.['action_id'] === '0.refused');
+    const refusedWith = (code: string) => ({
+      ...(refused as LogEntry),
+      jsonPayload: { ...refused?.jsonPayload, code },
+    });
+    expect(pages(refusedWith('attempts_exhausted'))).to.equal(true);
+    expect(pages(refusedWith('rate_limited'))).to.equal(false);
+    expect(pages(refusedWith('action_in_progress'))).to.equal(false);
   });
 
   it('does not notify for unauthenticated calls of the webhook', () => {
@@ -260,7 +274,7 @@ describe('the dashboard', function () {
       expect(labels, `no such metric: ${filter}`).to.be.an('array');
       const used = [
         ...filter.matchAll(/metric\.labels\.(\w+)/g),
-        ...aggregation.groupByFields.join(' ').matchAll(/metric\.label\.(\w+)/g),
+        ...(aggregation.groupByFields ?? []).join(' ').matchAll(/metric\.label\.(\w+)/g),
       ].map(([, label]) => label);
       expect(labels, filter).to.include.members(used);
     }
@@ -278,7 +292,7 @@ describe('the dashboard', function () {
   it('uses in its legends only labels by which it groups', () => {
     for (const tile of dashboard.mosaicLayout.tiles) {
       for (const { legendTemplate, timeSeriesQuery } of tile.widget.xyChart?.dataSets ?? []) {
-        const grouped = timeSeriesQuery.timeSeriesFilter.aggregation.groupByFields;
+        const grouped = timeSeriesQuery.timeSeriesFilter.aggregation.groupByFields ?? [];
         for (const [, kind, label] of legendTemplate.matchAll(/\$\{(metric|resource)\.labels\.(\w+)\}/g)) {
           expect(grouped, legendTemplate).to.include(`${kind}.label.${label}`);
         }
@@ -288,9 +302,9 @@ describe('the dashboard', function () {
 
   it('has tiles that do not overlap and stay within its columns', () => {
     const { columns, tiles } = dashboard.mosaicLayout;
-    const places = tiles.map(({ xPos, yPos }) => `${xPos},${yPos}`);
+    const places = tiles.map(({ xPos = 0, yPos = 0 }) => `${xPos},${yPos}`);
     expect(new Set(places).size).to.equal(tiles.length);
-    for (const { xPos, yPos, width, height } of tiles) {
+    for (const { xPos = 0, yPos = 0, width, height } of tiles) {
       expect([xPos % width, yPos % height]).to.deep.equal([0, 0]);
       expect(xPos + width).to.be.at.most(columns);
     }
@@ -303,26 +317,16 @@ describe('the dashboard', function () {
   });
 });
 
-interface Metric {
-  filter: string;
-  label_extractors: Record<string, string>;
-  value_extractor: string;
-  metric_descriptor: { labels: { key: string }[] }[];
-}
-interface LogCondition {
-  filter: string;
-  label_extractors: Record<string, string>;
-}
 interface TimeSeriesFilter {
   filter: string;
-  aggregation: { groupByFields: string[] };
+  aggregation: { groupByFields?: string[] };
 }
 interface Dashboard {
   mosaicLayout: { columns: number; tiles: Tile[] };
 }
 interface Tile {
-  xPos: number;
-  yPos: number;
+  xPos?: number;
+  yPos?: number;
   width: number;
   height: number;
   widget: {
@@ -341,26 +345,6 @@ const googleMetrics: Record<string, string[]> = {
   'pubsub.googleapis.com/subscription/oldest_unacked_message_age': [],
   'pubsub.googleapis.com/subscription/num_undelivered_messages': [],
 };
-
-function logCondition(policy: Record<string, unknown>): LogCondition {
-  const [condition] = policy['conditions'] as { condition_matched_log: LogCondition[] }[];
-  const matchedLog = condition?.condition_matched_log[0];
-  if (!matchedLog) throw new Error('the policy matches no log');
-  return matchedLog;
-}
-
-/** What Cloud Logging's EXTRACT takes out of an entry; a field that is not there is an empty text. */
-function extract<Name extends string>(
-  entry: LogEntry,
-  extractors: Record<Name, string>,
-): Record<Name, string> {
-  const entries = Object.entries<string>(extractors).map(([name, expression]) => {
-    const [, field = ''] = /^EXTRACT\(jsonPayload\.(\w+)\)$/.exec(expression) ?? [];
-    const value = entry.jsonPayload?.[field] as string | number | boolean | undefined;
-    return [name, String(value ?? '')];
-  });
-  return Object.fromEntries(entries) as Record<Name, string>;
-}
 
 function ofService(entry: LogEntry, service: string): LogEntry {
   return { ...entry, resource: { ...entry.resource, labels: { service_name: service } } };

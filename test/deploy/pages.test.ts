@@ -10,6 +10,7 @@ const pages = [
   'docs/alerts.md',
   'docs/api.md',
   'docs/configuration.md',
+  'docs/deploy.md',
   'docs/runbook.md',
   'deploy/examples/kind/README.md',
   'terraform/README.md',
@@ -145,9 +146,12 @@ describe("the module's README", () => {
 
 async function describeModule(): Promise<string> {
   const variables = (await read('terraform/variables.tf')) + (await read('terraform/variables-alerts.tf'));
-  const inputs = blocksOf('variable', variables).map(({ name, body }) => {
+  const blocks = blocksOf('variable', variables);
+  const inputs = blocks.map(({ name, body }) => {
     const fallback = /^ {2}default\s+= (.+)$/m.exec(body)?.[1];
-    return `| \`${name}\` | ${descriptionOf(body)} | \`${typeOf(body)}\` | ${fallback === undefined ? '**required**' : `\`${fallback}\``} |`;
+    const type = `\`${typeOf(body)}\``;
+    const linked = hasFields(body) ? `[${type}](#${name})` : type;
+    return `| \`${name}\` | ${descriptionOf(body)} | ${linked} | ${fallback === undefined ? '**required**' : `\`${fallback}\``} |`;
   });
   const outputs = blocksOf('output', await read('terraform/outputs.tf')).map(
     ({ name, body }) => `| \`${name}\` | ${descriptionOf(body)} |`,
@@ -156,11 +160,39 @@ async function describeModule(): Promise<string> {
     '## Inputs\n',
     '| name | description | type | default |\n|---|---|---|---|',
     ...inputs.toSorted((a, b) => Number(b.includes('**required**')) - Number(a.includes('**required**'))),
+    ...blocks.filter(({ body }) => hasFields(body)).flatMap((block) => describeFields(block)),
     '\n## Outputs\n',
     '| name | description |\n|---|---|',
     ...outputs,
     '',
   ].join('\n');
+}
+
+const hasFields = (body: string) => /^ {2}type\s+= .*\(\{$/m.test(body);
+
+/** The fields of an object, with the comment before each of them. */
+function describeFields({ name, body }: { name: string; body: string }): string[] {
+  const [, text = ''] = /^ {2}type\s+= .*\(\{\n([^]*?)^ {2}\}\)+$/m.exec(body) ?? [];
+  const rows: string[] = [];
+  const within: string[] = [];
+  let comment: string[] = [];
+  for (const line of text.split('\n').map((each) => each.trim())) {
+    const [, field = '', type = ''] = /^(\w+)\s+= (.+)$/.exec(line) ?? [];
+    if (line.startsWith('#')) comment.push(line.slice(1).trim());
+    else if (line.startsWith('}')) within.pop();
+    else if (field !== '') {
+      const [, isOptional, plain = type, fallback] = /^(optional\()(.+?)(?:, (.+))?\)$/.exec(type) ?? [];
+      const isList = type.endsWith('list(object({');
+      const opens = type.endsWith('({');
+      const written = opens ? (isList ? 'list of objects' : 'object') : `\`${plain}\``;
+      const given =
+        isOptional || type.startsWith('optional(') ? (fallback ? `\`${fallback}\`` : '') : '**required**';
+      rows.push(`| \`${[...within, field].join('.')}\` | ${comment.join(' ')} | ${written} | ${given} |`);
+      if (opens) within.push(isList ? `${field}[]` : field);
+      comment = [];
+    }
+  }
+  return [`\n### ${name}\n`, '| field | description | type | default |\n|---|---|---|---|', ...rows];
 }
 
 function blocksOf(kind: string, text: string): { name: string; body: string }[] {

@@ -25,7 +25,7 @@ const renderers: [name: string, render: () => ReturnType<typeof run>][] = [
 
 for (const [name, render] of renderers) {
   describe(`RBAC of ${name}`, function () {
-    this.timeout(20_000);
+    this.timeout(60_000);
     let manifests: Manifest[];
     before(async function () {
       needs(this, 'kubectl');

@@ -7,14 +7,19 @@ import type {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { readFile } from 'node:fs/promises';
+import type { FreshProject } from './fresh-project.ts';
+import type { Attribute, Block, NestedBlock, Provider } from './provider-schema.ts';
+import { createStandIn } from './stand-in-provider.ts';
 
 /**
  * Serves Terraform the schemas of its providers, and nothing else: enough for the real `terraform validate`, and for
  * `terraform test` with `mock_provider`, with no registry and no `init`.
  *
  * `environment` makes a terraform process use them. What the real providers check beyond types is not checked.
+ *
+ * @param project is where resources are made; without one, nothing can be planned or applied
  */
-export async function serveSchemaProviders(): Promise<{
+export async function serveSchemaProviders(project?: FreshProject): Promise<{
   environment: Record<string, string>;
   close: () => void;
 }> {
@@ -22,7 +27,7 @@ export async function serveSchemaProviders(): Promise<{
     await readFile(new URL('provider-schemas.json', import.meta.url), 'utf8'),
   ) as ProviderSchemas;
   const servers = await Promise.all(
-    Object.values(schemas.providers).map((provider) => serveProvider(provider)),
+    Object.values(schemas.providers).map((provider) => serveProvider(provider, project)),
   );
   const reattach = Object.keys(schemas.providers).map((name, index) => [
     `registry.terraform.io/${name}`,
@@ -40,27 +45,14 @@ export async function serveSchemaProviders(): Promise<{
   };
 }
 
-/** [type as cty writes it, flags]: r required, o optional, c computed, s sensitive, w write-only, d deprecated. */
-type Attribute = [type: unknown, flags: string];
-interface NestedBlock {
-  nesting: 'single' | 'list' | 'set';
-  min?: number;
-  max?: number;
-  block: Block;
-}
-interface Block {
-  [name: string]: Attribute | NestedBlock;
-}
-interface Provider {
-  config: Block;
-  resource: Record<string, Block>;
-  data: Record<string, Block>;
-}
 interface ProviderSchemas {
   providers: Record<string, Provider>;
 }
 
-async function serveProvider(provider: Provider): Promise<{ server: Server; port: number }> {
+async function serveProvider(
+  provider: Provider,
+  project?: FreshProject,
+): Promise<{ server: Server; port: number }> {
   const definition = loadSync(new URL('tfplugin5.proto', import.meta.url).pathname, { keepCase: true });
   const { Provider } = loadPackageDefinition(definition)['tfplugin5'] as unknown as {
     Provider: ServiceClientConstructor;
@@ -82,6 +74,7 @@ async function serveProvider(provider: Provider): Promise<{ server: Server; port
     ValidateDataSourceConfig: answer(() => ({})),
     Configure: answer(() => ({})),
     Stop: answer(() => ({})),
+    ...mapValues(project ? createStandIn(project, provider) : {}, (respond) => answerLater(respond)),
   });
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
@@ -94,6 +87,17 @@ async function serveProvider(provider: Provider): Promise<{ server: Server; port
 function answer(respond: (request: { config?: unknown }) => object) {
   return (call: ServerUnaryCall<{ config?: unknown }, object>, callback: sendUnaryData<object>) =>
     callback(null, respond(call.request));
+}
+
+function answerLater(respond: (request: never) => Promise<object>) {
+  return async (call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) => {
+    try {
+      const answered = await respond(call.request as never);
+      callback(null, answered);
+    } catch (error) {
+      callback(error as Error);
+    }
+  };
 }
 
 function toBlock(block: Block): object {

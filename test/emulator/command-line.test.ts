@@ -13,8 +13,7 @@ const execute = promisify(execFile);
 const system = 'autometric-failover-system';
 
 /** The emulator, used through real tools. */
-describe('kubectl and gcloud on the emulator', function () {
-  this.timeout(30_000);
+describe('kubectl and gcloud on the emulator', () => {
   let emulator: Emulator;
   let cluster: EmulatedCluster;
   let server: EmulatorServer;

@@ -85,8 +85,7 @@ describe('Emulator', () => {
     expect(cluster.get('nodes', undefined, name)?.spec).not.to.have.property('unschedulable');
   });
 
-  it('cordons 2,304 nodes and moves a JobSet of as many pods', function () {
-    this.timeout(20_000);
+  it('cordons 2,304 nodes and moves a JobSet of as many pods', () => {
     const { emulator, cluster, advance } = createTestWorld();
     const names = cluster.addTpuSlice('big-a', { topology: '16x24x24' });
     cluster.addTpuSlice('big-b', { topology: '16x24x24' });

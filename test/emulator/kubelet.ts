@@ -1,7 +1,7 @@
 import type { ClusterState } from './cluster-state.ts';
 import { deleteObject } from './deletion.ts';
 import { isPodLive, setCondition } from './objects.ts';
-import type { Pod } from './objects.ts';
+import type { JsonObject, Pod } from './objects.ts';
 
 /**
  * Runs pods on the nodes whose kubelet is alive: a bound pod is Running and Ready, a deleted one reports Failed and
@@ -33,16 +33,16 @@ export function finishPod(
     for (const type of ['Ready', 'ContainersReady']) {
       setCondition(conditions, { type, status: 'False', reason }, time);
     }
-    draft.status.containerStatuses = draft.spec.containers.map(({ name, image }) => ({
-      name,
-      image,
-      imageID: '',
-      ready: false,
-      restartCount: 0,
-      started: false,
-      state: { terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', finishedAt: time } },
-    }));
+    const terminated = { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', finishedAt: time };
+    draft.status.containerStatuses = draft.spec.containers.map((container) =>
+      toStopped(container, { terminated }),
+    );
   });
+}
+
+/** The status of a container that does not run. */
+function toStopped({ name, image }: { name: string; image: string }, state: JsonObject): JsonObject {
+  return { name, image, imageID: '', ready: false, restartCount: 0, started: false, state };
 }
 
 function startPod(state: ClusterState, pod: Pod): void {
@@ -96,15 +96,9 @@ function failPull(state: ClusterState, pod: Pod): void {
     for (const type of ['Ready', 'ContainersReady']) {
       setCondition(conditions, { type, status: 'False', ...why }, time);
     }
-    status.containerStatuses = spec.containers.map(({ name, image }) => ({
-      name,
-      image,
-      imageID: '',
-      ready: false,
-      restartCount: 0,
-      started: false,
-      state: { waiting: toWaiting(image) },
-    }));
+    status.containerStatuses = spec.containers.map((container) =>
+      toStopped(container, { waiting: toWaiting(container.image) }),
+    );
   });
   if (failed.status.startTime === pod.status.startTime) return;
   for (const { image } of pod.spec.containers) {

@@ -27,7 +27,8 @@ function linesOf({ deployed }: EmulatedGke): LogLine[] {
 
 /** The function writes its last line before it answers, but the pipe may be slower than the socket. */
 async function lastLineOf(gke: EmulatedGke, matches: (line: LogLine) => boolean): Promise<LogLine> {
-  for (let tries = 0; tries < 500; tries++) {
+  // Almost as long as the test may take: only for a line that never comes does it matter how long.
+  for (let tries = 0; tries < 5_000; tries++) {
     const found = linesOf(gke).findLast((line) => matches(line));
     if (found) return found;
     await delay(10);

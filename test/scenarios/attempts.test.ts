@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { failoverNamespace } from '../../src/names.ts';
-import { toRecordName } from '../../src/state/record.ts';
+import { toRecordName } from '../../src/state/record-format.ts';
 import { toMarkName } from '../../src/state/restart-mark.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import { countEffects, countWrites } from '../fixtures/count-writes.ts';

@@ -63,7 +63,7 @@ describe('failover', () => {
         expect(answer.status, `${where}: ${answer.error}`).to.equal(200);
         await expectDoneOnce(world, body, where);
       }
-    }).timeout(20_000);
+    });
   }
 
   // F-23: a throttled instance thaws after another action took its lock: its next write does not happen.
@@ -91,6 +91,6 @@ describe('failover', () => {
         expect(answer.status, `${where}: ${answer.error}`).to.equal(200);
         await expectDoneOnce(world, body, where);
       }
-    }).timeout(20_000);
+    });
   }
 });

@@ -126,6 +126,15 @@ const rows: FaultedCall[] = [
     request: { method: 'GET', path: /\/nodes\?/, match: isPoolList('all') },
   },
   {
+    title: 'decide: ask Compute whether the machine is a replacement',
+    action: 'repair',
+    hasDeadNode: true,
+    request: { api: 'compute', method: 'GET' },
+    isTimed: false,
+    // It may not ask, or is told that there is no machine: the deletion by id cannot hit another one.
+    outcomes: { 'status 401': 'harmless', 'status 403': 'harmless', 'status 404': 'harmless' },
+  },
+  {
     title: 'announce: write the Event before',
     action: 'repair',
     request: { method: 'POST', path: /\/events$/, match: isEvent('FailoverActionTriggered') },

@@ -18,6 +18,7 @@ import type { VirtualTime } from './virtual-time.ts';
 const leasePath = /\/namespaces\/autometric-failover-system\/leases(?:\/(.+))?$/;
 const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
 const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
+const restartMarkPath = /\/leases\/jobset-[^/]+$/;
 const restartWindowMs = 240_000;
 const cooldownMs = 3_600_000;
 
@@ -50,6 +51,8 @@ export class Invariants {
   /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
   readonly #unsteadyPools = new Set<string>();
   readonly #firstNodes: Map<string, string>;
+  /** Invocations that have read the mark of a JobSet's last restart. */
+  readonly #restarting = new Set<number>();
   /** Pods that were on a dead node when an invocation began to delete them. */
   readonly #freed = new Set<string>();
   readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
@@ -142,6 +145,7 @@ export class Invariants {
 
   onSend(call: SentCall): void {
     this.calls.push(call);
+    if (restartMarkPath.test(call.path)) this.#restarting.add(call.invocation);
     this.limits.onSend(call);
     this.#recoveries.onSend(call);
     this.#records.onSend(call);
@@ -254,8 +258,12 @@ export class Invariants {
     }
   }
 
-  /** A pod on a dead node is freed, which is no restart of its own; it stays so while it is tried again. */
+  /**
+   * A pod on a dead node is freed, which is no restart of its own; it stays so while it is tried again, and in a replay, which
+   * restarts nothing and so never reads the JobSet's mark.
+   */
   #isFreed({ invocation, path }: SentCall, nodeName: string | undefined): boolean {
+    if (!this.#restarting.has(invocation)) return true;
     const key = `${invocation} ${path}`;
     if (this.#isNodeDead(nodeName)) this.#freed.add(key);
     return this.#freed.has(key);

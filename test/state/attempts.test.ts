@@ -4,7 +4,7 @@ import { failoverNamespace } from '../../src/names.ts';
 import { assertAttemptsLeft, withAttempts } from '../../src/state/attempts.ts';
 import { toRepairs, withMark } from '../../src/state/cooldown.ts';
 import { createLease, readLease } from '../../src/state/lease.ts';
-import { toRecordName } from '../../src/state/record.ts';
+import { toRecordName } from '../../src/state/record-format.ts';
 import {
   acceptRestartMark,
   restoreRestartMark,

@@ -29,19 +29,23 @@ module "autometric_failover" {
 
   alert_policies = {
     # A machine that stays not ready: cordon its pool, have the machine repaired, and uncordon the pool once every node of
-    # it is well again. A dead kubelet reports nothing, and a missing value keeps the incident open.
+    # it is well again. The kubelet says False, and when it falls silent the control plane says Unknown; either counts. A
+    # node that an upgrade, a resize or a repair takes away has no series any more, so its absence opens no incident.
     node-not-ready = {
       action   = "cordon_and_repair_nodepool"
       on_close = "uncordon_nodepool"
       conditions = [{
         display_name = "A node has not been ready for 5 minutes"
         threshold = {
-          filter                  = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status = \"True\""
-          comparison              = "COMPARISON_LT"
-          threshold_value         = 0.5
-          duration                = "300s"
-          evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE"
-          aggregations            = [{ alignment_period = "60s", per_series_aligner = "ALIGN_FRACTION_TRUE" }]
+          filter          = "resource.type = \"k8s_node\" AND metric.type = \"kubernetes.io/node/status_condition\" AND metric.labels.condition = \"Ready\" AND metric.labels.status != \"True\""
+          threshold_value = 0.5
+          duration        = "300s"
+          aggregations = [{
+            per_series_aligner = "ALIGN_FRACTION_TRUE"
+            # One series a node, whichever of the two statuses it has.
+            cross_series_reducer = "REDUCE_MAX"
+            group_by_fields      = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.node_name"]
+          }]
         }
       }]
     }
@@ -103,4 +107,8 @@ output "rbac_command" {
 
 output "alert_actions" {
   value = module.autometric_failover.alert_actions
+}
+
+output "dry_run_command" {
+  value = module.autometric_failover.dry_run_command
 }

@@ -21,3 +21,7 @@ output "function_uri" {
 output "rbac_command" {
   value = module.autometric_failover.rbac_command
 }
+
+output "dry_run_command" {
+  value = module.autometric_failover.dry_run_command
+}

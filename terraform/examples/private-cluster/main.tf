@@ -27,3 +27,7 @@ module "autometric_failover" {
 output "rbac_command" {
   value = module.autometric_failover.rbac_command
 }
+
+output "dry_run_command" {
+  value = module.autometric_failover.dry_run_command
+}

@@ -33,3 +33,7 @@ output "notification_channel" {
 output "rbac_command" {
   value = module.autometric_failover.rbac_command
 }
+
+output "dry_run_command" {
+  value = module.autometric_failover.dry_run_command
+}

@@ -6,11 +6,16 @@ mock_resource "google_cloudfunctions2_function" {
   }
 }
 
+mock_resource "google_project_service" {
+  defaults = { id = "my-project/mock.googleapis.com" }
+}
+
 mock_resource "google_service_account" {
   defaults = {
     email     = "mock@my-project.iam.gserviceaccount.com"
     member    = "serviceAccount:mock@my-project.iam.gserviceaccount.com"
     id        = "projects/my-project/serviceAccounts/mock@my-project.iam.gserviceaccount.com"
+    name      = "projects/my-project/serviceAccounts/mock@my-project.iam.gserviceaccount.com"
     unique_id = "100000000000000000001"
   }
 }

@@ -1,0 +1,28 @@
+import type { ChildJob, JobPod } from '../gke/jobset.ts';
+
+// A pod that has ended is not gone yet: if its node dies before the kubelet removes it, it terminates for ever, and the
+// JobSet's restart waits for it as for a pod that runs.
+
+/** The live pods, or where none is live, those that are terminating. */
+export function preferLive<Pod extends JobPod>(pods: Pod[]): Pod[] {
+  const live = pods.filter((pod) => pod.isLive);
+  return live.length > 0 ? live : pods.filter((pod) => pod.isTerminating);
+}
+
+/**
+ * Says what shows, where no Job of the current attempt has a live pod on a pool, that the JobSet is restarting from there
+ * all the same.
+ *
+ * @param here are the JobSet's pods on the pool, live or not
+ * @returns the Job of the current attempt that is failing, or that there are pods of an older attempt
+ */
+export function findEnding(
+  here: JobPod[],
+  jobs: ChildJob[],
+  attempt: number,
+): { job: ChildJob | undefined } | undefined {
+  const job = jobs.find(
+    (each) => each.attempt === attempt && each.isFailing && here.some((pod) => pod.jobUid === each.uid),
+  );
+  return job || here.some((pod) => pod.attempt < attempt) ? { job } : undefined;
+}
