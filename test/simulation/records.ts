@@ -1,5 +1,5 @@
 import type { Plan } from '../../src/plan.ts';
-import { toRecordName } from '../../src/state/record.ts';
+import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
