@@ -20,6 +20,8 @@ export class Closes {
   readonly #cluster: EmulatedCluster;
   readonly #violate: Violate;
   readonly #wishes = new Map<string, Wish>();
+  /** Actions whose incident releases the pool when it closes. */
+  readonly #incidents = new Set<string>();
   /** Incidents whose close was sent. */
   readonly #closing = new Set<string>();
   readonly #closedAt = new Map<string, number>();
@@ -31,7 +33,8 @@ export class Closes {
   }
 
   /** An action is sent. */
-  onAction({ incident }: Action): void {
+  onAction({ id, incident }: Action): void {
+    if (incident?.uncordonsOnClose === true) this.#incidents.add(id);
     if (incident?.isClosed) this.#closing.add(incident.id);
   }
 
@@ -89,8 +92,12 @@ export class Closes {
     const [, name = ''] = nodePath.exec(path) ?? [];
     const uid = this.#cluster.get('nodes', undefined, name)?.metadata.uid ?? '';
     const isClose = action.incident?.isClosed === true;
+    const isFollowUp = action.id.endsWith('.uncordon');
     for (const [id, { nodes, isDone }] of this.#wishes) {
-      if (!nodes.delete(uid) || !isClose || !isDone || this.#closing.has(id)) continue;
+      if (!nodes.delete(uid) || !isDone || this.#closing.has(id)) continue;
+      // What follows from a repair asks only incidents that release the pool when they close, and not its own.
+      const isHeld = isFollowUp && this.#incidents.has(id) && !action.id.startsWith(`${id}.`);
+      if (!isClose && !isHeld) continue;
       this.#violate('holds-hold', `${action.id} releases ${name}, which ${id} still wants cordoned`);
     }
   }

@@ -5,8 +5,11 @@ import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { Answers } from './answers.ts';
+import { checkAttempts } from './attempts.ts';
+import type { Attempt } from './attempts.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
+import { FollowUps, foresee } from './follow-ups.ts';
 import type { SentCall } from './function-instance.ts';
 import { Limits } from './limits.ts';
 import type { PromiseId, Violate } from './promises.ts';
@@ -20,7 +23,13 @@ const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
 const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
 const restartMarkPath = /\/leases\/jobset-[^/]+$/;
 const restartWindowMs = 240_000;
-const cooldownMs = 3_600_000;
+
+interface Held {
+  nodePool: string;
+  /** `<action id>/<claim id>` */
+  holder: string;
+  since: number;
+}
 
 interface KnownPod {
   jobUid: string;
@@ -37,13 +46,15 @@ export class Invariants {
   readonly #recoveries: Recoveries;
   readonly #closes: Closes;
   readonly #records: Records;
+  readonly #followUps: FollowUps;
+  readonly #config: Config;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
   readonly #time: Pick<VirtualTime, 'now'>;
   readonly #actions = new Map<string, Action>();
-  /** The pool lock that each invocation has taken, by what it wrote. */
-  readonly #holders = new Map<number, { nodePool: string; holder: string; since: number }>();
+  /** The pool locks that each invocation has taken, by what it wrote. A reconcile may take several. */
+  readonly #holders = new Map<number, Map<string, Held>>();
   readonly #pods = new Map<string, KnownPod>();
   readonly #jobAttempts = new Map<string, string>();
   /** uid of each node that a person has cordoned and not released. */
@@ -79,7 +90,9 @@ export class Invariants {
     this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
-    this.#records = new Records(emulator, cluster, violate);
+    this.#config = config;
+    this.#followUps = new FollowUps(cluster, violate, () => time.now);
+    this.#records = new Records(emulator, cluster, this.#followUps, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
     );
@@ -92,6 +105,7 @@ export class Invariants {
 
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
+    for (const following of foresee(action)) this.#actions.set(following.id, following);
     this.#closes.onAction(action);
   }
 
@@ -126,6 +140,7 @@ export class Invariants {
 
   /** Remembers which pod belongs to which attempt: it is gone when the question comes. */
   observe(): void {
+    this.#followUps.observe();
     for (const { metadata, spec } of this.#cluster.pods()) {
       const labels = metadata.labels ?? {};
       this.#pods.set(metadata.uid ?? '', {
@@ -150,7 +165,13 @@ export class Invariants {
     this.#recoveries.onSend(call);
     this.#records.onSend(call);
     if (call.method !== 'GET') this.#noteHolder(call);
-    this.#closes.onSend(call, this.#actions.get(call.actionId), this.#holders.get(call.invocation)?.nodePool);
+    const held = this.#heldBy(call);
+    // A reconcile frees the pods of one action after the other.
+    if (call.actionId === 'reconcile' && held && this.#isDeletion(call)) {
+      call.actionId = held.holder.split('/')[0] ?? '';
+    }
+    this.#followUps.onSend(call, held);
+    this.#closes.onSend(call, this.#actions.get(call.actionId), held?.nodePool);
     if (call.method === 'GET') return;
     const isDeletion = this.#isDeletion(call);
     if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
@@ -168,9 +189,10 @@ export class Invariants {
   /** A node is cordoned, the run is restarted, or a machine is deleted. Pods that are freed later are neither. */
   #onDeed(call: SentCall, what: string): void {
     const action = this.#actions.get(call.actionId);
-    const held = this.#holders.get(call.invocation);
+    const held = this.#heldBy(call);
     if (!action || !held) return;
     this.limits.onDeed(call, held.nodePool);
+    this.#followUps.onDeed(call, { since: held.since, hasActed: this.#recoveries.hasActed(action.id) });
     this.#closes.onDeed(call, action);
     this.#recoveries.onDeed(call, action, held, what);
   }
@@ -180,6 +202,7 @@ export class Invariants {
     this.#checkDeletions();
     this.#checkRestarts();
     this.#checkPersonalCordons();
+    this.#checkAttempts();
     this.limits.conclude();
     return [...new Set(this.#violations)];
   }
@@ -200,14 +223,30 @@ export class Invariants {
     const name = body?.metadata?.name ?? '';
     const holder = body?.spec?.holderIdentity;
     if (!name.startsWith('pool-') || !holder) return;
-    const before = this.#holders.get(call.invocation);
+    const nodePool = name.slice('pool-'.length);
+    const all = this.#holders.get(call.invocation) ?? new Map<string, Held>();
+    const before = all.get(nodePool);
     const since = before?.holder === holder ? before.since : call.at;
-    this.#holders.set(call.invocation, { nodePool: name.slice('pool-'.length), holder, since });
+    // The last one comes last.
+    all.delete(nodePool);
+    this.#holders.set(call.invocation, all.set(nodePool, { nodePool, holder, since }));
+  }
+
+  /** The lock under which something is sent: of several, that of the pool that it is about. */
+  #heldBy({ invocation, path, body }: SentCall): Held | undefined {
+    const all = this.#holders.get(invocation);
+    if (!all) return undefined;
+    const { preconditions } = (body ?? {}) as { preconditions?: { uid?: string } };
+    const name = nodePath.exec(path)?.[1] ?? this.#pods.get(preconditions?.uid ?? '')?.nodeName;
+    const node = name === undefined ? undefined : this.#cluster.get('nodes', undefined, name);
+    return (
+      all.get(node?.metadata.labels?.['cloud.google.com/gke-nodepool'] ?? '') ?? [...all.values()].at(-1)
+    );
   }
 
   /** Never two holders sending writes to a pool at once. */
   #assertHoldsLock(call: SentCall): void {
-    const held = this.#holders.get(call.invocation);
+    const held = this.#heldBy(call);
     const lease = held && this.#cluster.get('leases', 'autometric-failover-system', `pool-${held.nodePool}`);
     if (held && lease?.spec?.holderIdentity === held.holder) return;
     this.violate(
@@ -220,7 +259,7 @@ export class Invariants {
   /** Never a deletion before all cordons. */
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
-    const pool = this.#holders.get(call.invocation)?.nodePool;
+    const pool = this.#heldBy(call)?.nodePool;
     if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
       return;
     }
@@ -293,7 +332,7 @@ export class Invariants {
       }
       byAction.set(action, `${instance.name} (${instance.id})`);
       const before = byPool.get(instance.group.pool);
-      if (before && operation.startedAt - before.at < cooldownMs) {
+      if (before && operation.startedAt - before.at < this.#cooldownMs) {
         this.violate(
           'one-repair-a-cooldown',
           `${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`,
@@ -318,9 +357,9 @@ export class Invariants {
       const second = sent.find(
         ({ actionId, at, path, invocation }) =>
           actionId !== first?.actionId &&
-          this.#holders.get(invocation)?.nodePool === pool &&
+          this.#holders.get(invocation)?.has(pool) === true &&
           at > operation.startedAt &&
-          at < operation.startedAt + cooldownMs &&
+          at < operation.startedAt + this.#cooldownMs &&
           !path.includes(`/instances/${instance.id}?`),
       );
       if (!second) continue;
@@ -355,9 +394,9 @@ export class Invariants {
     }
     const byPool = new Map<string, { action: string; at: number }>();
     for (const { action, call } of effective) {
-      const pool = this.#holders.get(call.invocation)?.nodePool ?? '?';
+      const pool = this.#heldBy(call)?.nodePool ?? '?';
       const earlier = byPool.get(pool);
-      if (earlier && earlier.action !== action && call.at - earlier.at < cooldownMs) {
+      if (earlier && earlier.action !== action && call.at - earlier.at < this.#cooldownMs) {
         this.violate(
           'one-restart-a-cooldown',
           `${action} restarted from ${pool} within the cooldown after ${earlier.action}`,
@@ -365,6 +404,27 @@ export class Invariants {
       }
       byPool.set(pool, { action, at: call.at });
     }
+  }
+
+  /** Never more restarts of one JobSet, or repairs of one pool, within a day than the bound. */
+  #checkAttempts(): void {
+    const max = this.#config.maxAttemptsPerDay;
+    const violate: Violate = (promise, what) => this.violate(promise, what);
+    const restarts = this.#restarts
+      .filter(({ call }) => call.status === 200)
+      .map(({ action, call }) => ({ action, at: call.at }));
+    checkAttempts('the JobSet was restarted', restarts, max, violate);
+    const sent = this.calls.filter((call) => isMachineDeletion(call));
+    const byPool = new Map<string, Attempt[]>();
+    for (const { instance, operation } of this.#emulator.fleet.deletions) {
+      const call = sent.find(
+        ({ path }) => operation.requestId !== undefined && path.endsWith(operation.requestId),
+      );
+      const { pool } = instance.group;
+      const before = byPool.get(pool) ?? [];
+      byPool.set(pool, [...before, { action: call?.actionId ?? '?', at: operation.startedAt }]);
+    }
+    for (const [pool, all] of byPool) checkAttempts(`${pool} was repaired`, all, max, violate);
   }
 
   /** No cordon of another manager is ever lost. */
@@ -375,6 +435,11 @@ export class Invariants {
         this.violate('people-first', `the cordon that a person put on ${name} is gone`);
       }
     }
+  }
+
+  /** It counts from the mark, and until a deletion is accepted a minute may pass. */
+  get #cooldownMs(): number {
+    return (this.#config.cooldownSeconds - 60) * 1000;
   }
 
   #elapsed(at: number): string {

@@ -20,6 +20,11 @@ export const promises = {
   'told-by-deeds': 'Nobody is told that another action has done something before its deletion was accepted.',
   'answers-are-true': 'An answer says what was done, no more and no less, and stays the same.',
   'verdicts-are-true': 'A verdict is given once, and says what is.',
+  'no-needless-escalation': 'Nothing follows from a failed restart once the run is back.',
+  'whole-before-release': 'What follows from a repair releases no pool that is not whole.',
+  'attempts-end':
+    'No more repairs of one pool, and restarts of one JobSet, within a day than the bound allows.',
+  'actions-settle': 'Once the faults stop, reconcile settles every action within bounded time.',
   'lock-ends': 'Once an action has ended, the lock of its pool is released or expires.',
   'actions-end': 'Once the faults stop, the same id sent again, or reconcile, ends the action.',
   'errors-are-chosen': 'Every error is one that the code chose.',

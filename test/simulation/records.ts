@@ -3,6 +3,7 @@ import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import type { FollowUps } from './follow-ups.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
 import { isMachineDeletion } from './sent-calls.ts';
@@ -15,8 +16,11 @@ export class Records {
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
   readonly #violate: Violate;
+  readonly #followUps: FollowUps;
+  readonly #firstCalls = new Map<number, number>();
 
-  constructor(emulator: Emulator, cluster: EmulatedCluster, violate: Violate) {
+  constructor(emulator: Emulator, cluster: EmulatedCluster, followUps: FollowUps, violate: Violate) {
+    this.#followUps = followUps;
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#violate = violate;
@@ -36,7 +40,8 @@ export class Records {
     if (!isPlanned) this.#violate('plan-first', `${actionId} sends ${method} ${path}, which no plan names`);
   }
 
-  onSend({ method, path, body }: SentCall): void {
+  onSend({ method, path, body, invocation, at }: SentCall): void {
+    if (!this.#firstCalls.has(invocation)) this.#firstCalls.set(invocation, at);
     const [, name = ''] = (method === 'PUT' && recordPath.exec(path)) || [];
     if (name === '') return;
     const { metadata } = body as {
@@ -50,6 +55,9 @@ export class Records {
       this.#violate('verdicts-are-true', `the verdict of ${before.id} is changed ${change}`);
     }
     if (before.plan) this.#checkVerdict(before.id, before.plan, verdict);
+    if (before.verdict) return;
+    const ended = before.plan?.restart?.attempt;
+    this.#followUps.onVerdict(before.id, verdict.verdict, ended, this.#firstCalls.get(invocation) ?? at);
   }
 
   #checkVerdict(id: string, { repair, restart }: Plan, { verdict }: Verdict): void {

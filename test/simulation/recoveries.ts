@@ -57,7 +57,7 @@ export class Recoveries {
    */
   onDeed(call: SentCall, action: Action, held: { nodePool: string; since: number }, what: string): void {
     const { incident } = action;
-    if (!incident || incident.isClosed || this.#hasActed(action.id)) return;
+    if (!incident || incident.isClosed || this.hasActed(action.id)) return;
     const overSince = this.#findOverSince(action, incident, held.nodePool);
     const lookedAt = this.#lookedAt.get(call.invocation) ?? held.since;
     if (overSince === undefined || overSince > lookedAt) return;
@@ -87,7 +87,7 @@ export class Recoveries {
   }
 
   /** What an action has done itself it may finish. */
-  #hasActed(id: string): boolean {
+  hasActed(id: string): boolean {
     return this.#calls.some(
       ({ actionId, method, path, api, status }) =>
         actionId === id &&
