@@ -197,6 +197,11 @@ export class Invariants {
     this.#recoveries.onDeed(call, action, held, what);
   }
 
+  /** What was wrong until now. */
+  get violations(): string[] {
+    return [...new Set(this.#violations)];
+  }
+
   /** What is wrong, once everything is over. */
   conclude(): string[] {
     this.#checkDeletions();
@@ -204,7 +209,7 @@ export class Invariants {
     this.#checkPersonalCordons();
     this.#checkAttempts();
     this.limits.conclude();
-    return [...new Set(this.#violations)];
+    return this.violations;
   }
 
   #isDeletion(call: SentCall): boolean {
