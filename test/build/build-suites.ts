@@ -13,7 +13,7 @@ const directory = join(root, 'dist/suites');
 rmSync(directory, { recursive: true, force: true });
 // Thousands of interleavings of the same calls show nothing more about the bundle; the build's own suites make it themselves.
 const leftOut =
-  /^test\/(build\/|scenarios\/(faults-(act|claim|cordon)|failover-crashes|interleavings|alert-fuzz))/;
+  /^test\/(build\/|scenarios\/(faults-(act|claim|cordon)|failover-crashes|interleavings|schedules|alert-fuzz))/;
 const suites = globSync(
   [
     'test/*.test.ts',

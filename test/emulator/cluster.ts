@@ -16,7 +16,7 @@ import { manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
 import { NodePools } from './node-pools.ts';
 import type { Plural, StoredObjects } from './object-store.ts';
 import { cloneJson } from './objects.ts';
-import type { Event, Job, JobSet, Lease, Node, Pod } from './objects.ts';
+import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod } from './objects.ts';
 import type { Random } from './random.ts';
 import { schedulePods } from './scheduler.ts';
 import { Switches } from './switches.ts';
@@ -267,6 +267,16 @@ export class EmulatedCluster {
   remove(plural: Plural, namespace: string | undefined, name: string): void {
     const object = this.#state.store.get(plural, namespace, name);
     if (object) this.#state.store.remove(plural, object);
+  }
+
+  /**
+   * The stored objects themselves, without Namespaces and Events, for whoever only reads: copies take time. A write replaces
+   * an object, so that one which is still there has not changed.
+   */
+  stored(): readonly Readonly<KubernetesObject>[] {
+    const { store } = this.#state;
+    const kinds = ['nodes', 'pods', 'jobs', 'jobsets', 'leases'] as const;
+    return kinds.flatMap((kind) => store.list<Plural>(kind));
   }
 
   // --- for the emulator

@@ -1,15 +1,17 @@
 import fc from 'fast-check';
 import { runInterleaving } from '../simulation/run-interleaving.ts';
-import { interleavings } from '../simulation/situations.ts';
+import { interleavings, situations } from '../simulation/situations.ts';
 
 const runs = Number(process.env['INTERLEAVING_RUNS'] ?? 60);
+const only = process.env['INTERLEAVING_SITUATION'];
+const drawn = (only === undefined ? undefined : situations[only]?.arbitrary) ?? interleavings;
 const seed = Number(process.env['INTERLEAVING_SEED'] ?? Date.now() % 2_147_483_647);
 
 describe('random interleavings of several function instances', () => {
   it(`break no invariant in ${runs} runs (INTERLEAVING_SEED=${seed})`, async function () {
     this.timeout(0);
     await fc.assert(
-      fc.asyncProperty(interleavings, async (interleaving) => {
+      fc.asyncProperty(drawn, async (interleaving) => {
         const { violations, answers } = await runInterleaving(interleaving);
         if (violations.length > 0) {
           const story = answers

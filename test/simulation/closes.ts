@@ -1,6 +1,7 @@
 import type { Action } from '../../src/request/action.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { SentCall } from './function-instance.ts';
+import type { Violate } from './promises.ts';
 import { isCordon, isRelease, nodePath } from './sent-calls.ts';
 
 const recordPath = /\/leases\/action-[^/]+$/;
@@ -17,20 +18,23 @@ interface Wish {
  */
 export class Closes {
   readonly #cluster: EmulatedCluster;
-  readonly #violate: (what: string) => void;
+  readonly #violate: Violate;
   readonly #wishes = new Map<string, Wish>();
+  /** Actions whose incident releases the pool when it closes. */
+  readonly #incidents = new Set<string>();
   /** Incidents whose close was sent. */
   readonly #closing = new Set<string>();
   readonly #closedAt = new Map<string, number>();
   readonly #firstCalls = new Map<number, number>();
 
-  constructor(cluster: EmulatedCluster, violate: (what: string) => void) {
+  constructor(cluster: EmulatedCluster, violate: Violate) {
     this.#cluster = cluster;
     this.#violate = violate;
   }
 
   /** An action is sent. */
-  onAction({ incident }: Action): void {
+  onAction({ id, incident }: Action): void {
+    if (incident?.uncordonsOnClose === true) this.#incidents.add(id);
     if (incident?.isClosed) this.#closing.add(incident.id);
   }
 
@@ -67,7 +71,10 @@ export class Closes {
     const closedAt = incident && !incident.isClosed ? this.#closedAt.get(incident.id) : undefined;
     const sentAt = this.#firstCalls.get(call.invocation) ?? 0;
     if (closedAt !== undefined && sentAt > closedAt) {
-      this.#violate(`${id} sends ${call.method} ${call.path} for an incident that has closed`);
+      this.#violate(
+        'closed-is-over',
+        `${id} sends ${call.method} ${call.path} for an incident that has closed`,
+      );
     }
   }
 
@@ -85,9 +92,13 @@ export class Closes {
     const [, name = ''] = nodePath.exec(path) ?? [];
     const uid = this.#cluster.get('nodes', undefined, name)?.metadata.uid ?? '';
     const isClose = action.incident?.isClosed === true;
+    const isFollowUp = action.id.endsWith('.uncordon');
     for (const [id, { nodes, isDone }] of this.#wishes) {
-      if (!nodes.delete(uid) || !isClose || !isDone || this.#closing.has(id)) continue;
-      this.#violate(`${action.id} releases ${name}, which ${id} still wants cordoned`);
+      if (!nodes.delete(uid) || !isDone || this.#closing.has(id)) continue;
+      // What follows from a repair asks only incidents that release the pool when they close, and not its own.
+      const isHeld = isFollowUp && this.#incidents.has(id) && !action.id.startsWith(`${id}.`);
+      if (!isClose && !isHeld) continue;
+      this.#violate('holds-hold', `${action.id} releases ${name}, which ${id} still wants cordoned`);
     }
   }
 

@@ -1,9 +1,10 @@
 import type { RecordedStep } from '../../src/step.ts';
 import type { SentCall } from './function-instance.ts';
+import type { Violate } from './promises.ts';
 import { isMachineDeletion } from './sent-calls.ts';
 
 /** A call that ends an attempt of the JobSet: the deletion of its leader, or its Job's deadline. */
-interface End {
+export interface End {
   attempt: string;
   call: SentCall;
 }
@@ -17,16 +18,16 @@ const deedStatuses = [200, 404, 409, 422];
  */
 export class Deeds {
   readonly #calls: SentCall[];
-  readonly #ends: End[] = [];
-  readonly #violate: (what: string) => void;
+  readonly ends: End[] = [];
+  readonly #violate: Violate;
 
-  constructor(calls: SentCall[], violate: (what: string) => void) {
+  constructor(calls: SentCall[], violate: Violate) {
     this.#calls = calls;
     this.#violate = violate;
   }
 
   onEnd(end: End): void {
-    this.#ends.push(end);
+    this.ends.push(end);
   }
 
   /** Never `already_restarted` without a deed, and no deed where the machine is left to GKE. */
@@ -36,15 +37,18 @@ export class Deeds {
         String(step['outcome']),
       );
       if (isLeft && this.#calls.some((call) => isMachineDeletion(call) && call.actionId === actionId)) {
-        this.#violate(`${actionId} left the machine of ${step.target} to GKE, and deleted one`);
+        this.#violate('one-hand', `${actionId} left the machine of ${step.target} to GKE, and deleted one`);
       }
       if (step['outcome'] !== 'already_restarted') continue;
       const attempt = String(step['attempt']);
-      const isDone = this.#ends.some(
+      const isDone = this.ends.some(
         (end) => end.call.actionId !== actionId && end.attempt === attempt && isDeed(end.call),
       );
       if (isDone) continue;
-      this.#violate(`${actionId} is told that attempt ${attempt} was restarted, which nobody did`);
+      this.#violate(
+        'told-by-deeds',
+        `${actionId} is told that attempt ${attempt} was restarted, which nobody did`,
+      );
     }
   }
 
@@ -55,7 +59,12 @@ export class Deeds {
     const isDone = this.#calls.some(
       (call) => isMachineDeletion(call) && call.actionId === other && (isDeed(call) || call.status === 400),
     );
-    if (!isDone) this.#violate(`${actionId} is told that ${other} repairs the machine, which it does not`);
+    if (!isDone) {
+      this.#violate(
+        'told-by-deeds',
+        `${actionId} is told that ${other} repairs the machine, which it does not`,
+      );
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { Deadline } from '../../src/clock.ts';
 import type { Clock } from '../../src/clock.ts';
 import type { Config } from '../../src/config.ts';
+import { toRequestId } from '../../src/effects/delete-machine.ts';
 import { actOnAlert } from '../../src/failover/act-on-alert.ts';
 import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
@@ -40,6 +41,8 @@ export interface SentCall {
   /** What was answered on arrival, also where the answer was then lost; undefined while under way. */
   status?: number;
 }
+
+type Invocation = Pick<SentCall, 'invocation' | 'actionId'>;
 
 /**
  * One instance of the function in virtual time: the real pipeline over the emulator, without sockets. While it is
@@ -96,7 +99,7 @@ export class FunctionInstance {
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */
   async reconcile(config: Config, write: (line: string) => void = () => undefined): Promise<ClusterReport[]> {
     const clock = this.#createClock();
-    const services = this.#createServices(config, clock, 'reconcile');
+    const services = this.#createReconcileServices(config, clock);
     const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
     return reconcile(deadline, services, createLog(write));
   }
@@ -110,6 +113,39 @@ export class FunctionInstance {
       token: this.#token,
       travel: (sent, carryOut) => this.#send(sent, carryOut, { invocation, actionId }),
     });
+  }
+
+  /** Each action that a reconcile carries on has a connection of its own, and so is an invocation of its own. */
+  #createReconcileServices(config: Config, clock: Clock): Services {
+    const invocations: Invocation[] = [];
+    const begin = () => {
+      const begun = { invocation: FunctionInstance.#invocations++, actionId: 'reconcile' };
+      invocations.push(begun);
+      return begun;
+    };
+    const options = { config, clock, emulator: this.#emulator, token: this.#token };
+    const base = begin();
+    const services = createVirtualServices({
+      ...options,
+      travel: (sent, carryOut) =>
+        this.#send(sent, carryOut, invocations.find(({ actionId }) => isDeletionBy(actionId, sent)) ?? base),
+    });
+    let isFirst = true;
+    return {
+      ...services,
+      connect: (name, deadline) => {
+        const own = isFirst ? base : begin();
+        isFirst = false;
+        const connecting = createVirtualServices({
+          ...options,
+          travel: (sent, carryOut) => {
+            if (own !== base) own.actionId = readRecordedId(sent) ?? own.actionId;
+            return this.#send(sent, carryOut, own);
+          },
+        });
+        return connecting.connect(name, deadline);
+      },
+    };
   }
 
   #createClock(): Clock {
@@ -131,7 +167,7 @@ export class FunctionInstance {
   #send(
     { api, method, path, body, timeoutMs }: SentRequest,
     carryOut: () => HttpResponse,
-    invocation: { invocation: number; actionId: string },
+    invocation: Invocation,
   ): Promise<ReceivedResponse> {
     const call: SentCall = {
       ...invocation,
@@ -162,6 +198,21 @@ export class FunctionInstance {
       });
     });
   }
+}
+
+/** The request id of a deletion follows from the action and the machine. */
+function isDeletionBy(actionId: string, { method, path }: SentRequest): boolean {
+  const [, instance = ''] = /\/instances\/([^/?]+)/.exec(path) ?? [];
+  return method === 'DELETE' && path.endsWith(toRequestId(actionId, instance));
+}
+
+/** The id of the action whose record is written. */
+function readRecordedId({ method, body }: SentRequest): string | undefined {
+  if (method === 'GET' || body === '') return undefined;
+  const { metadata } = JSON.parse(body) as {
+    metadata?: { name?: string; annotations?: Record<string, string> };
+  };
+  return metadata?.name?.startsWith('action-') ? metadata.annotations?.['autometric-failover/id'] : undefined;
 }
 
 const refusals = { refused_429: 429, failed_500: 500, failed_503: 503 } as const;

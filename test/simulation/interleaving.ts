@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { ActionType } from '../../src/action-type.ts';
+import type { ActionType, FollowUpType } from '../../src/action-type.ts';
 
 /** What is sent; requests of the same action have the same id and body. */
 export interface InterleavedAction {
@@ -10,6 +10,9 @@ export interface InterleavedAction {
   node: number | undefined;
   /** An incident asks for it. */
   incident?: PlannedIncident | undefined;
+  /** What follows where the restart does not help. */
+  onFailure?: FollowUpType | undefined;
+  uncordonWhenRepaired?: boolean;
 }
 
 export interface PlannedIncident {
@@ -61,6 +64,12 @@ export interface Interleaving {
   restartStrategy?: 'Recreate' | 'BlockingRecreate';
   /** How many pools may be acted on within the hour; 4 unless it is said. */
   maxPools?: number;
+  /** When which instance is told to reconcile. With any, everything must be settled at last. */
+  reconciles?: { at: number; instance: number }[];
+  /** Once the faults stop, nobody sends anything again, and reconcile alone ends what is open. */
+  endsByReconcile?: boolean;
+  /** Settings other than the usual ones. */
+  settings?: Record<string, string>;
   /** At last a new incident must cordon and release slice-a, whatever was left there. */
   endsWithNewIncident?: boolean;
 }

@@ -4,12 +4,18 @@ import type { Action } from '../../src/request/action.ts';
 import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import { Answers } from './answers.ts';
+import { checkAttempts } from './attempts.ts';
+import type { Attempt } from './attempts.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
+import { FollowUps, foresee } from './follow-ups.ts';
 import { findTwoHands } from './gkes-hands.ts';
 import type { SentCall } from './function-instance.ts';
 import { Limits } from './limits.ts';
+import type { PromiseId, Violate } from './promises.ts';
 import { Recoveries } from './recoveries.ts';
+import { Records } from './records.ts';
 import { isCordon, isMachineDeletion, nodePath } from './sent-calls.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -18,7 +24,13 @@ const podPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)$/;
 const jobPath = /^\/apis\/batch\/v1\/namespaces\/[^/]+\/jobs\/([^/]+)$/;
 const restartMarkPath = /\/leases\/jobset-[^/]+$/;
 const restartWindowMs = 240_000;
-const cooldownMs = 3_600_000;
+
+interface Held {
+  nodePool: string;
+  /** `<action id>/<claim id>` */
+  holder: string;
+  since: number;
+}
 
 interface KnownPod {
   jobUid: string;
@@ -31,16 +43,19 @@ interface KnownPod {
 export class Invariants {
   readonly calls: SentCall[] = [];
   readonly limits: Limits;
-  readonly #deeds = new Deeds(this.calls, (what) => this.violate(what));
+  readonly #deeds = new Deeds(this.calls, (promise, what) => this.violate(promise, what));
   readonly #recoveries: Recoveries;
   readonly #closes: Closes;
+  readonly #records: Records;
+  readonly #followUps: FollowUps;
+  readonly #config: Config;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
   readonly #cluster: EmulatedCluster;
-  readonly #time: VirtualTime;
+  readonly #time: Pick<VirtualTime, 'now'>;
   readonly #actions = new Map<string, Action>();
-  /** The pool lock that each invocation has taken, by what it wrote. */
-  readonly #holders = new Map<number, { nodePool: string; holder: string; since: number }>();
+  /** The pool locks that each invocation has taken, by what it wrote. A reconcile may take several. */
+  readonly #holders = new Map<number, Map<string, Held>>();
   readonly #pods = new Map<string, KnownPod>();
   readonly #jobAttempts = new Map<string, string>();
   /** uid of each node that a person has cordoned and not released. */
@@ -53,6 +68,10 @@ export class Invariants {
   /** Pods that were on a dead node when an invocation began to delete them. */
   readonly #freed = new Set<string>();
   readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
+  readonly #answers = new Answers(
+    { calls: this.calls, ends: this.#deeds.ends, restarts: this.#restarts },
+    (promise, what) => this.violate(promise, what),
+  );
 
   constructor({
     emulator,
@@ -62,34 +81,39 @@ export class Invariants {
   }: {
     emulator: Emulator;
     cluster: EmulatedCluster;
-    time: VirtualTime;
+    time: Pick<VirtualTime, 'now'>;
     config: Config;
   }) {
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#time = time;
-    const violate = (what: string) => this.violate(what);
+    const violate: Violate = (promise, what) => this.violate(promise, what);
     this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
+    this.#config = config;
+    this.#followUps = new FollowUps(cluster, violate, () => time.now);
+    this.#records = new Records(emulator, cluster, this.#followUps, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
     );
     this.observe();
   }
 
-  violate(what: string): void {
-    this.#violations.push(what);
+  violate(promise: PromiseId, what: string): void {
+    this.#violations.push(`${promise}: ${what}`);
   }
 
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
+    for (const following of foresee(action)) this.#actions.set(following.id, following);
     this.#closes.onAction(action);
   }
 
   /** An action was answered with its steps. */
   onDone(action: Action, steps: RecordedStep[]): void {
     this.#deeds.onSteps(action.id, steps);
+    this.#answers.onDone(action.id, steps);
     this.#closes.onDone(action);
     this.#noteClosed(action);
   }
@@ -117,6 +141,7 @@ export class Invariants {
 
   /** Remembers which pod belongs to which attempt: it is gone when the question comes. */
   observe(): void {
+    this.#followUps.observe();
     for (const { metadata, spec } of this.#cluster.pods()) {
       const labels = metadata.labels ?? {};
       this.#pods.set(metadata.uid ?? '', {
@@ -139,14 +164,22 @@ export class Invariants {
     if (restartMarkPath.test(call.path)) this.#restarting.add(call.invocation);
     this.limits.onSend(call);
     this.#recoveries.onSend(call);
+    this.#records.onSend(call);
     if (call.method !== 'GET') this.#noteHolder(call);
-    this.#closes.onSend(call, this.#actions.get(call.actionId), this.#holders.get(call.invocation)?.nodePool);
+    const held = this.#heldBy(call);
+    // A reconcile frees the pods of one action after the other.
+    if (call.actionId === 'reconcile' && held && this.#isDeletion(call)) {
+      call.actionId = held.holder.split('/')[0] ?? '';
+    }
+    this.#followUps.onSend(call, held);
+    this.#closes.onSend(call, this.#actions.get(call.actionId), held?.nodePool);
     if (call.method === 'GET') return;
     const isDeletion = this.#isDeletion(call);
     if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
     if (isDeletion) {
       this.observe();
       this.#assertAllCordoned(call);
+      this.#records.onDeletion(call);
       this.#noteRestart(call);
     }
     if (isMachineDeletion(call)) this.#onDeed(call, 'deletes a machine');
@@ -157,11 +190,17 @@ export class Invariants {
   /** A node is cordoned, the run is restarted, or a machine is deleted. Pods that are freed later are neither. */
   #onDeed(call: SentCall, what: string): void {
     const action = this.#actions.get(call.actionId);
-    const held = this.#holders.get(call.invocation);
+    const held = this.#heldBy(call);
     if (!action || !held) return;
     this.limits.onDeed(call, held.nodePool);
+    this.#followUps.onDeed(call, { since: held.since, hasActed: this.#recoveries.hasActed(action.id) });
     this.#closes.onDeed(call, action);
     this.#recoveries.onDeed(call, action, held, what);
+  }
+
+  /** What was wrong until now. */
+  get violations(): string[] {
+    return [...new Set(this.#violations)];
   }
 
   /** What is wrong, once everything is over. */
@@ -169,8 +208,9 @@ export class Invariants {
     this.#checkDeletions();
     this.#checkRestarts();
     this.#checkPersonalCordons();
+    this.#checkAttempts();
     this.limits.conclude();
-    return [...new Set(this.#violations)];
+    return this.violations;
   }
 
   #isDeletion(call: SentCall): boolean {
@@ -189,17 +229,34 @@ export class Invariants {
     const name = body?.metadata?.name ?? '';
     const holder = body?.spec?.holderIdentity;
     if (!name.startsWith('pool-') || !holder) return;
-    const before = this.#holders.get(call.invocation);
+    const nodePool = name.slice('pool-'.length);
+    const all = this.#holders.get(call.invocation) ?? new Map<string, Held>();
+    const before = all.get(nodePool);
     const since = before?.holder === holder ? before.since : call.at;
-    this.#holders.set(call.invocation, { nodePool: name.slice('pool-'.length), holder, since });
+    // The last one comes last.
+    all.delete(nodePool);
+    this.#holders.set(call.invocation, all.set(nodePool, { nodePool, holder, since }));
+  }
+
+  /** The lock under which something is sent: of several, that of the pool that it is about. */
+  #heldBy({ invocation, path, body }: SentCall): Held | undefined {
+    const all = this.#holders.get(invocation);
+    if (!all) return undefined;
+    const { preconditions } = (body ?? {}) as { preconditions?: { uid?: string } };
+    const name = nodePath.exec(path)?.[1] ?? this.#pods.get(preconditions?.uid ?? '')?.nodeName;
+    const node = name === undefined ? undefined : this.#cluster.get('nodes', undefined, name);
+    return (
+      all.get(node?.metadata.labels?.['cloud.google.com/gke-nodepool'] ?? '') ?? [...all.values()].at(-1)
+    );
   }
 
   /** Never two holders sending writes to a pool at once. */
   #assertHoldsLock(call: SentCall): void {
-    const held = this.#holders.get(call.invocation);
+    const held = this.#heldBy(call);
     const lease = held && this.#cluster.get('leases', 'autometric-failover-system', `pool-${held.nodePool}`);
     if (held && lease?.spec?.holderIdentity === held.holder) return;
     this.violate(
+      'lock-first',
       `${call.actionId} sends ${call.method} ${call.path} at ${this.#elapsed(call.at)} without the lock of its pool, ` +
         `which is ${lease?.spec?.holderIdentity ?? 'nobody'}'s`,
     );
@@ -208,7 +265,7 @@ export class Invariants {
   /** Never a deletion before all cordons. */
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
-    const pool = this.#holders.get(call.invocation)?.nodePool;
+    const pool = this.#heldBy(call)?.nodePool;
     if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
       return;
     }
@@ -216,7 +273,10 @@ export class Invariants {
       .nodes(pool)
       .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
     if (open.length > 0) {
-      this.violate(`${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`);
+      this.violate(
+        'cordon-first',
+        `${call.actionId} deletes with ${open[0]?.metadata.name} still schedulable`,
+      );
     }
   }
 
@@ -230,7 +290,12 @@ export class Invariants {
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
-    if (!pod) this.violate(`${call.actionId} deletes a pod that was never seen, or without its uid`);
+    if (!pod) {
+      this.violate(
+        'known-pods-only',
+        `${call.actionId} deletes a pod that was never seen, or without its uid`,
+      );
+    }
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
     if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
@@ -266,19 +331,29 @@ export class Invariants {
       const action = call?.actionId ?? '?';
       const earlier = byAction.get(action);
       if (earlier !== undefined) {
-        this.violate(`${action} deleted ${earlier} and then ${instance.name} (${instance.id})`);
+        this.violate(
+          'one-machine-a-plan',
+          `${action} deleted ${earlier} and then ${instance.name} (${instance.id})`,
+        );
       }
       byAction.set(action, `${instance.name} (${instance.id})`);
       const before = byPool.get(instance.group.pool);
-      if (before && operation.startedAt - before.at < cooldownMs) {
-        this.violate(`${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`);
+      if (before && operation.startedAt - before.at < this.#cooldownMs) {
+        this.violate(
+          'one-repair-a-cooldown',
+          `${action} repaired ${instance.group.pool} within the cooldown after ${before.action}`,
+        );
       }
       byPool.set(instance.group.pool, { action, at: operation.startedAt });
       const firstSent = Math.min(...sent.filter(({ actionId }) => actionId === action).map(({ at }) => at));
-      if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
+      if (instance.createdAt > firstSent) {
+        this.violate('one-machine-a-plan', `${action} deleted a replacement, ${instance.name}`);
+      }
     }
     this.#checkOtherMachines(sent);
-    for (const what of findTwoHands(this.calls, this.#cluster, this.#emulator.fleet)) this.violate(what);
+    for (const what of findTwoHands(this.calls, this.#cluster, this.#emulator.fleet)) {
+      this.violate('one-hand', what);
+    }
   }
 
   /** Never is the deletion of another machine of a pool even sent within the cooldown after one that was carried out. */
@@ -291,13 +366,14 @@ export class Invariants {
       const second = sent.find(
         ({ actionId, at, path, invocation }) =>
           actionId !== first?.actionId &&
-          this.#holders.get(invocation)?.nodePool === pool &&
+          this.#holders.get(invocation)?.has(pool) === true &&
           at > operation.startedAt &&
-          at < operation.startedAt + cooldownMs &&
+          at < operation.startedAt + this.#cooldownMs &&
           !path.includes(`/instances/${instance.id}?`),
       );
       if (!second) continue;
       this.violate(
+        'one-repair-a-cooldown',
         `${second.actionId} sends ${second.path} within the cooldown after ${first?.actionId} repaired ${pool}`,
       );
     }
@@ -306,23 +382,58 @@ export class Invariants {
   /** Never two restarts of one attempt of a JobSet, nor two from one pool within the cooldown. */
   #checkRestarts(): void {
     const effective = this.#restarts.filter(({ call }) => call.status === 200);
+    const byAction = new Map<string, string>();
+    for (const { action, attempt } of effective) {
+      const earlier = byAction.get(action) ?? attempt;
+      if (earlier !== attempt) {
+        this.violate('one-attempt-a-restart', `${action} restarted attempt ${earlier}, and then ${attempt}`);
+      }
+      byAction.set(action, earlier);
+    }
     const byAttempt = new Map<string, { action: string; at: number }>();
     for (const { action, attempt, call } of effective) {
       const earlier = byAttempt.get(attempt);
       if (earlier && earlier.action !== action && call.at - earlier.at < restartWindowMs) {
-        this.violate(`${action} restarted attempt ${attempt} again after ${earlier.action}`);
+        this.violate(
+          'one-attempt-a-restart',
+          `${action} restarted attempt ${attempt} again after ${earlier.action}`,
+        );
       }
       byAttempt.set(attempt, earlier ?? { action, at: call.at });
     }
     const byPool = new Map<string, { action: string; at: number }>();
     for (const { action, call } of effective) {
-      const pool = this.#holders.get(call.invocation)?.nodePool ?? '?';
+      const pool = this.#heldBy(call)?.nodePool ?? '?';
       const earlier = byPool.get(pool);
-      if (earlier && earlier.action !== action && call.at - earlier.at < cooldownMs) {
-        this.violate(`${action} restarted from ${pool} within the cooldown after ${earlier.action}`);
+      if (earlier && earlier.action !== action && call.at - earlier.at < this.#cooldownMs) {
+        this.violate(
+          'one-restart-a-cooldown',
+          `${action} restarted from ${pool} within the cooldown after ${earlier.action}`,
+        );
       }
       byPool.set(pool, { action, at: call.at });
     }
+  }
+
+  /** Never more restarts of one JobSet, or repairs of one pool, within a day than the bound. */
+  #checkAttempts(): void {
+    const max = this.#config.maxAttemptsPerDay;
+    const violate: Violate = (promise, what) => this.violate(promise, what);
+    const restarts = this.#restarts
+      .filter(({ call }) => call.status === 200)
+      .map(({ action, call }) => ({ action, at: call.at }));
+    checkAttempts('the JobSet was restarted', restarts, max, violate);
+    const sent = this.calls.filter((call) => isMachineDeletion(call));
+    const byPool = new Map<string, Attempt[]>();
+    for (const { instance, operation } of this.#emulator.fleet.deletions) {
+      const call = sent.find(
+        ({ path }) => operation.requestId !== undefined && path.endsWith(operation.requestId),
+      );
+      const { pool } = instance.group;
+      const before = byPool.get(pool) ?? [];
+      byPool.set(pool, [...before, { action: call?.actionId ?? '?', at: operation.startedAt }]);
+    }
+    for (const [pool, all] of byPool) checkAttempts(`${pool} was repaired`, all, max, violate);
   }
 
   /** No cordon of another manager is ever lost. */
@@ -330,9 +441,14 @@ export class Invariants {
     for (const [uid, name] of this.#personal) {
       const node = this.#cluster.get('nodes', undefined, name);
       if (node?.metadata.uid === uid && !node.spec.unschedulable) {
-        this.violate(`the cordon that a person put on ${name} is gone`);
+        this.violate('people-first', `the cordon that a person put on ${name} is gone`);
       }
     }
+  }
+
+  /** It counts from the mark, and until a deletion is accepted a minute may pass. */
+  get #cooldownMs(): number {
+    return (this.#config.cooldownSeconds - 60) * 1000;
   }
 
   #elapsed(at: number): string {

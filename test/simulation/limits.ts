@@ -1,4 +1,5 @@
 import type { SentCall } from './function-instance.ts';
+import type { Violate } from './promises.ts';
 import { isCordon } from './sent-calls.ts';
 
 const clusterLeasePath = /\/leases\/cluster$/;
@@ -8,14 +9,14 @@ const longestActionMs = 1_200_000;
 
 /** Never more pools within an hour than the budget allows, and nothing while failover is paused. */
 export class Limits {
-  readonly #violate: (what: string) => void;
+  readonly #violate: Violate;
   readonly #maxPools: number;
   /** When each invocation looked at the pause. */
   readonly #looks = new Map<number, number[]>();
   readonly #deeds: { call: SentCall; nodePool: string }[] = [];
   #pausedSince: number | undefined;
 
-  constructor(maxPools: number, violate: (what: string) => void) {
+  constructor(maxPools: number, violate: Violate) {
     this.#maxPools = maxPools;
     this.#violate = violate;
   }
@@ -34,16 +35,25 @@ export class Limits {
     this.#deeds.push({ call, nodePool });
     // One look decides, and there is another one before what cannot be undone.
     if (isCordon(call) || (this.#looks.get(call.invocation) ?? []).length > 1) return;
-    this.#violate(`${call.actionId} sends ${call.method} ${call.path} without another look at the pause`);
+    this.#violate(
+      'pause-holds',
+      `${call.actionId} sends ${call.method} ${call.path} without another look at the pause`,
+    );
   }
 
   /** A node is cordoned, or anything is deleted. */
   onWrite(call: SentCall): void {
     const readAt = this.#looks.get(call.invocation)?.at(-1);
     if (readAt === undefined) {
-      this.#violate(`${call.actionId} sends ${call.method} ${call.path} without a look at the pause`);
+      this.#violate(
+        'pause-holds',
+        `${call.actionId} sends ${call.method} ${call.path} without a look at the pause`,
+      );
     } else if (this.#pausedSince !== undefined && readAt >= this.#pausedSince) {
-      this.#violate(`${call.actionId} sends ${call.method} ${call.path} though failover is paused`);
+      this.#violate(
+        'pause-holds',
+        `${call.actionId} sends ${call.method} ${call.path} though failover is paused`,
+      );
     }
   }
 
@@ -58,6 +68,7 @@ export class Limits {
       );
       if (pools.size <= this.#maxPools) continue;
       this.#violate(
+        'budget-holds',
         `${[...pools].join(', ')} were acted on within the hour, with a budget of ${this.#maxPools}`,
       );
       return;

@@ -33,6 +33,8 @@ export function toAction(
     node_pool: nodePool,
     node_name: node?.name,
     jobset_name: isRestart ? 'train' : undefined,
+    ...(planned.onFailure === undefined ? {} : { on_failure: planned.onFailure }),
+    ...(planned.uncordonWhenRepaired ? { uncordon_when_repaired: true } : {}),
   };
   const { clusters } = world.config;
   if (!incident) return parseAction(JSON.parse(JSON.stringify(body)), clusters, 'generated');

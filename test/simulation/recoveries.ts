@@ -3,7 +3,7 @@ import type { Incident } from '../../src/request/incident.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { JobSet, Node } from '../emulator/objects.ts';
 import type { SentCall } from './function-instance.ts';
-import { nodesPerPool } from './interleaving.ts';
+import type { Violate } from './promises.ts';
 
 const attemptLabel = 'jobset.sigs.k8s.io/restart-attempt';
 const recordPath = /\/leases\/action-[^/]+$/;
@@ -16,16 +16,22 @@ const restartMarkPath = /\/leases\/jobset-[^/]+$/;
 export class Recoveries {
   readonly #cluster: EmulatedCluster;
   readonly #calls: SentCall[];
-  readonly #violate: (what: string) => void;
+  readonly #violate: Violate;
+  /** How many nodes each pool had at the beginning. */
+  readonly #poolSizes = new Map<string, number>();
   /** When each invocation began to look at what its latest plan rests on. */
   readonly #lookedAt = new Map<number, number>();
   readonly #lastMarkRead = new Map<number, number>();
   readonly #plans = new Map<number, string>();
 
-  constructor(cluster: EmulatedCluster, calls: SentCall[], violate: (what: string) => void) {
+  constructor(cluster: EmulatedCluster, calls: SentCall[], violate: Violate) {
     this.#cluster = cluster;
     this.#calls = calls;
     this.#violate = violate;
+    for (const { metadata } of cluster.nodes()) {
+      const pool = metadata.labels?.['cloud.google.com/gke-nodepool'] ?? '';
+      this.#poolSizes.set(pool, (this.#poolSizes.get(pool) ?? 0) + 1);
+    }
   }
 
   onSend(call: SentCall): void {
@@ -51,11 +57,12 @@ export class Recoveries {
    */
   onDeed(call: SentCall, action: Action, held: { nodePool: string; since: number }, what: string): void {
     const { incident } = action;
-    if (!incident || incident.isClosed || this.#hasActed(action.id)) return;
+    if (!incident || incident.isClosed || this.hasActed(action.id)) return;
     const overSince = this.#findOverSince(action, incident, held.nodePool);
     const lookedAt = this.#lookedAt.get(call.invocation) ?? held.since;
     if (overSince === undefined || overSince > lookedAt) return;
     this.#violate(
+      'recovered-is-over',
       `${action.id} ${what} for an incident of ${toTime(incident.startedAt)}, which was over since ${toTime(overSince)}`,
     );
   }
@@ -65,16 +72,22 @@ export class Recoveries {
     if (!incident || !/^recovered: JobSet .* has restarted/.test(message)) return;
     const jobs = this.#currentJobs();
     if (!jobs.every((createdAt) => createdAt > incident.startedAt)) {
-      this.#violate(`${id} is told that the JobSet has restarted, but its run is older than the incident`);
+      this.#violate(
+        'told-by-deeds',
+        `${id} is told that the JobSet has restarted, but its run is older than the incident`,
+      );
     }
     // A restart that waits for a pod on a dead node waits for ever, and only an alert about the JobSet tells of it.
     if (incident.subject?.kind === 'jobset' && jobs.length === 0) {
-      this.#violate(`${id} is told that the JobSet has restarted, but its restart has not come to an end`);
+      this.#violate(
+        'told-by-deeds',
+        `${id} is told that the JobSet has restarted, but its restart has not come to an end`,
+      );
     }
   }
 
   /** What an action has done itself it may finish. */
-  #hasActed(id: string): boolean {
+  hasActed(id: string): boolean {
     return this.#calls.some(
       ({ actionId, method, path, api, status }) =>
         actionId === id &&
@@ -103,7 +116,7 @@ export class Recoveries {
     const nodes = this.#cluster
       .nodes(nodePool)
       .filter(({ metadata }) => name === undefined || metadata.name === name);
-    if (nodes.length !== (name === undefined ? nodesPerPool : 1)) return undefined;
+    if (nodes.length !== (name === undefined ? (this.#poolSizes.get(nodePool) ?? 0) : 1)) return undefined;
     const times = nodes.flatMap((node) => readBackAt(node) ?? []);
     if (times.length < nodes.length) return undefined;
     const backSince = Math.max(...times);

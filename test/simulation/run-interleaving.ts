@@ -45,6 +45,7 @@ export async function runInterleaving(interleaving: Interleaving): Promise<Inter
     const config = readConfig({
       CLUSTERS: clusterName,
       MAX_POOLS_PER_HOUR: String(interleaving.maxPools ?? 4),
+      ...interleaving.settings,
     });
     const firstNodes = listFirstNodes(cluster, emulator);
     const run = new Run({ time, start, random, emulator, cluster, config, interleaving, firstNodes });
@@ -121,7 +122,12 @@ class Run {
   /** Requests, faults and disturbances as the interleaving has them. */
   async stormyPart(): Promise<void> {
     const { time, interleaving } = this.#options;
-    let open = interleaving.requests.length;
+    const reconciles = interleaving.reconciles ?? [];
+    let open = interleaving.requests.length + reconciles.length;
+    for (const { at, instance } of reconciles) {
+      const settled = () => void open--;
+      time.at(start + at, () => void this.#reconcile(instance).then(settled, settled));
+    }
     for (const request of interleaving.requests) {
       time.at(start + request.at, () => {
         const settled = () => void open--;
@@ -151,7 +157,10 @@ class Run {
         return [action.id, action];
       }),
     );
-    for (const action of sent.values()) await this.#bringToAnEnd(action);
+    if (!interleaving.endsByReconcile) {
+      for (const action of sent.values()) await this.#bringToAnEnd(action);
+    }
+    if (interleaving.reconciles) await this.#settleAll();
     await time.advanceTo(time.now + 5_000);
   }
 
@@ -171,9 +180,55 @@ class Run {
     const opened = toAction(planned, 'new-incident', this.#options);
     await this.#bringToAnEnd(opened);
     const count = () => cluster.nodes(nodePool).filter(({ spec }) => spec.unschedulable).length;
-    if (count() !== nodesPerPool) this.invariants.violate(`a new incident cordons ${count()} nodes`);
+    if (count() !== nodesPerPool) {
+      this.invariants.violate('holds-hold', `a new incident cordons ${count()} nodes`);
+    }
     await this.#bringToAnEnd(toClose(opened));
-    if (count() > 0) this.invariants.violate(`the close of a new incident leaves ${count()} nodes cordoned`);
+    if (count() > 0) {
+      this.invariants.violate('holds-hold', `the close of a new incident leaves ${count()} nodes cordoned`);
+    }
+  }
+
+  /** Reconciles each minute until nothing is open. Each open action has its time, and so has what follows from it. */
+  async #settleAll(): Promise<void> {
+    const { time, cluster, config } = this.#options;
+    const { resumeWithinSeconds, recoveryTimeoutSeconds, repairTimeoutSeconds } = config;
+    const longestSeconds = resumeWithinSeconds + recoveryTimeoutSeconds + repairTimeoutSeconds;
+    const giveUpAt = time.now + 3 * longestSeconds * 1000;
+    const listOpen = () =>
+      cluster.leases().filter(({ metadata }) => metadata.labels?.['autometric-failover/open'] === 'true');
+    while (listOpen().length > 0) {
+      if (time.now > giveUpAt) {
+        const ids = listOpen().map(({ metadata }) => metadata.annotations?.['autometric-failover/id']);
+        this.invariants.violate('actions-settle', `reconcile leaves ${ids.join(', ')} open`);
+        return;
+      }
+      await time.advanceTo(time.now + 60_000);
+      let isOver = false;
+      const over = () => (isOver = true);
+      this.#reconcile(0).then(over, over);
+      await time.run(() => isOver);
+    }
+  }
+
+  async #reconcile(instance: number): Promise<void> {
+    const { time, config } = this.#options;
+    const note = (answer: string) =>
+      this.answers.push({ at: time.now - start, actionId: 'reconcile', answer });
+    try {
+      const [report] =
+        (await this.#instances[instance]?.reconcile(config, (line) => this.#checkLine(line))) ?? [];
+      note(JSON.stringify(report));
+    } catch (error) {
+      note(`unexpected: ${String(error)}`);
+      this.invariants.violate('errors-are-chosen', `reconcile threw ${String(error)}`);
+    }
+  }
+
+  /** A reconcile logs what nobody has chosen, and goes on. */
+  #checkLine(line: string): void {
+    const { stack_trace: stack } = JSON.parse(line) as { stack_trace?: string };
+    if (stack !== undefined) this.invariants.violate('errors-are-chosen', `reconcile logged ${stack}`);
   }
 
   /** Sends an action until it is done or refused for good. Another one's mark keeps it waiting no longer than the cooldown. */
@@ -189,7 +244,7 @@ class Run {
       );
       await time.run(() => ended !== undefined || time.now > sentAt + 300_000);
       if (!ended) {
-        this.invariants.violate(`${action.id} hangs in fair weather`);
+        this.invariants.violate('actions-end', `${action.id} hangs in fair weather`);
         return;
       }
       const { why } = ended;
@@ -197,7 +252,9 @@ class Run {
         why instanceof FailoverError &&
         ((isBegunByAnother(why) && time.now < giveUpAt) || (isLocked(why) && time.now < this.#locksFreeAt));
       if (!isWaiting) {
-        if (!isEnd(why)) this.invariants.violate(`${action.id} does not come to an end: ${why?.message}`);
+        if (!isEnd(why)) {
+          this.invariants.violate('actions-end', `${action.id} does not come to an end: ${why?.message}`);
+        }
         return;
       }
       await time.advanceTo(time.now + Number(why.headers['Retry-After']) * 1000);
@@ -252,7 +309,9 @@ class Run {
       note(
         error instanceof FailoverError ? `${error.code}: ${error.message}` : `unexpected: ${String(error)}`,
       );
-      if (!(error instanceof FailoverError)) this.invariants.violate(`${action.id} threw ${String(error)}`);
+      if (!(error instanceof FailoverError)) {
+        this.invariants.violate('errors-are-chosen', `${action.id} threw ${String(error)}`);
+      }
       throw error;
     }
   }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
+import { effectsOf } from '../../src/action-type.ts';
 import type { ActionType } from '../../src/action-type.ts';
 import { disturbance, gpuPool, instance, node, parts, pool, pools } from './interleaving.ts';
-import type { Disturbance, Interleaving, PlannedIncident } from './interleaving.ts';
+import type { Disturbance, InterleavedAction, Interleaving, PlannedIncident } from './interleaving.ts';
 
 const soon = fc.integer({ min: 0, max: 1_500 });
 const requestsSoon = fc.array(fc.record({ at: soon, action: fc.nat(3), instance }), {
@@ -331,6 +332,160 @@ const gkeAtWork = fc
     slowPerMille: fc.constant(0),
   })
   .map(({ works, deaths, others, ...rest }) => ({ ...rest, disturbances: [...works, ...deaths, ...others] }));
+const reconciles = fc.array(
+  fc.record({
+    at: fc.oneof(fc.integer({ min: 0, max: 5_000 }), fc.integer({ min: 0, max: 600_000 })),
+    instance,
+  }),
+  { minLength: 1, maxLength: 8 },
+);
+
+/** A reconcile comes each minute, and sometimes a second one beside it. */
+const everyMinute = (minutes: number) =>
+  fc
+    .array(fc.record({ instance, delay: fc.nat(3_000), isDouble: fc.boolean() }), {
+      minLength: minutes,
+      maxLength: minutes,
+    })
+    .map((each) =>
+      each.flatMap(({ instance: by, delay, isDouble }, minute) => [
+        { at: (minute + 1) * 60_000 + delay, instance: by },
+        ...(isDouble ? [{ at: (minute + 1) * 60_000, instance: (by + 1) % 3 }] : []),
+      ]),
+    );
+
+const shortTimeouts = {
+  COOLDOWN_SECONDS: '600',
+  RECOVERY_TIMEOUT_SECONDS: '120',
+  REPAIR_TIMEOUT_SECONDS: '300',
+  RESUME_WITHIN_SECONDS: '300',
+};
+
+/** Reconcile comes late and doubled beside requests and their redelivery, and ends what nobody sends again. */
+const withReconcile = fc
+  .record({
+    ...parts,
+    controllersMs: fc.constant(5_000),
+    reconciles: fc.oneof(reconciles, everyMinute(7)),
+    endsByReconcile: fc.boolean(),
+    settings: fc.constant(shortTimeouts),
+    closedPools: fc.constantFrom([], [], pools.slice(1)),
+    failedDeletionsPerMille: fc.constantFrom(0, 0, 500, 1000),
+    actions: fc.array(
+      fc.record({
+        type: fc.constantFrom<ActionType[]>(
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_and_repair_nodepool',
+          'repair_nodepool',
+          'cordon_nodepool',
+        ),
+        pool: fc.constantFrom('slice-a', 'slice-a', 'slice-b', gpuPool),
+        node: someNode,
+        incident: fc.option(
+          fc.record({
+            startedAt: fc.integer({ min: 0, max: 5_000 }),
+            uncordonsOnClose: fc.boolean(),
+            names: fc.constant('target' as const),
+          }),
+          { nil: undefined },
+        ),
+        follows: fc.boolean(),
+      }),
+      { minLength: 1, maxLength: 4 },
+    ),
+    requests: fc.array(
+      fc.record({
+        at: fc.oneof(fc.integer({ min: 0, max: 3_000 }), fc.integer({ min: 0, max: 400_000 })),
+        action: fc.nat(3),
+        instance,
+      }),
+      { minLength: 1, maxLength: 6 },
+    ),
+    others: fc.array(
+      fc.oneof(
+        disturbance,
+        disturbance,
+        happens('nodes_return', 60_000, 400_000),
+        happens('run_fails', 1_000, 300_000),
+        happens('person_uncordons_pool', 1_000, 400_000),
+        fc.record({
+          at: fc.integer({ min: 0, max: 300_000 }),
+          kind: fc.constant('person_pauses' as const),
+          ms: fc.integer({ min: 1_000, max: 200_000 }),
+        }),
+      ),
+      { maxLength: 5 },
+    ),
+  })
+  .map(({ actions, others, ...rest }) => ({
+    ...rest,
+    disturbances: others,
+    actions: actions.map(({ follows, ...action }) => ({
+      ...action,
+      ...(follows ? toFollow(action.type) : {}),
+    })),
+  }));
+
+function toFollow(type: ActionType): Partial<InterleavedAction> {
+  const { restart, repair } = effectsOf[type];
+  return {
+    ...(restart ? { onFailure: 'repair_nodepool' as const } : {}),
+    ...(restart || repair ? { uncordonWhenRepaired: true } : {}),
+  };
+}
+
+/** One alert after the other for the same JobSet, or the same pool: nothing that is done helps. */
+const alertsWithoutEnd = fc
+  .record({
+    ...parts,
+    controllersMs: fc.constant(5_000),
+    pauseMs: fc.constant(75_000),
+    reconciles: everyMinute(10),
+    endsByReconcile: fc.boolean(),
+    maxPools: fc.constant(1000),
+    maxAttempts: fc.constantFrom('1', '2', '3'),
+    slowPerMille: fc.constantFrom(0, 50),
+    failedDeletionsPerMille: fc.constantFrom(0, 0, 300),
+    alerts: fc.array(
+      fc.record({
+        type: fc.constantFrom<ActionType[]>(
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_nodepool_and_restart_jobset',
+          'cordon_and_repair_nodepool',
+          'repair_nodepool',
+        ),
+        pool: fc.option(pool, { nil: undefined, freq: 2 }),
+        node: someNode,
+        isDouble: fc.boolean(),
+        instance,
+        delay: fc.nat(70_000),
+        isOfAlert: fc.boolean(),
+        follows: fc.boolean(),
+      }),
+      { minLength: 4, maxLength: 9 },
+    ),
+    others: fc.array(fc.oneof(disturbance, happens('person_uncordons_pool', 60_000, 900_000)), {
+      maxLength: 4,
+    }),
+  })
+  .map(({ alerts, others, maxAttempts, ...rest }) => ({
+    ...rest,
+    disturbances: others,
+    settings: { ...shortTimeouts, COOLDOWN_SECONDS: '60', MAX_ATTEMPTS_PER_DAY: maxAttempts },
+    actions: alerts.map(({ type, pool: of, node: on, delay, isOfAlert, follows }, index) => ({
+      type,
+      pool: of,
+      node: on,
+      incident: isOfAlert ? { ...withTheRun, startedAt: index * 80_000 + delay } : undefined,
+      ...(follows ? toFollow(type) : {}),
+    })),
+    requests: alerts.flatMap(({ instance: by, delay, isDouble }, index) => {
+      const at = index * 80_000 + delay + 1_000;
+      const request = { at, action: index, instance: by };
+      return isDouble ? [request, { ...request, at: at + 400, instance: (by + 1) % 3 }] : [request];
+    }),
+  }));
 
 /** What is drawn, and how often. */
 export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrary<Interleaving> }> = {
@@ -343,6 +498,8 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   resumesAfterRefusals: { weight: 2, arbitrary: resumesAfterRefusals },
   lostCloses: { weight: 2, arbitrary: lostCloses },
   gkeAtWork: { weight: 2, arbitrary: gkeAtWork },
+  withReconcile: { weight: 3, arbitrary: withReconcile },
+  alertsWithoutEnd: { weight: 2, arbitrary: alertsWithoutEnd },
 };
 
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));

@@ -1,0 +1,100 @@
+import type { Plan } from '../../src/plan.ts';
+import { toRecordName } from '../../src/state/record-format.ts';
+import type { Verdict } from '../../src/verdict.ts';
+import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { Emulator } from '../emulator/emulator.ts';
+import type { FollowUps } from './follow-ups.ts';
+import type { SentCall } from './function-instance.ts';
+import type { Violate } from './promises.ts';
+import { isMachineDeletion } from './sent-calls.ts';
+
+const recordPath = /\/leases\/(action-[^/]+)$/;
+const namespace = 'autometric-failover-system';
+
+/** Never is anything deleted before a plan that names it is recorded, and never is a verdict changed, or false. */
+export class Records {
+  readonly #emulator: Emulator;
+  readonly #cluster: EmulatedCluster;
+  readonly #violate: Violate;
+  readonly #followUps: FollowUps;
+  readonly #firstCalls = new Map<number, number>();
+
+  constructor(emulator: Emulator, cluster: EmulatedCluster, followUps: FollowUps, violate: Violate) {
+    this.#followUps = followUps;
+    this.#emulator = emulator;
+    this.#cluster = cluster;
+    this.#violate = violate;
+  }
+
+  /** A machine or a pod is deleted, or a Job is ended. */
+  onDeletion(call: SentCall): void {
+    const { actionId, method, path, body } = call;
+    const { plan } = this.#read(toRecordName(actionId));
+    const uid = readUid(body);
+    const { repair, restart } = plan ?? {};
+    const names = [repair?.instanceId, repair?.instanceName].map((name) => `/instances/${name}?`);
+    // The pods that a restart frees are not named by its plan; only a leader ends an attempt.
+    const isPlanned = isMachineDeletion(call)
+      ? repair !== undefined && names.some((name) => path.includes(name))
+      : restart !== undefined && (method === 'DELETE' || uid === restart.job?.uid);
+    if (!isPlanned) this.#violate('plan-first', `${actionId} sends ${method} ${path}, which no plan names`);
+  }
+
+  onSend({ method, path, body, invocation, at }: SentCall): void {
+    if (!this.#firstCalls.has(invocation)) this.#firstCalls.set(invocation, at);
+    const [, name = ''] = (method === 'PUT' && recordPath.exec(path)) || [];
+    if (name === '') return;
+    const { metadata } = body as {
+      metadata: { resourceVersion?: string; annotations?: Record<string, string> };
+    };
+    const before = this.#read(name);
+    const verdict = parse(metadata.annotations?.['autometric-failover/verdict']) as Verdict | undefined;
+    if (!verdict || metadata.resourceVersion !== before.resourceVersion) return;
+    if (before.verdict && JSON.stringify(before.verdict) !== JSON.stringify(verdict)) {
+      const change = `from ${before.verdict.verdict} to ${verdict.verdict}`;
+      this.#violate('verdicts-are-true', `the verdict of ${before.id} is changed ${change}`);
+    }
+    if (before.plan) this.#checkVerdict(before.id, before.plan, verdict);
+    if (before.verdict) return;
+    const ended = before.plan?.restart?.attempt;
+    this.#followUps.onVerdict(before.id, verdict.verdict, ended, this.#firstCalls.get(invocation) ?? at);
+  }
+
+  #checkVerdict(id: string, { repair, restart }: Plan, { verdict }: Verdict): void {
+    if (verdict === 'repaired') {
+      const old = this.#emulator.fleet.list().find((machine) => machine.id === repair?.instanceId);
+      if (repair && !old) return;
+      this.#violate('verdicts-are-true', `${id} is repaired, but machine ${old?.name} is the old one`);
+    }
+    if (verdict !== 'recovered') return;
+    const { name = '', namespace: of = '' } = restart?.jobSet ?? {};
+    const attempt = this.#cluster.get('jobsets', of, name)?.status?.restarts ?? 0;
+    if (restart && attempt > restart.attempt) return;
+    this.#violate('verdicts-are-true', `${id} is recovered, but its run is still in attempt ${attempt}`);
+  }
+
+  #read(name: string): {
+    id: string;
+    resourceVersion: string | undefined;
+    plan: Plan | undefined;
+    verdict: Verdict | undefined;
+  } {
+    const { metadata } = this.#cluster.get('leases', namespace, name) ?? {};
+    const annotations = metadata?.annotations ?? {};
+    return {
+      id: annotations['autometric-failover/id'] ?? '',
+      resourceVersion: metadata?.resourceVersion,
+      plan: parse(annotations['autometric-failover/plan']) as Plan | undefined,
+      verdict: parse(annotations['autometric-failover/verdict']) as Verdict | undefined,
+    };
+  }
+}
+
+function readUid(body: unknown): string | undefined {
+  const { metadata } = (body ?? {}) as { metadata?: { uid?: string } };
+  return metadata?.uid;
+}
+
+function parse(text: string | undefined): unknown {
+  return text === undefined ? undefined : JSON.parse(text);
+}
