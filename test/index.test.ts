@@ -72,14 +72,15 @@ describe('the function as functions-framework runs it', () => {
     expect(own.every((line) => line.startsWith('{"severity":"'))).to.equal(true);
   });
 
-  // Counts the time of the timers that fired, each from when it was set: a busy machine runs them late, but not more of them.
+  // Counts the time of the timers that were set after SIGTERM and fired, each from when it was set: a busy machine runs them
+  // late, but not more of them. One that was set before may fire first where the signal comes late.
   const tellsTimerTime = `
     import { writeSync } from 'node:fs';
     const { setTimeout: set } = globalThis;
     let passed = 0;
-    let termedAt;
+    let isTermed = false;
     globalThis.setTimeout = (run, ms = 0, ...rest) => {
-      const due = passed + ms;
+      const due = isTermed ? passed + ms : 0;
       return set((...parameters) => {
         passed = Math.max(passed, due);
         run(...parameters);
@@ -87,10 +88,10 @@ describe('the function as functions-framework runs it', () => {
     };
     const { emit } = process;
     process.emit = function (event, ...rest) {
-      if (event === 'SIGTERM') termedAt ??= passed;
+      if (event === 'SIGTERM') isTermed = true;
       return emit.call(this, event, ...rest);
     };
-    process.on('exit', () => writeSync(1, 'timers: ' + Math.round(passed - termedAt) + ' ms after SIGTERM\\n'));`;
+    process.on('exit', () => writeSync(1, 'timers: ' + Math.round(passed) + ' ms after SIGTERM\\n'));`;
 
   it('fails a request that hangs within 10 s of SIGTERM, then exits with 0', async () => {
     const hangs = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -109,7 +110,7 @@ describe('the function as functions-framework runs it', () => {
     expect(await instance.exit).to.deep.equal({ code: 0, signal: null });
     const told = /timers: (\d+) ms after SIGTERM/.exec(instance.output().join('\n'));
     expect(told, instance.output().join('\n')).not.to.equal(null);
-    expect(Number(told?.[1])).to.be.within(1, 9_999);
+    expect(Number(told?.[1])).to.be.below(10_000);
   });
 
   // An error that nobody can await is one after which nothing of the action is known any more.

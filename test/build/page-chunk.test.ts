@@ -26,7 +26,6 @@ registerHooks({ load(url, context, next) { loaded.push(url); return next(url, co
 process.on('message', () => process.send(loaded));`;
 
 describe('the built function', function () {
-  this.timeout(120_000);
   let directory: string;
   let server: EmulatorServer;
   let child: ChildProcess;

@@ -16,8 +16,7 @@ const restart = {
 };
 
 // What a user does who tries it: nothing but `npm start` and HTTP. Cloud Scheduler is played by `npm start` itself.
-describe('a restart after npm start', function () {
-  this.timeout(240_000);
+describe('a restart after npm start', () => {
   let child: ChildProcess;
 
   afterEach(() => child.kill('SIGKILL'));
