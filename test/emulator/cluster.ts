@@ -13,6 +13,7 @@ import { KubernetesApi } from './kubernetes-api.ts';
 import type { Denial } from './kubernetes-api.ts';
 import { manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
 import { NodePools } from './node-pools.ts';
+import { NodeRepairs } from './node-repairs.ts';
 import type { Plural, StoredObjects } from './object-store.ts';
 import { cloneJson } from './objects.ts';
 import type { Event, Job, JobSet, Lease, Node, Pod } from './objects.ts';
@@ -54,6 +55,7 @@ export class EmulatedCluster {
   readonly #state: ClusterState;
   readonly #api: KubernetesApi;
   readonly #pools: NodePools;
+  readonly #repairs: NodeRepairs;
   #settledAt = -1;
   #wakeAt = 0;
 
@@ -74,6 +76,7 @@ export class EmulatedCluster {
     this.#context = context;
     this.#state = new ClusterState(context.now, context.random);
     this.#pools = new NodePools(this, this.#state, context.fleet);
+    this.#repairs = new NodeRepairs(this, this.#state, context.fleet);
     this.switches = new Switches(this.#state, this.#pools, context.fleet);
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
@@ -274,6 +277,7 @@ export class EmulatedCluster {
     // A switch that was turned off may have asked for a step, too.
     this.#wakeAt = Math.min(this.#wakeAt, state.takeWakeTime());
     if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
+    this.#repairs.run();
     manageNodes(state);
     collectGarbage(state);
     runJobSets(state);

@@ -215,18 +215,26 @@ describe('serveEmulator', () => {
         'withhold-accelerators/slice-b',
         'keep-hosts/slice-b',
         'fail-deletions/slice-b',
+        'fail-reports/slice-b',
+        'ignore-labels/slice-b',
       ];
       for (const name of names) await change('PUT', `/${name}`);
       expect(await change('GET')).to.deep.equal([200, { on: names }]);
       const [{ group } = {}] = emulator.fleet.list().filter((each) => each.group.pool === 'slice-b');
-      expect(group?.troubles).to.include({ keepsHosts: true, lacksAccelerators: true, withheldMachines: 1 });
+      expect(group?.troubles).to.include({
+        keepsHosts: Infinity,
+        lacksAccelerators: true,
+        withheldMachines: 1,
+      });
       expect(group?.troubles.deletionError).to.have.property('code');
       expect(await change('DELETE', '/all')).to.deep.equal([200, { on: [] }]);
       expect(group?.troubles).to.deep.equal({
-        keepsHosts: false,
+        keepsHosts: 0,
         lacksAccelerators: false,
         withheldMachines: 0,
         deletionError: undefined,
+        reportError: undefined,
+        ignoresLabels: false,
       });
       expect(cluster.nodes('slice-b').map(({ spec }) => spec)).to.deep.equal(before);
       expect(cluster.pods('others')).to.deep.equal([]);
@@ -244,7 +252,7 @@ describe('serveEmulator', () => {
         const [status, body] = await change(method, path);
         expect(status).to.equal(404);
         expect((body as { error: string }).error).to.match(new RegExp(error));
-        expect((body as { switches: string[] }).switches).to.have.length(7);
+        expect((body as { switches: string[] }).switches).to.have.length(11);
         expect(await change('GET')).to.deep.equal([200, { on: [] }]);
       });
     }

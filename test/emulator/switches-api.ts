@@ -11,7 +11,11 @@ const toTurnOn: Record<string, (switches: Switches, target: string) => TurnOff> 
   'withhold-machines': (switches, pool) => switches.withholdMachines(pool),
   'withhold-accelerators': (switches, pool) => switches.withholdAccelerators(pool),
   'keep-hosts': (switches, pool) => switches.keepHosts(pool),
+  'keep-hosts-once': (switches, pool) => switches.keepHosts(pool, 1),
   'fail-deletions': (switches, pool) => switches.failDeletions(pool),
+  'fail-reports': (switches, pool) => switches.failReports(pool),
+  'ignore-labels': (switches, pool) => switches.ignoreLabels(pool),
+  'announce-maintenance': (switches, pool) => switches.announceMaintenance(pool),
 };
 
 export const switchesPath = '/switches';
