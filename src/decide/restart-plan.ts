@@ -9,6 +9,7 @@ import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
 import { findEnding } from './hanging-pods.ts';
 import { predictNextAttempt } from './prediction.ts';
+import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
@@ -79,6 +80,7 @@ export async function planRestart(
   assertOthersRestart(jobSet, jobs, job);
   const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
   const prediction = await predictNextAttempt(kubernetes, facts);
+  const queue = findQueue(jobSet);
   return {
     ...plan,
     job: chosen,
@@ -86,6 +88,7 @@ export async function planRestart(
     way,
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     ...(restartsLeft === undefined ? {} : { restartsLeft }),
+    ...(queue === undefined ? {} : { queue }),
     ...prediction,
   };
 }
@@ -124,6 +127,7 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
+    ...(plan.queue === undefined ? {} : { queue: describeQueue(plan.queue) }),
     ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
     ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };

@@ -1,6 +1,7 @@
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
+import type { GkeWork } from '../gke/gke-work.ts';
 import { listPlacedPods } from '../gke/placed-pods.ts';
 import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -27,6 +28,8 @@ export interface ClusterStatus {
   /** How many actions are not settled. */
   open: number;
   pools: PoolStatus[];
+  /** What could not be asked, and why; absent if everything could. */
+  warnings?: string[];
 }
 
 /** How one node pool stands. */
@@ -41,6 +44,10 @@ export interface PoolStatus {
   lock?: { action: string; until: string };
   /** What was done within COOLDOWN_SECONDS, and until when it is not done again. */
   cooldowns: { effect: string; action: string; until: string }[];
+  /** What GKE says of the pool, unless it is `RUNNING`. */
+  gke_status?: string;
+  /** What GKE itself is doing to the pool; absent if nothing is known. */
+  operations?: { type: string; since?: string; node?: string; name?: string }[];
 }
 
 /** A cluster's status, with the nodes of its pools for the page. */
@@ -50,18 +57,20 @@ export interface ClusterPicture {
   nodes: Map<string, NodeView[]>;
 }
 
-/** Reads how a cluster stands. It only reads: Leases, nodes, and the pods of the allowed namespaces. */
+/** Reads how a cluster stands. It only reads: Leases, nodes, the pods of the allowed namespaces, and what GKE is doing. */
 export async function readClusterPicture(
   name: ClusterName,
   kubernetes: Kubernetes,
   config: Config,
+  readWork: () => Promise<GkeWork>,
 ): Promise<ClusterPicture> {
-  const [switches, maxPools, poolLeases, open, nodes, pods] = await Promise.all([
+  const [switches, maxPools, poolLeases, open, nodes, work, pods] = await Promise.all([
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
     listLeases(kubernetes, `${kindLabel}=pool`),
     listLeases(kubernetes, `${kindLabel}=action,${openLabel}=true`),
     listNodeStates(kubernetes),
+    readWork(),
     Promise.all(config.allowedNamespaces.map((namespace) => listPodsIfAllowed(kubernetes, namespace))),
   ]);
   const now = kubernetes.serverNow();
@@ -77,8 +86,12 @@ export async function readClusterPicture(
     budget: { max: maxPools.count, used: Object.keys(used).length, pools: used },
     open: open.filter(({ annotations }) => annotations[keys.id] !== undefined).length,
     pools: [...byPool]
-      .map(([pool, of]) => showPool(pool, of, { lease: leases.get(`pool-${pool}`), config, now }))
+      .map(([pool, of]) => ({
+        ...showPool(pool, of, { lease: leases.get(`pool-${pool}`), config, now }),
+        ...showGkeWork(pool, work),
+      }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    warnings: work.unread.length === 0 ? undefined : work.unread,
   });
   for (const { jobSet, nodeName } of pods.flat()) {
     const pool = status.pools.find((each) => each.name === poolOf.get(nodeName));
@@ -120,6 +133,24 @@ function showPool(
       const until = Date.parse(mark.at) + config.cooldownSeconds * 1000;
       return until > now ? [{ effect, action: mark.action, until: toTime(until) }] : [];
     }),
+  });
+}
+
+function showGkeWork(name: string, work: GkeWork): Pick<PoolStatus, 'gke_status' | 'operations'> {
+  const gkeStatus = work.pools?.get(name)?.status;
+  const operations = (work.operations ?? [])
+    .filter(({ pool }) => pool === name)
+    .map(({ type, since, node, name: operation }) =>
+      withoutAbsent({
+        type,
+        since: since === undefined ? undefined : toTime(since),
+        node,
+        name: operation || undefined,
+      }),
+    );
+  return withoutAbsent({
+    gke_status: gkeStatus === 'RUNNING' ? undefined : gkeStatus,
+    operations: operations.length === 0 ? undefined : operations,
   });
 }
 

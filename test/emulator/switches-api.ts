@@ -16,6 +16,13 @@ const toTurnOn: Record<string, (switches: Switches, target: string) => TurnOff> 
   'fail-reports': (switches, pool) => switches.failReports(pool),
   'ignore-labels': (switches, pool) => switches.ignoreLabels(pool),
   'announce-maintenance': (switches, pool) => switches.announceMaintenance(pool),
+  'upgrade-pool': (switches, pool) => switches.upgradePool(pool),
+  'auto-repair': (switches, pool) => switches.autoRepair(pool),
+  'hang-auto-repair': (switches, pool) => switches.hangAutoRepair(pool),
+  'scale-down': (switches, pool) => switches.scaleDown(pool),
+  'delete-pool': (switches, pool) => switches.deletePool(pool),
+  'maintain-host': (switches, pool) => switches.maintainHost(pool),
+  'stock-out': (switches, pool) => switches.stockOut(pool),
 };
 
 export const switchesPath = '/switches';

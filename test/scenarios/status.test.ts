@@ -32,13 +32,13 @@ describe('what the function shows', () => {
 
   function use(name: 'failover' | 'failoverStatus' = 'failover'): void {
     const config = readConfig({ CLUSTERS: trainCluster });
-    const { connect } = createVirtualServices({
+    const { connect, readGkeWork } = createVirtualServices({
       config,
       emulator,
       clock: createSystemClock(),
       travel: async (_, carryOut) => carryOut(),
     });
-    served.use({ config, connect, name });
+    served.use({ config, connect, readGkeWork, name });
   }
 
   async function get(path: string): Promise<{ status: number; headers: Headers; body: Json }> {
@@ -190,7 +190,7 @@ describe('what the function shows', () => {
       const once = emulator.requests.length;
       await get('/status');
       expect(emulator.requests.length).to.equal(once);
-      expect(once).to.be.within(1, 6);
+      expect(once).to.be.within(1, 8);
     });
   });
 
