@@ -10,6 +10,7 @@ const writers: Record<string, string[]> = {
   'effects/dead-nodes.ts': ['deleteNamespacedPod'],
   'effects/restart.ts': ['deleteNamespacedPod', 'patchNamespacedJob'],
   'effects/delete-machine.ts': ['deleteInstance'],
+  'effects/label-node.ts': ['patchNode'],
   'failover/events.ts': ['createNamespacedEvent'],
   'state/lease.ts': ['createNamespacedLease', 'deleteNamespacedLease', 'replaceNamespacedLease'],
 };

@@ -8,7 +8,7 @@ import type { Action } from '../request/action.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { hasHelped } from '../verdict.ts';
+import { isWhole } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import type { ReconcileTools } from './report.ts';
 
@@ -38,7 +38,8 @@ export async function followUp(
     if (!(error instanceof FailoverError)) throw error;
     const why = { code: error.code, why: error.message };
     const ageMs = kubernetes.serverNow() - Date.parse(verdict.at);
-    const isPassing = error.status >= 500 || ['action_in_progress', 'paused', 'pool_busy'].includes(error.code);
+    const isPassing =
+      error.status >= 500 || ['action_in_progress', 'paused', 'pool_busy'].includes(error.code);
     if (isPassing && ageMs < services.config.resumeWithinSeconds * 1000) {
       log.warn('refused', error.message, { code: error.code, ...describeError(error) });
       return (await hasPlan(kubernetes, id)) ? { id, outcome: 'begun', ...why } : 'later';
@@ -88,7 +89,7 @@ export function toFollowUp(
       uncordonWhenRepaired,
     };
   }
-  if (verdict.verdict === 'repaired' && hasHelped(verdict) && uncordonWhenRepaired) {
+  if (isWhole(verdict) && uncordonWhenRepaired) {
     return {
       ...shared,
       id: `${id}.uncordon`,

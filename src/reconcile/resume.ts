@@ -7,6 +7,7 @@ import { isPoolHeld } from '../state/pool-lease.ts';
 import { forgetRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { fromRecordedAction } from '../state/recorded-action.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { createReader } from '../verify/verify.ts';
 import type { ReconcileTools, Result } from './report.ts';
 import { giveVerdict, settle } from './settle.ts';
@@ -72,7 +73,8 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
 async function abandon(record: ActionRecord, tools: ResumeTools, isOld: boolean): Promise<Result> {
   const { kubernetes } = tools.cluster;
   if (record.stopped?.hasDeleted === true) {
-    return settle(record, { ...tools, reader: createReader(kubernetes) });
+    const askMachine = toAskMachine(tools.services.readInstance, tools.deadline);
+    return settle(record, { ...tools, reader: createReader(kubernetes, askMachine) });
   }
   const tried = record.resumes === 0 ? '' : `, after ${record.resumes} more tries`;
   const since = isOld

@@ -17,6 +17,8 @@ export type Judgement =
       attempt?: number;
       /** Pods of an attempt that has ended are still there. */
       isHeldUp?: boolean;
+      /** The verdict once time is up, where it is not the usual one. */
+      onTimeOut?: VerdictName;
     };
 
 /** Counts equal reasons, the most frequent first. */

@@ -20,18 +20,8 @@ export function judgeMachine(
 ): Judgement {
   const old = nodes.find((node) => isOldMachine(node, plan, instanceId));
   if (old) return { verdict: undefined, why: `the old machine is still there: node ${old.name} runs on it` };
-  const [first] = nodes;
-  const ofSlice = first && toExpectedNodes(first);
-  const expected = typeof ofSlice === 'number' ? ofSlice : (plan.poolSize ?? 1);
-  const troubles = nodes.flatMap((node) => describeTrouble(node));
-  const missing = expected - nodes.length;
-  if (missing > 0 || troubles.length > 0) {
-    const why = [
-      ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
-      ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
-    ].join('; ');
-    return { verdict: undefined, why };
-  }
+  const lack = describeLack(nodes, plan.poolSize);
+  if (lack !== undefined) return { verdict: undefined, why: lack };
   const sameHost = plan.host === undefined ? [] : nodes.filter((node) => isReplacementOn(node, plan));
   return {
     verdict: 'repaired',
@@ -43,6 +33,25 @@ export function judgeMachine(
         }
       : {}),
   };
+}
+
+/**
+ * Says what a pool lacks: nodes, or some that are well.
+ *
+ * @param poolSize how many nodes it had; a slice has as many as its topology says
+ * @returns undefined if it is whole
+ */
+export function describeLack(nodes: NodeHealth[], poolSize = 1): string | undefined {
+  const [first] = nodes;
+  const ofSlice = first && toExpectedNodes(first);
+  const expected = typeof ofSlice === 'number' ? ofSlice : poolSize;
+  const troubles = nodes.flatMap((node) => describeTrouble(node));
+  const missing = expected - nodes.length;
+  if (missing <= 0 && troubles.length === 0) return undefined;
+  return [
+    ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
+    ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
+  ].join('; ');
 }
 
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
