@@ -33,6 +33,10 @@ const dayMs = 24 * 3_600_000;
 /** A record is kept for this long after its action was done (src/state/sweep.ts), unless there are too many. */
 export const recordRetentionMs = 7 * dayMs;
 
+/** A repair of a machine on a physical host is remembered for this long, of at most this many hosts. */
+export const hostMemoryMs = 30 * dayMs;
+export const maxHosts = 200;
+
 /** Beyond this number, the oldest records of done actions are deleted sooner … */
 export const maxRecords = 1000;
 

@@ -3,6 +3,7 @@ import type { Action } from '../request/action.ts';
 import { findBegunNode } from './begun-marks.ts';
 import type { BegunTools } from './begun-marks.ts';
 import { judgeGkeWork } from './gke-at-work.ts';
+import { describeHistory } from './host-history.ts';
 import { chooseWay } from './label-repair.ts';
 import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
@@ -49,7 +50,10 @@ export async function chooseRepair(
     node && !isLeft
       ? await chooseWay(action, plan, { node, poolNodes }, { ...tools, serverNow })
       : { plan: {}, warnings: [] };
-  const doubts = [...(doubt === undefined ? [] : [doubt]), ...gke.warnings, ...way.warnings];
+  const history =
+    node && !isLeft ? describeHistory({ ...plan, ...way.plan }, node, repairFacts.hosts) : undefined;
+  const told = [doubt, history].filter((text) => text !== undefined);
+  const doubts = [...told, ...gke.warnings, ...way.warnings];
   const decided = { ...plan, poolSize: poolNodes.length, ...gke.found, ...way.plan };
   // Only a deletion needs another machine.
   if (decided.way !== undefined) delete decided.mayNotComeBack;

@@ -1,6 +1,7 @@
 import { describeNames, instanceIdAnnotation } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { latest } from '../gke/run-pods.ts';
+import { whyNotReportable } from '../gke/repair-labels.ts';
 import { hostLabel, toExpectedNodes } from '../gke/slice.ts';
 import type { RepairPlan } from '../plan.ts';
 import { countReasons } from './judgement.ts';
@@ -29,7 +30,7 @@ export function judgeMachine(
     ...(sameHost.length > 0
       ? {
           isSameHost: true,
-          why: `${describeNames(sameHost.map(({ name }) => name))} is on host ${plan.host}, whose machine was bad`,
+          why: `${describeNames(sameHost.map(({ name }) => name))} is on host ${plan.host}, whose machine was bad${adviseReport(sameHost[0], plan)}`,
         }
       : {}),
   };
@@ -52,6 +53,12 @@ export function describeLack(nodes: NodeHealth[], poolSize = 1): string | undefi
     ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
     ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
   ].join('; ');
+}
+
+/** What takes a host out of service, where GKE can do it. */
+function adviseReport(node: NodeHealth | undefined, { isMultiHost }: RepairPlan): string {
+  if (!node || isMultiHost || whyNotReportable(node) !== undefined) return '';
+  return '; have the host reported: repair report_faulty_host';
 }
 
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
