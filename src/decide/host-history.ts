@@ -18,8 +18,8 @@ export function describeHistory(
   memory: ReadonlyMap<string, HostRepair[]> | 'unread' | undefined,
 ): string | undefined {
   if (host === undefined || memory === undefined) return undefined;
-  if (memory === 'unread')
-    return `whether host ${host} was repaired before is not known, because its Leases cannot be read`;
+  const unread = `whether host ${host} was repaired before is not known, because its Leases cannot be read`;
+  if (memory === 'unread') return unread;
   const repairs = memory.get(host) ?? [];
   if (repairs.length === 0) return undefined;
   const listed = repairs
@@ -32,9 +32,11 @@ export function describeHistory(
 }
 
 /** Says how a host is taken out of service. */
-export function adviseReport(node: NodeHealth): string {
+function adviseReport(node: NodeHealth): string {
   const why = whyNotReportable(node);
-  if (why === undefined)
-    return 'a deletion may draw the host again, so have it reported: repair report_faulty_host';
-  return `a deletion may draw the host again, and ${why}, so tell Google about the host`;
+  const advice =
+    why === undefined
+      ? 'so have it reported: repair report_faulty_host'
+      : `and ${why}, so tell Google about the host`;
+  return `a deletion may draw the host again, ${advice}`;
 }

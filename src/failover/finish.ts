@@ -54,8 +54,8 @@ async function noteHost(
   steps: Step[],
 ): Promise<void> {
   const outcome = steps.find((each) => each.step === 'repair')?.outcome ?? '';
-  if (repair?.host === undefined || !/^(deletion_accepted|already_requested|\w+_requested)$/.test(outcome))
-    return;
+  const isAccepted = outcome === 'deletion_accepted' || outcome.endsWith('_requested');
+  if (repair?.host === undefined || !isAccepted) return;
   const at = new Date(kubernetes.serverNow()).toISOString();
   const { host, way = 'delete', node } = repair;
   await noteHostRepair(kubernetes, host, { action, at, way, node: node.name });
