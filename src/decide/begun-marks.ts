@@ -6,7 +6,7 @@ import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isMultiHost } from '../gke/slice.ts';
 import { repairAnnotation } from '../names.ts';
-import type { Plan, RepairPlan } from '../plan.ts';
+import type { Plan, RepairPlan, RestartPlan } from '../plan.ts';
 import { readMark, refuseCoolingDown } from '../state/cooldown.ts';
 import type { CooldownMark, Effect } from '../state/cooldown.ts';
 import { isAccepted, refuseBegun } from '../state/deed.ts';
@@ -69,9 +69,9 @@ export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan
     }
   }
   if (restart?.outcome === 'restart') {
-    const { namespace, name, uid } = restart.jobSet;
+    const { namespace, name } = restart.jobSet;
     const mark = readBegun(action, `restart ${namespace}/${name}`, tools);
-    if (mark && (mark.attempt !== restart.attempt || mark.jobSetUid !== uid)) {
+    if (mark && !isSameRun(mark, restart)) {
       const what = `restart ${namespace}/${name} of node pool ${nodePool} was begun at ${mark.at} by action ${mark.action}, and the JobSet has restarted since`;
       throw refuseCoolingDown(what, leftMs(mark, tools), limits);
     }
@@ -94,6 +94,14 @@ function assertSameWay(
   }
   if (mark.way === repair.way) return;
   throw refuseBegun(`the repair of node pool ${nodePool}`, mark, leftMs(mark, tools));
+}
+
+function isSameRun(
+  mark: CooldownMark,
+  { jobSet, attempt, job, jobs = job ? [job] : [] }: RestartPlan,
+): boolean {
+  if (mark.attempt !== attempt || mark.jobSetUid !== jobSet.uid) return false;
+  return mark.jobUid === undefined || jobs.some(({ uid }) => uid === mark.jobUid);
 }
 
 /** Reads a mark that another action has begun within the cooldown. */

@@ -63,7 +63,10 @@ async function uncordonStep(
   if (!nodesToUncordon || nodesToUncordon.isAll) await clearHolds(lock);
   if (!nodesToUncordon) return step;
   const all = snapshot.nodes.schedulable.length + snapshot.nodes.cordoned.length;
-  const why = step.kept > 0 ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
+  const why =
+    step.kept > 0
+      ? { why: 'they are not Ready, GKE is draining them, or somebody else has cordoned them' }
+      : {};
   return { ...step, nodes: all, ...why };
 }
 

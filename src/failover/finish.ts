@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
@@ -66,7 +67,8 @@ async function noteHost(
  * if the action had never been sent.
  */
 export async function abort(execution: Execution, error: unknown): Promise<void> {
-  const { action, record, claim, cluster, deadline, log } = execution;
+  const { action, record, claim, cluster, deadline, log, services } = execution;
+  const { clock } = services;
   const { kubernetes } = cluster;
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
@@ -81,7 +83,6 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
       await tryToCleanUp(log, () => removeHold(lock, incident.id));
     }
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
-    await noteRefused(action, error, { kubernetes, log });
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
@@ -92,6 +93,8 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
     await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
+  // Nobody waits for the lock meanwhile.
+  if (isUntouched) await noteRefused({ ...action, nodePool }, error, { kubernetes, clock, log });
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
 }
 
@@ -99,10 +102,10 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
 export async function noteRefused(
   action: Action,
   error: unknown,
-  { kubernetes, log }: { kubernetes: Kubernetes; log: Log },
+  { kubernetes, clock, log }: { kubernetes: Kubernetes; clock: Clock; log: Log },
 ): Promise<void> {
   if (!(error instanceof FailoverError) || error.status >= 500) return;
-  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error));
+  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error, clock));
 }
 
 async function announce(

@@ -27,6 +27,8 @@ const markSchema = v.object({
   /** The run that was restarted, and its restart attempt that was to end. */
   jobSetUid: v.optional(v.string()),
   attempt: v.optional(v.number()),
+  /** One of the Jobs that were deleted, where JobSet makes them anew in the same attempt. */
+  jobUid: v.optional(v.string()),
   state: v.optional(deedSchema),
 });
 
@@ -48,6 +50,21 @@ export function readMark(annotations: Annotations, effect: Effect): CooldownMark
 /** Lists the marks on a pool's Lease that can be read, by effect. */
 export function listMarks(annotations: Annotations): [string, CooldownMark][] {
   return Object.entries(readMarks(annotations));
+}
+
+/**
+ * Lists the effects that an action has begun on this pool, and says of which the deletion was accepted.
+ *
+ * @returns undefined if the marks cannot be read
+ */
+export function listOwnEffects(
+  annotations: Annotations,
+  actionId: string,
+): { effect: string; isAccepted: boolean }[] | undefined {
+  if (parseStored(marksSchema, annotations, marksKey) === 'broken') return undefined;
+  return listMarks(annotations)
+    .filter(([, mark]) => mark.action === actionId)
+    .map(([effect, mark]) => ({ effect, isAccepted: isAccepted(mark) }));
 }
 
 /** Says whether a deletion of this action was accepted on this pool. */

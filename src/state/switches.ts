@@ -22,7 +22,7 @@ const knownKeys = [pausedKey, overrideKey, versionKey, ...clusterKeys];
 export interface ClusterSwitches {
   /** Why everything is paused. Undefined when it is not. */
   pausedFor: string | undefined;
-  /** An annotation of ours that this function does not know, such as a misspelt pause. */
+  /** An annotation that this function does not know, and that may be a misspelt pause. */
   unknownKey: string | undefined;
   /** The annotation that asks to lift cooldown, budget and attempts, but does not: it is no time, past, or too far ahead. */
   ignoredOverride: string | undefined;
@@ -113,9 +113,14 @@ export function toSwitches(
   const isLifted = until > now && until <= now + hourMs;
   return {
     pausedFor: annotations[pausedKey],
-    unknownKey: Object.keys(annotations).find((key) => key.startsWith(prefix) && !knownKeys.includes(key)),
+    unknownKey: Object.keys(annotations).find((key) => !knownKeys.includes(key) && looksLikeOurs(key)),
     ignoredOverride: isLifted ? undefined : override,
     overrideUntil: isLifted ? until : undefined,
     serverNow: now,
   };
+}
+
+/** The annotation is one of ours, or would pause if its prefix were right: `paused`, `autometic-failover/paused`. */
+function looksLikeOurs(key: string): boolean {
+  return key.startsWith(prefix) || nearestName(key, [pausedKey]) !== undefined;
 }

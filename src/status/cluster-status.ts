@@ -13,6 +13,8 @@ import { readLockState } from '../state/pool-lease.ts';
 import { keys, kindLabel, openLabel } from '../state/record-format.ts';
 import { readSwitches } from '../state/switches.ts';
 import { toTime, withoutAbsent } from './action-view.ts';
+import { addGkeWork } from './gke-view.ts';
+import type { GkeView } from './gke-view.ts';
 import { listNodeStates } from './node-state.ts';
 import type { NodeState, NodeView } from './node-state.ts';
 
@@ -28,12 +30,12 @@ export interface ClusterStatus {
   /** How many actions are not settled. */
   open: number;
   pools: PoolStatus[];
-  /** What could not be asked, and why; absent if everything could. */
+  /** What GKE could not be asked, and why; absent if it could. */
   warnings?: string[];
 }
 
 /** How one node pool stands. */
-export interface PoolStatus {
+export interface PoolStatus extends GkeView {
   name: string;
   nodes: Partial<Record<NodeState, number>> & { total: number };
   /** By the id of the action, or `a person`, how many nodes it keeps cordoned. */
@@ -44,10 +46,6 @@ export interface PoolStatus {
   lock?: { action: string; until: string };
   /** What was done within COOLDOWN_SECONDS, and until when it is not done again. */
   cooldowns: { effect: string; action: string; until: string }[];
-  /** What GKE says of the pool, unless it is `RUNNING`. */
-  gke_status?: string;
-  /** What GKE itself is doing to the pool; absent if nothing is known. */
-  operations?: { type: string; since?: string; node?: string; name?: string }[];
 }
 
 /** A cluster's status, with the nodes of its pools for the page. */
@@ -86,17 +84,14 @@ export async function readClusterPicture(
     budget: { max: maxPools.count, used: Object.keys(used).length, pools: used },
     open: open.filter(({ annotations }) => annotations[keys.id] !== undefined).length,
     pools: [...byPool]
-      .map(([pool, of]) => ({
-        ...showPool(pool, of, { lease: leases.get(`pool-${pool}`), config, now }),
-        ...showGkeWork(pool, work),
-      }))
+      .map(([pool, of]) => showPool(pool, of, { lease: leases.get(`pool-${pool}`), config, now }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
-    warnings: work.unread.length === 0 ? undefined : work.unread,
   });
   for (const { jobSet, nodeName } of pods.flat()) {
     const pool = status.pools.find((each) => each.name === poolOf.get(nodeName));
     if (pool) pool.runs[jobSet] = (pool.runs[jobSet] ?? 0) + 1;
   }
+  addGkeWork(status, work);
   return { status, nodes: byPool };
 }
 
@@ -133,24 +128,6 @@ function showPool(
       const until = Date.parse(mark.at) + config.cooldownSeconds * 1000;
       return until > now ? [{ effect, action: mark.action, until: toTime(until) }] : [];
     }),
-  });
-}
-
-function showGkeWork(name: string, work: GkeWork): Pick<PoolStatus, 'gke_status' | 'operations'> {
-  const gkeStatus = work.pools?.get(name)?.status;
-  const operations = (work.operations ?? [])
-    .filter(({ pool }) => pool === name)
-    .map(({ type, since, node, name: operation }) =>
-      withoutAbsent({
-        type,
-        since: since === undefined ? undefined : toTime(since),
-        node,
-        name: operation || undefined,
-      }),
-    );
-  return withoutAbsent({
-    gke_status: gkeStatus === 'RUNNING' ? undefined : gkeStatus,
-    operations: operations.length === 0 ? undefined : operations,
   });
 }
 

@@ -13,14 +13,19 @@ import type { Judgement } from './judgement.ts';
  *
  * @param instanceId the machine that was deleted; undefined if neither the node nor Compute said it
  * @param nodes of the pool
+ * @param operation Compute's, by which it accepted the deletion
  */
 export function judgeMachine(
   plan: RepairPlan,
   instanceId: string | undefined,
   nodes: NodeHealth[],
+  operation?: string,
 ): Judgement {
   const old = nodes.find((node) => isOldMachine(node, plan, instanceId));
-  if (old) return { verdict: undefined, why: `the old machine is still there: node ${old.name} runs on it` };
+  if (old) {
+    const still = `the old machine is still there: node ${old.name} runs on it`;
+    return { verdict: undefined, why: `${still}${operation === undefined ? '' : toHint(plan, operation)}` };
+  }
   const lack = describeLack(nodes, plan.poolSize);
   if (lack !== undefined) return { verdict: undefined, why: lack };
   const sameHost = plan.host === undefined ? [] : nodes.filter((node) => isReplacementOn(node, plan));
@@ -59,6 +64,14 @@ export function describeLack(nodes: NodeHealth[], poolSize = 1): string | undefi
 function adviseReport(node: NodeHealth | undefined, { isMultiHost }: RepairPlan): string {
   if (!node || isMultiHost || whyNotReportable(node) !== undefined) return '';
   return '; have the host reported: repair report_faulty_host';
+}
+
+/** An operation can fail after Compute has accepted it. The function has no right to read operations; a person has. */
+function toHint({ zone, projectId }: RepairPlan, operation: string): string {
+  return (
+    ', although Compute accepted its deletion. Its error, if it failed: ' +
+    `gcloud compute operations describe ${operation} --zone ${zone} --project ${projectId}`
+  );
 }
 
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */

@@ -82,7 +82,9 @@ export async function judge(record: ActionRecord, reader: Reader): Promise<Judge
   const step = answer?.find((each) => each.step === 'repair');
   const found = step?.['instance_id'];
   const instanceId = plan.repair.instanceId ?? (typeof found === 'string' ? found : undefined);
-  return judgeMachine(plan.repair, instanceId, await reader.pool(nodePool));
+  const operation = step?.['operation'];
+  const named = typeof operation === 'string' ? operation : undefined;
+  return judgeMachine(plan.repair, instanceId, await reader.pool(nodePool), named);
 }
 
 /**

@@ -20,9 +20,11 @@ export interface FunctionSpec {
 /** A function in a process of its own, started as the buildpack starts it. */
 export interface FunctionProcess {
   /** From the spawn until the first request was answered, once `call` has been. */
-  post(body: unknown): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
+  post(body: unknown, path?: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
   /** Milliseconds since the spawn. */
   elapsedMs(): number;
+  /** The CPU time that it has taken so far. */
+  cpuMs(): number;
   /** The most memory that it has had so far. */
   peakRssMb(): number;
   output(): string;
@@ -59,9 +61,9 @@ export async function startFunction({
   child.stderr.on('data', collect);
   await waitUntilListening(child, port, () => output);
   return {
-    async post(body) {
+    async post(body, path = '/') {
       const sentAt = performance.now();
-      const response = await fetch(`http://127.0.0.1:${port}/`, {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
@@ -70,6 +72,7 @@ export async function startFunction({
       return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
     },
     elapsedMs: () => performance.now() - spawnedAt,
+    cpuMs: () => readCpuMs(child),
     peakRssMb: () => readPeakRssMb(child),
     output: () => output,
     async stop() {
@@ -105,6 +108,13 @@ function canConnect(port: number): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+/** Linux counts in ticks of 10 ms. */
+function readCpuMs({ pid }: ChildProcess): number {
+  const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+  const fields = rest.split(' ');
+  return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
 function readPeakRssMb({ pid }: ChildProcess): number {

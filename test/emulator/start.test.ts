@@ -11,7 +11,6 @@ import { toHumanLines } from '../fixtures/terminal-log.ts';
 const execute = promisify(execFile);
 
 describe('npm start', function () {
-  this.timeout(60_000);
   let directory: string;
   let child: ChildProcess;
   let printed: string;

@@ -256,7 +256,7 @@ describe('the close of an incident', () => {
           uncordoned: 3,
           kept: 1,
           kept_nodes: dead,
-          why: 'they are not Ready, or somebody else has cordoned them',
+          why: 'they are not Ready, GKE is draining them, or somebody else has cordoned them',
         },
       ]);
       expect(world.cluster.get('nodes', undefined, dead)?.spec.unschedulable).to.equal(true);
@@ -329,7 +329,9 @@ describe('the close of an incident', () => {
     });
 
     it('a pool on which its incident was refused', async () => {
-      const world = await createWorld({ jobSet: { failurePolicy: null } });
+      const world = await createWorld({
+        jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } },
+      });
       const options: Partial<NotificationOptions> = { ...pool, labels: restart };
       expect((await world.notify(options)).body.code).to.equal('restart_refused');
       expect((await world.notify({ ...options, state: 'closed' })).body.ignored).to.match(

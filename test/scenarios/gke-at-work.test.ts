@@ -159,6 +159,23 @@ describe('while GKE', () => {
     }
   });
 
+  it('may be about to take a machine away, the repair goes on and says so', async () => {
+    const world = createGpuWorld();
+    const [bad = ''] = nodeNames(world.cluster, 'gpus');
+    for (const key of [
+      'DeletionCandidateOfClusterAutoscaler',
+      'cloud.google.com/impending-node-termination',
+    ]) {
+      world.cluster.change('nodes', undefined, bad, ({ spec }) => {
+        spec.taints = [...(spec.taints ?? []), { key, effect: 'PreferNoSchedule' }];
+      });
+    }
+    const { steps } = await world.send({ ...repairOnly, node_pool: 'gpus', node_name: bad });
+    expect(steps[0]).to.include({ outcome: 'deletion_accepted' });
+    expect(steps[0]?.['warning']).to.match(/DeletionCandidate\S+: the autoscaler may remove it/);
+    expect(steps[0]?.['warning']).to.match(/impending-node-termination: GKE is about to end its machine/);
+  });
+
   it('upgrades a pool in the blue-green way, or creates it, a repair is refused by its state alone', async () => {
     for (const [state, says] of [
       [

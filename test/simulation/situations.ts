@@ -146,6 +146,7 @@ const lateAlerts = fc
           'cordon_nodepool_and_restart_jobset',
           'cordon_and_repair_nodepool',
           'repair_nodepool',
+          'cordon_nodepool',
         ),
         pool,
         node: someNode,
