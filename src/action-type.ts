@@ -17,6 +17,23 @@ export const followUpTypes = [
 
 export type FollowUpType = (typeof followUpTypes)[number];
 
+/** How a machine is repaired, in the order in which messages list the ways. All but `delete`, the default, are labels. */
+export const repairWays = ['delete', 'reboot', 'maintenance', 'report_faulty_host'] as const;
+
+/** The ways in which GKE repairs a machine because a label of its node asks for it. */
+export const labelWays = [
+  'reboot',
+  'maintenance',
+  'report_faulty_host',
+] as const satisfies readonly (typeof repairWays)[number][];
+
+export type LabelWay = (typeof labelWays)[number];
+
+/** What may be wrong with a host that is reported. */
+export const faults = ['performance', 'silent_data_corruption', 'xid', 'unspecified'] as const;
+
+export type Fault = (typeof faults)[number];
+
 /** What an action does to the pool and to what runs on it. */
 export interface Effects {
   cordon: boolean;

@@ -1,6 +1,7 @@
 // What an action is going to delete, as it is decided and as it is stored. A resume reads it back and trusts it, so it is
 // parsed and never cast.
 import * as v from 'valibot';
+import { faults, labelWays } from './action-type.ts';
 
 /**
  * How a restart ends the attempt: a Job is made to fail, by the deletion of its leader pod or by its deadline; or, where that
@@ -48,7 +49,7 @@ export function toEndedJobs({ job, jobs }: Pick<RestartPlan, 'job' | 'jobs'>): S
   return new Set((jobs ?? (job ? [job] : [])).map(({ uid }) => uid));
 }
 
-/** The one machine that a repair deletes. */
+/** The one machine that a repair deletes, or that GKE repairs in place because a label asks for it. */
 export type RepairPlan = v.InferOutput<typeof repairPlanSchema>;
 
 const repairPlanSchema = v.object({
@@ -66,6 +67,24 @@ const repairPlanSchema = v.object({
   poolSize: v.exactOptional(v.number()),
   /** The physical host of the machine, where its node tells it. */
   host: v.exactOptional(v.string()),
+  /** The rest of where its host is. */
+  block: v.exactOptional(v.string()),
+  subblock: v.exactOptional(v.string()),
+  /** Which label asks GKE for the repair. Absent for a deletion. */
+  way: v.exactOptional(v.picklist(labelWays)),
+  fault: v.exactOptional(v.picklist(faults)),
+  /** What the repair will change: the verdict compares. `startedAt` is in ms since the epoch. */
+  before: v.exactOptional(
+    v.object({
+      bootId: v.exactOptional(v.string()),
+      startedAt: v.exactOptional(v.number()),
+      /** GKE's words for an earlier report. */
+      status: v.exactOptional(v.string()),
+      operation: v.exactOptional(v.string()),
+    }),
+  ),
+  /** A host that is reported comes back as it is, after its repair. */
+  allCapacity: v.exactOptional(v.literal(true)),
   /** GKE itself does it, or there is nothing to repair: nothing is deleted. `since` is in RFC 3339. */
   leftTo: v.exactOptional(
     v.object({

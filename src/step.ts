@@ -1,6 +1,7 @@
 // The steps of an answer. The names and values are the API's (docs/api.md).
 import * as v from 'valibot';
 import type { Code } from './errors.ts';
+import type { Fault, LabelWay } from './action-type.ts';
 import type { RestartWay } from './plan.ts';
 
 /** One step of an answer: a summary that a person can read. In a dry run, what it would be. */
@@ -72,6 +73,11 @@ export type RepairStep = {
   target: string;
   outcome:
     | 'would_delete'
+    | `would_${LabelWay}`
+    | 'reboot_requested'
+    | 'maintenance_requested'
+    | 'report_requested'
+    | 'already_requested'
     | 'deletion_accepted'
     | 'already_gone'
     | 'already_repairing'
@@ -84,6 +90,10 @@ export type RepairStep = {
   instance_id?: string;
   /** How Compute was told which machine; only after a deletion was accepted. */
   deleted_by?: 'id' | 'name';
+  /** The way of a repair that a label of the node asks GKE for, and that label. */
+  repair?: LabelWay;
+  fault?: Fault;
+  label?: string;
   why: string;
   replaces: string;
   /** For the last three outcomes: what GKE does. */

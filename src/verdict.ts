@@ -5,9 +5,12 @@ import * as v from 'valibot';
 export const verdicts = [
   'recovered',
   'repaired',
+  'reported',
   'run_ended',
   'not_recovered',
   'not_repaired',
+  'report_failed',
+  'not_reported',
   'abandoned',
 ] as const;
 
@@ -35,12 +38,22 @@ export const verdictSchema = v.object({
 
 /** True if the verdict is what the action was for. */
 export function hasHelped({ verdict, same_host: isSameHost }: Verdict): boolean {
-  return (verdict === 'recovered' || verdict === 'repaired') && isSameHost !== true;
+  return ['recovered', 'repaired', 'reported'].includes(verdict) && isSameHost !== true;
+}
+
+/** True if the machines of the pool are whole again, and the bad one is not on the same host. */
+export function isWhole(verdict: Verdict): boolean {
+  return hasHelped(verdict) && verdict.repaired_at !== undefined;
 }
 
 /** The verdict in one sentence, for Events and for the log. */
 export function describeVerdict({ verdict, seconds, why, same_host: isSameHost }: Verdict): string {
-  const subject = verdict === 'recovered' ? 'run back' : verdict === 'repaired' ? 'machine back' : verdict;
+  const subjects: Partial<Record<VerdictName, string>> = {
+    recovered: 'run back',
+    repaired: 'machine back',
+    reported: 'host reported',
+  };
+  const subject = subjects[verdict] ?? verdict;
   const after = seconds === undefined ? '' : ` after ${seconds} s`;
   const host = isSameHost === true ? ' on the same physical host, so it will probably break again' : '';
   return `${subject}${after}${host}${why === undefined ? '' : `: ${why}`}`;

@@ -40,6 +40,8 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_on_close               = each.value.on_close
       failover_on_failure             = each.value.on_failure
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_repair                 = each.value.repair
+      failover_fault                  = each.value.fault
       failover_jobset                 = each.value.jobset
       failover_namespace              = each.value.namespace
       failover_cluster                = each.value.cluster

@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -23,6 +23,10 @@ variable "alert_policies" {
     on_failure = optional(string)
     # Uncordon the pool once the machine is back.
     uncordon_when_repaired = optional(bool, false)
+    # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
+    repair = optional(string)
+    # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
+    fault = optional(string)
     # Which JobSet; without it the one on the pool.
     jobset = optional(string)
     # Of the JobSet: one of allowed_namespaces.
@@ -110,6 +114,14 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : !p.uncordon_when_repaired ? true : (p.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
     error_message = "uncordon_when_repaired is for a policy that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], p.repair)])
+    error_message = "repair is for a policy that repairs: delete, reboot, maintenance or report_faulty_host."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : (p.fault != null) == (coalesce(p.repair, "delete") == "report_faulty_host") && (p.fault == null ? true : contains(["performance", "silent_data_corruption", "xid", "unspecified"], p.fault))])
+    error_message = "fault goes with repair = report_faulty_host, and with nothing else: performance, silent_data_corruption, xid or unspecified."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.jobset == null || p.action == "cordon_nodepool_and_restart_jobset"])

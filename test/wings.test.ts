@@ -10,6 +10,7 @@ const writers: Record<string, string[]> = {
   'effects/dead-nodes.ts': ['deleteNamespacedPod'],
   'effects/end-attempt.ts': ['deleteNamespacedJob', 'deleteNamespacedPod', 'patchNamespacedJob'],
   'effects/delete-machine.ts': ['deleteInstance'],
+  'effects/label-node.ts': ['patchNode'],
   'failover/events.ts': ['createNamespacedEvent'],
   'state/lease.ts': ['createNamespacedLease', 'deleteNamespacedLease', 'replaceNamespacedLease'],
 };

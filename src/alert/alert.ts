@@ -53,7 +53,12 @@ export function toAlert(notification: Notification, config: Config, now: number)
       node_pool: place.nodePool,
       node_name: place.nodeName,
       ...(state === 'open'
-        ? { on_failure: policy.onFailure, uncordon_when_repaired: policy.uncordonsWhenRepaired }
+        ? {
+            on_failure: policy.onFailure,
+            uncordon_when_repaired: policy.uncordonsWhenRepaired,
+            repair: policy.repair,
+            fault: policy.fault,
+          }
         : {}),
       preflight_checks: { expected_node_counts: policy.expectsNodeCounts },
       cluster: place.clusters[0]?.fullName,

@@ -13,6 +13,8 @@ export interface PolicyLabels {
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
+  repair: string | undefined;
+  fault: string | undefined;
 }
 
 /**
@@ -48,6 +50,8 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
+    repair: text('repair'),
+    fault: text('fault'),
   };
 }
 
@@ -62,4 +66,6 @@ const policyLabels = [
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
+  'repair',
+  'fault',
 ];

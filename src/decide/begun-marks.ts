@@ -5,7 +5,8 @@ import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isMultiHost } from '../gke/slice.ts';
-import type { Plan, RestartPlan } from '../plan.ts';
+import { repairAnnotation } from '../names.ts';
+import type { Plan, RepairPlan, RestartPlan } from '../plan.ts';
 import { readMark, refuseCoolingDown } from '../state/cooldown.ts';
 import type { CooldownMark, Effect } from '../state/cooldown.ts';
 import { isAccepted, refuseBegun } from '../state/deed.ts';
@@ -36,7 +37,7 @@ export async function findBegunNode(
 ): Promise<{ node: NodeHealth; why: string } | undefined> {
   const mark = readBegun(action, 'repair', tools);
   const all = [...nodes.schedulable, ...nodes.cordoned];
-  if (!mark || !all.every((node) => isMultiHost(node))) return undefined;
+  if (!mark || mark.way !== action.repair || !all.every((node) => isMultiHost(node))) return undefined;
   const shown = all.find((node) => isOf(node, mark));
   const node = shown && (await readNodeHealth(tools.kubernetes, shown.name));
   if (!node || !isOf(node, mark)) return undefined;
@@ -57,6 +58,7 @@ export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan
   const limits = { switches: tools.switches, isAlert };
   if (repair) {
     const mark = readBegun(action, 'repair', tools);
+    if (mark) assertSameWay(mark, nodePool, repair, [...nodes.schedulable, ...nodes.cordoned], tools, limits);
     if (mark && (mark.instanceId === undefined || mark.instanceId !== repair.instanceId)) {
       const isShown = [...nodes.schedulable, ...nodes.cordoned].some((node) => isOf(node, mark));
       if (mark.instanceId === undefined || isShown) {
@@ -74,6 +76,24 @@ export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan
       throw refuseCoolingDown(what, leftMs(mark, tools), limits);
     }
   }
+}
+
+/** A label that GKE has taken away since must not be set again: its action's annotation on the node tells that it was set. */
+function assertSameWay(
+  mark: CooldownMark,
+  nodePool: string,
+  repair: RepairPlan,
+  nodes: NodeRef[],
+  tools: BegunTools,
+  limits: Parameters<typeof refuseCoolingDown>[2],
+): void {
+  const node = nodes.find((each) => isOf(each, mark));
+  if (mark.way !== undefined && node?.annotations[repairAnnotation] === mark.action) {
+    const what = `repair of node pool ${nodePool} (${mark.way}) was done at ${mark.at} by action ${mark.action}`;
+    throw refuseCoolingDown(what, leftMs(mark, tools), limits);
+  }
+  if (mark.way === repair.way) return;
+  throw refuseBegun(`the repair of node pool ${nodePool}`, mark, leftMs(mark, tools));
 }
 
 function isSameRun(

@@ -15,14 +15,13 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
-import type { Plan, RepairPlan } from '../plan.ts';
-import { assertSameAsBegun, findBegunNode } from './begun-marks.ts';
-import { assertPoolNotBusy, judgeGkeWork } from './gke-at-work.ts';
+import type { Plan } from '../plan.ts';
+import { assertSameAsBegun } from './begun-marks.ts';
+import { chooseRepair } from './choose-repair.ts';
+import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
-import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
-import { assertMayCordon, planRepair } from './repair-plan.ts';
-import { assertNotReplacement } from './replacement.ts';
+import { assertMayCordon } from './repair-plan.ts';
 import type { ReplacementTools } from './replacement.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
@@ -223,27 +222,4 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
     plan.repair = await chooseRepair(action, snapshot, { ...tools, target });
   }
   return plan;
-}
-
-async function chooseRepair(
-  action: Action,
-  snapshot: Snapshot,
-  tools: DecideTools & Reads & { target: Parameters<typeof planRepair>[1] },
-): Promise<RepairPlan> {
-  const { repairFacts, target } = tools;
-  if (!repairFacts) throw new Error('a repair cannot be decided without its facts');
-  const begun = await findBegunNode(action, snapshot, tools);
-  const health = begun ? [begun.node] : await tools.readHealth();
-  const plan = begun
-    ? { ...planRepair(health, { ...target, nodeName: begun.node.name }), why: begun.why }
-    : planRepair(health, target);
-  assertClaimedOnce(plan, repairFacts);
-  const { serverNow } = tools.switches;
-  const doubt = await assertNotReplacement(action, plan, health, { ...tools, serverNow });
-  const poolNodes = [...snapshot.nodes.schedulable, ...snapshot.nodes.cordoned];
-  const gke = judgeGkeWork(plan, { nodePool: snapshot.nodePool, poolNodes, health, work: repairFacts.work });
-  const names = poolNodes.map(({ name }) => name);
-  const doubts = [...(doubt === undefined ? [] : [doubt]), ...gke.warnings];
-  const decided = { ...plan, poolSize: poolNodes.length, ...gke.found };
-  return { ...decided, ...describeImpact(decided, health, { ...repairFacts, poolNodes: names }, doubts) };
 }

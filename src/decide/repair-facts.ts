@@ -10,6 +10,8 @@ import { describeNames, instanceIdAnnotation, isHealthy } from '../gke/nodes.ts'
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { GkeWork } from '../gke/gke-work.ts';
 import type { RepairPlan } from '../plan.ts';
+import { readHostMemory } from '../state/host-memory.ts';
+import type { HostRepair } from '../state/host-memory.ts';
 import { repairRefused } from './repair-plan.ts';
 
 /** What a repair must know beside the nodes of its pool. */
@@ -22,6 +24,8 @@ export interface RepairFacts {
   unread: string[];
   /** What GKE itself is doing. */
   work: GkeWork;
+  /** The repairs of the last 30 days by physical host. */
+  hosts?: ReadonlyMap<string, HostRepair[]> | 'unread';
 }
 
 /** Which JobSets run is told if it can be. It must not hold the repair up. */
@@ -41,14 +45,16 @@ export async function readRepairFacts(
   readWork: () => Promise<GkeWork>,
 ): Promise<RepairFacts | undefined> {
   if (!action.effects.repair) return undefined;
-  const [nodesOfMachine, work, ...namespaces] = await Promise.all([
+  const [nodesOfMachine, work, hosts, ...namespaces] = await Promise.all([
     listMachines(kubernetes),
     readWork(),
+    readHostMemory(kubernetes),
     ...allowedNamespaces.map((namespace) => listJobSetPods(kubernetes.within(podsPatienceMs), namespace)),
   ]);
   return {
     nodesOfMachine,
     work,
+    hosts,
     pods: namespaces.flatMap((found) => ('pods' in found ? found.pods : [])),
     unread: namespaces.flatMap((found) => ('unread' in found ? [found.unread] : [])),
   };

@@ -4,7 +4,8 @@ import { FailoverError } from '../errors.ts';
 import { describeHealth, describeNames, instanceIdAnnotation, rankByHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
-import { hostLabel, isMultiHost } from '../gke/slice.ts';
+import { blockLabel, hostLabel, isMultiHost, subblockLabel } from '../gke/slice.ts';
+import { toRepairLabel } from '../gke/repair-labels.ts';
 import type { RepairStep } from '../step.ts';
 
 /**
@@ -32,13 +33,15 @@ export function planRepair(
   if (instanceId !== undefined && !/^[1-9]\d{0,19}$/.test(instanceId)) {
     throw repairRefused(`annotation ${instanceIdAnnotation} of node ${node.name} is not an instance id`);
   }
-  const host = node.labels[hostLabel];
+  const { [hostLabel]: host, [blockLabel]: block, [subblockLabel]: subblock } = node.labels;
   return {
     ...instance,
     ...(instanceId === undefined ? {} : { instanceId }),
     node: { name: node.name, uid: node.uid, systemUuid: node.systemUuid },
     isMultiHost: isMultiHost(node),
     ...(host === undefined ? {} : { host }),
+    ...(block === undefined ? {} : { block }),
+    ...(subblock === undefined ? {} : { subblock }),
     why,
   };
 }
@@ -110,8 +113,19 @@ function parseProviderId(
   return { projectId, zone, instanceName };
 }
 
-function describeReplaced({ leftTo, isMultiHost }: RepairPlan): string {
+function describeReplaced({ leftTo, isMultiHost, way, allCapacity }: RepairPlan): string {
   if (leftTo && leftTo.outcome !== 'gke_is_repairing') return 'nothing';
+  if (way === 'reboot') return 'nothing: GKE reboots this machine, and what runs there ends';
+  if (way === 'maintenance') {
+    const which = isMultiHost ? 'all machines of the slice stop' : 'this machine stops';
+    return `nothing: GKE drains the node, and ${which} until the maintenance is over, which takes about 35 minutes`;
+  }
+  if (way === 'report_faulty_host') {
+    const back = allCapacity
+      ? 'the machine comes back on the same host after its repair, 3 to 14 days later'
+      : 'the machine comes back on another host of the reservation if one is free, after 10 to 12 minutes';
+    return `nothing: GKE drains the node and reports its host, and ${back}; the data of local SSDs is lost`;
+  }
   return isMultiHost ? 'all machines of the slice' : 'this machine';
 }
 
@@ -121,16 +135,24 @@ export function describeRepair(plan: RepairPlan): RepairStep {
   return {
     step: 'repair',
     target: node.name,
-    outcome: plan.leftTo?.outcome ?? 'would_delete',
+    outcome: plan.leftTo?.outcome ?? (plan.way ? `would_${plan.way}` : 'would_delete'),
     instance: `projects/${projectId}/zones/${zone}/instances/${instanceName}`,
     ...(instanceId === undefined ? {} : { instance_id: instanceId }),
+    ...describeWay(plan),
     why: plan.why,
     replaces: describeReplaced(plan),
     ...(plan.leftTo ? { gke: plan.leftTo.why } : {}),
     ...(plan.mayNotComeBack === undefined ? {} : { may_not_come_back: plan.mayNotComeBack }),
     ...(plan.runsHere === undefined ? {} : { runs_here: plan.runsHere }),
     ...(plan.warning === undefined ? {} : { warning: plan.warning }),
-    cordon:
-      're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
+    cordon: plan.way
+      ? 'the Node object stays, and with it its cordon; once it is well, send uncordon_nodepool'
+      : 're-registered nodes lose the cordon, surviving Node objects keep it; check, then send uncordon_nodepool',
   };
+}
+
+function describeWay({ way, fault }: RepairPlan): Pick<RepairStep, 'repair' | 'fault' | 'label'> {
+  if (way === undefined) return {};
+  const { key, value } = toRepairLabel(way, fault);
+  return { repair: way, ...(fault === undefined ? {} : { fault }), label: `${key}=${value}` };
 }

@@ -4,6 +4,7 @@ import type { RepairPlan } from '../plan.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
 import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
+import { labelNode } from './label-node.ts';
 import type { RepairStep } from '../step.ts';
 
 /** What a repair works with. */
@@ -13,7 +14,7 @@ export interface RepairTools extends DeleteMachineTools {
 }
 
 /**
- * Deletes the planned machine, so that its instance group creates a new one. Safe to repeat: a deletion by numeric id can
+ * Deletes the planned machine, so that its instance group creates a new one, or asks GKE by a label for another repair. Safe to repeat: a deletion by numeric id can
  * hit only that one machine. A deletion by name is sent only by the claim that decided it, and only while both the node and
  * Compute show the same machine.
  *
@@ -21,14 +22,15 @@ export interface RepairTools extends DeleteMachineTools {
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
   const { kubernetes, lock, actionId } = tools;
-  if (plan.instanceId === undefined) assertMayDeleteByName(plan, tools);
+  const { way } = plan;
+  if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   await tools.beforeDeletion();
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
   // A repetition is no reason to doubt what was accepted before.
   const wasAccepted = before?.action === actionId && isAccepted(before);
-  const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId };
+  const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId, way };
   const writeMark = (state: 'begun' | 'accepted') =>
     lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
@@ -36,7 +38,10 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   try {
     // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
     await writeMark(wasAccepted ? 'accepted' : 'begun');
-    deletion = await deleteMachine(plan, { ...tools, deleteInstance });
+    deletion =
+      way === undefined
+        ? await deleteMachine(plan, { ...tools, deleteInstance })
+        : await labelNode({ ...plan, way }, tools, fate);
   } catch (error) {
     // Nothing was deleted, so the next try must not be held back.
     if (!fate.isOpen) lock.updateLater((annotations) => withoutMark(annotations, 'repair', before));

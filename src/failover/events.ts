@@ -98,9 +98,12 @@ export async function emitVerdict(
 const reasonOfVerdict: Record<VerdictName, string> = {
   recovered: 'FailoverRecovered',
   repaired: 'FailoverRepaired',
+  reported: 'FailoverReported',
   run_ended: 'FailoverRunEnded',
   not_recovered: 'FailoverNotRecovered',
   not_repaired: 'FailoverNotRepaired',
+  report_failed: 'FailoverReportFailed',
+  not_reported: 'FailoverNotReported',
   abandoned: 'FailoverAbandoned',
 };
 

@@ -4,7 +4,9 @@ import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Log } from '../log.ts';
+import type { RepairPlan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
+import { noteHostRepair } from '../state/host-memory.ts';
 import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
@@ -39,9 +41,25 @@ export async function finish(
   );
   await Promise.all([
     tryToCleanUp(log, () => lock.release({ forget: false })),
+    tryToCleanUp(log, () => noteHost(cluster.kubernetes, execution.action.id, plan.repair, steps)),
     announce(execution, { message: summarise(steps) }, steps),
     tryToCleanUp(log, () => sweepRecords(cluster.kubernetes.within(sweepPatienceMs), clusterLease)),
   ]);
+}
+
+/** Remembers the host of a machine whose repair was accepted, so that its next fault is told as such. */
+async function noteHost(
+  kubernetes: Kubernetes,
+  action: string,
+  repair: RepairPlan | undefined,
+  steps: Step[],
+): Promise<void> {
+  const outcome = steps.find((each) => each.step === 'repair')?.outcome ?? '';
+  const isAccepted = outcome === 'deletion_accepted' || outcome.endsWith('_requested');
+  if (repair?.host === undefined || !isAccepted) return;
+  const at = new Date(kubernetes.serverNow()).toISOString();
+  const { host, way = 'delete', node } = repair;
+  await noteHostRepair(kubernetes, host, { action, at, way, node: node.name });
 }
 
 /**

@@ -6,6 +6,7 @@ import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { readRecord } from '../state/record.ts';
 import { createReader, judge } from '../verify/verify.ts';
+import type { AskMachine } from '../verify/verify.ts';
 import type { Claim } from './claim.ts';
 
 /**
@@ -17,13 +18,14 @@ import type { Claim } from './claim.ts';
 export async function assertFollowUpWanted(
   { followUpOf, id, effects }: Action,
   { kubernetes, lock }: Pick<Claim, 'lock'> & { kubernetes: Kubernetes },
+  askMachine?: AskMachine,
 ): Promise<void> {
   // What it has begun to delete is its own doing, and is carried on.
   if (!followUpOf || hasOwnMark(lock.annotations, id)) return;
   const before = await readRecord(kubernetes, followUpOf.id);
   if (!before) throw new Ignored(`the record of action ${followUpOf.id}, which this follows, is gone`);
-  const { verdict } = await judge(before, createReader(kubernetes));
-  if (effects.uncordon && verdict !== 'repaired') {
+  const { verdict } = await judge(before, createReader(kubernetes, askMachine));
+  if (effects.uncordon && verdict !== 'repaired' && verdict !== 'reported') {
     throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
   }
   if (effects.uncordon) {

@@ -49,7 +49,8 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   const action = await checkAlert(execution.action, claim, config);
   execution.action = action;
 
-  await assertFollowUpWanted(action, claim);
+  const askMachine = toAskMachine(services.readInstance, deadline);
+  await assertFollowUpWanted(action, claim, askMachine);
 
   // 2. Every decision rests on what is read from here on, under the lock.
   const isClose = action.incident?.isClosed === true;
@@ -70,7 +71,6 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
   const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
-  const askMachine = toAskMachine(services.readInstance, deadline);
   const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));

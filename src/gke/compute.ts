@@ -38,6 +38,8 @@ export interface Instance {
   status: string;
   /** In ms since the epoch. */
   createdAt: number | undefined;
+  /** When it was started last, in ms since the epoch. */
+  startedAt?: number | undefined;
 }
 
 /**
@@ -77,13 +79,14 @@ export interface ComputeClient {
 }
 
 /** The fields of an instance that the function requests. The deployed bundle knows no others (deploy/build.ts). */
-export const instanceFields = ['id', 'status', 'creationTimestamp'] as const;
+export const instanceFields = ['id', 'status', 'creationTimestamp', 'lastStartTimestamp'] as const;
 
 /** An instance as the client gives it. */
 export interface InstanceAnswer {
   id?: unknown;
   status?: unknown;
   creationTimestamp?: unknown;
+  lastStartTimestamp?: unknown;
 }
 
 /** Loads the Compute client at the first call. */
@@ -133,7 +136,11 @@ export function createReadInstance(clock: Clock, load: LoadCompute): ReadInstanc
       return await callWithRetries({ clock, deadline }, async (options) => {
         const answer = await withinCall(options, what, client.getInstance(ref, options.timeoutMs));
         const id = toText(answer.id);
-        if (id) return { id, status: toText(answer.status), createdAt: toMs(answer.creationTimestamp) };
+        if (id) {
+          const startedAt = toMs(answer.lastStartTimestamp);
+          const createdAt = toMs(answer.creationTimestamp);
+          return { id, status: toText(answer.status), createdAt, startedAt };
+        }
         throw new UpstreamError({ ...what, status: 200, reason: 'without an instance', isRetryable: true });
       });
     } catch (error) {

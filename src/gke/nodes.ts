@@ -32,6 +32,9 @@ export interface NodeHealth extends NodeRef {
   providerId: string | undefined;
   /** It changes when another machine takes the node's name. */
   systemUuid: string | undefined;
+  /** It changes with each boot. */
+  bootId?: string | undefined;
+  kubeletVersion?: string | undefined;
 }
 
 type Core = Pick<Kubernetes, 'core'>;
@@ -148,6 +151,8 @@ export function toNodeHealth(node: V1Node): NodeHealth {
       .map(({ type }) => type),
     providerId: node.spec?.providerID,
     systemUuid: node.status?.nodeInfo?.systemUUID,
+    bootId: node.status?.nodeInfo?.bootID || undefined,
+    kubeletVersion: node.status?.nodeInfo?.kubeletVersion,
   };
 }
 

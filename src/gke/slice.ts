@@ -9,6 +9,9 @@ export const countLabel = 'cloud.google.com/gke-accelerator-count';
 /** GKE's label with the physical host of a node's machine, where the machine type tells it. */
 export const hostLabel = 'cloud.google.com/gce-topology-host';
 
+export const blockLabel = 'cloud.google.com/gce-topology-block';
+export const subblockLabel = 'cloud.google.com/gce-topology-subblock';
+
 /** True if a node belongs to a multi-host TPU slice, which GKE re-creates as a whole. */
 export function isMultiHost(node: NodeRef): boolean {
   return typeof toExpectedNodes(node) === 'number';

@@ -5,6 +5,7 @@ import { actionAnnotation } from '../names.ts';
 import { listOwnEffects } from '../state/cooldown.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
 import type { ActionRecord } from '../state/record-format.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { createReader } from '../verify/verify.ts';
 import type { ReconcileTools, Result } from './report.ts';
 import { giveVerdict, settle } from './settle.ts';
@@ -13,7 +14,10 @@ import { giveVerdict, settle } from './settle.ts';
 export async function abandon(record: ActionRecord, tools: ReconcileTools, isOld: boolean): Promise<Result> {
   const { kubernetes } = tools.cluster;
   if (record.stopped?.hasDeleted === true) {
-    return settle(record, { ...tools, reader: createReader(kubernetes) });
+    return settle(record, {
+      ...tools,
+      reader: createReader(kubernetes, toAskMachine(tools.services.readInstance, tools.deadline)),
+    });
   }
   const tried = record.resumes === 0 ? '' : `, after ${record.resumes} more tries`;
   const since = isOld

@@ -8,7 +8,7 @@ import type { Action } from '../request/action.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { hasHelped } from '../verdict.ts';
+import { isWhole } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import type { ReconcileTools } from './report.ts';
 
@@ -89,7 +89,7 @@ export function toFollowUp(
       uncordonWhenRepaired,
     };
   }
-  if (verdict.verdict === 'repaired' && hasHelped(verdict) && uncordonWhenRepaired) {
+  if (isWhole(verdict) && uncordonWhenRepaired) {
     return {
       ...shared,
       id: `${id}.uncordon`,

@@ -9,6 +9,7 @@ import type { Services } from '../services.ts';
 import { listOpenRecords } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { isPaused } from '../state/switches.ts';
+import { toAskMachine } from '../decide/replacement.ts';
 import { createReader } from '../verify/verify.ts';
 import type { ClusterReport, ReconcileTools, Result } from './report.ts';
 import { resume } from './resume.ts';
@@ -77,7 +78,10 @@ const verdictConcurrency = 16;
 async function lookAfter(records: ActionRecord[], tools: ReconcileTools): Promise<Result[]> {
   const ended = records.filter((record) => isEnded(record));
   const unfinished = records.filter((record) => !isEnded(record));
-  const reader = createReader(tools.cluster.kubernetes);
+  const reader = createReader(
+    tools.cluster.kubernetes,
+    toAskMachine(tools.services.readInstance, tools.deadline),
+  );
   const [verdicts, resumes] = await Promise.all([
     mapWithSemaphore(new Semaphore(verdictConcurrency), ended, (record) =>
       guard(record, tools, () => settle(record, { ...tools, reader })),

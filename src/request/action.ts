@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { actionTypes, effectsOf, followUpTypes } from '../action-type.ts';
-import type { ActionType, Effects, FollowUpType } from '../action-type.ts';
+import { actionTypes, effectsOf, faults, followUpTypes, repairWays } from '../action-type.ts';
+import type { ActionType, Effects, Fault, FollowUpType, LabelWay } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
@@ -8,6 +8,7 @@ import { dnsLabel } from '../names.ts';
 import { suggestName } from '../nearest-name.ts';
 import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
 import type { Incident } from './incident.ts';
+import { parseRepair } from './repair-way.ts';
 
 /** What a caller asks for, checked. Absent fields are undefined. docs/api.md describes the fields. */
 export interface Action {
@@ -28,6 +29,10 @@ export interface Action {
   cluster: ClusterName;
   /** What is done on the same pool if the run is not back in time after a restart. */
   onFailure?: FollowUpType | undefined;
+  /** The label that asks GKE for the repair; undefined for a deletion. */
+  repair?: LabelWay | undefined;
+  /** What is wrong with the host that is reported. */
+  fault?: Fault | undefined;
   /** Once the machine is back, this function's cordons of the pool are released. */
   uncordonWhenRepaired?: boolean;
   /** The e-mail address of the caller that IAM let in, as its token says. */
@@ -128,6 +133,7 @@ function toAction(
       parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks').expected_node_counts ??
       false,
     cluster: resolveCluster(fields.cluster, clusters),
+    ...parseRepair(fields, fields.type),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
@@ -147,12 +153,13 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
-  const { onFailure, uncordonWhenRepaired = false } = action;
+  const { onFailure, uncordonWhenRepaired = false, repair, fault } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
     // Absent, they leave the hash as earlier versions made it.
     ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
+    ...(repair === undefined ? [] : [{ repair, fault }]),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -179,6 +186,8 @@ const actionFields = {
   preflight_checks: objectField(),
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
+  repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
+  fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({
     max: 200,
     pattern: /^[a-z0-9.:/-]+$/,

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { labelWays } from '../action-type.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import { failoverNamespace, prefix } from '../names.ts';
@@ -21,6 +22,8 @@ const markSchema = v.object({
   firstAt: v.optional(v.string()),
   /** The machine that was repaired. */
   instanceId: v.optional(v.string()),
+  /** Which label asked for the repair. Absent for a deletion. */
+  way: v.optional(v.picklist(labelWays)),
   /** The run that was restarted, and its restart attempt that was to end. */
   jobSetUid: v.optional(v.string()),
   attempt: v.optional(v.number()),

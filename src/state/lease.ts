@@ -148,7 +148,7 @@ export function limitConflicts(name?: string): () => void {
 }
 
 /** Names the Lease that is about one thing of a kind, such as `action-` and an action's id, whatever characters that has. */
-export function toLeaseName(kind: 'action' | 'jobset' | 'closed', key: string): string {
+export function toLeaseName(kind: 'action' | 'jobset' | 'closed' | 'host', key: string): string {
   return `${kind}-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
 }
 

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { actionTypes, effectsOf, followUpTypes } from '../action-type.ts';
+import { actionTypes, effectsOf, faults, followUpTypes, labelWays } from '../action-type.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Action } from '../request/action.ts';
 
@@ -31,6 +31,8 @@ export const recordedActionSchema = v.object({
   expectedNodeCounts: v.boolean(),
   onFailure: v.optional(v.picklist(followUpTypes)),
   uncordonWhenRepaired: v.optional(v.boolean()),
+  repair: v.optional(v.picklist(labelWays)),
+  fault: v.optional(v.picklist(faults)),
   caller: v.optional(v.string()),
   incident: v.optional(incidentSchema),
   followUpOf: v.optional(v.object({ id: v.string(), isOfAlert: v.boolean() })),
@@ -46,6 +48,8 @@ export function toRecordedAction(action: Action): RecordedAction {
     expectedNodeCounts: action.expectedNodeCounts,
     onFailure: action.onFailure,
     uncordonWhenRepaired: action.uncordonWhenRepaired,
+    repair: action.repair,
+    fault: action.fault,
     caller: action.caller,
     incident: action.incident,
     followUpOf: action.followUpOf,
@@ -76,6 +80,8 @@ export function fromRecordedAction(
     cluster,
     onFailure: stored.onFailure,
     uncordonWhenRepaired: stored.uncordonWhenRepaired ?? false,
+    repair: stored.repair,
+    fault: stored.fault,
     caller: stored.caller,
     ...(incident && { incident: { ...incident, subject: incident.subject, namespace: incident.namespace } }),
     ...(followUpOf && { followUpOf }),

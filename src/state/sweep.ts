@@ -1,7 +1,14 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { deleteLease, listLeases, updateAnnotations } from './lease.ts';
 import type { LeaseState } from './lease.ts';
-import { maxRecords, minRecordRetentionMs, recordRetentionMs, sweptKey } from '../names.ts';
+import {
+  hostMemoryMs,
+  maxHosts,
+  maxRecords,
+  minRecordRetentionMs,
+  recordRetentionMs,
+  sweptKey,
+} from '../names.ts';
 import { mapWithSemaphore, Semaphore } from '../gke/semaphore.ts';
 import { keys, kindLabel, openLabel } from './record-format.ts';
 
@@ -44,7 +51,7 @@ export async function sweepRecords(kubernetes: Kubernetes, clusterLease?: LeaseS
   };
   const marked = await updateAnnotations(kubernetes, clusterLeaseName, markSwept, clusterLease);
   if (!isDue) return 0;
-  const old = findOld(await listLeases(kubernetes, `${kindLabel} in (action,incident,jobset)`), now);
+  const old = findOld(await listLeases(kubernetes, `${kindLabel} in (action,incident,jobset,host)`), now);
   const swept = old.slice(0, maxSwept);
   const deleted = await mapWithSemaphore(new Semaphore(concurrency), swept, (lease) =>
     deleteLease(kubernetes, lease),
@@ -67,8 +74,13 @@ function findOld(leases: LeaseState[], now: number): LeaseState[] {
   const excess = new Set(settled.slice(0, Math.max(0, settled.length - maxRecords)));
   const isOldAction = (lease: LeaseState) =>
     ageOf(lease) > recordRetentionMs || (excess.has(lease) && ageOf(lease) > minRecordRetentionMs);
-  const others = byAge.filter((lease) => !isAction(lease) && ageOf(lease) > keepOthersMs);
-  return [...settled.filter((lease) => isOldAction(lease)), ...others];
+  const hosts = byAge.filter(({ labels }) => labels[kindLabel] === 'host');
+  const excessHosts = Math.max(0, hosts.length - maxHosts);
+  const oldHosts = hosts.filter((lease, index) => index < excessHosts || ageOf(lease) > hostMemoryMs);
+  const others = byAge.filter(
+    (lease) => !isAction(lease) && !hosts.includes(lease) && ageOf(lease) > keepOthersMs,
+  );
+  return [...settled.filter((lease) => isOldAction(lease)), ...others, ...oldHosts];
 }
 
 /** Version 0.1.0 ended with `done`, and had no label for what is open. */

@@ -42,6 +42,8 @@ export interface PlanView {
     node: string;
     instance: string;
     instance_id?: string;
+    repair?: string;
+    fault?: string;
     why: string;
     runs_here?: Record<string, number>;
   };
@@ -121,6 +123,8 @@ function showPlan({ restart, repair }: NonNullable<ActionRecord['plan']>): PlanV
         node: repair.node.name,
         instance: `projects/${repair.projectId}/zones/${repair.zone}/instances/${repair.instanceName}`,
         instance_id: repair.instanceId,
+        repair: repair.way,
+        fault: repair.fault,
         left_to_gke: repair.leftTo?.outcome,
         gke: repair.leftTo?.why,
         may_not_come_back: repair.mayNotComeBack,

@@ -15,6 +15,8 @@ export type Judgement =
       /** Why not yet. It becomes the verdict's reason once time is up. */
       why: string;
       attempt?: number;
+      /** The verdict once time is up, where it is not the usual one. */
+      onTimeOut?: VerdictName;
       /** The nodes of pods that are still there although their attempt has ended. */
       heldUpOn?: string[];
     };

@@ -1,6 +1,7 @@
 import { describeNames, instanceIdAnnotation } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { latest } from '../gke/run-pods.ts';
+import { whyNotReportable } from '../gke/repair-labels.ts';
 import { hostLabel, toExpectedNodes } from '../gke/slice.ts';
 import type { RepairPlan } from '../plan.ts';
 import { countReasons } from './judgement.ts';
@@ -25,18 +26,8 @@ export function judgeMachine(
     const still = `the old machine is still there: node ${old.name} runs on it`;
     return { verdict: undefined, why: `${still}${operation === undefined ? '' : toHint(plan, operation)}` };
   }
-  const [first] = nodes;
-  const ofSlice = first && toExpectedNodes(first);
-  const expected = typeof ofSlice === 'number' ? ofSlice : (plan.poolSize ?? 1);
-  const troubles = nodes.flatMap((node) => describeTrouble(node));
-  const missing = expected - nodes.length;
-  if (missing > 0 || troubles.length > 0) {
-    const why = [
-      ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
-      ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
-    ].join('; ');
-    return { verdict: undefined, why };
-  }
+  const lack = describeLack(nodes, plan.poolSize);
+  if (lack !== undefined) return { verdict: undefined, why: lack };
   const sameHost = plan.host === undefined ? [] : nodes.filter((node) => isReplacementOn(node, plan));
   return {
     verdict: 'repaired',
@@ -44,10 +35,35 @@ export function judgeMachine(
     ...(sameHost.length > 0
       ? {
           isSameHost: true,
-          why: `${describeNames(sameHost.map(({ name }) => name))} is on host ${plan.host}, whose machine was bad`,
+          why: `${describeNames(sameHost.map(({ name }) => name))} is on host ${plan.host}, whose machine was bad${adviseReport(sameHost[0], plan)}`,
         }
       : {}),
   };
+}
+
+/**
+ * Says what a pool lacks: nodes, or some that are well.
+ *
+ * @param poolSize how many nodes it had; a slice has as many as its topology says
+ * @returns undefined if it is whole
+ */
+export function describeLack(nodes: NodeHealth[], poolSize = 1): string | undefined {
+  const [first] = nodes;
+  const ofSlice = first && toExpectedNodes(first);
+  const expected = typeof ofSlice === 'number' ? ofSlice : poolSize;
+  const troubles = nodes.flatMap((node) => describeTrouble(node));
+  const missing = expected - nodes.length;
+  if (missing <= 0 && troubles.length === 0) return undefined;
+  return [
+    ...(missing > 0 ? [`${nodes.length} of ${expected} nodes are back`] : []),
+    ...(troubles.length > 0 ? [countReasons(troubles, `${nodes.length} nodes`)] : []),
+  ].join('; ');
+}
+
+/** What takes a host out of service, where GKE can do it. */
+function adviseReport(node: NodeHealth | undefined, { isMultiHost }: RepairPlan): string {
+  if (!node || isMultiHost || whyNotReportable(node) !== undefined) return '';
+  return '; have the host reported: repair report_faulty_host';
 }
 
 /** An operation can fail after Compute has accepted it. The function has no right to read operations; a person has. */

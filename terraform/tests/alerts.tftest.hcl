@@ -191,6 +191,24 @@ run "what_follows_a_verdict" {
   }
 }
 
+run "ways_of_repair" {
+  variables {
+    alert_policies = {
+      xid = {
+        action     = "cordon_and_repair_nodepool"
+        repair     = "report_faulty_host"
+        fault      = "xid"
+        conditions = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["xid"].user_labels == tomap({ failover_action = "cordon_and_repair_nodepool", failover_repair = "report_faulty_host", failover_fault = "xid" })
+    error_message = "How a machine is repaired is a label, too."
+  }
+}
+
 run "policies_made_elsewhere" {
   variables {
     alert_policies           = {}

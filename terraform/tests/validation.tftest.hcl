@@ -341,6 +341,22 @@ run "follow_up_that_is_not_allowed" {
   expect_failures = [var.alert_policies]
 }
 
+run "report_without_a_fault" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "repair_nodepool", repair = "report_faulty_host", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "reboot_of_a_cordon" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", repair = "reboot", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
 run "uncordon_without_a_repair" {
   command = plan
   variables {

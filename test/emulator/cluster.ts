@@ -14,6 +14,7 @@ import { KubernetesApi } from './kubernetes-api.ts';
 import type { Denial } from './kubernetes-api.ts';
 import { manageNodes, silenceNode, wakeNode } from './node-lifecycle.ts';
 import { NodePools } from './node-pools.ts';
+import { NodeRepairs } from './node-repairs.ts';
 import type { Plural, StoredObjects } from './object-store.ts';
 import { cloneJson } from './objects.ts';
 import type { Event, Job, JobSet, KubernetesObject, Lease, Node, Pod } from './objects.ts';
@@ -57,6 +58,7 @@ export class EmulatedCluster {
   readonly #state: ClusterState;
   readonly #api: KubernetesApi;
   readonly #pools: NodePools;
+  readonly #repairs: NodeRepairs;
   #settledAt = -1;
   #wakeAt = 0;
 
@@ -78,6 +80,7 @@ export class EmulatedCluster {
     this.#state = new ClusterState(context.now, context.random);
     this.work = new GkeWork(this, this.#state);
     this.#pools = new NodePools(this, this.#state, context.fleet, this.work);
+    this.#repairs = new NodeRepairs(this, this.#state, context.fleet);
     this.switches = new Switches(this.#state, this.#pools, { fleet: context.fleet, work: this.work });
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
@@ -288,6 +291,7 @@ export class EmulatedCluster {
     // A switch that was turned off may have asked for a step, too.
     this.#wakeAt = Math.min(this.#wakeAt, state.takeWakeTime());
     if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
+    this.#repairs.run();
     this.#pools.repairByItself();
     manageNodes(state);
     collectGarbage(state);

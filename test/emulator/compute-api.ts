@@ -167,13 +167,14 @@ function toZoneList(fleet: Fleet, project: string, name: string | undefined): un
 }
 
 function toInstance(instance: Instance): unknown {
-  const { id, name, project, zone, machineType, status, createdAt, group } = instance;
+  const { id, name, project, zone, machineType, status, createdAt, startedAt, group } = instance;
   const physicalHostTopology = toPhysicalHost(instance);
   const zoneUrl = `${root}/projects/${project}/zones/${zone}`;
   return {
     kind: 'compute#instance',
     id,
     creationTimestamp: toInstanceTime(createdAt),
+    lastStartTimestamp: toInstanceTime(startedAt),
     name,
     status,
     zone: zoneUrl,

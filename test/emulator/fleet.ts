@@ -11,8 +11,12 @@ export interface Instance {
   project: string;
   zone: string;
   machineType: string;
-  status: 'RUNNING' | 'STOPPING';
+  status: 'RUNNING' | 'STOPPING' | 'REPAIRING';
   createdAt: number;
+  /** When Compute started it last. */
+  startedAt: number;
+  /** How often it has booted again under its id. */
+  reboots: number;
   group: InstanceGroup;
   /** The physical machine that it runs on, within its sub-block and block. */
   host: string;
@@ -37,14 +41,18 @@ export interface InstanceGroup {
 }
 
 export interface MachineTroubles {
-  /** Whether a machine's replacement runs on the same physical host. */
-  keepsHosts: boolean;
+  /** For how many repairs more a machine's replacement runs on the same physical host. */
+  keepsHosts: number;
   /** Whether the nodes of replacements have no allocatable accelerators. */
   lacksAccelerators: boolean;
   /** How many machines of a repair do not come back. */
   withheldMachines: number;
   /** How operations end that delete a machine; undefined if they succeed. */
   deletionError: OperationError | undefined;
+  /** With which status GKE ends the report of a faulty host; undefined if it does not fail. */
+  reportError: string | undefined;
+  /** Whether GKE does nothing for the labels that ask for a repair. */
+  ignoresLabels: boolean;
   /** GKE repairs machines whose nodes have not been Ready for ten minutes. */
   repairsItself: boolean;
   /** Compute has no machine of this kind left. */
@@ -120,7 +128,9 @@ export class Fleet {
   }
 
   /** Creates a machine, on a host of its own unless one is given. */
-  add(details: Omit<Instance, 'id' | 'status' | 'createdAt' | 'host'> & { host?: string }): Instance {
+  add(
+    details: Pick<Instance, 'name' | 'project' | 'zone' | 'machineType' | 'group'> & { host?: string },
+  ): Instance {
     const id = this.#random.numericId();
     const instance: Instance = {
       host: toHex(`host ${id}`),
@@ -128,6 +138,8 @@ export class Fleet {
       id,
       status: 'RUNNING',
       createdAt: this.#now(),
+      startedAt: this.#now(),
+      reboots: 0,
     };
     this.#instances.set(toKey(instance.project, instance.zone, instance.name), instance);
     this.#byId.set(instance.id, instance);
@@ -159,6 +171,16 @@ export class Fleet {
     this.deletions.push({ instance: { ...instance }, operation });
     this.#recreate(instance.group.isAtomic ? this.#membersOf(instance.group) : [instance]);
     return operation;
+  }
+
+  /** Starts a machine again under its id, on another host if it is to move and the group does not keep its hosts. */
+  restart(instance: Instance, { movesHost }: { movesHost: boolean }): void {
+    instance.status = 'RUNNING';
+    instance.startedAt = this.#now();
+    instance.reboots += 1;
+    if (movesHost && instance.group.troubles.keepsHosts <= 0) {
+      instance.host = toHex(`host ${instance.id} ${instance.reboots}`);
+    }
   }
 
   /** Puts another machine behind a name at once, as GKE sometimes does by itself. */
@@ -231,6 +253,7 @@ export class Fleet {
     const missing = this.#withheld.filter((instance) => instance.group === group).length;
     const count = Math.min(Math.max(group.troubles.withheldMachines - missing, 0), instances.length);
     for (const instance of instances.slice(0, instances.length - count)) this.#replace(instance);
+    group.troubles.keepsHosts = Math.max(0, group.troubles.keepsHosts - 1);
     for (const instance of instances.slice(instances.length - count)) {
       this.#withheld.push(instance);
       group.withheld(instance);
@@ -245,7 +268,7 @@ export class Fleet {
       zone,
       machineType,
       group,
-      ...(group.troubles.keepsHosts && { host }),
+      ...(group.troubles.keepsHosts > 0 && { host }),
     });
     group.replaced(next, nodeObject);
     return next;

@@ -32,7 +32,7 @@ export async function startLocalStack(options: {
   settings?: Record<string, string>;
 }): Promise<LocalStack> {
   const emulator = new Emulator();
-  const cluster = createDemoWorld(emulator, { repairDelaySeconds: 2 });
+  const cluster = createDemoWorld(emulator, { repairDelaySeconds: 2, hasGpuPool: true });
   const server = await serveEmulator(emulator, { reconcileEveryMs: 100 });
   const environment = { ...server.environment, CLUSTERS: demoCluster, ...options.settings };
   const failover = await startFunctionProcess(environment, options).catch(async (error: unknown) => {

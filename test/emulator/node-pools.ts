@@ -54,10 +54,12 @@ export class NodePools {
       },
       tellsHost: Object.keys(options.resources ?? {}).length > 0,
       troubles: {
-        keepsHosts: false,
+        keepsHosts: 0,
         lacksAccelerators: false,
         withheldMachines: 0,
         deletionError: undefined,
+        reportError: undefined,
+        ignoresLabels: false,
         repairsItself: false,
         isStockedOut: false,
       },

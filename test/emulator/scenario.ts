@@ -6,6 +6,8 @@ export const demoCluster = 'projects/demo-project/locations/us-central1/clusters
 export interface DemoOptions {
   /** Adds a third slice, which is free. */
   hasSliceC?: boolean;
+  /** Adds two GPU machines of a reservation, whose hosts can be reported as faulty. */
+  hasGpuPool?: boolean;
   paddingBytes?: number;
   /** From an accepted deletion until the machines are back, 120. */
   repairDelaySeconds?: number;
@@ -27,6 +29,10 @@ export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): 
   cluster.addTpuSlice('slice-b', padding);
   if (options.hasSliceC) cluster.addTpuSlice('slice-c', padding);
   cluster.addPool('default-pool', padding);
+  if (options.hasGpuPool) {
+    const labels = { 'cloud.google.com/reservation-name': 'gpus' };
+    cluster.addPool('gpu-a', { ...padding, gpu: true, labels });
+  }
   cluster.addJobSet({
     name: 'train',
     exclusiveTopology: 'cloud.google.com/gke-nodepool',

@@ -215,6 +215,8 @@ describe('serveEmulator', () => {
         'withhold-accelerators/slice-b',
         'keep-hosts/slice-b',
         'fail-deletions/slice-b',
+        'fail-reports/slice-b',
+        'ignore-labels/slice-b',
         'upgrade-pool/slice-b',
         'auto-repair/slice-b',
         'hang-auto-repair/slice-b',
@@ -226,14 +228,20 @@ describe('serveEmulator', () => {
       for (const name of names) await change('PUT', `/${name}`);
       expect(await change('GET')).to.deep.equal([200, { on: names }]);
       const [{ group } = {}] = emulator.fleet.list().filter((each) => each.group.pool === 'slice-b');
-      expect(group?.troubles).to.include({ keepsHosts: true, lacksAccelerators: true, withheldMachines: 1 });
+      expect(group?.troubles).to.include({
+        keepsHosts: Infinity,
+        lacksAccelerators: true,
+        withheldMachines: 1,
+      });
       expect(group?.troubles.deletionError).to.have.property('code');
       expect(await change('DELETE', '/all')).to.deep.equal([200, { on: [] }]);
       expect(group?.troubles).to.deep.equal({
-        keepsHosts: false,
+        keepsHosts: 0,
         lacksAccelerators: false,
         withheldMachines: 0,
         deletionError: undefined,
+        reportError: undefined,
+        ignoresLabels: false,
         repairsItself: false,
         isStockedOut: false,
       });
@@ -254,7 +262,7 @@ describe('serveEmulator', () => {
         const [status, body] = await change(method, path);
         expect(status).to.equal(404);
         expect((body as { error: string }).error).to.match(new RegExp(error));
-        expect((body as { switches: string[] }).switches).to.have.length(14);
+        expect((body as { switches: string[] }).switches).to.have.length(18);
         expect(await change('GET')).to.deep.equal([200, { on: [] }]);
       });
     }

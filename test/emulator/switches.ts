@@ -2,6 +2,7 @@ import type { ClusterState } from './cluster-state.ts';
 import type { Fleet, OperationError } from './fleet.ts';
 import type { GkeWork } from './gke-work.ts';
 import type { NodePools } from './node-pools.ts';
+import { announceMaintenance, maintenanceAnnotation } from './node-repairs.ts';
 import type { Node, Pod, Taint } from './objects.ts';
 
 /** Ends what a switch began. */
@@ -93,12 +94,16 @@ export class Switches {
     };
   }
 
-  /** A machine of a pool that is replaced gets the same physical host again; else it gets another one. */
-  keepHosts(pool: string): TurnOff {
+  /**
+   * A machine of a pool that is replaced gets the same physical host again; else it gets another one.
+   *
+   * @param repairs for how many repairs, all of them unless said otherwise
+   */
+  keepHosts(pool: string, repairs = Infinity): TurnOff {
     const { troubles } = this.#pools.groupOf(pool);
-    troubles.keepsHosts = true;
+    troubles.keepsHosts = repairs;
     return () => {
-      troubles.keepsHosts = false;
+      troubles.keepsHosts = 0;
     };
   }
 
@@ -118,6 +123,37 @@ export class Switches {
     troubles.deletionError = error;
     return () => {
       troubles.deletionError = undefined;
+    };
+  }
+
+  /** GKE ends each report of a faulty host of a pool with this status, as after a refusal of Compute. */
+  failReports(pool: string, status = 'Error'): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.reportError = status;
+    return () => {
+      troubles.reportError = undefined;
+    };
+  }
+
+  /** GKE does nothing for the labels that ask for a reboot, a maintenance or a report of a pool's nodes. */
+  ignoreLabels(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.ignoresLabels = true;
+    return () => {
+      troubles.ignoresLabels = false;
+      this.#state.wakeAt(this.#state.now());
+    };
+  }
+
+  /** A maintenance of their hosts is pending for the nodes that a pool has now. Turning it off takes that back. */
+  announceMaintenance(pool: string, reason = 'FAILURE_GPU_XID'): TurnOff {
+    announceMaintenance(this.#state, this.#pools.groupOf(pool), reason);
+    return () => {
+      for (const node of this.#state.store.lookup('nodes', 'pool', pool)) {
+        this.#state.update('nodes', node, ({ metadata }) => {
+          delete metadata.annotations?.[maintenanceAnnotation];
+        });
+      }
     };
   }
 

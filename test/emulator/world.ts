@@ -186,7 +186,7 @@ export function showMachine({ metadata, status }: Node, instance: Instance): voi
   const systemUuid = toUuid(`system ${instance.id}`);
   status.nodeInfo = {
     ...status.nodeInfo,
-    bootID: toUuid(`boot ${instance.id}`),
+    bootID: toUuid(`boot ${instance.id}${instance.reboots > 0 ? ` ${instance.reboots}` : ''}`),
     machineID: systemUuid.replaceAll('-', ''),
     systemUUID: systemUuid,
   };

@@ -99,6 +99,8 @@ describe('the example alert policies', () => {
         now,
       );
       expect(action.type, policy.displayName).to.equal(policy.userLabels['failover_action']);
+      expect(action.repair, policy.displayName).to.equal(policy.userLabels['failover_repair']);
+      expect(action.fault, policy.displayName).to.equal(policy.userLabels['failover_fault']);
       const { subject } = action.incident;
       const target = subject?.kind === 'instance' ? subject.instanceId : (action.nodeName ?? action.nodePool);
       expect(target, policy.displayName).to.be.oneOf(['gke-tpu-1', 'slice-a', '4217640023907412345']);

@@ -226,9 +226,16 @@ const rows: FaultedCall[] = [
     holdsUpMs: 11_000,
   },
   {
+    title: 'read which hosts were repaired before',
+    action: 'repair',
+    request: { method: 'GET', path: /\/leases\?.*kind%3Dhost/ },
+    always: 'harmless',
+    holdsUpMs: 4_000,
+  },
+  {
     title: 'sweep: list the records',
     action: 'repair',
-    request: { method: 'GET', path: /\/leases\?/ },
+    request: { method: 'GET', path: /\/leases\?.*incident/ },
     always: 'harmless',
     holdsUpMs: 11_000,
   },

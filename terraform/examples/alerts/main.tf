@@ -91,10 +91,13 @@ module "autometric_failover" {
     }
 
     # The GPU driver says on the serial console that a device fell off the bus (Xid 79). The machines must write the console
-    # to Cloud Logging (metadata serial-port-logging-enable=true). A log match has no close.
+    # to Cloud Logging (metadata serial-port-logging-enable=true). A log match has no close. The bad host is reported, because a
+    # deletion may draw it again; leave repair and fault out where GKE cannot report hosts.
     gpu-fell-off-the-bus = {
       action        = "cordon_and_repair_nodepool"
-      documentation = "The node is cordoned with its pool and its machine is repaired. See docs/runbook.md."
+      repair        = "report_faulty_host"
+      fault         = "xid"
+      documentation = "The node is cordoned with its pool and its host is reported. See docs/runbook.md."
       conditions = [{
         display_name = "Xid 79"
         matched_log  = { filter = "resource.type=\"gce_instance\" AND log_id(\"serialconsole.googleapis.com/serial_port_1_output\") AND textPayload=~\"NVRM: Xid .*: 79,\"" }
