@@ -24,10 +24,16 @@ const refusalPatienceMs = 3_000;
 const sweepPatienceMs = 10_000;
 
 /** Records the answer and releases the claim. What was deleted must come back before the action is settled. */
-export async function finish(execution: Execution, { clusterLease }: Prepared, steps: Step[]): Promise<void> {
+export async function finish(
+  execution: Execution,
+  { clusterLease, plan }: Prepared,
+  steps: Step[],
+): Promise<void> {
   const { claim, cluster, log } = execution;
   const { kubernetes, lock } = claim;
-  const isOpen = hasOwnMark(lock.annotations, execution.action.id);
+  // A repair that GKE makes is looked after like one of ours.
+  const isGkes = plan.repair?.leftTo?.outcome === 'gke_is_repairing';
+  const isOpen = isGkes || hasOwnMark(lock.annotations, execution.action.id);
   execution.record = await timed(log, 'record', () =>
     writeAnswer(kubernetes, execution.record, steps, { isOpen }),
   );

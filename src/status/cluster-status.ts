@@ -1,6 +1,7 @@
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
+import type { GkeWork } from '../gke/gke-work.ts';
 import { listPlacedPods } from '../gke/placed-pods.ts';
 import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -12,6 +13,8 @@ import { readLockState } from '../state/pool-lease.ts';
 import { keys, kindLabel, openLabel } from '../state/record-format.ts';
 import { readSwitches } from '../state/switches.ts';
 import { toTime, withoutAbsent } from './action-view.ts';
+import { addGkeWork } from './gke-view.ts';
+import type { GkeView } from './gke-view.ts';
 import { listNodeStates } from './node-state.ts';
 import type { NodeState, NodeView } from './node-state.ts';
 
@@ -27,10 +30,12 @@ export interface ClusterStatus {
   /** How many actions are not settled. */
   open: number;
   pools: PoolStatus[];
+  /** What GKE could not be asked, and why; absent if it could. */
+  warnings?: string[];
 }
 
 /** How one node pool stands. */
-export interface PoolStatus {
+export interface PoolStatus extends GkeView {
   name: string;
   nodes: Partial<Record<NodeState, number>> & { total: number };
   /** By the id of the action, or `a person`, how many nodes it keeps cordoned. */
@@ -50,18 +55,20 @@ export interface ClusterPicture {
   nodes: Map<string, NodeView[]>;
 }
 
-/** Reads how a cluster stands. It only reads: Leases, nodes, and the pods of the allowed namespaces. */
+/** Reads how a cluster stands. It only reads: Leases, nodes, the pods of the allowed namespaces, and what GKE is doing. */
 export async function readClusterPicture(
   name: ClusterName,
   kubernetes: Kubernetes,
   config: Config,
+  readWork: () => Promise<GkeWork>,
 ): Promise<ClusterPicture> {
-  const [switches, maxPools, poolLeases, open, nodes, pods] = await Promise.all([
+  const [switches, maxPools, poolLeases, open, nodes, work, pods] = await Promise.all([
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
     listLeases(kubernetes, `${kindLabel}=pool`),
     listLeases(kubernetes, `${kindLabel}=action,${openLabel}=true`),
     listNodeStates(kubernetes),
+    readWork(),
     Promise.all(config.allowedNamespaces.map((namespace) => listPodsIfAllowed(kubernetes, namespace))),
   ]);
   const now = kubernetes.serverNow();
@@ -84,6 +91,7 @@ export async function readClusterPicture(
     const pool = status.pools.find((each) => each.name === poolOf.get(nodeName));
     if (pool) pool.runs[jobSet] = (pool.runs[jobSet] ?? 0) + 1;
   }
+  addGkeWork(status, work);
   return { status, nodes: byPool };
 }
 

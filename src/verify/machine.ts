@@ -60,6 +60,8 @@ function toHint({ zone, projectId }: RepairPlan, operation: string): string {
 
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
 function isOldMachine(node: NodeHealth, plan: RepairPlan, instanceId: string | undefined): boolean {
+  // GKE had begun before the decision, and may have replaced the machine by then.
+  if (plan.leftTo?.since !== undefined && node.createdAt > Date.parse(plan.leftTo.since)) return false;
   const shown = node.annotations[instanceIdAnnotation];
   if (instanceId !== undefined && shown !== undefined) return shown === instanceId;
   if (node.name !== plan.node.name) return false;

@@ -30,7 +30,7 @@ describe('a restart after npm start', function () {
     let printed = '';
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (printed += text));
     for (;;) {
-      const [, url] = /listens on (http:\S+),/.exec(printed) ?? [];
+      const [, url] = /(http:\/\/127\.0\.0\.1:\d+)[\s/,]/.exec(printed) ?? [];
       if (url !== undefined && printed.includes('Ctrl-C ends it')) return url;
       if (child.exitCode !== null) throw new Error(`it has ended: ${printed}`);
       await Promise.race([once(child.stdout ?? child, 'data'), once(child, 'exit')]);

@@ -33,13 +33,13 @@ describe('what the function shows', () => {
 
   function use(name: 'failover' | 'failoverStatus' = 'failover'): void {
     const config = readConfig({ CLUSTERS: trainCluster });
-    const { connect } = createVirtualServices({
+    const { connect, readGkeWork } = createVirtualServices({
       config,
       emulator,
       clock: createSystemClock(),
       travel: async (_, carryOut) => carryOut(),
     });
-    served.use({ config, connect, name });
+    served.use({ config, connect, readGkeWork, name });
   }
 
   async function get(path: string): Promise<{ status: number; headers: Headers; body: Json }> {
@@ -194,7 +194,7 @@ describe('what the function shows', () => {
         time.tick(2_999);
         await get('/status');
         expect(emulator.requests.length).to.equal(once);
-        expect(once).to.be.within(1, 6);
+        expect(once).to.be.within(1, 8);
         time.tick(1);
         await get('/status');
         expect(emulator.requests.length).to.equal(2 * once);
