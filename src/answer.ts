@@ -5,6 +5,7 @@ import type { ClusterReport } from './reconcile/report.ts';
 import type { Ignored } from './ignored.ts';
 import { describeError, describeStack } from './log.ts';
 import type { Log } from './log.ts';
+import type { Page } from './page/layout.ts';
 import type { Action } from './request/action.ts';
 import { summarise } from './step.ts';
 
@@ -62,7 +63,12 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
 
 /** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */
 export function sendShown(exchange: Exchange, shown: object): void {
-  send(exchange, 200, shown, { 'Cache-Control': 'no-store' });
+  send(exchange, 200, shown, { 'Cache-Control': 'no-store', Vary: 'Accept' });
+}
+
+/** Answers what a browser asked to see. */
+export function sendPage({ response }: Exchange, { html, headers }: Page, status = 200): void {
+  response.status(status).set(headers).send(html);
 }
 
 /** Answers what was looked after: 200, or 502 if a cluster could not be served. An idle minute leaves no line in the log. */
@@ -82,8 +88,9 @@ export function sendIgnored(exchange: Exchange, ignored: Ignored): void {
  * Answers with the error's status and code. A final refusal of a push gets 200, because Pub/Sub would deliver it again.
  *
  * @param thrown what was thrown, whose stack is logged if `answered` is `internal`
+ * @param page what a browser gets instead of the JSON
  */
-export function sendError(exchange: Exchange, answered: FailoverError, thrown: unknown): void {
+export function sendError(exchange: Exchange, answered: FailoverError, thrown: unknown, page?: Page): void {
   const { request, channel, log, id } = exchange;
   const { code, message, headers } = answered;
   // Cloud Monitoring may first ask without credentials, to be told that it must send them. That is no failure.
@@ -101,6 +108,10 @@ export function sendError(exchange: Exchange, answered: FailoverError, thrown: u
     log.error(outcome, message, fields);
   } else {
     log.warn(outcome, message, fields);
+  }
+  if (page) {
+    sendPage(exchange, { ...page, headers: { ...page.headers, ...headers } }, status);
+    return;
   }
   send(exchange, status, { id, error: message, code }, isAcknowledged ? {} : headers);
 }

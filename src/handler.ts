@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
 import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
 import { logReceived, sendDone, sendError, sendIgnored, sendReconciled, sendShown, setId } from './answer.ts';
+import { sendPage } from './answer.ts';
 import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
@@ -19,13 +20,21 @@ import { parseAction, readId } from './request/action.ts';
 import { readCaller, requireBasicCredentials } from './request/auth.ts';
 import { readJsonBody, receiveBody } from './request/body.ts';
 import type { Body } from './request/body.ts';
-import { alertMisdirected, alertsPath, assertNoQuery, assertRoute } from './request/route.ts';
-import { isRead, pathOf, reconcilePath } from './request/route.ts';
+import {
+  alertMisdirected,
+  alertsPath,
+  assertNoQuery,
+  assertNotFromPage,
+  assertRoute,
+} from './request/route.ts';
+import { isRead, pathOf, reconcilePath, toLoopbackHost, wantsPage } from './request/route.ts';
 import type { FunctionName } from './request/route.ts';
-import { createAnswerRead } from './read.ts';
-import type { AnswerRead } from './read.ts';
+import type { Page } from './page/layout.ts';
+import { createAnswerPage, createAnswerRead, toFailurePage } from './read.ts';
+import type { AnswerPage, AnswerRead } from './read.ts';
 import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
+import { createReadPictures } from './status/status.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
@@ -51,14 +60,16 @@ const shutDownMs = 7_000;
 /** Creates the handler of one function. Each request gets one JSON answer, and one place answers all errors. */
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
-  const answerRead = createAnswerRead(options.services);
+  const readPictures = createReadPictures(options.services);
+  const answerRead = createAnswerRead(options.services, readPictures);
+  const answerPage = createAnswerPage(options.services, readPictures);
   const { clock, config } = options.services;
   let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
       if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
-      const answering = answer(request, response, deadline, { ...options, answerRead });
+      const answering = answer(request, response, deadline, { ...options, answerRead, answerPage });
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
@@ -72,10 +83,10 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /** The options, and what the handler makes of them once. */
-type Parts = HandlerOptions & { answerRead: AnswerRead };
+type Parts = HandlerOptions & { answerRead: AnswerRead; answerPage: AnswerPage };
 
 /** What a request came to. */
-type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object };
+type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
 
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
@@ -87,13 +98,24 @@ async function answer(
   const exchange = openExchange(request, response, options);
   try {
     const answered = await dispatch(exchange, deadline, options);
-    if ('shown' in answered) sendShown(exchange, answered.shown);
+    if ('page' in answered) sendPage(exchange, answered.page);
+    else if ('shown' in answered) sendShown(exchange, answered.shown);
     else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
     else sendDone(exchange, answered);
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
-    else sendError(exchange, toFailoverError(error), error);
+    else sendError(exchange, toFailoverError(error), error, await toPageOf(error, request, options));
   }
+}
+
+/** A browser's error as a page, as far as there is one. */
+async function toPageOf(
+  error: unknown,
+  request: Request,
+  { webhook, services }: Parts,
+): Promise<Page | undefined> {
+  if (webhook || !isRead(request) || !wantsPage(request)) return undefined;
+  return toFailurePage(toFailoverError(error), services.clock.now()).catch(() => undefined);
 }
 
 function openExchange(request: Request, response: Response, { log, projectId }: HandlerOptions): Exchange {
@@ -124,8 +146,14 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   if (isRead(request)) {
     admit(request, options);
     const read = parseRead(pathOf(request), request.url, services.config.clusters);
+    if (wantsPage(request)) {
+      const [, query = ''] = request.url.split('?');
+      const visitor = { host: toLoopbackHost(request), canAct: options.name !== 'failoverStatus' };
+      return { page: await options.answerPage(read, query, visitor, deadline) };
+    }
     return { shown: await options.answerRead(read, deadline) };
   }
+  assertNotFromPage(request);
   // Anybody can reach the webhook, so it reads nothing of a request that it does not let in.
   if (webhook) admit(request, options);
   const body = await receiveBody(request, response, deadline.signal);

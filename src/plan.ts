@@ -3,12 +3,12 @@
 import * as v from 'valibot';
 
 /**
- * How a restart makes the Job fail: by the deletion of its leader pod, or by its deadline. The answer's field `way` has
- * these values.
+ * How a restart ends the attempt: a Job is made to fail, by the deletion of its leader pod or by its deadline; or, where that
+ * failure would end the JobSet, every Job is deleted, and JobSet makes them anew. The answer's field `way` has these values.
  */
 export type RestartWay = v.InferOutput<typeof waySchema>;
 
-const waySchema = v.picklist(['leader_pod', 'job_deadline']);
+const waySchema = v.picklist(['leader_pod', 'job_deadline', 'jobs_recreated']);
 
 /** What a restart deletes, or why it deletes nothing. */
 export type RestartPlan = v.InferOutput<typeof restartPlanSchema>;
@@ -18,8 +18,12 @@ const restartPlanSchema = v.object({
   jobSet: v.object({ namespace: v.string(), name: v.string(), uid: v.string() }),
   /** The JobSet's restart attempt, from 0. */
   attempt: v.number(),
-  /** The Job that is made to fail; absent where nothing is restarted. */
+  /** The Job on the pool, which is made to fail; absent where nothing is restarted. */
   job: v.exactOptional(v.object({ name: v.string(), uid: v.string(), replicatedJob: v.string() })),
+  /** The Jobs that are deleted, `job` among them, where the way is `jobs_recreated`. The JobSet stays in its attempt. */
+  jobs: v.exactOptional(v.array(v.object({ name: v.string(), uid: v.string() }))),
+  /** Why this way, where a Job that fails would end the JobSet. */
+  why: v.exactOptional(v.string()),
   /** The Job's index-0 pod. */
   leader: v.exactOptional(v.object({ name: v.string(), uid: v.string(), nodeName: v.optional(v.string()) })),
   way: v.exactOptional(waySchema),
@@ -36,6 +40,11 @@ const restartPlanSchema = v.object({
   /** What else the caller should know, for the answer. */
   warning: v.exactOptional(v.string()),
 });
+
+/** The uids of the Jobs that a restart ends. All their pods are to go. */
+export function toEndedJobs({ job, jobs }: Pick<RestartPlan, 'job' | 'jobs'>): Set<string> {
+  return new Set((jobs ?? (job ? [job] : [])).map(({ uid }) => uid));
+}
 
 /** The one machine that a repair deletes. */
 export type RepairPlan = v.InferOutput<typeof repairPlanSchema>;

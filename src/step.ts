@@ -46,6 +46,9 @@ export type RestartStep = {
   job?: string;
   way?: RestartWay;
   leader_pod?: string;
+  /** How many Jobs are deleted, where the way is `jobs_recreated`, and why that is the way. */
+  jobs?: number;
+  why?: string;
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;

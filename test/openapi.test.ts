@@ -28,7 +28,11 @@ const alertOfSlice = {
 const alertSettings = { ALERT_ACTIONS: 'cordon_nodepool,repair_nodepool' };
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
 
-const jsonHeaders = new Headers({ 'content-type': 'application/json', 'cache-control': 'no-store' });
+const jsonHeaders = new Headers({
+  'content-type': 'application/json',
+  'cache-control': 'no-store',
+  vary: 'Accept',
+});
 
 const openapi = new OpenApi();
 
@@ -351,6 +355,17 @@ describe('docs/openapi.yaml', () => {
       expect((await world.get('/actions/nope')).status).to.equal(404);
     });
 
+    it('knows the pages of a browser, and refuses what other pages send', async () => {
+      await world.post(cordon);
+      for (const path of ['/', '/actions', '/actions/c']) {
+        const { status, headers } = await world.get(path, { Accept: 'text/html' });
+        expect(status).to.equal(200);
+        expect(headers.get('content-type')).to.match(/^text\/html/);
+      }
+      const fromPage = { 'Content-Type': 'application/json', Origin: 'https://example.com' };
+      expect((await world.post(cordon, '/actions', fromPage)).status).to.equal(403);
+    });
+
     it('knows that failoverStatus only shows', async () => {
       world.use({}, { name: 'failoverStatus' });
       expect(await codeOf(cordon, '/')).to.equal('forbidden');
@@ -471,7 +486,7 @@ describe('docs/openapi.yaml', () => {
       expect(openapi.check({ ...seen, body: { clusters: [{ ...cluster, news: 1 }] } })).to.have.length(1);
       expect(openapi.check({ ...seen, body: { clusters: [], news: 1 } })).to.have.length(1);
       const bare = new Headers({ 'content-type': 'application/json' });
-      expect(openapi.check({ ...seen, headers: bare, body: { clusters: [] } })).to.have.length(1);
+      expect(openapi.check({ ...seen, headers: bare, body: { clusters: [] } })).to.have.length(2);
       expect(openapi.check({ ...seen, status: 418, body: { clusters: [] } })).to.have.length(1);
     });
   });

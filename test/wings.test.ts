@@ -8,7 +8,7 @@ const source = join(import.meta.dirname, '../src');
 const writers: Record<string, string[]> = {
   'effects/cordon.ts': ['patchNode'],
   'effects/dead-nodes.ts': ['deleteNamespacedPod'],
-  'effects/restart.ts': ['deleteNamespacedPod', 'patchNamespacedJob'],
+  'effects/end-attempt.ts': ['deleteNamespacedJob', 'deleteNamespacedPod', 'patchNamespacedJob'],
   'effects/delete-machine.ts': ['deleteInstance'],
   'failover/events.ts': ['createNamespacedEvent'],
   'state/lease.ts': ['createNamespacedLease', 'deleteNamespacedLease', 'replaceNamespacedLease'],

@@ -5,7 +5,7 @@ import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isMultiHost } from '../gke/slice.ts';
-import type { Plan } from '../plan.ts';
+import type { Plan, RestartPlan } from '../plan.ts';
 import { readMark, refuseCoolingDown } from '../state/cooldown.ts';
 import type { CooldownMark, Effect } from '../state/cooldown.ts';
 import { isAccepted, refuseBegun } from '../state/deed.ts';
@@ -67,13 +67,21 @@ export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan
     }
   }
   if (restart?.outcome === 'restart') {
-    const { namespace, name, uid } = restart.jobSet;
+    const { namespace, name } = restart.jobSet;
     const mark = readBegun(action, `restart ${namespace}/${name}`, tools);
-    if (mark && (mark.attempt !== restart.attempt || mark.jobSetUid !== uid)) {
+    if (mark && !isSameRun(mark, restart)) {
       const what = `restart ${namespace}/${name} of node pool ${nodePool} was begun at ${mark.at} by action ${mark.action}, and the JobSet has restarted since`;
       throw refuseCoolingDown(what, leftMs(mark, tools), limits);
     }
   }
+}
+
+function isSameRun(
+  mark: CooldownMark,
+  { jobSet, attempt, job, jobs = job ? [job] : [] }: RestartPlan,
+): boolean {
+  if (mark.attempt !== attempt || mark.jobSetUid !== jobSet.uid) return false;
+  return mark.jobUid === undefined || jobs.some(({ uid }) => uid === mark.jobUid);
 }
 
 /** Reads a mark that another action has begun within the cooldown. */

@@ -22,7 +22,7 @@ export function findEnding(
   attempt: number,
 ): { job: ChildJob | undefined } | undefined {
   const job = jobs.find(
-    (each) => each.attempt === attempt && each.isFailing && here.some((pod) => pod.jobUid === each.uid),
+    (each) => each.attempt === attempt && each.isEnding && here.some((pod) => pod.jobUid === each.uid),
   );
   return job || here.some((pod) => pod.attempt < attempt) ? { job } : undefined;
 }

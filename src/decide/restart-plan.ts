@@ -3,15 +3,17 @@ import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { attemptOf, findJobSet, readJobs, readPods } from '../gke/jobset.ts';
-import type { ChildJob, JobPod } from '../gke/jobset.ts';
+import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { isAccepted } from '../state/deed.ts';
 import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
 import { findEnding } from './hanging-pods.ts';
 import { predictNextAttempt } from './prediction.ts';
-import type { RestartPlan, RestartWay } from '../plan.ts';
+import type { RestartPlan } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
-import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from './restart-policy.ts';
+import { assertRestartable } from './restart-policy.ts';
+import { chooseWay } from './restart-way.ts';
 import type { RestartStep } from '../step.ts';
 import { describeAbsence } from './where-it-runs.ts';
 
@@ -64,28 +66,26 @@ export async function planRestart(
   if (!job) {
     // Pods of an older attempt are being deleted.
     if (ending) return { ...plan, outcome: 'already_restarting' };
-    const absence = await describeAbsence(kubernetes, { ...request, attempt, pods });
+    const wasRestarted = attempt > 0 || (mark?.jobSetUid === plan.jobSet.uid && isAccepted(mark));
+    const absence = await describeAbsence(kubernetes, { ...request, attempt, pods, wasRestarted });
     return { ...plan, outcome: 'not_on_pool', ...absence };
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
-  if (job.isFailing) return { ...plan, job: chosen, outcome: 'already_restarting' };
+  if (job.isEnding) return { ...plan, job: chosen, outcome: 'already_restarting' };
   const now = { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() };
   const outcome = mark && judgeRestartMark(mark, now);
   // What is only begun is decided after the cordon, when the answer to its deletion has come.
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
-  const way: RestartWay = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
-  const restartsLeft = assertPolicyRestarts(jobSet, job.replicatedJob, way);
-  assertOthersRestart(jobSet, jobs, job);
+  const chosenWay = chooseWay(jobSet, jobs, job, leader);
   const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
   const prediction = await predictNextAttempt(kubernetes, facts);
   return {
     ...plan,
     job: chosen,
     outcome: 'restart',
-    way,
+    ...chosenWay,
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
-    ...(restartsLeft === undefined ? {} : { restartsLeft }),
     ...prediction,
   };
 }
@@ -105,14 +105,28 @@ export async function planNewerAttempt(
 ): Promise<RestartPlan | undefined> {
   const { namespace, jobSetName } = request;
   const jobSet = await findJobSet(kubernetes, namespace, jobSetName);
-  if (jobSet?.metadata.uid !== decided.jobSet.uid || attemptOf(jobSet) === decided.attempt) return undefined;
+  if (jobSet?.metadata.uid !== decided.jobSet.uid) return undefined;
+  if (attemptOf(jobSet) === decided.attempt && !(await wasMadeAnew(kubernetes, jobSet, decided))) {
+    return undefined;
+  }
   const plan = await planRestart(kubernetes, request, config);
   return plan.outcome === 'restart' && plan.jobSet.uid === decided.jobSet.uid ? plan : undefined;
 }
 
+/** Jobs that were deleted come back in the same attempt. */
+async function wasMadeAnew(
+  kubernetes: Kubernetes,
+  jobSet: JobSet,
+  { job, attempt }: RestartPlan,
+): Promise<boolean> {
+  if (!job) return false;
+  const jobs = await readJobs(kubernetes, jobSet);
+  return jobs.some((each) => each.attempt === attempt && each.name === job.name && each.uid !== job.uid);
+}
+
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
-  const { jobSet, outcome, attempt, job, leader, way, restartsLeft, schedulableElsewhere } = plan;
+  const { jobSet, outcome, attempt, job, jobs, leader, way, restartsLeft, schedulableElsewhere } = plan;
   const warnings = [plan.warning, plan.roomWarning].filter((text) => text !== undefined);
   return {
     step: 'restart',
@@ -122,21 +136,13 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(job ? { job: job.name } : {}),
     ...(way ? { way } : {}),
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
+    ...(jobs === undefined ? {} : { jobs: jobs.length }),
+    ...(plan.why === undefined ? {} : { why: plan.why }),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
     ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
     ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };
-}
-
-/** Only such a Job fails as soon as its leader is deleted. Any other Job replaces the pod and goes on. */
-function failsByItsLeader(job: ChildJob): boolean {
-  return (
-    job.isIndexed &&
-    job.backoffLimit === 0 &&
-    !job.hasPodFailurePolicy &&
-    job.podReplacementPolicy !== 'Failed'
-  );
 }
 
 /** Chooses among the Jobs with a live pod on the pool, because others are healthy: the Job on `node_name`, else the lowest global index. */

@@ -42,7 +42,7 @@ export function assertPolicyRestarts(
 ): number | undefined {
   const { failurePolicy } = jobSet.spec;
   if (!failurePolicy) {
-    throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it; give it maxRestarts');
+    throw restartRefused(jobSet, 'has no failurePolicy, so a failed Job would end it');
   }
   const reason = way === 'leader_pod' ? 'BackoffLimitExceeded' : 'DeadlineExceeded';
   const rule = (failurePolicy.rules ?? []).find((candidate) => couldMatch(candidate, reason, replicatedJob));
@@ -113,9 +113,7 @@ function assertRestartsLeft(jobSet: JobSet): number {
   if (counted < maxRestarts) return maxRestarts - counted;
   throw restartRefused(
     jobSet,
-    `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it; its failurePolicy ` +
-      'is immutable: create the JobSet anew with more maxRestarts, cordon the pool only (cordon_nodepool), or have it ' +
-      'repaired only',
+    `has used up its restarts (${counted} of maxRestarts ${maxRestarts}), so another would end it`,
   );
 }
 

@@ -11,6 +11,8 @@ export interface Absent {
   nodePool: string;
   /** The JobSet's current restart attempt. */
   attempt: number;
+  /** It has been restarted, so it may have moved away. */
+  wasRestarted: boolean;
   /** All pods of the JobSet. */
   pods: JobPod[];
   /** No person chose the pool just now, so a wrong one is answered with a warning. */
@@ -20,12 +22,12 @@ export interface Absent {
 /**
  * Says where a JobSet runs that is not on the pool. Nothing of it is restarted, so the pool would be cordoned for nothing.
  *
- * @throws {FailoverError} `target_mismatch` where a caller has named a pool that the JobSet has never run on: in its first
- *   attempt it cannot have moved away
+ * @throws {FailoverError} `target_mismatch` where a caller has named a pool that the JobSet has never run on: before its
+ *   first restart it cannot have moved away
  */
 export async function describeAbsence(
   { core }: Pick<Kubernetes, 'core'>,
-  { namespace, jobSetName, nodePool, attempt, pods, isFromAlert }: Absent,
+  { namespace, jobSetName, nodePool, attempt, wasRestarted, pods, isFromAlert }: Absent,
 ): Promise<Required<Pick<RestartPlan, 'runsOn' | 'warning'>>> {
   const nodes = await listPooledNodes({ core });
   const poolOf = new Map(nodes.map((node) => [node.name, node.nodePool]));
@@ -41,7 +43,7 @@ export async function describeAbsence(
   const mayHaveRunHere = pods.some(
     ({ nodeName }) => nodeName !== undefined && (poolOf.get(nodeName) ?? nodePool) === nodePool,
   );
-  if (isFromAlert || attempt > 0 || mayHaveRunHere) {
+  if (isFromAlert || wasRestarted || mayHaveRunHere) {
     return { runsOn, warning: `${what}; nothing of it is restarted, and only ${nodePool} is cordoned` };
   }
   throw new FailoverError(

@@ -4,6 +4,8 @@ import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isDead, readNodeHealth } from '../gke/nodes.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
+import { toEndedJobs } from '../plan.ts';
+import type { RestartPlan } from '../plan.ts';
 
 /** Restart attempts of a JobSet that are ending. */
 export interface EndingAttempts {
@@ -12,6 +14,19 @@ export interface EndingAttempts {
   uid: string;
   /** This attempt and all before it are ending. */
   lastAttempt: number;
+  /** Of the last attempt, only these Jobs are ending: JobSet makes them anew in the same attempt. */
+  jobUids?: ReadonlySet<string>;
+}
+
+/** Says what a restart ends. */
+export function toEnding(plan: RestartPlan): EndingAttempts {
+  // Where no Job was chosen, only older attempts are ending: the current attempt is healthy elsewhere.
+  const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
+  return { ...plan.jobSet, lastAttempt, ...(plan.jobs ? { jobUids: toEndedJobs(plan) } : {}) };
+}
+
+function isOfEnding({ attempt, jobUid = '' }: JobPod, { lastAttempt, jobUids }: EndingAttempts): boolean {
+  return attempt < lastAttempt || (attempt === lastAttempt && (jobUids?.has(jobUid) ?? true));
 }
 
 /** The pods that held the restart up, for the restart's step. */
@@ -29,17 +44,18 @@ export interface PodsOnDeadNodes {
  * @param tools.beforeDeletion is called directly before the first deletion, if there is any
  */
 export async function deletePodsOnDeadNodes(
-  { namespace, name, uid, lastAttempt }: EndingAttempts,
+  ending: EndingAttempts,
   {
     kubernetes,
     concurrency,
     beforeDeletion,
   }: { kubernetes: Kubernetes; concurrency: number; beforeDeletion: () => Promise<void> },
 ): Promise<PodsOnDeadNodes> {
+  const { namespace, name, uid } = ending;
   const pods = await readPods(kubernetes, namespace, name);
   // The node controller sets a dead node's pods to not Ready, so the node of a Ready pod that is not terminating is alive.
   const suspects = pods.filter(
-    (pod) => pod.attempt <= lastAttempt && (pod.isTerminating || (pod.isLive && !pod.isReady)),
+    (pod) => isOfEnding(pod, ending) && (pod.isTerminating || (pod.isLive && !pod.isReady)),
   );
   const nodes = new Map<string, 'dead' | 'sick' | 'alive'>();
   const nodeNames = new Set(suspects.flatMap((pod) => pod.nodeName ?? []));

@@ -2,11 +2,9 @@ import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
-import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
-import { withHeaders } from '../gke/direct-patch.ts';
 import { attemptOf, findJobSet, findPod, readJobs } from '../gke/jobset.ts';
-import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { toEndedJobs } from '../plan.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { refuseBegun } from '../state/deed.ts';
@@ -23,8 +21,9 @@ import {
 import type { RestartMark } from '../state/restart-mark.ts';
 import { RestartMarks } from '../state/restart-marks.ts';
 import type { RestartStep } from '../step.ts';
-import { deletePodsOnDeadNodes } from './dead-nodes.ts';
-import { watchGate } from './watch-gate.ts';
+import { deletePodsOnDeadNodes, toEnding } from './dead-nodes.ts';
+import { endAttempt } from './end-attempt.ts';
+import type { EndableAttempt } from './end-attempt.ts';
 
 /** What a restart works with. */
 export interface RestartTools {
@@ -40,28 +39,27 @@ export interface RestartTools {
 }
 
 /**
- * Restarts the JobSet as planned: deletes the leader pod of the planned Job, or ends the Job by its deadline. Then deletes
- * the attempt's pods on dead nodes, because the restart waits for them for ever. Safe to repeat.
+ * Restarts the JobSet as planned: deletes the leader pod of the planned Job, or ends the Job by its deadline, or deletes every
+ * Job. Then deletes the attempt's pods on dead nodes, because the restart waits for them for ever. Safe to repeat.
  *
  * @throws {FailoverError} `restart_refused` when the JobSet has changed so that a failed Job would end the run;
  *   `attempts_exhausted` when other actions have restarted it too often since the decision
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<RestartStep> {
   const { outcome, way = plan.way } =
-    plan.outcome === 'restart' ? await failJob(plan, tools) : { outcome: plan.outcome };
+    plan.outcome === 'restart' ? await endOnce(plan, tools) : { outcome: plan.outcome };
   const step = describeRestart({ ...plan, ...(way ? { way } : {}) });
   if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...step, outcome };
   const { kubernetes, config, beforeDeletion } = tools;
-  // Where no Job was chosen, only older attempts are ending: the current attempt is healthy elsewhere.
-  const lastAttempt = plan.job ? plan.attempt : plan.attempt - 1;
-  const pods = await deletePodsOnDeadNodes(
-    { ...plan.jobSet, lastAttempt },
-    { kubernetes, concurrency: config.cordonConcurrency, beforeDeletion },
-  );
+  const pods = await deletePodsOnDeadNodes(toEnding(plan), {
+    kubernetes,
+    concurrency: config.cordonConcurrency,
+    beforeDeletion,
+  });
   return { ...step, outcome, ...pods };
 }
 
-/** What came of making a Job fail, and the way that was taken. */
+/** What came of ending an attempt, and the way that was taken. */
 interface Ended {
   outcome: 'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone';
   way?: RestartWay;
@@ -70,12 +68,12 @@ interface Ended {
 const waitForOthersMs = 10_000;
 const pollMs = 500;
 
-/** Makes the planned Job fail, at most once for each attempt of the JobSet, whichever action asks. */
-async function failJob(plan: RestartPlan, tools: RestartTools): Promise<Ended> {
+/** Ends the planned attempt, at most once, whichever action asks. */
+async function endOnce(plan: RestartPlan, tools: RestartTools): Promise<Ended> {
   const marks = new RestartMarks(plan, tools);
   const fate = { isOpen: false };
   try {
-    return await failJobOnce(plan, tools, marks, fate);
+    return await endMarked(plan, tools, marks, fate);
   } catch (error) {
     // Nothing was deleted, so the next try must not be held back.
     if (!fate.isOpen) await marks.takeBack();
@@ -84,12 +82,12 @@ async function failJob(plan: RestartPlan, tools: RestartTools): Promise<Ended> {
 }
 
 /**
- * Looks again until there is nothing to do, or the Job's end was sent and accepted.
+ * Looks again until there is nothing to do, or the attempt's end was sent and accepted.
  *
  * @param fate.isOpen is set while a deletion may have been carried out
  * @throws {FailoverError} `action_in_progress` while nobody knows what came of the restart that another action has begun
  */
-async function failJobOnce(
+async function endMarked(
   plan: RestartPlan,
   tools: RestartTools,
   marks: RestartMarks,
@@ -123,7 +121,7 @@ async function failJobOnce(
       countConflict();
       continue;
     }
-    const isEnded = await endJob(plan, found, tools, fate);
+    const isEnded = await endAttempt(plan, found, tools, fate);
     if (isEnded) {
       await marks.accept();
       return { outcome: 'restarted', way: found.way };
@@ -133,11 +131,9 @@ async function failJobOnce(
 }
 
 /** What a restart ends, as it is directly before. */
-interface Endable {
-  jobSet: JobSet;
+interface Endable extends EndableAttempt {
   /** The restart mark's Lease, which was read before the JobSet. */
   lease: LeaseState | undefined;
-  way: RestartWay;
 }
 
 /**
@@ -163,60 +159,21 @@ async function lookAgain(
     readJobs(kubernetes, jobSet),
     planned && findPod(kubernetes, namespace, planned.name),
   ]);
-  const job = jobs.find((candidate) => candidate.uid === plan.job?.uid);
-  if (!job || job.isFailing) return { outcome: 'already_restarting' };
+  const ended = toEndedJobs(plan);
+  const left = jobs.filter((candidate) => ended.has(candidate.uid) && !candidate.isEnding);
+  const [job] = left;
+  if (!job) return { outcome: 'already_restarting' };
   const isOwn = mark?.action === actionId && mark.attempt === plan.attempt && mark.jobSetUid === uid;
   const now = { jobSet, attempt: plan.attempt, jobs, config, serverNow: kubernetes.serverNow() };
   const judged = mark && !isOwn ? judgeRestartMark(mark, now) : undefined;
   if (mark && judged === 'begun') return { begun: mark };
   if (judged === 'already_restarted' || judged === 'already_restarting') return { outcome: judged };
-  const isLeaderLive = leader !== undefined && leader.uid === planned?.uid && leader.isLive;
-  const way = isLeaderLive ? 'leader_pod' : 'job_deadline';
   await assertAttemptsLeft(kubernetes, toRestarts(plan.jobSet, lease), { config, id: actionId, isAlert });
   assertRestartable(jobSet);
+  if (plan.jobs) return { jobSet, lease, way: 'jobs_recreated', jobs: left };
+  const isLeaderLive = leader !== undefined && leader.uid === planned?.uid && leader.isLive;
+  const way = isLeaderLive ? 'leader_pod' : 'job_deadline';
   assertPolicyRestarts(jobSet, job.replicatedJob, way);
   assertOthersRestart(jobSet, jobs, job);
-  return { jobSet, lease, way };
-}
-
-/**
- * Deletes the leader, or sets the Job's deadline. A Job that is gone or replaced means that the attempt has ended.
- *
- * @returns false where the leader was gone or replaced, and not by this call: then nothing was deleted
- */
-async function endJob(
-  plan: RestartPlan,
-  { jobSet, way }: Endable,
-  { kubernetes, lock, deadline }: RestartTools,
-  fate: { isOpen: boolean },
-): Promise<boolean> {
-  const { namespace } = plan.jobSet;
-  const sending = watchGate(lock.gate, deadline);
-  const { core, batch } = kubernetes.throughGate(sending.gate);
-  try {
-    if (way === 'leader_pod' && plan.leader) {
-      const { name, uid } = plan.leader;
-      await core.deleteNamespacedPod({
-        namespace,
-        name,
-        body: { gracePeriodSeconds: 0, preconditions: { uid } },
-      });
-    } else {
-      const { name = '', uid = '' } = plan.job ?? {};
-      await batch.patchNamespacedJob(
-        { namespace, name, body: { metadata: { uid }, spec: { activeDeadlineSeconds: 1 } } },
-        withHeaders({ 'Content-Type': 'application/merge-patch+json' }),
-      );
-    }
-  } catch (error) {
-    fate.isOpen ||= sending.isPassed() && !isDefiniteRefusal(error, 404, 409, 422);
-    if (!isUpstreamStatus(error, 404, 409, 422)) throw error;
-    // An earlier try may have deleted the leader although its answer was lost.
-    if (way === 'leader_pod') return error.mayHaveWorked;
-    // The API server may refuse the patch of a Job for another reason than a changed uid.
-    const jobs = await readJobs(kubernetes, jobSet);
-    if (jobs.some(({ uid, isFailing }) => uid === plan.job?.uid && !isFailing)) throw error;
-  }
-  fate.isOpen = true;
-  return true;
+  return { jobSet, lease, way, jobs: left };
 }

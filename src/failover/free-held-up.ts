@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import { deletePodsOnDeadNodes } from '../effects/dead-nodes.ts';
+import { deletePodsOnDeadNodes, toEnding } from '../effects/dead-nodes.ts';
 import { FailoverError } from '../errors.ts';
 import { attemptOf, findJobSet, readJobs } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { describeError } from '../log.ts';
 import type { Log } from '../log.ts';
+import { toEndedJobs } from '../plan.ts';
 import type { RestartPlan } from '../plan.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
@@ -73,8 +74,8 @@ async function free(
   { id, nodePool }: ActionRecord,
   { kubernetes, clock, config }: Tools,
 ): Promise<string[]> {
-  const lastAttempt = restart.job ? restart.attempt : restart.attempt - 1;
-  if (!(await hasEnded(restart, lastAttempt, kubernetes))) return [];
+  const ending = toEnding(restart);
+  if (!(await hasEnded(restart, ending.lastAttempt, kubernetes))) return [];
   let lock: PoolLock | undefined;
   const gate = () => {
     if (lock) return lock.gate();
@@ -99,10 +100,11 @@ async function free(
     );
   };
   try {
-    const { deleted_on_dead_nodes: freed = [] } = await deletePodsOnDeadNodes(
-      { ...restart.jobSet, lastAttempt },
-      { kubernetes: kubernetes.throughGate(gate), concurrency: config.cordonConcurrency, beforeDeletion },
-    );
+    const { deleted_on_dead_nodes: freed = [] } = await deletePodsOnDeadNodes(ending, {
+      kubernetes: kubernetes.throughGate(gate),
+      concurrency: config.cordonConcurrency,
+      beforeDeletion,
+    });
     return freed;
   } finally {
     // A lock that cannot be given back expires by itself.
@@ -111,16 +113,14 @@ async function free(
 }
 
 /** Says whether the attempt has really ended: freeing a pod of one that runs on would end it. */
-async function hasEnded(
-  { jobSet: { namespace, name, uid }, job }: RestartPlan,
-  lastAttempt: number,
-  kubernetes: Kubernetes,
-): Promise<boolean> {
+async function hasEnded(restart: RestartPlan, lastAttempt: number, kubernetes: Kubernetes): Promise<boolean> {
+  const { namespace, name, uid } = restart.jobSet;
   const jobSet = await findJobSet(kubernetes, namespace, name);
   if (jobSet?.metadata.uid !== uid) return false;
   if (attemptOf(jobSet) > lastAttempt) return true;
   const jobs = await readJobs(kubernetes, jobSet);
-  return jobs.some((each) => each.uid === job?.uid && each.isFailing);
+  const ended = toEndedJobs(restart);
+  return jobs.some((each) => ended.has(each.uid) && each.isEnding);
 }
 
 function withFreed(step: RecordedStep, freed: string[]): RecordedStep {

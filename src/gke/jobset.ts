@@ -51,8 +51,8 @@ export interface ChildJob {
   attempt: number;
   /** In ms since the epoch, by the API server's clock. */
   createdAt: number | undefined;
-  /** True if the Job has the condition FailureTarget or Failed, so it is certain to end. */
-  isFailing: boolean;
+  /** True if the Job has the condition FailureTarget or Failed, or is being deleted, so it is certain to end. */
+  isEnding: boolean;
   /** True if the Job has the condition Complete, so it never fails. */
   isComplete: boolean;
   /** The reasons for which it could fail. */
@@ -181,9 +181,11 @@ function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
     globalIndex: Number(labels[`${label}job-global-index`] ?? labels[`${label}job-index`] ?? 0),
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),
     createdAt: toMs(metadata?.creationTimestamp),
-    isFailing: (status?.conditions ?? []).some(
-      (condition) => ['FailureTarget', 'Failed'].includes(condition.type) && condition.status === 'True',
-    ),
+    isEnding:
+      metadata?.deletionTimestamp !== undefined ||
+      (status?.conditions ?? []).some(
+        (condition) => ['FailureTarget', 'Failed'].includes(condition.type) && condition.status === 'True',
+      ),
     isComplete: (status?.conditions ?? []).some(
       ({ type, status: is }) => type === 'Complete' && is === 'True',
     ),

@@ -10,6 +10,7 @@ export interface RunPod {
   name: string;
   /** The JobSet's restart attempt that the pod belongs to, from 0. */
   attempt: number;
+  jobUid: string | undefined;
   nodeName: string | undefined;
   isTerminating: boolean;
   /** It has failed and will not run again. */
@@ -43,6 +44,7 @@ function toRunPod(pod: V1Pod): RunPod {
   return {
     name: metadata?.name ?? '',
     attempt: Number(metadata?.labels?.[`${label}restart-attempt`] ?? 0),
+    jobUid: metadata?.ownerReferences?.find(({ kind }) => kind === 'Job')?.uid,
     nodeName: spec?.nodeName,
     isTerminating: metadata?.deletionTimestamp !== undefined,
     isFailed: phase === 'Failed',

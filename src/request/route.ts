@@ -22,6 +22,17 @@ export function isRead({ method }: Request): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
+/** True if a browser asks, which would rather have a page. `/status` is JSON for everybody. */
+export function wantsPage(request: Request): boolean {
+  return pathOf(request) !== '/status' && request.accepts(['json', 'html']) === 'html';
+}
+
+/** Where the browser reaches this function on its own machine; where the proxy listens unless told otherwise, if that is not known. */
+export function toLoopbackHost(request: Request): string {
+  const host = request.get('host') ?? '';
+  return /^(?:localhost|127\.0\.0\.1)(?::\d{1,5})?$/.test(host) ? host : 'localhost:8080';
+}
+
 /**
  * Checks path and method.
  *
@@ -57,6 +68,21 @@ const postPaths: Record<FunctionName, string[]> = {
 };
 const getPaths = ['/', '/actions', '/status'];
 const actionPattern = /^\/actions\/[^/]+$/;
+
+/**
+ * Refuses what a web page sends. Whoever looks at the page through a proxy on their own machine also visits other sites,
+ * and each of these can send to that proxy. A browser says so in `Origin`; nothing that may act is a browser.
+ *
+ * @throws {FailoverError} `forbidden`
+ */
+export function assertNotFromPage(request: Request): void {
+  const origin = request.get('origin');
+  if (origin === undefined) return;
+  throw new FailoverError(
+    'forbidden',
+    `a web page (${toPrintableText(origin, 64)}) may not send this; nothing was done`,
+  );
+}
 
 /** Eventarc adds it to the address of its push subscription, to tell a framework how to unpack the event. */
 const eventarcParameter = '__GCP_CloudEventsMode';

@@ -24,6 +24,8 @@ const markSchema = v.object({
   /** The run that was restarted, and its restart attempt that was to end. */
   jobSetUid: v.optional(v.string()),
   attempt: v.optional(v.number()),
+  /** One of the Jobs that were deleted, where JobSet makes them anew in the same attempt. */
+  jobUid: v.optional(v.string()),
   state: v.optional(deedSchema),
 });
 

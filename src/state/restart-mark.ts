@@ -21,6 +21,8 @@ const restartMarkSchema = v.object({
   attempt: v.number(),
   jobUid: v.string(),
   leaderUid: v.optional(v.string()),
+  /** The Jobs were deleted, so that JobSet makes them anew in the same attempt. */
+  isRecreation: v.optional(v.boolean()),
   /** By the API server's clock. */
   at: timeSchema,
   state: v.optional(deedSchema),
@@ -60,8 +62,10 @@ export function judgeRestartMark(
   now: { jobSet: JobSet; attempt: number; jobs: ChildJob[]; config: Config; serverNow: number },
 ): 'already_restarted' | 'already_restarting' | 'begun' | undefined {
   if (mark.jobSetUid !== now.jobSet.metadata.uid || mark.attempt !== now.attempt) return undefined;
-  const isFailing = now.jobs.some((job) => job.uid === mark.jobUid && job.isFailing);
-  if (isFailing) return isAccepted(mark) ? 'already_restarted' : 'already_restarting';
+  const marked = now.jobs.find((job) => job.uid === mark.jobUid);
+  if (marked?.isEnding) return isAccepted(mark) ? 'already_restarted' : 'already_restarting';
+  // Its Jobs have been made anew in the same attempt: that is another run.
+  if (!marked && mark.isRecreation && isAccepted(mark)) return undefined;
   if (now.serverNow > restartMarkEndsAt(mark, now.config)) return undefined;
   return isAccepted(mark) ? 'already_restarted' : 'begun';
 }

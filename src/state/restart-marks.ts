@@ -45,7 +45,7 @@ export class RestartMarks {
    */
   async begin(lease: LeaseState | undefined): Promise<boolean> {
     const { kubernetes, lock, actionId } = this.#tools;
-    const { jobSet, attempt, job, leader } = this.#plan;
+    const { jobSet, attempt, job, jobs, leader } = this.#plan;
     const at = new Date(kubernetes.serverNow()).toISOString();
     const pool = readMark(lock.annotations, this.#effect);
     this.#before ??= { pool, jobSet: lease };
@@ -54,10 +54,12 @@ export class RestartMarks {
     const wasAccepted = pool?.action === actionId && pool.attempt === attempt && isAccepted(pool);
     const state = wasAccepted ? ('accepted' as const) : ('begun' as const);
     const common = { action: actionId, at, jobSetUid: jobSet.uid, attempt, state };
-    await lock.update((annotations) => withMark(annotations, this.#effect, common));
+    const jobUid = job?.uid ?? '';
+    const recreated = jobs ? { jobUid } : {};
+    await lock.update((annotations) => withMark(annotations, this.#effect, { ...common, ...recreated }));
     this.#mayBeOnJobSet = true;
-    const uids = { jobUid: job?.uid ?? '', leaderUid: leader?.uid };
-    this.#written = await writeRestartMark(kubernetes, jobSet, { ...common, ...uids }, lease);
+    const own = { jobUid, leaderUid: leader?.uid, ...(jobs ? { isRecreation: true } : {}) };
+    this.#written = await writeRestartMark(kubernetes, jobSet, { ...common, ...own }, lease);
     if (!this.#written) await this.takeBack();
     return this.#written !== undefined;
   }

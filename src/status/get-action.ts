@@ -9,11 +9,14 @@ import { toRecord, toRecordName } from '../state/record-format.ts';
 import { toActionView } from './action-view.ts';
 import type { ActionView } from './action-view.ts';
 import { observe } from './observe.ts';
+import { toResendable } from './resend.ts';
 import type { Observed } from './observe.ts';
 
 /** An action with what the cluster says about it right now. */
 export interface ActionAnswer extends ActionView {
   observed?: Observed;
+  /** The body that carries it on when it is sent again; absent where an alert asked for it. */
+  request?: object;
   links: { log: string };
 }
 
@@ -100,8 +103,11 @@ async function waitUntilSettled(
 
 async function show(id: string, { connection: { kubernetes, name }, lease }: Found): Promise<ActionAnswer> {
   const view = toActionView(lease, name);
-  const observed = view.state === 'broken' ? undefined : await observe(toRecord(lease), kubernetes);
-  return { ...view, ...(observed && { observed }), links: { log: toLogLink(id, name) } };
+  const links = { log: toLogLink(id, name) };
+  if (view.state === 'broken') return { ...view, links };
+  const record = toRecord(lease);
+  const request = toResendable(record, name);
+  return { ...view, observed: await observe(record, kubernetes), ...(request && { request }), links };
 }
 
 /** The Logs Explorer with the lines of one action. */

@@ -1,5 +1,5 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listNodeRooms } from '../gke/node-room.ts';
+import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
 import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
 import { actionAnnotation } from '../names.ts';
@@ -20,7 +20,7 @@ export interface NodeView {
 
 /** Lists the nodes of all pools with their states. */
 export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<NodeView[]> {
-  return listNodeRooms(kubernetes, nodePoolLabel, (node) => {
+  return listAllNodeRooms(kubernetes, nodePoolLabel, (node) => {
     const { name, nodePool = '', isCordoned } = node;
     const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
     const hasAccelerators = hasAcceleratorLabel(node.labels);

@@ -31,7 +31,7 @@ export async function readRun(
  * @param listCordoned lists the names of the cordoned nodes of the pool; asked only once every pod is well
  */
 export async function judgeRun(
-  { jobSet: planned, attempt: ended }: Pick<RestartPlan, 'jobSet' | 'attempt'>,
+  { jobSet: planned, attempt: ended, jobs: recreated = [] }: Pick<RestartPlan, 'jobSet' | 'attempt' | 'jobs'>,
   { jobSet, pods }: Run,
   listCordoned: () => Promise<Set<string>>,
 ): Promise<Judgement> {
@@ -48,14 +48,21 @@ export async function judgeRun(
   if (end?.type === 'Failed') {
     return { verdict: 'run_ended', attempt, why: `${what} has failed for good${end.why}` };
   }
-  const left = pods.filter((pod) => pod.attempt < attempt || (pod.attempt === ended && attempt === ended));
-  if (attempt <= ended) {
+  // Jobs that were deleted come back in the same attempt.
+  const deleted = new Set(recreated.map(({ uid }) => uid));
+  const isEnded = ({ attempt: its, jobUid = '' }: RunPod) =>
+    its < attempt || (its === ended && (deleted.size === 0 || deleted.has(jobUid)));
+  const left = pods.filter((pod) => isEnded(pod));
+  if (
+    attempt < ended ||
+    (attempt === ended && (deleted.size === 0 || (left.length > 0 && left.length === pods.length)))
+  ) {
     const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));
     const rest = reasons.length === 0 ? '' : `: ${countReasons(reasons, `${reasons.length} pods are`)}`;
     const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}`;
     return { verdict: undefined, attempt, isHeldUp: left.length > 0, why };
   }
-  const current = pods.filter((pod) => pod.attempt === attempt && !pod.isTerminating);
+  const current = pods.filter((pod) => pod.attempt === attempt && !isEnded(pod) && !pod.isTerminating);
   const well = current.filter((pod) => pod.isWell);
   const wanted = countWantedPods(jobSet);
   // Where a Job has more completions than parallelism, pods that have succeeded do not stand for those that are to run.
@@ -70,7 +77,7 @@ export async function judgeRun(
     return { verdict: undefined, attempt, why };
   }
   const reasons = current.filter((pod) => !pod.isWell).map((pod) => `are ${pod.trouble}`);
-  const leaving = pods.filter((pod) => pod.attempt === attempt && pod.isTerminating);
+  const leaving = pods.filter((pod) => pod.attempt === attempt && !isEnded(pod) && pod.isTerminating);
   reasons.push(...leaving.map(() => 'are terminating'));
   const missing = Math.max(0, wanted - current.length - leaving.length);
   const total = Math.max(wanted, current.length);

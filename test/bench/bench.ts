@@ -9,6 +9,7 @@ import { startEmulatorProcess } from './emulator-process.ts';
 import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
 import { measureThrottled } from './measure-throttled.ts';
+import { measureViews } from './measure-views.ts';
 import { measureWarm } from './measure-warm.ts';
 import { meetsGoal, rounded, toTable } from './result.ts';
 import type { Result } from './result.ts';
@@ -24,6 +25,7 @@ const groups = {
   throttled: measureThrottled,
   warm: measureWarm,
   sequential: measureSequential,
+  views: measureViews,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);

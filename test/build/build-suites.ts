@@ -15,7 +15,10 @@ rmSync(directory, { recursive: true, force: true });
 const leftOut =
   /^test\/(build\/|scenarios\/(faults-(act|claim|cordon)|failover-crashes|interleavings|alert-fuzz))/;
 const suites = globSync(
-  ['test/*.test.ts', 'test/{request,alert,failover,decide,effects,state,gke,verify,scenarios}/*.test.ts'],
+  [
+    'test/*.test.ts',
+    'test/{request,alert,failover,decide,effects,state,gke,verify,page,scenarios}/*.test.ts',
+  ],
   {
     cwd: root,
   },
@@ -30,6 +33,7 @@ await build({
     '@google-cloud/functions-framework',
     '@peculiar/x509',
     'chai',
+    'cheerio',
     'esbuild',
     'fast-check',
     'mocha',

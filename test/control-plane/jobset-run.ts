@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { Stage } from './conformance-target.ts';
 import { eventually } from './eventually.ts';
 import { patchTypes } from './kubernetes-client.ts';
-import type { Answer, Condition, Job, JobSet, Pod } from './kubernetes-client.ts';
+import type { Answer, Condition, Job, JobSet, KubernetesList, Pod } from './kubernetes-client.ts';
 import { jobSetsPath } from './world.ts';
 import type { JobSetSpec, World } from './world.ts';
 
@@ -115,6 +115,16 @@ export async function deleteAll(run: Run): Promise<void> {
 
 export async function deleteJob({ stage, job }: Run): Promise<void> {
   await stage.client.delete(job, { propagationPolicy: 'Foreground' });
+}
+
+/** Deletes every Job of the JobSet in the foreground, at once. */
+export async function deleteJobs({ stage, name }: Run): Promise<void> {
+  const selector = encodeURIComponent(`${prefix}/jobset-name=${name}`);
+  const path = '/apis/batch/v1/namespaces/default/jobs';
+  const { items } = await stage.client.get<KubernetesList<Job>>(`${path}?labelSelector=${selector}`);
+  const remove = ({ metadata: { name: job, uid } }: Job) =>
+    stage.client.delete(`${path}/${job}`, { propagationPolicy: 'Foreground', preconditions: { uid } });
+  await Promise.all((items ?? []).map(remove));
 }
 
 /** Suspends the JobSet and waits until its pods are gone, or resumes it. */

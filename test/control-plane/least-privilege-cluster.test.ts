@@ -81,6 +81,11 @@ const cases: Record<string, Case> = {
     jobSet: { backoffLimit: null },
     without: 'failure',
   },
+  [`delete jobs in ${trainNamespace}`]: {
+    send: act(restart),
+    jobSet: { failurePolicy: null },
+    without: 'failure',
+  },
   [`list pods in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
   [`delete pods in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'failure' },
   [`create events in ${trainNamespace}`]: { send: act(restart), jobSet: {}, without: 'warning' },

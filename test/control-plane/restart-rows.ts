@@ -3,6 +3,7 @@ import {
   countRestart,
   deleteAll,
   deleteJob,
+  deleteJobs,
   deleteLeader,
   deleteLeaderGently,
   deletePod,
@@ -134,6 +135,19 @@ export const restartRows: RestartRow[] = [
     'more than backoffLimit': [{ backoffLimit: nodeCount - 1 }, movedRun],
   }),
   ...rows('the Job is deleted in the foreground', deleteJob, { 'backoffLimit 0': [{}, byItself] }),
+  ...rows('every Job is deleted in the foreground', deleteJobs, {
+    'no failurePolicy, backoffLimit 0': [{ failurePolicy: null }, byItself],
+    'no failurePolicy, backoffLimit 6': [{ ...defaultLimit, failurePolicy: null }, byItself],
+    'maxRestarts 0': [restarts(0), byItself],
+    'rule FailJobSet': [rule('FailJobSet'), byItself],
+    'two replicated Jobs': [{ ...twoJobs, failurePolicy: null }, byItself],
+    'startupPolicy InOrder': [
+      { ...twoJobs, failurePolicy: null, startupPolicy: { startupPolicyOrder: 'InOrder' } },
+      byItself,
+    ],
+    'not exclusive': [{ failurePolicy: null, exclusive: false }, byItself],
+    'podReplacementPolicy Failed': [{ ...replaceFailed, failurePolicy: null }, byItself],
+  }),
   ...rows('the JobSet is suspended, and resumed when its pods are gone', suspendAndResume, {
     'backoffLimit 0': [{}, byItself],
   }),

@@ -54,6 +54,7 @@ export interface JobSetSpec {
   /** Further fields of the Jobs' spec, e.g. podReplacementPolicy. */
   job?: object;
   suspend?: boolean;
+  startupPolicy?: object;
 }
 
 export const poolLabel = 'cloud.google.com/gke-nodepool';
@@ -190,6 +191,7 @@ export function jobSetManifest(spec: JobSetSpec): object {
     },
     spec: {
       ...(spec.suspend !== undefined && { suspend: spec.suspend }),
+      ...(spec.startupPolicy && { startupPolicy: spec.startupPolicy }),
       ...(failurePolicy !== null && { failurePolicy }),
       replicatedJobs: (spec.replicatedJobs ?? [{ name: 'workers' }]).map(({ name, replicas = 1 }) => ({
         name,

@@ -51,62 +51,63 @@ function failure({ cluster }: VirtualFailover): string | undefined {
 
 // F-185: a rule that fails the JobSet with its leader was not asked: the leader lost its workers and crashed first.
 describe('a restart while another Job of the attempt may fail first', () => {
-  const refused: { what: string; rules: FailurePolicyRule[]; leader?: object; max?: number; why: RegExp }[] =
-    [
-      {
-        what: 'and a rule fails the JobSet with it',
-        rules: [endsLeader],
-        why: /^JobSet default\/train may fail for good if Job train-leader-0 fails first \(BackoffLimitExceeded\), as a Job that has lost its peers does: rule r of its failurePolicy says FailJobSet$/,
-      },
-      {
-        what: 'and a rule fails the JobSet for its pod failure policy',
-        rules: [{ ...endsLeader, onJobFailureReasons: ['PodFailurePolicy'] }],
-        leader: { podFailurePolicy },
-        why: /train-leader-0 fails first \(PodFailurePolicy\)/,
-      },
-      {
-        what: 'and a rule fails the JobSet for its deadline',
-        rules: [{ ...endsLeader, onJobFailureReasons: ['DeadlineExceeded'] }],
-        leader: { activeDeadlineSeconds: 3600 },
-        why: /train-leader-0 fails first \(DeadlineExceeded\)/,
-      },
-      {
-        what: 'and a rule with a condition that is not known may match it',
-        rules: [{ ...endsLeader, onJobFailureMessagePatterns: ['x'] }],
-        why: /train-leader-0 fails first/,
-      },
-      {
-        what: 'and the rule behind one with a condition that is not known fails the JobSet with it',
-        rules: [{ ...endsLeader, action: 'RestartJobSet', onJobFailureMessagePatterns: ['x'] }, endsLeader],
-        why: /train-leader-0 fails first/,
-      },
-      {
-        what: 'and an action that is not known here answers it',
-        rules: [{ ...endsLeader, action: 'Shrug' as 'FailJobSet' }],
-        why: /rule r of its failurePolicy says Shrug$/,
-      },
-      {
-        what: 'and no restart is left for that',
-        rules: [
-          {
-            name: 'r',
-            action: 'RestartJobSetAndIgnoreMaxRestarts',
-            targetReplicatedJobs: ['workers'],
-          },
-        ],
-        max: 0,
-        why: /train-leader-0 fails first \(BackoffLimitExceeded\), .*: it has used up its restarts$/,
-      },
-    ];
-  for (const { what, rules, leader = {}, max, why } of refused) {
-    it(`is refused ${what}`, async () => {
+  const ending: { what: string; rules: FailurePolicyRule[]; leader?: object; max?: number; why: RegExp }[] = [
+    {
+      what: 'and a rule fails the JobSet with it',
+      rules: [endsLeader],
+      why: /^JobSet default\/train may fail for good if Job train-leader-0 fails first \(BackoffLimitExceeded\), as a Job that has lost its peers does: rule r of its failurePolicy says FailJobSet$/,
+    },
+    {
+      what: 'and a rule fails the JobSet for its pod failure policy',
+      rules: [{ ...endsLeader, onJobFailureReasons: ['PodFailurePolicy'] }],
+      leader: { podFailurePolicy },
+      why: /train-leader-0 fails first \(PodFailurePolicy\)/,
+    },
+    {
+      what: 'and a rule fails the JobSet for its deadline',
+      rules: [{ ...endsLeader, onJobFailureReasons: ['DeadlineExceeded'] }],
+      leader: { activeDeadlineSeconds: 3600 },
+      why: /train-leader-0 fails first \(DeadlineExceeded\)/,
+    },
+    {
+      what: 'and a rule with a condition that is not known may match it',
+      rules: [{ ...endsLeader, onJobFailureMessagePatterns: ['x'] }],
+      why: /train-leader-0 fails first/,
+    },
+    {
+      what: 'and the rule behind one with a condition that is not known fails the JobSet with it',
+      rules: [{ ...endsLeader, action: 'RestartJobSet', onJobFailureMessagePatterns: ['x'] }, endsLeader],
+      why: /train-leader-0 fails first/,
+    },
+    {
+      what: 'and an action that is not known here answers it',
+      rules: [{ ...endsLeader, action: 'Shrug' as 'FailJobSet' }],
+      why: /rule r of its failurePolicy says Shrug$/,
+    },
+    {
+      what: 'and no restart is left for that',
+      rules: [
+        {
+          name: 'r',
+          action: 'RestartJobSetAndIgnoreMaxRestarts',
+          targetReplicatedJobs: ['workers'],
+        },
+      ],
+      max: 0,
+      why: /train-leader-0 fails first \(BackoffLimitExceeded\), .*: it has used up its restarts$/,
+    },
+  ];
+  for (const { what, rules, leader = {}, max, why } of ending) {
+    it(`deletes every Job instead ${what}`, async () => {
       const world = await build(rules, leader, max);
       for (const body of [{ ...restart, dry_run: true }, restart]) {
-        const { code, error } = await world.send(body);
-        expect(code).to.equal('restart_refused');
-        expect(error).to.match(why);
+        const step = (await world.send(body)).steps.at(-1);
+        expect(step).to.include({ way: 'jobs_recreated', jobs: 2 });
+        expect(step?.['why']).to.match(why);
       }
-      expect(countEffects(world.newWrites())).to.deep.equal({});
+      expect(countEffects(world.newWrites())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE jobs': 2 });
+      await world.pass(60);
+      expect(failure(world)).to.equal(undefined);
     });
   }
 

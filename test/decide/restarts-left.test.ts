@@ -2,8 +2,7 @@ import { expect } from 'chai';
 import { describeRestart } from '../../src/decide/restart-plan.ts';
 import type { FailurePolicyRule, JobSet } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
-import { refusalOf } from '../fixtures/refusal-of.ts';
-import { attemptLabel, effects, plan, restart } from '../fixtures/restarts.ts';
+import { attemptLabel, plan, restart } from '../fixtures/restarts.ts';
 
 type Rules = FailurePolicyRule[];
 
@@ -39,11 +38,10 @@ describe('the restarts that are left', () => {
       'train',
       ({ status }) => delete status.restartsCountTowardsMax,
     );
-    const before = effects(world);
-    const refusal = await refusalOf(restart(world));
-    expect(refusal.code).to.equal('restart_refused');
-    expect(refusal.message).to.match(/has used up its restarts \(3 of maxRestarts 3\)/);
-    expect(effects(world)).to.deep.equal(before);
+    const planned = await plan(world);
+    expect(planned).to.include({ way: 'jobs_recreated' });
+    expect(planned.why).to.match(/has used up its restarts \(3 of maxRestarts 3\)/);
+    expect(planned).not.to.have.property('restartsLeft');
   });
 
   for (const { what, status, rules, left } of [
@@ -97,10 +95,11 @@ describe('the restarts that are left', () => {
   });
 
   // F-101: the refusal advised to raise maxRestarts, which the API server refuses.
-  it('cannot be raised: the refusal says what works', async () => {
-    const { message } = await refusalOf(plan(createWorld(1, { restarts: 1, restartsCountTowardsMax: 1 })));
-    expect(message).not.to.include('raise');
-    expect(message).to.match(/failurePolicy is immutable: create the JobSet anew with more maxRestarts/);
+  it('cannot be raised, so the text does not say so', async () => {
+    const { why } = await plan(createWorld(1, { restarts: 1, restartsCountTowardsMax: 1 }));
+    expect(why).to.match(
+      /^JobSet default\/train has used up its restarts \(1 of maxRestarts 1\), so another would end it$/,
+    );
   });
 });
 

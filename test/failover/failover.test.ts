@@ -308,9 +308,9 @@ describe('failover, when it refuses', () => {
       isShown: true,
     },
     {
-      what: 'a restart that would end the run',
+      what: 'a restart that it does not know how to do',
       body: restart,
-      world: { jobSet: { failurePolicy: null } },
+      world: { jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } } },
       code: 'restart_refused',
       status: 409,
       isShown: true,

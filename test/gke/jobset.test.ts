@@ -66,7 +66,7 @@ describe('readJobs', () => {
       replicatedJob: 'b',
       globalIndex: 0,
       attempt: 0,
-      isFailing: false,
+      isEnding: false,
       backoffLimit: 0,
       hasPodFailurePolicy: false,
       isIndexed: true,
@@ -80,7 +80,7 @@ describe('readJobs', () => {
     world.cluster.finishPod('default', leaderName(world), 'Failed');
     world.emulator.settle();
     const [job] = await readJobs(world.kubernetes, await readJobSet(world.kubernetes, 'default', 'train'));
-    expect(job).to.include({ isFailing: true, attempt: 0 });
+    expect(job).to.include({ isEnding: true, attempt: 0 });
   });
 
   it('does not treat a false condition, or another condition, as a failure', async () => {
@@ -92,7 +92,7 @@ describe('readJobs', () => {
       ];
     });
     const [job] = await readJobs(world.kubernetes, await readJobSet(world.kubernetes, 'default', 'train'));
-    expect(job?.isFailing).to.equal(false);
+    expect(job?.isEnding).to.equal(false);
   });
 
   it('leaves out the Jobs of an earlier JobSet of the same name', async () => {

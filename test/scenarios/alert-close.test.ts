@@ -329,7 +329,9 @@ describe('the close of an incident', () => {
     });
 
     it('a pool on which its incident was refused', async () => {
-      const world = await createWorld({ jobSet: { failurePolicy: null } });
+      const world = await createWorld({
+        jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } },
+      });
       const options: Partial<NotificationOptions> = { ...pool, labels: restart };
       expect((await world.notify(options)).body.code).to.equal('restart_refused');
       expect((await world.notify({ ...options, state: 'closed' })).body.ignored).to.match(

@@ -426,7 +426,7 @@ describe('an alert', () => {
         name: 'a JobSet that would not restart',
         status: 409,
         code: 'restart_refused',
-        world: { jobSet: { failurePolicy: null } },
+        world: { jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } } },
         options: { ...pool, labels: restart },
       },
     ];

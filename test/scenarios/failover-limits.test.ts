@@ -120,14 +120,13 @@ describe('a JobSet', () => {
 
   // F-13: a failed attempt used up the hour, and the corrected request was refused.
   it('whose restart was refused is restarted as soon as it may be', async () => {
-    const world = new VirtualFailover({ jobSet: { failurePolicy: { maxRestarts: 0 } } });
+    const world = new VirtualFailover({
+      jobSet: { failurePolicy: { maxRestarts: 3, restartStrategy: 'InPlaceRestart' } },
+    });
     expect((await world.send(restart)).code).to.equal('restart_refused');
-    world.cluster.change(
-      'jobsets',
-      'default',
-      'train',
-      ({ spec }) => (spec.failurePolicy = { maxRestarts: 1 }),
-    );
+    world.cluster.change('jobsets', 'default', 'train', ({ spec }) => {
+      spec.failurePolicy = { maxRestarts: 3 };
+    });
     const answer = await world.send({ ...restart, id: 'b' });
     expect(answer.steps.at(-1)).to.include({ outcome: 'restarted' });
   });

@@ -36,6 +36,7 @@ function pod(attempt: number, more: Partial<RunPod> = {}): RunPod {
   return {
     name: 'p',
     attempt,
+    jobUid: undefined,
     nodeName: 'n',
     isTerminating: false,
     isFailed: false,
