@@ -6,6 +6,7 @@ import { build } from 'esbuild';
 import type { BuildOptions, Plugin } from 'esbuild';
 import { clusterFields } from '../src/gke/cluster.ts';
 import { instanceFields } from '../src/gke/compute.ts';
+import { operationFields, poolFields } from '../src/gke/gke-work.ts';
 import { reduceGoogleClients } from './build-google-clients.ts';
 import { reduceKubernetesClient } from './build-kubernetes-client.ts';
 
@@ -67,7 +68,13 @@ export function reduceClients(): Plugin[] {
         package: '@google-cloud/container',
         client: 'ClusterManagerClient',
         module: 'build/src/v1/cluster_manager_client.js',
-        calls: [{ method: 'google.container.v1.ClusterManager.GetCluster', answer: clusterFields }],
+        calls: [
+          {
+            method: 'google.container.v1.ClusterManager.GetCluster',
+            answer: [...clusterFields, ...poolFields],
+          },
+          { method: 'google.container.v1.ClusterManager.ListOperations', answer: operationFields },
+        ],
       },
       {
         package: '@google-cloud/compute',

@@ -37,6 +37,8 @@ const restartPlanSchema = v.object({
   roomWarning: v.exactOptional(v.string()),
   /** The pools that the JobSet has live pods on, where it has none on the action's. */
   runsOn: v.exactOptional(v.array(v.string())),
+  /** The queue of Kueue that manages the JobSet, for the answer. */
+  queue: v.exactOptional(v.object({ name: v.string(), isAdmitted: v.boolean() })),
   /** What else the caller should know, for the answer. */
   warning: v.exactOptional(v.string()),
 });
@@ -64,6 +66,18 @@ const repairPlanSchema = v.object({
   poolSize: v.exactOptional(v.number()),
   /** The physical host of the machine, where its node tells it. */
   host: v.exactOptional(v.string()),
+  /** GKE itself does it, or there is nothing to repair: nothing is deleted. `since` is in RFC 3339. */
+  leftTo: v.exactOptional(
+    v.object({
+      outcome: v.picklist(['gke_is_repairing', 'node_leaving', 'under_maintenance']),
+      why: v.string(),
+      since: v.exactOptional(v.string()),
+    }),
+  ),
+  /** Why the repair is refused as long as GKE changes the pool's machines. Such a plan is never recorded. */
+  busy: v.exactOptional(v.string()),
+  /** Why no other machine may come for this one, for the answer. */
+  mayNotComeBack: v.exactOptional(v.string()),
   /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced, when it was decided. */
   runsHere: v.exactOptional(v.record(v.string(), v.number())),
   /** What the caller should know before, for the answer. */

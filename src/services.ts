@@ -4,6 +4,8 @@ import { createConnect } from './gke/cluster.ts';
 import type { Connect } from './gke/cluster.ts';
 import { createDeleteInstance, createLoadCompute, createReadInstance } from './gke/compute.ts';
 import type { DeleteInstance, ReadInstance } from './gke/compute.ts';
+import { createGkeWorkClient, createNoGkeWork, createReadGkeWork } from './gke/gke-work.ts';
+import type { ReadGkeWork } from './gke/gke-work.ts';
 import type { Config } from './config.ts';
 
 /** Everything outside the process that the pipeline uses, and the settings. */
@@ -15,6 +17,7 @@ export interface Services {
   prepareRepair: () => Promise<unknown>;
   deleteInstance: DeleteInstance;
   readInstance: ReadInstance;
+  readGkeWork: ReadGkeWork;
 }
 
 /** Creates the services of one instance of the function. The Google Cloud clients are created at their first use. */
@@ -28,5 +31,9 @@ export function createServices(config: Config): Services {
     prepareRepair: load,
     deleteInstance: createDeleteInstance(clock, load),
     readInstance: createReadInstance(clock, load),
+    readGkeWork:
+      config.kubeconfigContext === undefined
+        ? createReadGkeWork(clock, () => createGkeWorkClient(config))
+        : createNoGkeWork(),
   };
 }

@@ -7,7 +7,7 @@ import type { RestartWay } from './plan.ts';
 export type Step = CordonStep | UncordonStep | RestartStep | RepairStep | LimitsStep | NoticeStep;
 
 /** `target` is the node pool. */
-export type CordonStep = { step: 'cordon'; target: string; nodes: number } & (
+export type CordonStep = { step: 'cordon'; target: string; nodes: number; warning?: string } & (
   | { outcome: 'would_cordon'; to_cordon: number; already_cordoned: number }
   | {
       cordoned: number;
@@ -52,6 +52,8 @@ export type RestartStep = {
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** The queue of Kueue that manages the JobSet, and what the restart does to its Workload. */
+  queue?: { name: string; admitted: boolean; workload: string };
   /** For `not_on_pool`: the pools that the JobSet has live pods on. */
   runs_on?: string[];
   warning?: string;
@@ -68,7 +70,14 @@ export function withWarning(step: RestartStep, warning: string): RestartStep {
 export type RepairStep = {
   step: 'repair';
   target: string;
-  outcome: 'would_delete' | 'deletion_accepted' | 'already_gone' | 'already_repairing';
+  outcome:
+    | 'would_delete'
+    | 'deletion_accepted'
+    | 'already_gone'
+    | 'already_repairing'
+    | 'gke_is_repairing'
+    | 'node_leaving'
+    | 'under_maintenance';
   /** `projects/P/zones/Z/instances/NAME`. */
   instance: string;
   /** Compute's numeric id. */
@@ -77,6 +86,10 @@ export type RepairStep = {
   deleted_by?: 'id' | 'name';
   why: string;
   replaces: string;
+  /** For the last three outcomes: what GKE does. */
+  gke?: string;
+  /** Why no other machine may come for this one. */
+  may_not_come_back?: string;
   /** By `<namespace>/<JobSet>`, the live pods on the machines that are replaced. */
   runs_here?: Record<string, number>;
   cordon: string;

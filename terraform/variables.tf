@@ -235,7 +235,7 @@ variable "max_instances" {
 }
 
 variable "max_pools_per_hour" {
-  description = "How many node pools of one cluster are acted on within an hour (MAX_POOLS_PER_HOUR): a number, or a percentage of the cluster's accelerator pools such as \"10%\", rounded up. It stops the function when a broken metric turns every pool bad."
+  description = "How many node pools of one cluster are acted on within an hour (MAX_POOLS_PER_HOUR): a number, or a percentage of the cluster's accelerator pools such as \"10%\", rounded up. It stops the function when a broken metric turns every pool bad. The pools beyond it stay as they are: where more slices of one JobSet fail at once, its next attempt may land on a bad one."
   type        = string
   default     = "2"
   nullable    = false

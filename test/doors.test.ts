@@ -60,6 +60,9 @@ describe('the doors of the function', () => {
         readInstance: async () => {
           throw new Error('nothing must be read');
         },
+        readGkeWork: async () => {
+          throw new Error('nothing must be asked');
+        },
         deleteInstance: async () => {
           throw new Error('nothing must be deleted');
         },

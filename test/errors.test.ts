@@ -23,6 +23,7 @@ describe('FailoverError', () => {
     preflight_refused: 409,
     restart_refused: 409,
     repair_refused: 409,
+    pool_busy: 409,
     paused: 409,
     attempts_exhausted: 409,
     payload_too_large: 413,

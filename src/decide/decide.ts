@@ -17,6 +17,7 @@ import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan, RepairPlan } from '../plan.ts';
 import { assertSameAsBegun, findBegunNode } from './begun-marks.ts';
+import { assertPoolNotBusy, judgeGkeWork } from './gke-at-work.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
@@ -170,9 +171,10 @@ async function assertWithinLimits(
 }
 
 /**
- * Asks what depends on the plan: what another action has begun, and how often the JobSet was restarted.
+ * Asks what depends on the plan: what another action has begun, whether GKE is at work on the pool, and how often the JobSet was
+ * restarted.
  *
- * @throws {FailoverError} `action_in_progress`, `rate_limited`, `attempts_exhausted`
+ * @throws {FailoverError} `action_in_progress`, `rate_limited`, `pool_busy`, `attempts_exhausted`
  */
 async function assertMayDo(
   action: Action,
@@ -181,6 +183,7 @@ async function assertMayDo(
   tools: DecideTools & Reads,
 ): Promise<void> {
   assertSameAsBegun(action, snapshot, plan, tools);
+  assertPoolNotBusy(plan.repair);
   if (plan.restart?.outcome !== 'restart') return;
   const { kubernetes, config, switches, readMarkLease } = tools;
   const asking = { config, id: action.id, isAlert: isFromAlert(action), switches };
@@ -237,9 +240,10 @@ async function chooseRepair(
   assertClaimedOnce(plan, repairFacts);
   const { serverNow } = tools.switches;
   const doubt = await assertNotReplacement(action, plan, health, { ...tools, serverNow });
-  const { schedulable, cordoned } = snapshot.nodes;
-  const poolNodes = [...schedulable, ...cordoned].map(({ name }) => name);
-  const poolSize = poolNodes.length;
-  const impact = describeImpact(plan, health, { ...repairFacts, poolNodes }, doubt);
-  return { ...plan, poolSize, ...impact };
+  const poolNodes = [...snapshot.nodes.schedulable, ...snapshot.nodes.cordoned];
+  const gke = judgeGkeWork(plan, { nodePool: snapshot.nodePool, poolNodes, health, work: repairFacts.work });
+  const names = poolNodes.map(({ name }) => name);
+  const doubts = [...(doubt === undefined ? [] : [doubt]), ...gke.warnings];
+  const decided = { ...plan, poolSize: poolNodes.length, ...gke.found };
+  return { ...decided, ...describeImpact(decided, health, { ...repairFacts, poolNodes: names }, doubts) };
 }

@@ -8,6 +8,7 @@ import { ignoresCordon, whyUnfitByKind } from './fit.ts';
 import { toNextJobs } from './next-attempt.ts';
 import type { NextJob } from './next-attempt.ts';
 import { hostnameLabel, isPinnedTo, matchesNode, namesOtherPool } from './placement.ts';
+import { findQueue, toEvictionLines } from './queue.ts';
 import { describeShortage, surveyNode } from './room.ts';
 import type { JobGroup, NodeSurvey } from './room.ts';
 
@@ -47,7 +48,7 @@ export async function predictNextAttempt(
   const hostnames = new Set(poolNodes.flatMap((node) => node.labels[hostnameLabel] ?? []));
   for (const job of jobs) {
     const isHere = job.uid !== undefined && here.has(job.uid);
-    refuseByItself(job, isHere, { nodePool, poolNodes, hostnames });
+    refuseByItself(job, isHere, { ...facts, hostnames });
   }
   const groups = toGroups(jobs);
   const [surveys] = await Promise.all([
@@ -56,7 +57,7 @@ export async function predictNextAttempt(
   ]);
   for (const [index, group] of groups.entries()) {
     const isMatched = surveys.some(({ answers }) => answers[index] !== undefined);
-    if (!isMatched) refuseUnmatched(group, { nodePool, poolNodes });
+    if (!isMatched) refuseUnmatched(group, facts);
   }
   const ofPlanned = groups.findIndex(({ jobs }) => jobs.some(({ name }) => name === planned.name));
   const roomWarning = describeShortage(groups, surveys);
@@ -79,18 +80,18 @@ function listPools(surveys: NodeSurvey[]): string[] {
 function refuseByItself(
   job: NextJob,
   isHere: boolean,
-  { nodePool, poolNodes, hostnames }: Pick<Facts, 'nodePool' | 'poolNodes'> & { hostnames: Set<string> },
+  { jobSet, nodePool, poolNodes, hostnames }: Facts & { hostnames: Set<string> },
 ): void {
   if (isPinnedTo(job.needs, nodePool, hostnames)) {
     throw refuse(
       job,
-      `may run in node pool ${nodePool} only, which is to be cordoned; repair it instead (cordon_and_repair_nodepool)`,
+      `may run in node pool ${nodePool} only, which is to be cordoned; repair it instead (cordon_and_repair_nodepool)${describeOtherWay(jobSet)}`,
     );
   }
   if (isHere && job.isAssigned) {
     throw refuse(
       job,
-      `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool)`,
+      `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool). To evict it: ${toEvictionLines(jobSet)}`,
     );
   }
   const { nodeName } = job.needs;
@@ -125,17 +126,21 @@ function refuseUncordonable(job: NextJob, nodePool: string): FailoverError {
 }
 
 /** Refuses Jobs whose pods the pool's nodes match, and no others. Pods without a selector just lack nodes. */
-function refuseUnmatched(
-  { jobs: [job], needs }: JobGroup,
-  { nodePool, poolNodes }: Pick<Facts, 'nodePool' | 'poolNodes'>,
-): void {
+function refuseUnmatched({ jobs: [job], needs }: JobGroup, { jobSet, nodePool, poolNodes }: Facts): void {
   const asked = describeSelection(needs);
   const isPinned = poolNodes.some((node) => matchesNode(needs, node)) && !namesOtherPool(needs, nodePool);
   if (!job || asked === undefined || !isPinned) return;
   throw refuse(
     job,
-    `ask for nodes with ${asked}, and no node outside node pool ${nodePool} has it, cordoned or not; give the nodes of another pool what they ask for (a pool without nodes cannot be seen), or repair this pool instead (cordon_and_repair_nodepool)`,
+    `ask for nodes with ${asked}, and no node outside node pool ${nodePool} has it, cordoned or not; give the nodes of another pool what they ask for (a pool without nodes cannot be seen), or repair this pool instead (cordon_and_repair_nodepool)${describeOtherWay(jobSet)}`,
   );
+}
+
+/** Kueue may choose another flavor, whose nodes have other labels, for a Workload that it has evicted. */
+function describeOtherWay(jobSet: JobSet): string {
+  const queue = findQueue(jobSet);
+  if (!queue) return '';
+  return `. Or cordon it (cordon_nodepool) and have Kueue assign the Workload anew from queue ${queue.name}: ${toEvictionLines(jobSet)}`;
 }
 
 /** The Jobs by what their pods ask for. */

@@ -8,6 +8,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
 import { describeNames, instanceIdAnnotation, isHealthy } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
+import type { GkeWork } from '../gke/gke-work.ts';
 import type { RepairPlan } from '../plan.ts';
 import { repairRefused } from './repair-plan.ts';
 
@@ -19,6 +20,8 @@ export interface RepairFacts {
   pods: PlacedPod[];
   /** Namespaces whose pods could not be read, with the reason. */
   unread: string[];
+  /** What GKE itself is doing. */
+  work: GkeWork;
 }
 
 /** Which JobSets run is told if it can be. It must not hold the repair up. */
@@ -27,6 +30,7 @@ const podsPatienceMs = 5_000;
 /**
  * Reads what a repair must know. It is read at the same time as the snapshot, so that it costs no round trip of its own.
  *
+ * @param readWork asks what GKE itself is doing
  * @returns undefined if the action repairs nothing
  * @throws {UpstreamError} if the nodes cannot be read
  */
@@ -34,14 +38,17 @@ export async function readRepairFacts(
   kubernetes: Kubernetes,
   action: Pick<Action, 'effects'>,
   { allowedNamespaces }: Pick<Config, 'allowedNamespaces'>,
+  readWork: () => Promise<GkeWork>,
 ): Promise<RepairFacts | undefined> {
   if (!action.effects.repair) return undefined;
-  const [nodesOfMachine, ...namespaces] = await Promise.all([
+  const [nodesOfMachine, work, ...namespaces] = await Promise.all([
     listMachines(kubernetes),
+    readWork(),
     ...allowedNamespaces.map((namespace) => listJobSetPods(kubernetes.within(podsPatienceMs), namespace)),
   ]);
   return {
     nodesOfMachine,
+    work,
     pods: namespaces.flatMap((found) => ('pods' in found ? found.pods : [])),
     unread: namespaces.flatMap((found) => ('unread' in found ? [found.unread] : [])),
   };
@@ -96,13 +103,13 @@ export function assertClaimedOnce(
  *
  * @param health of the nodes that the machine was chosen from
  * @param poolNodes the names of all nodes of the pool
- * @param doubt is one more warning
+ * @param doubts are more warnings
  */
 export function describeImpact(
   plan: RepairPlan,
   health: NodeHealth[],
   { pods, unread, poolNodes }: Pick<RepairFacts, 'pods' | 'unread'> & { poolNodes: string[] },
-  doubt?: string,
+  doubts: string[] = [],
 ): Required<Pick<RepairPlan, 'runsHere'>> & Pick<RepairPlan, 'warning'> {
   const replaced = new Set(plan.isMultiHost ? poolNodes : [plan.node.name]);
   const runsHere: Record<string, number> = {};
@@ -110,9 +117,9 @@ export function describeImpact(
     if (replaced.has(nodeName)) runsHere[jobSet] = (runsHere[jobSet] ?? 0) + 1;
   }
   const warnings = [
-    ...(health.every((node) => isHealthy(node)) ? [describeHealthy(health, runsHere)] : []),
+    ...(!plan.leftTo && health.every((node) => isHealthy(node)) ? [describeHealthy(health, runsHere)] : []),
     ...(unread.length > 0 ? [`what runs here is not known for namespace ${unread.join(', ')}`] : []),
-    ...(doubt === undefined ? [] : [doubt]),
+    ...doubts,
   ];
   return { runsHere, ...(warnings.length > 0 ? { warning: warnings.join('; ') } : {}) };
 }

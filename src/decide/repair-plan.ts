@@ -110,17 +110,24 @@ function parseProviderId(
   return { projectId, zone, instanceName };
 }
 
+function describeReplaced({ leftTo, isMultiHost }: RepairPlan): string {
+  if (leftTo && leftTo.outcome !== 'gke_is_repairing') return 'nothing';
+  return isMultiHost ? 'all machines of the slice' : 'this machine';
+}
+
 /** The step of the answer. Before the deletion, and in a dry run, its outcome is `would_delete`. */
 export function describeRepair(plan: RepairPlan): RepairStep {
   const { projectId, zone, instanceName, instanceId, node } = plan;
   return {
     step: 'repair',
     target: node.name,
-    outcome: 'would_delete',
+    outcome: plan.leftTo?.outcome ?? 'would_delete',
     instance: `projects/${projectId}/zones/${zone}/instances/${instanceName}`,
     ...(instanceId === undefined ? {} : { instance_id: instanceId }),
     why: plan.why,
-    replaces: plan.isMultiHost ? 'all machines of the slice' : 'this machine',
+    replaces: describeReplaced(plan),
+    ...(plan.leftTo ? { gke: plan.leftTo.why } : {}),
+    ...(plan.mayNotComeBack === undefined ? {} : { may_not_come_back: plan.mayNotComeBack }),
     ...(plan.runsHere === undefined ? {} : { runs_here: plan.runsHere }),
     ...(plan.warning === undefined ? {} : { warning: plan.warning }),
     cordon:

@@ -10,6 +10,7 @@ import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
 import { findEnding } from './hanging-pods.ts';
 import { predictNextAttempt } from './prediction.ts';
+import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertRestartable } from './restart-policy.ts';
@@ -80,12 +81,14 @@ export async function planRestart(
   const chosenWay = chooseWay(jobSet, jobs, job, leader);
   const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
   const prediction = await predictNextAttempt(kubernetes, facts);
+  const queue = findQueue(jobSet);
   return {
     ...plan,
     job: chosen,
     outcome: 'restart',
     ...chosenWay,
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
+    ...(queue === undefined ? {} : { queue }),
     ...prediction,
   };
 }
@@ -140,6 +143,7 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(plan.why === undefined ? {} : { why: plan.why }),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
+    ...(plan.queue === undefined ? {} : { queue: describeQueue(plan.queue) }),
     ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
     ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };

@@ -2,6 +2,7 @@ import { FailoverError } from '../errors.ts';
 import { attemptOf } from '../gke/jobset.ts';
 import type { ChildJob, FailurePolicyRule, JobSet } from '../gke/jobset.ts';
 import type { RestartWay } from '../plan.ts';
+import { describeSuspension } from './queue.ts';
 
 const ownController = 'jobset.sigs.k8s.io/jobset-controller';
 
@@ -15,7 +16,7 @@ export function assertRestartable(jobSet: JobSet): void {
     )?.type;
   if (metadata.deletionTimestamp) throw restartRefused(jobSet, 'is being deleted');
   if (finished) throw restartRefused(jobSet, `is finished (${finished})`);
-  if (spec.suspend) throw restartRefused(jobSet, 'is suspended; resume it first');
+  if (spec.suspend) throw restartRefused(jobSet, describeSuspension(jobSet));
   if (spec.managedBy && spec.managedBy !== ownController) {
     throw restartRefused(jobSet, `is managed by ${spec.managedBy}, not by the JobSet controller`);
   }

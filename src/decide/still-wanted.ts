@@ -4,6 +4,14 @@ import { readMark } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { Ignored } from '../ignored.ts';
+import {
+  assertTargetNotBack,
+  describeReturn,
+  findTargetBack,
+  hasRecovered,
+  toTime,
+  withCordonsLeft,
+} from './come-back.ts';
 import type { Incident } from '../request/incident.ts';
 import { attemptOf, readJobs, readJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -16,7 +24,7 @@ import {
 } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan, RepairPlan } from '../plan.ts';
-import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
+import { isMultiHost } from '../gke/slice.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What the check works with. */
@@ -47,8 +55,10 @@ export async function assertStillWanted(
     assertNotHandled(snapshot, health, tools);
     assertNotRecovered(incident, health);
   }
-  if (effects.restart || incident.subject?.kind === 'jobset') {
+  if (effects.restart || isOfRun(incident)) {
     await assertRunNotRecovered(action, incident, snapshot, tools);
+  } else if (isCordonOnly(action)) {
+    await assertTargetNotBack(incident, snapshot, tools);
   }
 }
 
@@ -64,8 +74,23 @@ export async function assertResumeStillWanted(
   plan: Plan,
   tools: StillWantedTools,
 ): Promise<void> {
-  const { incident, id } = action;
+  const { incident } = action;
   if (!incident || incident.isClosed) return;
+  try {
+    await assertRestStillWanted(action, incident, snapshot, plan, tools);
+  } catch (error) {
+    throw error instanceof Ignored ? withCordonsLeft(error, action.id, incident, snapshot) : error;
+  }
+}
+
+async function assertRestStillWanted(
+  action: Action,
+  incident: Incident,
+  snapshot: Snapshot,
+  plan: Plan,
+  tools: StillWantedTools,
+): Promise<void> {
+  const { id } = action;
   const findOwn = (effect: Effect) => {
     const mark = readMark(tools.poolAnnotations, effect);
     return mark?.action === id ? mark : undefined;
@@ -82,7 +107,20 @@ export async function assertResumeStillWanted(
     if (own && isAccepted(own)) return;
     // What it has only begun may hang, and then it must be finished.
     await assertRunNotRecovered(action, incident, snapshot, { ...tools, mayHang: own !== undefined });
+  } else if (isOfRun(incident)) {
+    if (!findOwn('repair')) await assertRunNotRecovered(action, incident, snapshot, tools);
+  } else if (isCordonOnly(action)) {
+    await assertTargetNotBack(incident, snapshot, tools);
   }
+}
+
+function isOfRun({ subject }: Incident): boolean {
+  return subject?.kind === 'jobset';
+}
+
+/** Nothing is deleted, but the pool would stay cordoned. */
+function isCordonOnly({ effects }: Action): boolean {
+  return effects.cordon && !effects.restart && !effects.repair;
 }
 
 /**
@@ -120,32 +158,10 @@ async function assertRunNotRecovered(
   snapshot: Pick<Snapshot, 'namedNode'>,
   tools: Pick<StillWantedTools, 'kubernetes' | 'readHealth'> & { mayHang?: boolean },
 ): Promise<void> {
-  const isOfRun = incident.subject?.kind === 'jobset';
-  const isBack = isOfRun || (await isTargetBack(incident, snapshot, tools));
+  const ofRun = isOfRun(incident);
+  const isBack = ofRun || (await findTargetBack(incident, snapshot, tools)) !== undefined;
   // Nobody else tells of a restart that hangs.
-  if (isBack) await assertAttemptOlder(action, incident, tools, isOfRun || tools.mayHang === true);
-}
-
-/** The node that the incident named, or else its whole pool, came back after the incident began. */
-async function isTargetBack(
-  incident: Incident,
-  { namedNode }: Pick<Snapshot, 'namedNode'>,
-  { readHealth }: Pick<StillWantedTools, 'readHealth'>,
-): Promise<boolean> {
-  if (namedNode === undefined) return isPoolBack(await readHealth(), incident);
-  const { subject } = incident;
-  const isOther =
-    subject?.kind === 'instance' && namedNode.annotations[instanceIdAnnotation] !== subject.instanceId;
-  return isOther || hasRecovered(namedNode, incident);
-}
-
-/** Every node of the pool is Ready, a slice has all of its nodes, and one of them came back after the incident began. */
-function isPoolBack(health: NodeHealth[], incident: Incident): boolean {
-  const [first] = health;
-  if (!first || !health.every((node) => node.isReady)) return false;
-  const expected = toExpectedNodes(first);
-  if (typeof expected === 'number' && health.length !== expected) return false;
-  return health.some((node) => hasRecovered(node, incident));
+  if (isBack) await assertAttemptOlder(action, incident, tools, ofRun || tools.mayHang === true);
 }
 
 /**
@@ -199,18 +215,7 @@ function assertNotRecovered(incident: Incident, health: NodeHealth[]): void {
   const candidates = isHealthy(worst) ? [worst, ...others] : [worst];
   const node = candidates.find((candidate) => hasRecovered(candidate, incident));
   if (!node) return;
-  const how =
-    node.createdAt > incident.startedAt
-      ? `was created at ${toTime(node.createdAt)}`
-      : `is Ready since ${toTime(node.readyChangedAt)}`;
-  throw new Ignored(
-    `recovered: node ${node.name} ${how}, after the incident began at ${toTime(incident.startedAt)}`,
-    { isOver: true },
-  );
-}
-
-function hasRecovered(node: NodeHealth, { startedAt }: Incident): boolean {
-  return node.createdAt > startedAt || (node.isReady && (node.readyChangedAt ?? 0) > startedAt);
+  throw new Ignored(`recovered: ${describeReturn(node, incident)}`, { isOver: true });
 }
 
 /**
@@ -236,8 +241,4 @@ async function assertAttemptOlder(
       toTime(incident.startedAt),
     { isOver: true },
   );
-}
-
-function toTime(ms: number | undefined): string {
-  return new Date(ms ?? 0).toISOString().replace('.000Z', 'Z');
 }

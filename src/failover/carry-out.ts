@@ -1,5 +1,7 @@
 import type { Config } from '../config.ts';
+import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
@@ -61,7 +63,10 @@ async function uncordonStep(
   if (!nodesToUncordon || nodesToUncordon.isAll) await clearHolds(lock);
   if (!nodesToUncordon) return step;
   const all = snapshot.nodes.schedulable.length + snapshot.nodes.cordoned.length;
-  const why = step.kept > 0 ? { why: 'they are not Ready, or somebody else has cordoned them' } : {};
+  const why =
+    step.kept > 0
+      ? { why: 'they are not Ready, GKE is draining them, or somebody else has cordoned them' }
+      : {};
   return { ...step, nodes: all, ...why };
 }
 
@@ -82,6 +87,7 @@ async function cordonStep(
       { actionId: action.id, concurrency, createdBefore },
     );
     const already = nodes.cordoned.length;
+    const warning = warnOfGkeWork([...schedulable, ...nodes.cordoned]);
     const replacements = schedulable.filter((node) => node.createdAt > (createdBefore ?? Infinity)).length;
     return {
       step: 'cordon',
@@ -90,6 +96,7 @@ async function cordonStep(
       cordoned,
       already_cordoned: already,
       ...(replacements > 0 ? { replacements_left_alone: replacements } : {}),
+      ...(warning === undefined ? {} : { warning }),
     };
   });
 }
@@ -133,6 +140,7 @@ function leftAlone(recovered: string, nodePool: string): string {
 
 function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
   const { services, log } = execution;
+  if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
   const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume };
   return timed(log, 'repair', () => repairInstance(repair, tools));

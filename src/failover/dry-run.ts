@@ -17,13 +17,15 @@ import { readMaxPools } from '../state/budget.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
+import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 
 /** Resolves, checks and says what would be done. The Event is its only write: it takes no lock and leaves no record. */
 export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
-  { config, readInstance }: Pick<Services, 'config' | 'readInstance'>,
+  { config, readInstance, readGkeWork }: Pick<Services, 'config' | 'readInstance' | 'readGkeWork'>,
   deadline: Deadline,
   log: Log,
 ): Promise<Step[]> {
@@ -36,7 +38,7 @@ export async function dryRun(
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
-    readRepairFacts(kubernetes, action, config),
+    readRepairFacts(kubernetes, action, config, () => readGkeWork(cluster.name, { deadline })),
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
     kubernetes,
@@ -53,8 +55,14 @@ export async function dryRun(
   return [
     ...limits,
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
-    ...(action.effects.cordon ? [planCordon(snapshot)] : []),
+    ...(action.effects.cordon ? [planCordonStep(snapshot)] : []),
     ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),
     ...(plan.repair ? [describeRepair(plan.repair)] : []),
   ];
+}
+
+function planCordonStep(snapshot: Snapshot): Step {
+  const { schedulable, cordoned } = snapshot.nodes;
+  const warning = warnOfGkeWork([...schedulable, ...cordoned]);
+  return { ...planCordon(snapshot), ...(warning === undefined ? {} : { warning }) };
 }

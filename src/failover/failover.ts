@@ -56,7 +56,7 @@ export async function failover(
     const claimed = await timed(log, 'claim', () =>
       claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
     ).catch(async (error: unknown) => {
-      await noteRefused(action, error, { kubernetes, log });
+      await noteRefused(action, error, { kubernetes, clock: services.clock, log });
       throw error;
     });
     if ('answer' in claimed) {

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError, timed } from '../log.ts';
@@ -23,10 +24,16 @@ const refusalPatienceMs = 3_000;
 const sweepPatienceMs = 10_000;
 
 /** Records the answer and releases the claim. What was deleted must come back before the action is settled. */
-export async function finish(execution: Execution, { clusterLease }: Prepared, steps: Step[]): Promise<void> {
+export async function finish(
+  execution: Execution,
+  { clusterLease, plan }: Prepared,
+  steps: Step[],
+): Promise<void> {
   const { claim, cluster, log } = execution;
   const { kubernetes, lock } = claim;
-  const isOpen = hasOwnMark(lock.annotations, execution.action.id);
+  // A repair that GKE makes is looked after like one of ours.
+  const isGkes = plan.repair?.leftTo?.outcome === 'gke_is_repairing';
+  const isOpen = isGkes || hasOwnMark(lock.annotations, execution.action.id);
   execution.record = await timed(log, 'record', () =>
     writeAnswer(kubernetes, execution.record, steps, { isOpen }),
   );
@@ -42,7 +49,8 @@ export async function finish(execution: Execution, { clusterLease }: Prepared, s
  * if the action had never been sent.
  */
 export async function abort(execution: Execution, error: unknown): Promise<void> {
-  const { action, record, claim, cluster, deadline, log } = execution;
+  const { action, record, claim, cluster, deadline, log, services } = execution;
+  const { clock } = services;
   const { kubernetes } = cluster;
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
@@ -57,7 +65,6 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
       await tryToCleanUp(log, () => removeHold(lock, incident.id));
     }
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
-    await noteRefused(action, error, { kubernetes, log });
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
@@ -68,6 +75,8 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
     await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
+  // Nobody waits for the lock meanwhile.
+  if (isUntouched) await noteRefused({ ...action, nodePool }, error, { kubernetes, clock, log });
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
 }
 
@@ -75,10 +84,10 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
 export async function noteRefused(
   action: Action,
   error: unknown,
-  { kubernetes, log }: { kubernetes: Kubernetes; log: Log },
+  { kubernetes, clock, log }: { kubernetes: Kubernetes; clock: Clock; log: Log },
 ): Promise<void> {
   if (!(error instanceof FailoverError) || error.status >= 500) return;
-  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error));
+  await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error, clock));
 }
 
 async function announce(

@@ -1,5 +1,6 @@
 import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { isBeingDrained, listPoolHealth } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
@@ -31,6 +32,12 @@ export async function assertFollowUpWanted(
     const other = findOtherHold(lock.annotations, { serverNow, own });
     if (other !== undefined) {
       throw new Ignored(`node pool ${before.nodePool} stays cordoned because ${other}`);
+    }
+    const leaving = (await listPoolHealth(kubernetes, before.nodePool)).find((node) => isBeingDrained(node));
+    if (leaving) {
+      throw new Ignored(
+        `node pool ${before.nodePool} stays cordoned because GKE is draining ${leaving.name}`,
+      );
     }
   }
   if (effects.repair && verdict !== undefined) {

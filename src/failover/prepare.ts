@@ -43,6 +43,7 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   const { claim, cluster, services, log } = execution;
   const { kubernetes, lock, nodePool, claimId } = claim;
   const { config } = services;
+  const { deadline } = execution;
 
   // 1. An alert may be over, and it may only describe its target.
   const action = await checkAlert(execution.action, claim, config);
@@ -59,7 +60,9 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       readSnapshot(kubernetes, action, nodePool, isResume || isClose),
       readSwitches(kubernetes),
       readMaxPools(kubernetes, config),
-      isResume ? undefined : readRepairFacts(kubernetes, action, config),
+      isResume
+        ? undefined
+        : readRepairFacts(kubernetes, action, config, () => services.readGkeWork(cluster.name, { deadline })),
     ]),
   );
   execution.snapshot = snapshot;
@@ -67,7 +70,7 @@ export async function prepare(execution: Execution): Promise<Prepared> {
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
   const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
-  const askMachine = toAskMachine(services.readInstance, execution.deadline);
+  const askMachine = toAskMachine(services.readInstance, deadline);
   const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
@@ -77,7 +80,7 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       : undefined;
 
   // 4. Announce it, charge the budget, and record the plan before anything is deleted.
-  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools });
+  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools, plan });
   if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
 }
@@ -86,12 +89,14 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 async function announceAndCharge(
   { action, claim, log }: Execution,
   { eventTarget }: Snapshot,
-  { switches, maxPools }: { switches: ClusterSwitches; maxPools: MaxPools },
+  { switches, maxPools, plan }: { switches: ClusterSwitches; maxPools: MaxPools; plan: Plan },
 ): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
   const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
   try {
-    if (action.effects.uncordon) return switches.lease;
+    // A repair that is left to GKE touches nothing.
+    const isLeft = plan.repair?.leftTo !== undefined && !action.effects.cordon;
+    if (action.effects.uncordon || isLeft) return switches.lease;
     const isAlert = isFromAlert(action);
     return await chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
   } finally {

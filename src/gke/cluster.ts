@@ -1,11 +1,12 @@
-import { ClusterManagerClient } from '@google-cloud/container/build/src/v1/cluster_manager_client.js';
+import type { ClusterManagerClient } from '@google-cloud/container/build/src/v1/cluster_manager_client.js';
 import type { protos } from '@google-cloud/container';
 import type { GoogleAuth } from 'google-auth-library';
 import type { Clock, Deadline } from '../clock.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, keepFresh, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
+import { getContainerClient } from './container-client.ts';
+import { getGoogleAuth, keepFresh, toUpstreamError, withinCall } from './google.ts';
 import { readKubeconfig } from './kubeconfig.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
@@ -89,7 +90,6 @@ const keepEndpointMs = 5 * 60_000;
 
 function createEndpointReader(config: Config, clock: Clock) {
   const auth = getGoogleAuth(config);
-  let client: ClusterManagerClient | undefined;
   const kept = new Map<string, { cluster: Cluster; until: number }>();
 
   return {
@@ -118,8 +118,7 @@ function createEndpointReader(config: Config, clock: Clock) {
   }
 
   function ask(name: ClusterName, options: CallOptions): Promise<Cluster> {
-    client ??= new ClusterManagerClient({ auth, ...toGoogleOptions(config.containerEndpoint) });
-    return readCluster(client, name, options);
+    return readCluster(getContainerClient(config), name, options);
   }
 }
 

@@ -13,7 +13,14 @@ const label = 'jobset.sigs.k8s.io/';
 /** The parts of a JobSet, as the API server sends it, that a restart depends on. */
 export interface JobSet {
   kind?: string;
-  metadata: { namespace: string; name: string; uid: string; deletionTimestamp?: string };
+  metadata: {
+    namespace: string;
+    name: string;
+    uid: string;
+    deletionTimestamp?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  };
   spec: {
     suspend?: boolean;
     managedBy?: string;

@@ -190,6 +190,15 @@ function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
   );
 }
 
+/** True if GKE or its autoscaler is taking the node out of service: for an upgrade, a resize, maintenance, or for good. */
+export function isBeingDrained(node: NodeHealth): boolean {
+  return (
+    isLeaving(node) ||
+    node.labels['operation.gke.io/type'] === 'drain' ||
+    node.taintKeys.includes('ToBeDeletedByClusterAutoscaler')
+  );
+}
+
 /** Says in words why a node was ranked first by {@link rankByHealth}. */
 export function describeHealth(node: NodeHealth): string {
   if (!node.isReady) return 'not Ready';

@@ -56,7 +56,9 @@ function toRunPod(pod: V1Pod): RunPod {
 
 function describeTrouble(phase: string, { spec, status }: V1Pod): string {
   const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
-  if (scheduled?.status === 'False' && scheduled.message) return `${phase}: ${clip(scheduled.message)}`;
+  if (scheduled?.status === 'False' && scheduled.message) {
+    return `${phase}: ${clip(withoutPreemption(scheduled.message))}`;
+  }
   const [gate] = spec?.schedulingGates ?? [];
   if (gate) return `${phase}: held back by the scheduling gate ${gate.name}`;
   const statuses = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
@@ -66,9 +68,21 @@ function describeTrouble(phase: string, { spec, status }: V1Pod): string {
   return phase === 'Running' ? 'Running, but not Ready' : phase;
 }
 
-/** Other people's words go into logs and Events. */
+/** The scheduler goes on with claims and preemption, which say nothing about what a node lacks. */
+function withoutPreemption(message: string): string {
+  return message.replace(/[,.;]?\s+(?:no new claims|preemption:)[^]*$/, '').replace(/[.\s]+$/, '');
+}
+
+const mostCharacters = 300;
+
+/** Other people's words go into logs and Events. They are cut after a reason, or after a word. */
 function clip(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').slice(0, 300);
+  const plain = text.replaceAll(/\s+/g, ' ').trim();
+  if (plain.length <= mostCharacters) return plain;
+  const head = plain.slice(0, mostCharacters + 1);
+  const ends = [Math.max(...[', ', '. ', '; '].map((end) => head.lastIndexOf(end))), head.lastIndexOf(' ')];
+  const end = ends.find((each) => each > mostCharacters / 2) ?? mostCharacters;
+  return `${head.slice(0, end)} …`;
 }
 
 /** The latest of the times that are known. */

@@ -38,7 +38,8 @@ export async function followUp(
     if (!(error instanceof FailoverError)) throw error;
     const why = { code: error.code, why: error.message };
     const ageMs = kubernetes.serverNow() - Date.parse(verdict.at);
-    const isPassing = error.status >= 500 || ['action_in_progress', 'paused'].includes(error.code);
+    const isPassing =
+      error.status >= 500 || ['action_in_progress', 'paused', 'pool_busy'].includes(error.code);
     if (isPassing && ageMs < services.config.resumeWithinSeconds * 1000) {
       log.warn('refused', error.message, { code: error.code, ...describeError(error) });
       return (await hasPlan(kubernetes, id)) ? { id, outcome: 'begun', ...why } : 'later';

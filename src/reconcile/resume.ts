@@ -1,15 +1,16 @@
 import { FailoverError } from '../errors.ts';
 import { failover } from '../failover/failover.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import { isFromAlert } from '../request/action.ts';
-import { isPoolHeld } from '../state/pool-lease.ts';
-import { forgetRecord } from '../state/record.ts';
+import { hasOwnMark } from '../state/cooldown.ts';
+import { isPoolHeld, readPoolMarks } from '../state/pool-lease.ts';
+import { forgetRecord, readRecord, writeStopped } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { fromRecordedAction } from '../state/recorded-action.ts';
-import { createReader } from '../verify/verify.ts';
+import { abandon } from './abandon.ts';
 import type { ReconcileTools, Result } from './report.ts';
-import { giveVerdict, settle } from './settle.ts';
 
 /** After this many, an action that still stops will not end by itself. */
 const maxResumes = 5;
@@ -63,23 +64,26 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
     // Of an alert, nobody reads an answer.
     if (isFinal && isFromAlert(action)) log.error('refused', error.message, fields);
     else log.warn('refused', error.message, fields);
+    if (isFinal) await noteStopped(record, error, kubernetes);
     return { id, outcome: 'resumed', error: error.message };
   }
   return { id, outcome: 'resumed' };
 }
 
-/** Gives an action up. What it has deleted is verified like that of an action that is done. */
-async function abandon(record: ActionRecord, tools: ResumeTools, isOld: boolean): Promise<Result> {
-  const { kubernetes } = tools.cluster;
-  if (record.stopped?.hasDeleted === true) {
-    return settle(record, { ...tools, reader: createReader(kubernetes) });
-  }
-  const tried = record.resumes === 0 ? '' : `, after ${record.resumes} more tries`;
-  const since = isOld
-    ? `nobody has finished it within ${tools.services.config.resumeWithinSeconds} s${tried}`
-    : `it stopped again after ${record.resumes} more tries`;
-  const last = record.stopped ? `; it ended with ${record.stopped.code}: ${record.stopped.error}` : '';
-  const why = `${since}${last}; node pool ${record.nodePool} may be left cordoned in part`;
-  const at = new Date(kubernetes.serverNow()).toISOString();
-  return giveVerdict(record, { verdict: 'abandoned', at, why }, tools);
+/**
+ * Notes a refusal before the claim in the record, which such a refusal leaves as it was. Otherwise it would be met and told
+ * again each minute.
+ */
+async function noteStopped(
+  { id, nodePool, lease }: ActionRecord,
+  error: FailoverError,
+  kubernetes: Kubernetes,
+): Promise<void> {
+  const [current, marks] = await Promise.all([
+    readRecord(kubernetes, id),
+    readPoolMarks(kubernetes, nodePool),
+  ]);
+  // Whoever has taken it up says how it stopped.
+  if (current?.lease.resourceVersion !== lease.resourceVersion) return;
+  await writeStopped(kubernetes, current, error, { hasDeleted: hasOwnMark(marks, id) });
 }

@@ -1,5 +1,6 @@
 import { emitVerdict } from '../failover/events.ts';
 import { freePodsOfEnded } from '../failover/free-held-up.ts';
+import { isDead } from '../gke/nodes.ts';
 import { hasBegunFollowUp, writeFollowUpBegun, writeSettled, writeVerdict } from '../state/open-records.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
@@ -32,12 +33,30 @@ export async function settle(
     serverNow: kubernetes.serverNow(),
   });
   if (verdict) return giveVerdict(record, verdict, tools);
-  if (judgement.verdict === undefined && judgement.isHeldUp === true) {
+  if (judgement.verdict === undefined && (await mayHang(judgement.heldUpOn, record, tools))) {
     const { clock, config } = services;
     const log = tools.log.with({ action_id: id });
     await freePodsOfEnded(record, { kubernetes, clock, config, log });
   }
   return { id, outcome: 'waiting' };
+}
+
+/**
+ * Asks by one list whether what holds a restart up may be on a node that is dead. A node that the pool does not have may be
+ * gone, or may be of another pool.
+ */
+async function mayHang(
+  heldUpOn: string[] = [],
+  { nodePool }: ActionRecord,
+  { reader, cluster }: ReconcileTools & { reader: Reader },
+): Promise<boolean> {
+  if (heldUpOn.length === 0) return false;
+  const serverNow = cluster.kubernetes.serverNow();
+  const nodes = new Map((await reader.pool(nodePool)).map((node) => [node.name, node]));
+  return heldUpOn.some((name) => {
+    const node = nodes.get(name);
+    return !node || isDead(node, serverNow);
+  });
 }
 
 /** Writes the verdict, once: of two reconciles, one finds that the record has changed. */

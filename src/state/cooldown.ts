@@ -49,6 +49,21 @@ export function listMarks(annotations: Annotations): [string, CooldownMark][] {
   return Object.entries(readMarks(annotations));
 }
 
+/**
+ * Lists the effects that an action has begun on this pool, and says of which the deletion was accepted.
+ *
+ * @returns undefined if the marks cannot be read
+ */
+export function listOwnEffects(
+  annotations: Annotations,
+  actionId: string,
+): { effect: string; isAccepted: boolean }[] | undefined {
+  if (parseStored(marksSchema, annotations, marksKey) === 'broken') return undefined;
+  return listMarks(annotations)
+    .filter(([, mark]) => mark.action === actionId)
+    .map(([effect, mark]) => ({ effect, isAccepted: isAccepted(mark) }));
+}
+
 /** Says whether a deletion of this action was accepted on this pool. */
 export function hasOwnMark(annotations: Annotations, actionId: string): boolean {
   return Object.values(readMarks(annotations)).some((mark) => mark.action === actionId && isAccepted(mark));

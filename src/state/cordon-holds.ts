@@ -5,7 +5,7 @@ import { listLeases } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { actionAnnotation, prefix } from '../names.ts';
-import { listPoolHealth } from '../gke/nodes.ts';
+import { isBeingDrained, listPoolHealth } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
 
@@ -157,16 +157,22 @@ export function findOtherHold(
   return `incident ${open}${more} still open`;
 }
 
-/** @throws {Ignored} where the pool is a multi-host slice that is not whole */
+/**
+ * Lists the nodes that may be used again. GKE's own cordon of a node that is cordoned already writes nothing, so only other
+ * signs tell that GKE drains it.
+ *
+ * @throws {Ignored} where the pool is a multi-host slice that is not whole
+ */
 async function listReady(kubernetes: Kubernetes, nodePool: string): Promise<Set<string>> {
   const health = await listPoolHealth(kubernetes, nodePool);
-  const ready = health.filter((node) => node.isReady);
+  const ready = health.filter((node) => node.isReady && !isBeingDrained(node));
+  const none = health.some((node) => isBeingDrained(node)) ? ' and GKE drains none of these' : '';
   const [first] = health;
   if (first && health.every((node) => isMultiHost(node))) {
     const expected = toExpectedNodes(first);
     if (ready.length !== expected) {
       throw new Ignored(
-        `closed; node pool ${nodePool} stays cordoned because only ${ready.length} of the slice's ${expected} nodes are Ready; ` +
+        `closed; node pool ${nodePool} stays cordoned because only ${ready.length} of the slice's ${expected} nodes are Ready${none}; ` +
           'send uncordon_nodepool once it is whole',
       );
     }

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { Clock } from '../clock.ts';
 import type { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { prefix } from '../names.ts';
@@ -34,8 +35,17 @@ const most = 200;
 /** All annotations of an object may have 256 KiB together. */
 const mostBytes = 200_000;
 
-/** In a storm, refusals are written by many instances at once. Those that lose are in the log only. */
+/**
+ * In a storm, many instances refuse at once, and most of what they would write says the same. Beyond these bounds a refusal
+ * is in the log only.
+ */
 const mostTries = 3;
+const windowMs = 60_000;
+const mostAlike = 5;
+const mostInWindow = 30;
+
+/** Who has lost against another writer waits up to this long before it tries again, so that not all come back at once. */
+const mostWaitMs = 500;
 
 /** Reads the requests that were refused within a day. A list that cannot be read counts as empty. */
 export async function readRefusals(kubernetes: Kubernetes): Promise<Refusal[]> {
@@ -43,13 +53,17 @@ export async function readRefusals(kubernetes: Kubernetes): Promise<Refusal[]> {
   return parse(lease?.annotations ?? {}, kubernetes.serverNow());
 }
 
-/** Remembers for a day that a request was refused. At most 200 are kept, the newest. */
+/**
+ * Remembers for a day that a request was refused. At most 200 are kept, the newest. The same refusal of the same request is
+ * kept once, and of those that are alike a few in a minute.
+ */
 export async function noteRefusal(
   kubernetes: Kubernetes,
   action: Action,
   { code, message }: FailoverError,
+  clock: Clock,
 ): Promise<void> {
-  for (let tries = 0; tries < mostTries; tries++) {
+  for (let tries = 1; tries <= mostTries; tries++) {
     const current = await readLease(kubernetes, leaseName);
     const now = kubernetes.serverNow();
     const at = new Date(now).toISOString();
@@ -66,13 +80,31 @@ export async function noteRefusal(
       received_at: at,
       error: { code, message: message.slice(0, 600), at },
     };
-    const kept = [refusal, ...parse(current?.annotations ?? {}, now)].slice(0, most);
-    const annotations = { ...current?.annotations, [refusalsKey]: toText(kept) };
+    const known = parse(current?.annotations ?? {}, now);
+    if (!isNews(refusal, known, now)) return;
+    const annotations = {
+      ...current?.annotations,
+      [refusalsKey]: toText([refusal, ...known].slice(0, most)),
+    };
     const written = current
       ? await replaceLease(kubernetes, { ...current, annotations })
       : await createLease(kubernetes, { name: leaseName, annotations });
     if (written) return;
+    if (tries < mostTries) await clock.sleep(Math.random() * mostWaitMs);
   }
+}
+
+function isNews(refusal: Refusal, known: Refusal[], now: number): boolean {
+  const alike = known.filter((each) => toKind(each) === toKind(refusal));
+  if (alike.some(({ id }) => id === refusal.id)) return false;
+  const countRecent = (refusals: Refusal[]) =>
+    refusals.filter(({ received_at: at }) => now - Date.parse(at) < windowMs).length;
+  return countRecent(alike) < mostAlike && countRecent(known) < mostInWindow;
+}
+
+/** What refusals that are alike have in common: who asked for what, where, and why it was refused. */
+function toKind({ type, requestor, caller, node_pool: nodePool, jobset, error }: Refusal): string {
+  return JSON.stringify([type, requestor, caller, nodePool, jobset, error.code]);
 }
 
 function toText(refusals: Refusal[]): string {

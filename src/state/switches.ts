@@ -27,7 +27,7 @@ export interface ClusterSwitches {
   pausedFor: string | undefined;
   /** Who says that they have paused it. By itself it pauses, too. */
   pausedBy: string | undefined;
-  /** An annotation of ours that this function does not know, such as a misspelt pause. */
+  /** An annotation that this function does not know, and that may be a misspelt pause. */
   unknownKey: string | undefined;
   /** The annotation that asks to lift cooldown, budget and attempts, but does not: it is no time, past, or too far ahead. */
   ignoredOverride: string | undefined;
@@ -124,9 +124,14 @@ export function toSwitches(
     // A pause that lacks its reason must not let actions through.
     pausedFor: annotations[pausedKey] ?? (pausedBy === undefined ? undefined : ''),
     pausedBy,
-    unknownKey: Object.keys(annotations).find((key) => key.startsWith(prefix) && !knownKeys.includes(key)),
+    unknownKey: Object.keys(annotations).find((key) => !knownKeys.includes(key) && looksLikeOurs(key)),
     ignoredOverride: isLifted ? undefined : override,
     overrideUntil: isLifted ? until : undefined,
     serverNow: now,
   };
+}
+
+/** The annotation is one of ours, or would pause if its prefix were right: `paused`, `autometic-failover/paused`. */
+function looksLikeOurs(key: string): boolean {
+  return key.startsWith(prefix) || nearestName(key, [pausedKey]) !== undefined;
 }

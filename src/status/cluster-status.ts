@@ -1,6 +1,7 @@
 import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
+import type { GkeWork } from '../gke/gke-work.ts';
 import { listPlacedPods } from '../gke/placed-pods.ts';
 import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -11,6 +12,7 @@ import type { PauseWriter } from '../state/paused-by.ts';
 import { keys, kindLabel, openLabel } from '../state/record-format.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import { toTime, withoutAbsent } from './action-view.ts';
+import { addGkeWork } from './gke-view.ts';
 import { listNodeStates } from './node-state.ts';
 import type { NodeView } from './node-state.ts';
 import { showPools } from './pool-status.ts';
@@ -38,6 +40,8 @@ export interface ClusterStatus {
   jobsets: RestartedJobSet[];
   /** What could not be read, so that it is missing above, and why. */
   errors?: string[];
+  /** What GKE could not be asked, and why; absent if it could. */
+  warnings?: string[];
 }
 
 export interface PausedView {
@@ -56,19 +60,21 @@ export interface ClusterPicture {
   nodes: Map<string, NodeView[]>;
 }
 
-/** Reads how a cluster stands. It only reads: Leases, nodes, and the pods of the allowed namespaces. */
+/** Reads how a cluster stands. It only reads: Leases, nodes, the pods of the allowed namespaces, and what GKE is doing. */
 export async function readClusterPicture(
   name: ClusterName,
   kubernetes: Kubernetes,
   config: Config,
+  readWork: () => Promise<GkeWork>,
 ): Promise<ClusterPicture> {
   const errors: string[] = [];
   const onUnread = (what: string, error: FailoverError) => void errors.push(`${what}: ${error.message}`);
-  const [switches, leases, open, nodes, pods] = await Promise.all([
+  const [switches, leases, open, nodes, work, pods] = await Promise.all([
     readSwitchesWithWriter(kubernetes),
     listLeases(kubernetes, `${kindLabel} in (pool,jobset)`),
     countLeases(kubernetes, `${kindLabel}=action,${openLabel}=true`, keys.id),
     listNodeStates(kubernetes),
+    readWork(),
     Promise.all(config.allowedNamespaces.map((each) => listPodsIfAllowed(kubernetes, each, onUnread))),
   ]);
   const now = kubernetes.serverNow();
@@ -98,6 +104,7 @@ export async function readClusterPicture(
     jobsets: await showRestarted(kubernetes, jobSetLeases, { config, now }, onUnread),
     errors: errors.length > 0 ? errors : undefined,
   });
+  addGkeWork(status, work);
   return { status, nodes: byPool };
 }
 

@@ -90,7 +90,8 @@ async function waitUntilSettled(
   { clock, stopWaitingAt }: { clock: Clock; stopWaitingAt: number },
 ): Promise<Found> {
   let lease = first;
-  while (clock.now() + pollMs < stopWaitingAt && toRecord(lease).phase !== 'settled') {
+  const isOver = () => ['settled', 'broken'].includes(toActionView(lease, connection.name).state);
+  while (clock.now() + pollMs < stopWaitingAt && !isOver()) {
     await clock.sleep(pollMs);
     const current = await readLease(connection.kubernetes, toRecordName(id));
     if (!current) {

@@ -5,10 +5,11 @@ import { listMarks, toRepairs } from '../state/cooldown.ts';
 import type { LeaseState } from '../state/lease.ts';
 import { readLockState } from '../state/pool-lease.ts';
 import { toTime, withoutAbsent } from './action-view.ts';
+import type { GkeView } from './gke-view.ts';
 import type { NodeState, NodeView } from './node-state.ts';
 
 /** How one node pool stands, as the API shows it (docs/api.md, docs/openapi.yaml). */
-export interface PoolStatus {
+export interface PoolStatus extends GkeView {
   name: string;
   nodes: Partial<Record<NodeState, number>> & { total: number };
   /** By the id of the action, or `a person`, how many nodes it keeps cordoned. */

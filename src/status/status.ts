@@ -13,15 +13,16 @@ const keepMs = 3_000;
 
 /** Creates the function that reads how the clusters stand, at most every 3 s for each cluster. */
 export function createReadPictures(
-  services: Pick<Services, 'clock' | 'connect' | 'config'>,
+  services: Pick<Services, 'clock' | 'connect' | 'config' | 'readGkeWork'>,
 ): (clusters: ClusterName[], deadline: Deadline) => Promise<Pictures> {
   const kept = new Map<string, { at: number; picture: Promise<ClusterPicture> }>();
-  const { clock, connect, config } = services;
+  const { clock, connect, config, readGkeWork } = services;
 
   async function read(name: ClusterName, deadline: Deadline): Promise<ClusterPicture> {
     const connection = await connect(name, deadline);
     try {
-      return await readClusterPicture(name, connection.kubernetes, config);
+      const readWork = () => readGkeWork(name, { deadline });
+      return await readClusterPicture(name, connection.kubernetes, config, readWork);
     } finally {
       connection.close();
     }

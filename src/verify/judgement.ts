@@ -15,8 +15,8 @@ export type Judgement =
       /** Why not yet. It becomes the verdict's reason once time is up. */
       why: string;
       attempt?: number;
-      /** Pods of an attempt that has ended are still there. */
-      isHeldUp?: boolean;
+      /** The nodes of pods that are still there although their attempt has ended. */
+      heldUpOn?: string[];
     };
 
 /** Counts equal reasons, the most frequent first. */

@@ -12,14 +12,19 @@ import type { Judgement } from './judgement.ts';
  *
  * @param instanceId the machine that was deleted; undefined if neither the node nor Compute said it
  * @param nodes of the pool
+ * @param operation Compute's, by which it accepted the deletion
  */
 export function judgeMachine(
   plan: RepairPlan,
   instanceId: string | undefined,
   nodes: NodeHealth[],
+  operation?: string,
 ): Judgement {
   const old = nodes.find((node) => isOldMachine(node, plan, instanceId));
-  if (old) return { verdict: undefined, why: `the old machine is still there: node ${old.name} runs on it` };
+  if (old) {
+    const still = `the old machine is still there: node ${old.name} runs on it`;
+    return { verdict: undefined, why: `${still}${operation === undefined ? '' : toHint(plan, operation)}` };
+  }
   const [first] = nodes;
   const ofSlice = first && toExpectedNodes(first);
   const expected = typeof ofSlice === 'number' ? ofSlice : (plan.poolSize ?? 1);
@@ -45,8 +50,18 @@ export function judgeMachine(
   };
 }
 
+/** An operation can fail after Compute has accepted it. The function has no right to read operations; a person has. */
+function toHint({ zone, projectId }: RepairPlan, operation: string): string {
+  return (
+    ', although Compute accepted its deletion. Its error, if it failed: ' +
+    `gcloud compute operations describe ${operation} --zone ${zone} --project ${projectId}`
+  );
+}
+
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
 function isOldMachine(node: NodeHealth, plan: RepairPlan, instanceId: string | undefined): boolean {
+  // GKE had begun before the decision, and may have replaced the machine by then.
+  if (plan.leftTo?.since !== undefined && node.createdAt > Date.parse(plan.leftTo.since)) return false;
   const shown = node.annotations[instanceIdAnnotation];
   if (instanceId !== undefined && shown !== undefined) return shown === instanceId;
   if (node.name !== plan.node.name) return false;

@@ -53,6 +53,7 @@ export async function judgeRun(
   const isEnded = ({ attempt: its, jobUid = '' }: RunPod) =>
     its < attempt || (its === ended && (deleted.size === 0 || deleted.has(jobUid)));
   const left = pods.filter((pod) => isEnded(pod));
+  const heldUpOn = [...new Set(left.flatMap(({ nodeName }) => nodeName ?? []))];
   if (
     attempt < ended ||
     (attempt === ended && (deleted.size === 0 || (left.length > 0 && left.length === pods.length)))
@@ -60,7 +61,7 @@ export async function judgeRun(
     const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));
     const rest = reasons.length === 0 ? '' : `: ${countReasons(reasons, `${reasons.length} pods are`)}`;
     const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}`;
-    return { verdict: undefined, attempt, isHeldUp: left.length > 0, why };
+    return { verdict: undefined, attempt, heldUpOn, why };
   }
   const current = pods.filter((pod) => pod.attempt === attempt && !isEnded(pod) && !pod.isTerminating);
   const well = current.filter((pod) => pod.isWell);
@@ -87,7 +88,7 @@ export async function judgeRun(
     ...(missing > 0 ? [`${missing} of ${wanted} pods do not exist`] : []),
     ...(left.length > 0 ? [`${left.length} pods of earlier attempts are still there`] : []),
   ].join('; ');
-  return { verdict: undefined, attempt, why, isHeldUp: left.length > 0 };
+  return { verdict: undefined, attempt, why, heldUpOn };
 }
 
 function describe({ isWell, trouble }: RunPod): string {

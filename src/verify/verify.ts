@@ -2,6 +2,7 @@ import type { Config } from '../config.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listCordoned, listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
+import type { RepairPlan } from '../plan.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
 import type { Judgement } from './judgement.ts';
@@ -54,7 +55,9 @@ export async function judge(record: ActionRecord, reader: Reader): Promise<Judge
   const step = answer?.find((each) => each.step === 'repair');
   const found = step?.['instance_id'];
   const instanceId = plan.repair.instanceId ?? (typeof found === 'string' ? found : undefined);
-  return judgeMachine(plan.repair, instanceId, await reader.pool(nodePool));
+  const operation = step?.['operation'];
+  const named = typeof operation === 'string' ? operation : undefined;
+  return judgeMachine(plan.repair, instanceId, await reader.pool(nodePool), named);
 }
 
 /**
@@ -72,7 +75,7 @@ export function toVerdict(
   const attempt = judgement.attempt === undefined ? {} : { attempt: judgement.attempt };
   const why = judgement.why === undefined ? {} : { why: judgement.why };
   if (judgement.verdict === undefined) {
-    const limitSeconds = plan?.restart ? config.recoveryTimeoutSeconds : config.repairTimeoutSeconds;
+    const limitSeconds = plan?.restart ? config.recoveryTimeoutSeconds : toRepairLimit(plan?.repair, config);
     if (serverNow - endedAt(record) < limitSeconds * 1000) return undefined;
     const verdict: VerdictName = plan?.restart ? 'not_recovered' : 'not_repaired';
     return { verdict, at, ...attempt, why: `not within ${limitSeconds} s: ${judgement.why}` };
@@ -92,6 +95,13 @@ export function toVerdict(
     ...(judgement.isSameHost === true ? { same_host: true as const } : {}),
     ...why,
   };
+}
+
+/** GKE drains a node for up to an hour before it makes the machine anew. */
+const gkesDrainSeconds = 3_600;
+
+function toRepairLimit(repair: RepairPlan | undefined, { repairTimeoutSeconds }: Config): number {
+  return repair?.leftTo ? repairTimeoutSeconds + gkesDrainSeconds : repairTimeoutSeconds;
 }
 
 /**

@@ -8,6 +8,7 @@ import { drawChart } from './chart.ts';
 import { startEmulatorProcess } from './emulator-process.ts';
 import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
+import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
 import { measureThrottled } from './measure-throttled.ts';
 import { measureViews } from './measure-views.ts';
 import { measureWarm } from './measure-warm.ts';
@@ -24,6 +25,8 @@ const groups = {
   footprint: measureFootprint,
   throttled: measureThrottled,
   warm: measureWarm,
+  reconcile: measureReconcile,
+  alert: measureFirstCordon,
   sequential: measureSequential,
   views: measureViews,
 };

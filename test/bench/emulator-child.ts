@@ -1,4 +1,5 @@
 // The other side of emulator-process.ts: an emulator in a process of its own, so that it takes none of the function's time.
+import { failoverNamespace } from '../../src/names.ts';
 import { Emulator } from '../emulator/emulator.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { addSystemNamespace, createDemoWorld, demoCluster } from '../emulator/scenario.ts';
@@ -11,13 +12,14 @@ let cluster: EmulatedCluster | undefined;
 let server: EmulatorServer | undefined;
 
 process.on('message', (question: Question) => {
-  void answer(question).then((answered) => process.send?.(answered));
+  void answer(question).then((answered) => process.send?.(answered ?? null));
 });
 process.on('disconnect', () => process.exit(0));
 
 async function answer(question: Question): Promise<unknown> {
   if (question.ask === 'build') return build(question.spec);
   if (question.ask === 'placements') return findPlacements();
+  if (question.ask === 'copy-record') return copyRecord(question.count);
   if (question.ask === 'round-trips') return countRoundTrips(question.since, question.delayMs);
   return report();
 }
@@ -144,8 +146,21 @@ function report(): Traffic {
       .filter((request) => !isNodePatch(request))
       .map(({ api, method, path }) => `${api} ${method} ${path}`),
     connections: cluster ? (server?.connections(cluster).ip ?? 0) : 0,
+    firstPatchAt: patches[0]?.at ?? null,
     schedulable: cluster?.nodes('slice-a').filter(({ spec }) => !spec.unschedulable).length ?? 0,
   };
+}
+
+function copyRecord(count: number): void {
+  const record = cluster
+    ?.leases(failoverNamespace)
+    .find(({ metadata }) => metadata.labels?.['autometric-failover/kind'] === 'action');
+  if (!record) throw new Error('there is no action');
+  for (let index = 0; index < count; index++) {
+    const { metadata } = record;
+    const copy = { ...metadata, name: `${metadata.name}-${index}`, uid: '', resourceVersion: '' };
+    cluster?.put('leases', { ...record, metadata: copy });
+  }
 }
 
 function isNodePatch({ method, path }: { method: string; path: string }): boolean {

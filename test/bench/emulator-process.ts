@@ -33,6 +33,8 @@ export interface Traffic {
   connections: number;
   /** Nodes of `slice-a` that the scheduler may still use. */
   schedulable: number;
+  /** When the first patch of a node arrived, in ms since the epoch; null before that. */
+  firstPatchAt: number | null;
 }
 
 /** Where a JobSet runs. */
@@ -46,6 +48,7 @@ export type Question =
   | { ask: 'build'; spec: WorldSpec }
   | { ask: 'report' }
   | { ask: 'placements' }
+  | { ask: 'copy-record'; count: number }
   | { ask: 'round-trips'; since: number; delayMs: number };
 
 /** An emulator in a process of its own. */
@@ -54,6 +57,8 @@ export interface EmulatorProcess {
   build(spec: WorldSpec): Promise<Record<string, string>>;
   report(): Promise<Traffic>;
   placements(): Promise<Placement[]>;
+  /** Adds so many records like the one of the first action. */
+  copyRecord(count: number): Promise<void>;
   /** How many requests, from this number on, followed one another. */
   countRoundTrips(since: number, delayMs: number): Promise<number>;
   stop(): void;
@@ -82,6 +87,7 @@ export async function startEmulatorProcess(): Promise<EmulatorProcess> {
     build: async (spec) => (await ask({ ask: 'build', spec })) as Record<string, string>,
     report: async () => (await ask({ ask: 'report' })) as Traffic,
     placements: async () => (await ask({ ask: 'placements' })) as Placement[],
+    copyRecord: async (count) => void (await ask({ ask: 'copy-record', count })),
     countRoundTrips: async (since, delayMs) => (await ask({ ask: 'round-trips', since, delayMs })) as number,
     stop: () => child.disconnect(),
   };

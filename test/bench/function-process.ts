@@ -20,11 +20,13 @@ export interface FunctionSpec {
 /** A function in a process of its own, started as the buildpack starts it. */
 export interface FunctionProcess {
   /** From the spawn until the first request was answered, once `call` has been. */
-  post(body: unknown): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
+  post(body: unknown, path?: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
   /** Gets a path. */
   get(path: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
   /** Milliseconds since the spawn. */
   elapsedMs(): number;
+  /** The CPU time that it has taken so far. */
+  cpuMs(): number;
   /** The most memory that it has had so far. */
   peakRssMb(): number;
   output(): string;
@@ -67,14 +69,15 @@ export async function startFunction({
     return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
   };
   return {
-    post: (body) =>
-      send('/', {
+    post: (body, path = '/') =>
+      send(path, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
       }),
     get: (path) => send(path),
     elapsedMs: () => performance.now() - spawnedAt,
+    cpuMs: () => readCpuMs(child),
     peakRssMb: () => readPeakRssMb(child),
     output: () => output,
     async stop() {
@@ -110,6 +113,13 @@ function canConnect(port: number): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+/** Linux counts in ticks of 10 ms. */
+function readCpuMs({ pid }: ChildProcess): number {
+  const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+  const fields = rest.split(' ');
+  return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
 function readPeakRssMb({ pid }: ChildProcess): number {

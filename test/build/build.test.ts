@@ -219,7 +219,6 @@ const cases: Case[] = [
 ];
 
 describe('buildFunction', function () {
-  this.timeout(60_000);
   let directory: string;
   let built: Instance;
   let source: Instance;

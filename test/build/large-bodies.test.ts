@@ -22,7 +22,6 @@ const bodyBytes = 32 * mebibyte;
 const allowedGrowth = 64 * mebibyte;
 
 describe('the built function', function () {
-  this.timeout(120_000);
   let directory: string;
   let instance: Instance;
 

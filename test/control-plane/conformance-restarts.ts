@@ -37,7 +37,6 @@ export function describeRestarts(stage: () => Stage): void {
     startRun(stage(), world, `run-${(runs += 1)}`, options);
 
   describe('restarts', function () {
-    this.timeout(150_000);
     before(function () {
       if (!stage().can.runJobSets) this.skip();
       world = stage().createWorld();

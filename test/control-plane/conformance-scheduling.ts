@@ -59,7 +59,6 @@ export function describeScheduling(stage: () => Stage): void {
   };
 
   describe('scheduling', function () {
-    this.timeout(90_000);
     before(function () {
       if (!stage().can.runJobSets) this.skip();
       world = stage().createWorld();

@@ -37,7 +37,6 @@ export function describeConformance(name: string, start: () => Promise<Conforman
       stage = { ...target, world, nodes: await world.addTpuSlice('conformance', { nodes: 8 }) };
     });
     after(async function () {
-      this.timeout(60_000);
       await stage?.world.removeAll();
       await stage?.stop();
     });

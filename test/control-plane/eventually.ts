@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface EventuallyOptions {
+  /** 30 s of time that `advance` lets pass; 5 minutes of the machine's own, which only ends a wait that hangs. */
   timeoutMs?: number;
   intervalMs?: number;
   /**
@@ -12,12 +13,12 @@ export interface EventuallyOptions {
 
 /**
  * Answers what `attempt` answers once that is neither undefined nor false; what it throws counts as *not yet*.
- * @throws after `timeoutMs` (30 s), naming `what` was waited for and the last thing that was seen instead
+ * @throws after `timeoutMs`, naming `what` was waited for and the last thing that was seen instead
  */
 export async function eventually<T>(
   what: string,
   attempt: () => Promise<T> | T,
-  { timeoutMs = 30_000, intervalMs = 50, advance }: EventuallyOptions = {},
+  { advance, timeoutMs = advance ? 30_000 : 300_000, intervalMs = 50 }: EventuallyOptions = {},
 ): Promise<Exclude<T, undefined | false>> {
   const started = Date.now();
   for (let advances = 0; ; advances += 1) {

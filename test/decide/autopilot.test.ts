@@ -5,6 +5,7 @@ import { parseAction } from '../../src/request/action.ts';
 import { readRepairFacts } from '../../src/decide/repair-facts.ts';
 import { readSnapshot } from '../../src/decide/snapshot.ts';
 import { readSwitches } from '../../src/state/switches.ts';
+import { noGkeWork } from '../fixtures/no-gke-work.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
@@ -31,7 +32,7 @@ async function prepare(type: string, fields: object = {}) {
     poolAnnotations: {},
     switches,
     maxPools: { count: 2, why: '' },
-    repairFacts: await readRepairFacts(kubernetes, action, config),
+    repairFacts: await readRepairFacts(kubernetes, action, config, noGkeWork),
     askMachine: async () => undefined,
   };
   return { world, action, snapshot, tools };

@@ -8,6 +8,7 @@ import { updateAnnotations } from '../../src/state/lease.ts';
 import { readSwitches } from '../../src/state/switches.ts';
 import { readRepairFacts } from '../../src/decide/repair-facts.ts';
 import { readSnapshot } from '../../src/decide/snapshot.ts';
+import { noGkeWork } from '../fixtures/no-gke-work.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
@@ -49,7 +50,7 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
       poolAnnotations,
       switches,
       maxPools: { count: 2, why: '' },
-      repairFacts: await readRepairFacts(kubernetes, action, config),
+      repairFacts: await readRepairFacts(kubernetes, action, config, noGkeWork),
       askMachine: async () => undefined,
     },
   };

@@ -6,6 +6,7 @@ import type { RepairPlan } from '../../src/plan.ts';
 import { parseAction } from '../../src/request/action.ts';
 import { listPoolHealth, readNodeHealth } from '../../src/gke/nodes.ts';
 import type { NodeHealth } from '../../src/gke/nodes.ts';
+import { noGkeWork } from '../fixtures/no-gke-work.ts';
 import { createVirtualWorld } from '../fixtures/faulted-world.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -258,7 +259,7 @@ describe('a machine that two nodes say is theirs', () => {
 async function readFacts({ kubernetes }: InMemoryWorld, environment: Record<string, string> = {}) {
   const config = readConfig({ CLUSTERS: trainCluster, ...environment });
   const action = parseAction({ ...repair, requestor: 't', reason: 'r' }, config.clusters, 'id');
-  const facts = await readRepairFacts(kubernetes, action, config);
+  const facts = await readRepairFacts(kubernetes, action, config, noGkeWork);
   if (!facts) throw new Error('a repair has facts');
   return facts;
 }

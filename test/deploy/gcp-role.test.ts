@@ -14,6 +14,7 @@ const permissionOfCall: [api: string, method: string, path: RegExp, permission: 
     /^\/v1\/projects\/[^/]+\/locations\/[^/]+\/clusters\/[^/]+$/,
     'container.clusters.get',
   ],
+  ['container', 'GET', /^\/v1\/projects\/[^/]+\/locations\/[^/]+\/operations$/, 'container.operations.list'],
   [
     'compute',
     'DELETE',

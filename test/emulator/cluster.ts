@@ -4,6 +4,7 @@ import type { ClusterDescription } from './container-api.ts';
 import { ClusterState } from './cluster-state.ts';
 import type { Fleet, RepairBehaviour } from './fleet.ts';
 import { collectGarbage } from './garbage-collector.ts';
+import { GkeWork } from './gke-work.ts';
 import { parseJson, toTextResponse } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { runJobs } from './job-controller.ts';
@@ -50,6 +51,8 @@ export class EmulatedCluster {
   readonly endpoints: ClusterEndpoints;
   /** What is broken until it is turned off. */
   readonly switches: Switches;
+  /** What GKE does by itself: its operations. */
+  readonly work: GkeWork;
   readonly #context: ClusterContext;
   readonly #state: ClusterState;
   readonly #api: KubernetesApi;
@@ -73,8 +76,9 @@ export class EmulatedCluster {
     };
     this.#context = context;
     this.#state = new ClusterState(context.now, context.random);
-    this.#pools = new NodePools(this, this.#state, context.fleet);
-    this.switches = new Switches(this.#state, this.#pools, context.fleet);
+    this.work = new GkeWork(this, this.#state);
+    this.#pools = new NodePools(this, this.#state, context.fleet, this.work);
+    this.switches = new Switches(this.#state, this.#pools, { fleet: context.fleet, work: this.work });
     this.#api = new KubernetesApi(this.#state, context.tokens.authenticateForKubernetes);
     for (const namespace of ['default', 'kube-node-lease', 'kube-system']) this.addNamespace(namespace);
   }
@@ -274,6 +278,7 @@ export class EmulatedCluster {
     // A switch that was turned off may have asked for a step, too.
     this.#wakeAt = Math.min(this.#wakeAt, state.takeWakeTime());
     if (revision === this.#settledAt && state.now() < this.#wakeAt) return false;
+    this.#pools.repairByItself();
     manageNodes(state);
     collectGarbage(state);
     runJobSets(state);

@@ -154,6 +154,34 @@ describe('kubectl and gcloud on the emulator', () => {
       expect(emulator.fleet.deletions.map(({ instance }) => instance.name)).to.deep.equal([single]);
       expect(emulator.requests.every(({ cluster: of = demoCluster }) => of === demoCluster)).to.equal(true);
     });
+
+    it('lists the operations of GKE, and describes a pool that it works on', async () => {
+      const turnOff = cluster.switches.upgradePool('slice-a');
+      const [operations, [status]] = await Promise.all([
+        lines(
+          'gcloud',
+          'container',
+          'operations',
+          'list',
+          '--location=us-central1',
+          '--filter=status=RUNNING',
+          '--format=csv[no-heading](operationType,targetLink.basename())',
+        ),
+        lines(
+          'gcloud',
+          'container',
+          'node-pools',
+          'describe',
+          'slice-a',
+          '--cluster=demo',
+          '--location=us-central1',
+          '--format=value(status)',
+        ),
+      ]);
+      turnOff();
+      expect(operations).to.deep.equal(['UPGRADE_NODES,slice-a']);
+      expect(status).to.equal('RECONCILING');
+    });
   });
 });
 

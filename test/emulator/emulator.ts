@@ -69,6 +69,8 @@ export class Emulator {
         this.#findClusters(project, location)
           .find((cluster) => cluster.shortName === name)
           ?.describePools(),
+      listOperations: (project: string, location: string) =>
+        this.#findClusters(project, location).flatMap((cluster) => cluster.work.describe()),
     };
     return this.#perform('container', undefined, request, (each) =>
       answerContainer(catalogue, this.now(), this.tokens.authenticateForGoogle, each),

@@ -45,6 +45,10 @@ export interface MachineTroubles {
   withheldMachines: number;
   /** How operations end that delete a machine; undefined if they succeed. */
   deletionError: OperationError | undefined;
+  /** GKE repairs machines whose nodes have not been Ready for ten minutes. */
+  repairsItself: boolean;
+  /** Compute has no machine of this kind left. */
+  isStockedOut: boolean;
 }
 
 /** An entry of a Compute operation's `error.errors`. */
@@ -188,6 +192,18 @@ export class Fleet {
   findRequest(requestId: string): Operation | undefined {
     const since = this.#now() - 3_600_000;
     return this.operations.findLast((each) => each.requestId === requestId && each.startedAt > since);
+  }
+
+  /**
+   * Re-creates a machine, or the whole slice, without a deletion through the API, as GKE's own repair does.
+   *
+   * @returns whether there was one that ran
+   */
+  recreate(group: InstanceGroup, name: string): boolean {
+    const members = this.#membersOf(group);
+    const instance = members.find((each) => each.name === name);
+    if (instance) this.#recreate(group.isAtomic ? members : [instance]);
+    return instance !== undefined;
   }
 
   /** Whether machines of a group are being re-created. */

@@ -2,6 +2,7 @@ import type { ClusterState } from './cluster-state.ts';
 import type { ClusterDescription } from './container-api.ts';
 import { gkeVersion } from './discovery.ts';
 import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
+import type { GkeWork } from './gke-work.ts';
 import { discardPod, wakeNode } from './node-lifecycle.ts';
 import type { Node } from './objects.ts';
 import { countedResources } from './scheduler.ts';
@@ -21,6 +22,7 @@ export class NodePools {
   readonly #cluster: { name: string; shortName: string; project: string; location: string };
   readonly #state: ClusterState;
   readonly #fleet: Fleet;
+  readonly #work: GkeWork;
   readonly #pools = new Map<string, NodePool>();
   #nodeCount = 0;
 
@@ -28,10 +30,12 @@ export class NodePools {
     cluster: { name: string; shortName: string; project: string; location: string },
     state: ClusterState,
     fleet: Fleet,
+    work: GkeWork,
   ) {
     this.#cluster = cluster;
     this.#state = state;
     this.#fleet = fleet;
+    this.#work = work;
   }
 
   /** @returns the names of its nodes */
@@ -54,6 +58,8 @@ export class NodePools {
         lacksAccelerators: false,
         withheldMachines: 0,
         deletionError: undefined,
+        repairsItself: false,
+        isStockedOut: false,
       },
       replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
       withheld: ({ name }) => this.#leave(name),
@@ -83,17 +89,45 @@ export class NodePools {
     return this.#require(pool).group;
   }
 
+  /** GKE's own repairs, where a group has them switched on. */
+  repairByItself(): void {
+    this.#work.repairByItself(
+      [...this.#pools.values()].map(({ group }) => group),
+      this.#fleet,
+    );
+  }
+
   describe(): ClusterDescription[] {
-    return [...this.#pools].map(([name, { options, group, zone, machineType }]) => ({
-      name,
-      location: zone,
-      status: this.#fleet.isRepairing(group) ? 'RECONCILING' : 'RUNNING',
-      config: { machineType, diskSizeGb: 100, labels: options.labels ?? {} },
-      initialNodeCount: options.nodes ?? 2,
-      locations: [zone],
-      version: gkeVersion,
-      management: { autoUpgrade: true, autoRepair: true },
-    }));
+    return [...this.#pools].map(([name, { options, group, zone, machineType }]) => {
+      const labels = options.labels ?? {};
+      const isNamed = (label: string) => labels[`cloud.google.com/${label}`] === 'true';
+      return {
+        name,
+        location: zone,
+        status: this.#statusOf(group),
+        config: {
+          machineType,
+          diskSizeGb: 100,
+          labels,
+          ...(isNamed('gke-spot') && { spot: true }),
+          ...(isNamed('gke-flex-start') && { flexStart: true }),
+        },
+        initialNodeCount: options.nodes ?? 2,
+        locations: [zone],
+        version: gkeVersion,
+        management: { autoUpgrade: true, autoRepair: true },
+        ...(isNamed('gke-queued') && { queuedProvisioning: { enabled: true } }),
+        ...(group.troubles.isStockedOut && { conditions: [stockout(machineType)] }),
+      };
+    });
+  }
+
+  #statusOf(group: InstanceGroup): string {
+    const types = this.#work.underWay(group.pool).map(({ operationType }) => operationType);
+    if (types.includes('DELETE_NODE_POOL')) return 'STOPPING';
+    if (types.includes('CREATE_NODE_POOL')) return 'PROVISIONING';
+    if (group.troubles.isStockedOut) return 'RUNNING_WITH_ERROR';
+    return types.length > 0 || this.#fleet.isRepairing(group) ? 'RECONCILING' : 'RUNNING';
   }
 
   #require(pool: string): NodePool {
@@ -150,4 +184,13 @@ export class NodePools {
       }
     });
   }
+}
+
+/** A condition of a pool whose machines Compute has none of. */
+function stockout(machineType: string): Record<string, string> {
+  return {
+    code: 'GCE_STOCKOUT',
+    canonicalCode: 'RESOURCE_EXHAUSTED',
+    message: `Insufficient capacity for machine type ${machineType}.`,
+  };
 }

@@ -215,6 +215,13 @@ describe('serveEmulator', () => {
         'withhold-accelerators/slice-b',
         'keep-hosts/slice-b',
         'fail-deletions/slice-b',
+        'upgrade-pool/slice-b',
+        'auto-repair/slice-b',
+        'hang-auto-repair/slice-b',
+        'scale-down/slice-b',
+        'delete-pool/slice-b',
+        'maintain-host/slice-b',
+        'stock-out/slice-b',
       ];
       for (const name of names) await change('PUT', `/${name}`);
       expect(await change('GET')).to.deep.equal([200, { on: names }]);
@@ -227,7 +234,10 @@ describe('serveEmulator', () => {
         lacksAccelerators: false,
         withheldMachines: 0,
         deletionError: undefined,
+        repairsItself: false,
+        isStockedOut: false,
       });
+      expect(cluster.work.underWay('slice-b')).to.deep.equal([]);
       expect(cluster.nodes('slice-b').map(({ spec }) => spec)).to.deep.equal(before);
       expect(cluster.pods('others')).to.deep.equal([]);
     });
@@ -244,7 +254,7 @@ describe('serveEmulator', () => {
         const [status, body] = await change(method, path);
         expect(status).to.equal(404);
         expect((body as { error: string }).error).to.match(new RegExp(error));
-        expect((body as { switches: string[] }).switches).to.have.length(7);
+        expect((body as { switches: string[] }).switches).to.have.length(14);
         expect(await change('GET')).to.deep.equal([200, { on: [] }]);
       });
     }

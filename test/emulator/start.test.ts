@@ -11,7 +11,6 @@ import { toHumanLines } from '../fixtures/terminal-log.ts';
 const execute = promisify(execFile);
 
 describe('npm start', function () {
-  this.timeout(60_000);
   let directory: string;
   let child: ChildProcess;
   let printed: string;
@@ -42,7 +41,7 @@ describe('npm start', function () {
     expect(stdout).to.match(/FailoverActionSucceeded/);
     expect(stdout).to.include('"step":"repair"').and.include('"step":"uncordon"');
     const switches = [...pasted.matchAll(/^turn_on (\S+)$/gm)].map(([, name]) => name);
-    expect(switches).to.have.length(7);
+    expect(switches).to.have.length(14);
     expect(stdout).to.include(`${JSON.stringify({ on: switches })}\n{"on":[]}\n`);
     await printedText(/"event":"done".*"type":"uncordon_nodepool"/);
     const log = printed.split('Ctrl-C ends it.')[1]?.trim().split('\n') ?? [];

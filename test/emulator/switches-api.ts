@@ -12,6 +12,13 @@ const toTurnOn: Record<string, (switches: Switches, target: string) => TurnOff> 
   'withhold-accelerators': (switches, pool) => switches.withholdAccelerators(pool),
   'keep-hosts': (switches, pool) => switches.keepHosts(pool),
   'fail-deletions': (switches, pool) => switches.failDeletions(pool),
+  'upgrade-pool': (switches, pool) => switches.upgradePool(pool),
+  'auto-repair': (switches, pool) => switches.autoRepair(pool),
+  'hang-auto-repair': (switches, pool) => switches.hangAutoRepair(pool),
+  'scale-down': (switches, pool) => switches.scaleDown(pool),
+  'delete-pool': (switches, pool) => switches.deletePool(pool),
+  'maintain-host': (switches, pool) => switches.maintainHost(pool),
+  'stock-out': (switches, pool) => switches.stockOut(pool),
 };
 
 export const switchesPath = '/switches';

@@ -1,5 +1,6 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { Fleet, OperationError } from './fleet.ts';
+import type { GkeWork } from './gke-work.ts';
 import type { NodePools } from './node-pools.ts';
 import type { Node, Pod, Taint } from './objects.ts';
 
@@ -15,11 +16,13 @@ export class Switches {
 
   readonly #pools: NodePools;
   readonly #fleet: Fleet;
+  readonly #work: GkeWork;
 
-  constructor(state: ClusterState, pools: NodePools, fleet: Fleet) {
+  constructor(state: ClusterState, pools: NodePools, { fleet, work }: { fleet: Fleet; work: GkeWork }) {
     this.#state = state;
     this.#pools = pools;
     this.#fleet = fleet;
+    this.#work = work;
   }
 
   /** Others take all accelerators of the nodes that a pool has now, so that no further pod fits on them. */
@@ -116,6 +119,108 @@ export class Switches {
     return () => {
       troubles.deletionError = undefined;
     };
+  }
+
+  /** GKE upgrades a pool: an operation that does not end, and its first node is about to be drained. */
+  upgradePool(pool: string, operationType = 'UPGRADE_NODES'): TurnOff {
+    const undo = this.#labelNodes(this.#firstOf(pool), { 'operation.gke.io/type': 'drain' });
+    return this.#both(undo, this.operateOn(pool, operationType));
+  }
+
+  /** GKE works on a pool, or on the whole cluster: an operation that does not end. */
+  operateOn(pool: string | undefined, operationType: string, node?: string): TurnOff {
+    const operation = this.#work.begin(operationType, {
+      ...(pool === undefined ? {} : { pool }),
+      ...(node === undefined ? {} : { node }),
+    });
+    return () => this.#work.end(operation);
+  }
+
+  /** GKE repairs by itself: ten minutes after a node of the pool has stopped being Ready, its machine is made anew. */
+  autoRepair(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.repairsItself = true;
+    this.#state.wakeAt(this.#state.now());
+    return () => {
+      troubles.repairsItself = false;
+    };
+  }
+
+  /** GKE has begun to repair the first node of a pool, or one that is named, and has not come to an end. */
+  hangAutoRepair(pool: string, node = this.#firstOf(pool)[0]?.metadata.name): TurnOff {
+    return this.operateOn(pool, 'AUTO_REPAIR_NODES', node);
+  }
+
+  /** The autoscaler removes the first node of a pool, as its taint says; a slice goes as a whole. */
+  scaleDown(pool: string): TurnOff {
+    const nodes = this.#pools.groupOf(pool).isAtomic ? this.#nodesOf(pool) : this.#firstOf(pool);
+    const time = String(Math.floor(this.#state.now() / 1000));
+    const taint: Taint = { key: 'ToBeDeletedByClusterAutoscaler', value: time, effect: 'NoSchedule' };
+    return this.#taintNodes(nodes, taint);
+  }
+
+  /** A person deletes a pool: GKE is at it, and its nodes are still there. */
+  deletePool(pool: string): TurnOff {
+    return this.operateOn(pool, 'DELETE_NODE_POOL');
+  }
+
+  /** GKE maintains the host of the first node of a pool, and ends what runs there. */
+  maintainHost(pool: string): TurnOff {
+    const nodes = this.#firstOf(pool);
+    const label = { 'cloud.google.com/active-node-maintenance': 'ONGOING' };
+    const taint: Taint = { key: 'cloud.google.com/impending-node-termination', effect: 'NoSchedule' };
+    return this.#both(this.#labelNodes(nodes, label), this.#taintNodes(nodes, taint));
+  }
+
+  /** Compute has no machine of the pool's type left, as a condition of the pool says. */
+  stockOut(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.isStockedOut = true;
+    return () => {
+      troubles.isStockedOut = false;
+    };
+  }
+
+  #both(...all: TurnOff[]): TurnOff {
+    return () => {
+      for (const turnOff of all) turnOff();
+    };
+  }
+
+  #firstOf(pool: string): Node[] {
+    return this.#nodesOf(pool)
+      .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+      .slice(0, 1);
+  }
+
+  /** @returns what takes the labels away again from those of the nodes that are still there */
+  #labelNodes(nodes: Node[], labels: Record<string, string>): TurnOff {
+    this.#changeNodes(nodes, ({ metadata }) => {
+      metadata.labels = { ...metadata.labels, ...labels };
+    });
+    return () =>
+      this.#changeNodes(nodes, ({ metadata }) => {
+        for (const label of Object.keys(labels)) delete metadata.labels?.[label];
+      });
+  }
+
+  #taintNodes(nodes: Node[], taint: Taint): TurnOff {
+    const without = ({ spec }: Node) => (spec.taints ?? []).filter(({ key }) => key !== taint.key);
+    this.#changeNodes(nodes, (node) => {
+      node.spec.taints = [...without(node), { ...taint }];
+    });
+    return () =>
+      this.#changeNodes(nodes, (node) => {
+        node.spec.taints = without(node);
+        if (node.spec.taints.length === 0) delete node.spec.taints;
+      });
+  }
+
+  #changeNodes(nodes: Node[], change: (draft: Node) => void): void {
+    for (const { metadata } of nodes) {
+      const node = this.#state.store.get('nodes', undefined, metadata.name);
+      if (node?.metadata.uid === metadata.uid) this.#state.update('nodes', node, change);
+    }
   }
 
   #nodesOf(pool: string): Node[] {

@@ -213,6 +213,9 @@ describe('the body of a request', () => {
         readInstance: async () => {
           throw new Error('nothing must be read');
         },
+        readGkeWork: async () => {
+          throw new Error('nothing must be asked');
+        },
         deleteInstance: async () => {
           throw new Error('nothing must be deleted');
         },

@@ -256,7 +256,7 @@ describe('the close of an incident', () => {
           uncordoned: 3,
           kept: 1,
           kept_nodes: dead,
-          why: 'they are not Ready, or somebody else has cordoned them',
+          why: 'they are not Ready, GKE is draining them, or somebody else has cordoned them',
         },
       ]);
       expect(world.cluster.get('nodes', undefined, dead)?.spec.unschedulable).to.equal(true);

@@ -46,8 +46,6 @@ const restartSliceA = (id: string) =>
   });
 
 describe('failoverWebhook', function () {
-  this.timeout(60_000);
-
   it('takes alerts with its Basic credentials, and nothing else at all', async () => {
     await onEmulatedGke(async (gke) => {
       const { post, cluster, emulator } = gke;
@@ -183,16 +181,17 @@ async function pushAsPubSub(
 }
 
 describe('failover', function () {
-  this.timeout(60_000);
-
   it('carries out once a Pub/Sub push that arrives ten times at once, and logs caller and requestor apart', async () => {
     await onEmulatedGke(async (gke) => {
       const { cluster, deployed, emulator } = gke;
       const envelope = toPush(restartSliceA('0.pushed'), { publishedAt: Date.now() });
       // F-7: the same request many times at once is done once and answered equally.
-      const answers = await Promise.all(
-        Array.from({ length: 10 }, () => pushAsPubSub(deployed.url, envelope)),
-      );
+      /** Pub/Sub delivers again what has waited for another delivery for ten seconds. */
+      const pushUntilDone = async (): ReturnType<typeof pushAsPubSub> => {
+        const answer = await pushAsPubSub(deployed.url, envelope);
+        return answer.body['code'] === 'action_in_progress' ? pushUntilDone() : answer;
+      };
+      const answers = await Promise.all(Array.from({ length: 10 }, () => pushUntilDone()));
       const bodies = answers.map(({ body }) => withoutHistory(body));
       for (const body of bodies) expect(body).to.deep.equal(bodies[0]);
       expect(answers.filter(({ body }) => (body as { replayed?: boolean }).replayed)).to.have.length(

@@ -657,17 +657,6 @@ describe('an alert', () => {
       expect(outcomes(answer)).to.deep.equal(['cordon 4', 'repair deletion_accepted']);
     });
 
-    it('still cordons a pool when no machine has to be repaired', async () => {
-      const world = await createWorld();
-      const [node = ''] = nodeNames(world.cluster, 'slice-a');
-      const startedAt = world.time.now;
-      world.cluster.killNode(node);
-      await world.pass(60);
-      world.cluster.reviveNode(node);
-      await world.pass(10);
-      expect(outcomes(await world.notify(nodeAlert(node, cordon, startedAt)))).to.deep.equal(['cordon 4']);
-    });
-
     it('repairs no machine of a slice that is complete again, even if its least healthy node never changed', async () => {
       const world = await createWorld();
       const [, node = ''] = nodeNames(world.cluster, 'slice-a');

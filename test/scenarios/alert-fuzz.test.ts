@@ -146,7 +146,6 @@ describe('a damaged notification', () => {
   });
 
   it('gets an answer in JSON with an id and no server error, and changes only the pool that it is about', async function () {
-    this.timeout(60_000);
     const property = fc.asyncProperty(
       notification,
       damages,

@@ -50,7 +50,6 @@ async function withGcloud(
 }
 
 describe('gcloud functions call', function () {
-  this.timeout(120_000);
   before(function () {
     needs(this, 'gcloud');
   });

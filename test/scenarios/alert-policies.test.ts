@@ -131,9 +131,30 @@ describe('the example alert policies', () => {
     }
   });
 
+  for (const reason of ['Unhealthy', 'MachineNotRunning', 'Unallocatable', 'RebootEvent']) {
+    it(`move the run away from a slice that is unavailable as ${reason}`, () => {
+      const policy = policies.find(({ text }) => text.includes('multi_host/available'))?.policy;
+      const { incident, version } = createNotification({
+        startedAt: now,
+        type: 'k8s_node_pool',
+        resource: { node_pool_name: 'slice-a' },
+        labels: policy?.userLabels ?? {},
+      });
+      const type = 'kubernetes.io/node_pool/multi_host/available';
+      const metric = { displayName: 'available', labels: { unavailability_reason: reason }, type };
+      const notification = { version, incident: { ...incident, metric } };
+      const { action } = toAlert(
+        unpackNotification(notification),
+        readConfig({ CLUSTERS: trainCluster }),
+        now,
+      );
+      expect(action).to.include({ type: 'cordon_nodepool_and_restart_jobset', nodePool: 'slice-a' });
+      expect(action.incident).to.include({ uncordonsOnClose: true, startedAt: now });
+    });
+  }
+
   it('are accepted by gcloud unchanged', async function () {
     needs(this, 'gcloud');
-    this.timeout(60_000);
     const created: Policy[] = [];
     const server = createServer((request, response) => {
       let body = '';

@@ -87,8 +87,6 @@ async function storm(world: AlertWorld, gapSeconds: number): Promise<Delivery[]>
 }
 
 describe('a storm of 500 notifications for five pools that run one JobSet', function () {
-  this.timeout(60_000);
-
   // F-25: one fault alerts on four slices of one JobSet: four cordons, one restart.
   // F-37: the JobSet moved to pool B, and now pool B is bad: restarted again, not rate limited.
   for (const gapSeconds of [0, 20]) {

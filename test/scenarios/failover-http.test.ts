@@ -68,7 +68,7 @@ describe('the function in front of a cluster', () => {
     }
     expect(countEffects(emulator.writes())).to.deep.equal({ 'PATCH nodes': 4, 'DELETE instances': 1 });
     expect(emulator.fleet.deletions).to.have.length(1);
-  }).timeout(60_000);
+  });
 
   // F-9: different ids for the same target at once were admitted twice.
   it('carries out one of many requests with different ids', async () => {
@@ -84,7 +84,7 @@ describe('the function in front of a cluster', () => {
       expect(Number(headers.get('retry-after'))).to.be.within(30, 3600);
     }
     expect(emulator.fleet.deletions).to.have.length(1);
-  }).timeout(60_000);
+  });
 
   // F-62: every failure was a 500, so that callers could not tell retryable from final.
   it('answers each kind of failure with its own status and code', async () => {

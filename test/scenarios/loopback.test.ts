@@ -10,7 +10,6 @@ import { findFreePort } from '../fixtures/free-port.ts';
 const root = join(import.meta.dirname, '../..');
 
 describe('the function on the machine of a developer', function () {
-  this.timeout(60_000);
   let child: ChildProcess | undefined;
 
   afterEach(() => child?.kill('SIGKILL'));

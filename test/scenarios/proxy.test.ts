@@ -7,8 +7,6 @@ import { serveEmulator } from '../emulator/server.ts';
 import { findFreePort } from '../fixtures/free-port.ts';
 
 describe('a proxy in the environment', function () {
-  this.timeout(60_000);
-
   // F-129: the token was asked for through the proxy, which cannot reach the metadata server.
   it('is not used for the metadata server', async () => {
     const emulator = new Emulator();

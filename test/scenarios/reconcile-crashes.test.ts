@@ -86,7 +86,7 @@ describe('an instance that dies at any request of its reconcile', () => {
       },
     );
     expect(requests).to.be.above(25);
-  }).timeout(60_000);
+  });
 
   it('leaves an uncordon for the next one to finish', async () => {
     const requests = await dieAtEach(
@@ -106,7 +106,7 @@ describe('an instance that dies at any request of its reconcile', () => {
       },
     );
     expect(requests).to.be.above(10);
-  }).timeout(60_000);
+  });
 
   it('leaves an abandoned action for the next one to tell of', async () => {
     await dieAtEach(
@@ -144,7 +144,7 @@ describe('an instance that dies at any request of its reconcile', () => {
         expect(Number(noteOf(world, 'a', 'resumes')), where).to.be.within(1, 2);
       },
     );
-  }).timeout(60_000);
+  });
 });
 
 describe('what follows from a verdict and cannot be done yet', () => {

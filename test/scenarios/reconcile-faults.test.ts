@@ -349,7 +349,7 @@ for (const { title, prepare, expectDone } of works) {
           expectDone(world, where);
           expect(verdictEvents(world).length, where).to.equal(new Set(verdictEvents(world)).size);
         }
-      }).timeout(60_000);
+      });
     }
   });
 }

@@ -29,9 +29,15 @@ export class Deeds {
     this.#ends.push(end);
   }
 
-  /** Never `already_restarted` without a deed. */
+  /** Never `already_restarted` without a deed, and no deed where the machine is left to GKE. */
   onSteps(actionId: string, steps: RecordedStep[]): void {
     for (const step of steps) {
+      const isLeft = ['gke_is_repairing', 'node_leaving', 'under_maintenance'].includes(
+        String(step['outcome']),
+      );
+      if (isLeft && this.#calls.some((call) => isMachineDeletion(call) && call.actionId === actionId)) {
+        this.#violate(`${actionId} left the machine of ${step.target} to GKE, and deleted one`);
+      }
       if (step['outcome'] !== 'already_restarted') continue;
       const attempt = String(step['attempt']);
       const isDone = this.#ends.some(

@@ -42,6 +42,11 @@ export class Disturbances {
         return this.#forAWhile(disturbance.ms, this.#pause());
       case 'cordons_denied':
         return this.#forAWhile(disturbance.ms, this.#denyCordons());
+      case 'gke_works':
+        return this.#forAWhile(
+          disturbance.ms,
+          this.#cluster.switches.operateOn(disturbance.pool, disturbance.operation),
+        );
       case 'person_uncordons_pool':
         return this.uncordon(disturbance.pool);
       case 'nodes_return':

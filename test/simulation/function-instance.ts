@@ -32,7 +32,7 @@ export type Fault =
 export interface SentCall {
   invocation: number;
   actionId: string;
-  api: 'kubernetes' | 'compute';
+  api: SentRequest['api'];
   method: string;
   path: string;
   body: unknown;

@@ -31,6 +31,7 @@ export type Disturbance = { at: number } & (
     }
   | { kind: 'person_uncordons_pool' | 'nodes_return' | 'slice_recreated' | 'run_fails'; pool: string }
   | { kind: 'person_pauses' | 'cordons_denied'; ms: number }
+  | { kind: 'gke_works'; pool: string; operation: string; ms: number }
 );
 
 /** One random run: everything that is left to chance in it follows from this value. */

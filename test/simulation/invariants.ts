@@ -6,6 +6,7 @@ import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
+import { findTwoHands } from './gkes-hands.ts';
 import type { SentCall } from './function-instance.ts';
 import { Limits } from './limits.ts';
 import { Recoveries } from './recoveries.ts';
@@ -277,6 +278,7 @@ export class Invariants {
       if (instance.createdAt > firstSent) this.violate(`${action} deleted a replacement, ${instance.name}`);
     }
     this.#checkOtherMachines(sent);
+    for (const what of findTwoHands(this.calls, this.#cluster, this.#emulator.fleet)) this.violate(what);
   }
 
   /** Never is the deletion of another machine of a pool even sent within the cooldown after one that was carried out. */

@@ -84,11 +84,13 @@ export class Recoveries {
   }
 
   #findOverSince(action: Action, incident: Incident, nodePool: string): number | undefined {
-    const { restart, repair } = action.effects;
-    const isOfRun = restart && incident.subject?.kind === 'jobset';
+    const { restart, repair, cordon } = action.effects;
+    const isOfRun = incident.subject?.kind === 'jobset';
     const times: (number | undefined)[] = [];
-    if ((restart || repair) && !isOfRun) times.push(this.#findBackSince(action, incident, nodePool));
-    if (restart) times.push(this.#findRunSince(incident));
+    if ((restart || repair || cordon) && !isOfRun) {
+      times.push(this.#findBackSince(action, incident, nodePool));
+    }
+    if (restart || isOfRun) times.push(this.#findRunSince(incident));
     const found = times.flatMap((time) => time ?? []);
     // Kubernetes tells times in whole seconds.
     return found.length > 0 && found.length === times.length ? Math.max(...found) + 1_000 : undefined;

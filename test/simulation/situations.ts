@@ -146,6 +146,7 @@ const lateAlerts = fc
           'cordon_nodepool_and_restart_jobset',
           'cordon_and_repair_nodepool',
           'repair_nodepool',
+          'cordon_nodepool',
         ),
         pool,
         node: someNode,
@@ -284,6 +285,53 @@ const lostCloses = fc.record({
   ),
 });
 
+/** GKE upgrades, repairs, resizes and deletes pools by itself, while machines die and repairs are asked for. */
+const gkeAtWork = fc
+  .record({
+    ...parts,
+    actions: fc.array(
+      fc.record({
+        type: fc.constantFrom<ActionType[]>(
+          'cordon_and_repair_nodepool',
+          'repair_nodepool',
+          'cordon_nodepool_and_restart_jobset',
+        ),
+        pool: fc.constantFrom('slice-a', 'slice-b', gpuPool),
+        node: someNode,
+        incident: fc.option(incident(fc.integer({ min: 0, max: 5_000 })), { nil: undefined, freq: 3 }),
+      }),
+      { minLength: 1, maxLength: 4 },
+    ),
+    works: fc.array(
+      fc.record({
+        at: fc.integer({ min: 0, max: 10_000 }),
+        kind: fc.constant('gke_works' as const),
+        pool: fc.constantFrom('slice-a', 'slice-a', 'slice-b', gpuPool),
+        operation: fc.constantFrom(
+          'AUTO_REPAIR_NODES',
+          'AUTO_REPAIR_NODES',
+          'UPGRADE_NODES',
+          'SET_NODE_POOL_SIZE',
+          'DELETE_NODE_POOL',
+        ),
+        ms: fc.integer({ min: 500, max: 600_000 }),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    deaths: fc.array(nodeDies(5_000, fc.constantFrom('slice-a', 'slice-b', gpuPool)), { maxLength: 2 }),
+    others: fc.array(
+      fc.oneof(
+        happens('slice_recreated', 1_000, 300_000),
+        fc.record({ at: soon, kind: fc.constant('crash' as const), instance }),
+      ),
+      { maxLength: 3 },
+    ),
+    // Where the answer is lost, the function does not know.
+    faultsPerMille: fc.constant(0),
+    slowPerMille: fc.constant(0),
+  })
+  .map(({ works, deaths, others, ...rest }) => ({ ...rest, disturbances: [...works, ...deaths, ...others] }));
+
 /** What is drawn, and how often. */
 export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrary<Interleaving> }> = {
   anything: { weight: 3, arbitrary: fc.record(parts) },
@@ -294,6 +342,7 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   lateAlerts: { weight: 2, arbitrary: lateAlerts },
   resumesAfterRefusals: { weight: 2, arbitrary: resumesAfterRefusals },
   lostCloses: { weight: 2, arbitrary: lostCloses },
+  gkeAtWork: { weight: 2, arbitrary: gkeAtWork },
 };
 
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));

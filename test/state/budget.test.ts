@@ -21,9 +21,13 @@ function createWorld(): InMemoryWorld {
 }
 
 /** `kubectl annotate lease cluster`; null takes an annotation away. */
-function annotate({ cluster }: InMemoryWorld, key: string, value: string | null): void {
+function annotate(world: InMemoryWorld, key: string, value: string | null): void {
+  annotateWith(world, { [`autometric-failover/${key}`]: value });
+}
+
+function annotateWith({ cluster }: InMemoryWorld, annotations: Record<string, string | null>): void {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases/cluster`;
-  const patch = { metadata: { annotations: { [`autometric-failover/${key}`]: value } } };
+  const patch = { metadata: { annotations } };
   const headers = { 'content-type': 'application/merge-patch+json' };
   expect(cluster.ask('PATCH', path, patch, headers).status).to.equal(200);
 }
@@ -131,6 +135,51 @@ describe('an annotation of ours that is no switch', () => {
       await assertNotPaused(world.kubernetes);
     });
   }
+});
+
+// F-213: a pause whose prefix was misspelt, or left out, did not pause.
+describe('an annotation that looks like a pause', () => {
+  for (const key of [
+    'paused',
+    'pause',
+    'autometic-failover/paused',
+    'autometric-failover.io/paused',
+    'autometric_failover/paused',
+  ]) {
+    it(`refuses everything until it is gone: ${key}`, async () => {
+      const world = createWorld();
+      annotateWith(world, { [key]: 'INC-42' });
+      for (const work of [assertNotPaused(world.kubernetes), charge(world, 'slice-a')]) {
+        const { code, message } = await refusalOf(work);
+        expect(code).to.equal('paused');
+        expect(message).to.include(
+          `unknown annotation ${key} on Lease cluster, did you mean autometric-failover/paused?`,
+        );
+        expect(message.endsWith(` ${key}-`), message).to.equal(true);
+      }
+      annotateWith(world, { [key]: null });
+      await assertNotPaused(world.kubernetes);
+    });
+  }
+
+  it('is none that the tools of others write', async () => {
+    const world = createWorld();
+    annotateWith(world, {
+      'kubectl.kubernetes.io/last-applied-configuration': '{}',
+      'meta.helm.sh/release-name': 'failover',
+      'meta.helm.sh/release-namespace': 'autometric-failover-system',
+      'argocd.argoproj.io/sync-wave': '1',
+      'argocd.argoproj.io/tracking-id': 'failover:coordination.k8s.io/Lease:cluster',
+      'kustomize.toolkit.fluxcd.io/prune': 'disabled',
+      'configmanagement.gke.io/managed': 'enabled',
+      'config.k8s.io/owning-inventory': 'x',
+      'cluster.x-k8s.io/paused': 'false',
+      'deployment.kubernetes.io/revision': '1',
+      owner: 'ml-platform',
+    });
+    await assertNotPaused(world.kubernetes);
+    await charge(world, 'slice-a');
+  });
 });
 
 describe('chargeBudget', () => {

@@ -77,7 +77,7 @@ describe('judgeRun', () => {
     expect(found.why).to.equal(
       '1 of 2 pods are Pending: not scheduled yet; 2 pods of earlier attempts are still there',
     );
-    expect(found).to.include({ isHeldUp: true });
+    expect(found).to.deep.include({ heldUpOn: ['n'] });
   });
 
   it('leaves pods of an attempt out that the JobSet does not tell of yet', async () => {
@@ -87,7 +87,7 @@ describe('judgeRun', () => {
 
   it('does not count pods that terminate', async () => {
     const found = await judge(jobSet(3), [pod(3), pod(3, { isTerminating: true })]);
-    expect(found).to.include({ verdict: undefined, isHeldUp: false });
+    expect(found).to.deep.include({ verdict: undefined, heldUpOn: [] });
     expect(found.why).to.equal('1 of 2 pods are terminating');
   });
 
@@ -100,13 +100,13 @@ describe('judgeRun', () => {
     expect(found).to.deep.equal({
       verdict: undefined,
       attempt: 2,
-      isHeldUp: true,
+      heldUpOn: ['n'],
       why:
         'JobSet default/train has not restarted, it is still in attempt 2: 2 of 3 pods are still terminating; ' +
         '1 of 3 pods are still Ready',
     });
-    expect(await judge(jobSet(2), [])).to.include({
-      isHeldUp: false,
+    expect(await judge(jobSet(2), [])).to.deep.include({
+      heldUpOn: [],
       why: 'JobSet default/train has not restarted, it is still in attempt 2',
     });
   });

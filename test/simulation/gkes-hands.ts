@@ -1,0 +1,34 @@
+import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { Fleet } from '../emulator/fleet.ts';
+import type { SentCall } from './function-instance.ts';
+import { isMachineDeletion } from './sent-calls.ts';
+
+/** What GKE does to all machines of a pool. */
+const onAll = ['UPGRADE_NODES', 'SET_NODE_POOL_SIZE', 'DELETE_NODE_POOL'];
+
+/**
+ * Finds machines that were deleted although the same invocation had been told that GKE was at work on them. It holds where
+ * answers arrive; a reconcile carries several actions on and is left out.
+ */
+export function findTwoHands(calls: SentCall[], { work }: EmulatedCluster, { deletions }: Fleet): string[] {
+  return deletions.flatMap(({ instance, operation: { requestId = '?' } }) => {
+    const { pool, isAtomic } = instance.group;
+    const call = calls.find((each) => isMachineDeletion(each) && each.path.endsWith(requestId));
+    const told = calls.find(
+      ({ api, path, status, invocation }) =>
+        invocation === call?.invocation &&
+        api === 'container' &&
+        path.endsWith('/operations') &&
+        status === 200,
+    );
+    if (!call || !told || call.actionId === 'reconcile') return [];
+    const hand = work.operations.find(
+      (each) =>
+        each.pool === pool &&
+        (onAll.includes(each.operationType) || (isAtomic && each.operationType === 'AUTO_REPAIR_NODES')) &&
+        each.startedAt <= told.at &&
+        (each.endedAt ?? Infinity) > call.at,
+    );
+    return hand ? [`${call.actionId} deleted ${instance.name} of ${pool} under ${hand.operationType}`] : [];
+  });
+}

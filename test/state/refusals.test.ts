@@ -1,0 +1,163 @@
+import { expect } from 'chai';
+import { readConfig } from '../../src/config.ts';
+import { FailoverError } from '../../src/errors.ts';
+import type { Code } from '../../src/errors.ts';
+import { failoverNamespace } from '../../src/names.ts';
+import { parseAction } from '../../src/request/action.ts';
+import type { Action } from '../../src/request/action.ts';
+import { noteRefusal, readRefusals } from '../../src/state/refusals.ts';
+import { AlertWorld } from '../fixtures/alert-world.ts';
+import { createNotification } from '../fixtures/notification.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { trainCluster } from '../fixtures/train-world.ts';
+
+function createWorld(): InMemoryWorld {
+  return createInMemoryWorld({ slices: [], jobSet: null });
+}
+
+const { clusters } = readConfig({ CLUSTERS: trainCluster });
+
+function request(id: string, nodePool = 'slice-a', requestor = 'a policy'): Action {
+  const body = { id, type: 'cordon_nodepool', node_pool: nodePool, requestor, reason: 'a summary' };
+  return parseAction(body, clusters, 'generated');
+}
+
+function note(world: InMemoryWorld, action: Action, code: Code = 'paused'): Promise<void> {
+  const { clock } = world;
+  return noteRefusal(world.connect(), action, new FailoverError(code, `${code}, because`), clock);
+}
+
+/** How often the Lease was written, or was to be written. */
+function writes({ emulator }: InMemoryWorld): number {
+  return emulator
+    .writes()
+    .filter(({ body }) => (body as { metadata?: { name?: string } }).metadata?.name === 'refusals').length;
+}
+
+const idsOf = async ({ kubernetes }: InMemoryWorld) => (await readRefusals(kubernetes)).map(({ id }) => id);
+
+// F-211: a storm of refused alerts wrote a Lease of up to 200 KB for each delivery, and each lost writer tried again at once.
+describe('the list of refused requests', () => {
+  it('is the newest first, for a day', async () => {
+    const world = createWorld();
+    await note(world, request('one'));
+    world.clock.advance(2 * 60_000);
+    await note(world, request('two', 'slice-b'));
+    expect(await idsOf(world)).to.deep.equal(['two', 'one']);
+    world.clock.advance(24 * 3_600_000 - 60_000);
+    expect(await idsOf(world)).to.deep.equal(['two']);
+  });
+
+  it('has the same refusal of the same request once, however often it is delivered', async () => {
+    const world = createWorld();
+    for (let delivery = 0; delivery < 20; delivery++) {
+      await note(world, request('one'), 'action_in_progress');
+      world.clock.advance(600_000);
+    }
+    expect(writes(world)).to.equal(1);
+    // Another reason, and another target, are news.
+    await note(world, request('one'), 'paused');
+    await note(world, request('one', 'slice-b'), 'paused');
+    expect(await idsOf(world)).to.deep.equal(['one', 'one', 'one']);
+  });
+
+  it('has five that are alike in a minute, and others beside them', async () => {
+    const world = createWorld();
+    for (let each = 0; each < 100; each++) await note(world, request(`0.${each}`));
+    expect(writes(world)).to.equal(5);
+    await note(world, request('alice-1', 'slice-a', 'alice'));
+    await note(world, request('0.b', 'slice-b'));
+    await note(world, request('0.c'), 'budget_exceeded');
+    expect(await idsOf(world)).to.have.length(8);
+    world.clock.advance(60_000);
+    await note(world, request('0.later'));
+    expect((await idsOf(world))[0]).to.equal('0.later');
+  });
+
+  it('grows by 30 in a minute at most', async () => {
+    const world = createWorld();
+    for (let each = 0; each < 100; each++) await note(world, request(`0.${each}`, `pool-${each}`));
+    expect(writes(world)).to.equal(30);
+  });
+
+  it('keeps the newest 200', async () => {
+    const world = createWorld();
+    for (let each = 0; each < 210; each++) {
+      await note(world, request(`0.${each}`, `pool-${each}`));
+      world.clock.advance(3_000);
+    }
+    const ids = await idsOf(world);
+    expect(ids).to.have.length(200);
+    expect([ids[0], ids.at(-1)]).to.deep.equal(['0.209', '0.10']);
+  });
+
+  it('is written about once for each of many that are refused at the same moment', async () => {
+    const world = createWorld();
+    await note(world, request('first', 'slice-b'));
+    const storm = Array.from({ length: 40 }, (_, each) => request(`0.${each}`));
+    const before = writes(world);
+    // Who waits before it tries again comes back alone.
+    const sleepers: { at: number; wake: () => void }[] = [];
+    const sleep = (ms: number) =>
+      new Promise<void>((wake) => void sleepers.push({ at: world.clock.now() + ms, wake }));
+    const clock = { now: () => world.clock.now(), sleep };
+    const refusal = new FailoverError('paused', 'paused, because');
+    const all = storm.map((action) => noteRefusal(world.connect(), action, refusal, clock));
+    for (let round = 0; round < 3 * storm.length; round++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      sleepers.sort((a, b) => a.at - b.at);
+      sleepers.shift()?.wake();
+    }
+    await Promise.all(all);
+    expect(writes(world) - before).to.be.at.most(storm.length + 5);
+    expect(await idsOf(world)).to.have.length(6);
+  });
+
+  it('is given up when its Lease cannot be written, after three tries', async () => {
+    const world = createWorld();
+    await note(world, request('first'));
+    const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases/refusals`;
+    world.emulator.faults.add({
+      method: 'PUT',
+      path: new RegExp(path),
+      times: Infinity,
+      effect: { status: 409 },
+    });
+    const before = writes(world);
+    await note(world, request('second', 'slice-b'));
+    expect(writes(world) - before).to.equal(3);
+    expect(await idsOf(world)).to.deep.equal(['first']);
+  });
+
+  it('is written after the pool is free again, and stays small when a policy raises an alert for each node', async () => {
+    const world = new AlertWorld();
+    world.cluster.change('leases', failoverNamespace, 'cluster', ({ metadata }) => {
+      metadata.annotations = { ...metadata.annotations, 'autometric-failover/paused': 'INC-1' };
+    });
+    const alert = (id: string) => ({
+      id,
+      startedAt: world.time.now,
+      type: 'k8s_node_pool',
+      resource: { node_pool_name: 'slice-a' },
+      labels: { failover_action: 'cordon_nodepool' },
+    });
+    /** The Leases that were written, one after the other. */
+    const written = () =>
+      world.emulator
+        .writes()
+        .map(({ body, path }) => (body as { metadata?: { name?: string } }).metadata?.name ?? path)
+        .map((name) => name.replace(/.*\//, ''))
+        .filter((name) => ['pool-slice-a', 'refusals'].includes(name));
+
+    expect((await world.notify(alert('0.first'))).body.code).to.equal('paused');
+    expect(written()).to.deep.equal(['pool-slice-a', 'pool-slice-a', 'refusals']);
+
+    const storm = Array.from({ length: 24 }, (_, each) =>
+      world.publish(createNotification(alert(`0.${each}`))),
+    );
+    await world.deliverAll(storm);
+    expect(storm.map(({ answer }) => answer?.body.code)).to.deep.equal(storm.map(() => 'paused'));
+    expect(written().filter((name) => name === 'refusals')).to.have.length.within(5, 10);
+  });
+});
