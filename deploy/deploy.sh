@@ -21,6 +21,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --no-alerts          take no alerts any more: delete the subscription that an earlier --alerts made
   --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
   --invoker MEMBER     who may call it: user:..., group:..., serviceAccount:...; may be given again
+  --viewer MEMBER      who may look and not act: also deploys NAME-status, which only shows; may be given again
   --set KEY=VALUE      another setting, such as MAX_POOLS_PER_HOUR=1; may be given again
   --archive WHERE      of a release, instead of this checkout: a file, or gs://BUCKET/OBJECT.zip
   --ingress WHERE      all (default; behind IAM), internal-only or internal-and-gclb
@@ -45,7 +46,7 @@ SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE
 main() {
   local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
   local ingress=all vpc_connector='' archive='' source='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
-  local -a invokers=() settings=() new_accounts=()
+  local -a invokers=() viewers=() settings=() new_accounts=()
   parse "$@"
   check
 
@@ -66,10 +67,11 @@ main() {
   grant_cluster_rights
   grant_build_rights
   wait_for_new_build_rights
-  deploy_function
+  deploy_function "$name" failover
   for member in "${invokers[@]+"${invokers[@]}"}"; do
-    allow_call "$member"
+    allow_call "$name" "$member"
   done
+  show_to_viewers
   [[ -z $alerts ]] || route_alerts
   [[ $no_alerts == false ]] || stop_alerts
   [[ $reconcile == false ]] || schedule_reconcile
@@ -96,6 +98,7 @@ parse() {
       --actions) actions=$2 ;;
       --alerts) alerts=$2 ;;
       --invoker) invokers+=("$2") ;;
+      --viewer) viewers+=("$2") ;;
       --set) settings+=("$2") ;;
       --ingress) ingress=$2 ;;
       --archive) archive=$2 ;;
@@ -117,6 +120,10 @@ check() {
   for value in "${invokers[@]+"${invokers[@]}"}"; do
     [[ $value =~ ^(user|group|serviceAccount|principal|principalSet):.+ ]] ||
       fail "--invoker $value: the function deletes machines, so name people, groups or service accounts"
+  done
+  for value in "${viewers[@]+"${viewers[@]}"}"; do
+    [[ $value =~ ^(user|group|serviceAccount|principal|principalSet):.+ ]] ||
+      fail "--viewer $value: the function shows what runs where, so name people, groups or service accounts"
   done
   for value in "${settings[@]+"${settings[@]}"}"; do
     [[ $value =~ ^[A-Za-z_]+=[^\;]+$ ]] || fail "--set $value is not KEY=VALUE"
@@ -216,8 +223,9 @@ wait_for_new_build_rights() {
   sleep "$seconds"
 }
 
+# Deploys one entry point of the sources, with all settings.
 deploy_function() {
-  local environment setting
+  local function_name=$1 entry_point=$2 environment setting
   # Lists have commas, so gcloud is told another separator.
   environment="^;^LOG_EXECUTION_ID=true;GOOGLE_CLOUD_PROJECT=$project;CLUSTERS=$clusters;ALLOWED_NAMESPACES=$namespaces"
   [[ -z $actions ]] || environment+=";ALLOWED_ACTIONS=$actions"
@@ -228,16 +236,17 @@ deploy_function() {
   find_source
   local -a egress=()
   [[ -z $vpc_connector ]] || egress=(--vpc-connector "$vpc_connector" --egress-settings private-ranges-only)
-  run functions deploy "$name" --gen2 --project "$project" --region "$region" \
-    --runtime nodejs24 --runtime-update-policy automatic --entry-point failover --source "$source" \
+  run functions deploy "$function_name" --gen2 --project "$project" --region "$region" \
+    --runtime nodejs24 --runtime-update-policy automatic --entry-point "$entry_point" --source "$source" \
     --trigger-http --no-allow-unauthenticated --ingress-settings "$ingress" \
     --run-service-account "$runtime" --build-service-account "projects/$project/serviceAccounts/$build" \
     --cpu 1 --memory 512Mi --concurrency 10 --min-instances 0 --max-instances 3 --timeout 300s \
     --set-env-vars "$environment" "${egress[@]+"${egress[@]}"}"
 }
 
-# Sets main's variable. gcloud takes a folder, or an archive in a bucket.
+# Sets main's variable, once. gcloud takes a folder, or an archive in a bucket.
 find_source() {
+  [[ -z $source ]] || return 0
   source=${archive:-$root}
   [[ $source == *.zip && $source != gs://* ]] || return 0
   unpacked=$(mktemp -d)
@@ -247,7 +256,20 @@ find_source() {
 }
 
 allow_call() {
-  bind functions add-invoker-policy-binding "$name" --project "$project" --region "$region" --member "$1"
+  bind functions add-invoker-policy-binding "$1" --project "$project" --region "$region" --member "$2"
+}
+
+# roles/run.invoker cannot tell those who look from those who act, so a function of its own shows. One that is there already is
+# brought up to date, because it reads what the new version of the other one writes.
+show_to_viewers() {
+  local member
+  if ((${#viewers[@]} == 0)); then
+    exists functions describe "$name-status" --gen2 --project "$project" --region "$region" || return 0
+  fi
+  deploy_function "$name-status" failoverStatus
+  for member in "${viewers[@]+"${viewers[@]}"}"; do
+    allow_call "$name-status" "$member"
+  done
 }
 
 # Policy -> channel -> topic -> push subscription -> /alerts, each delivery with an OIDC token; what no delivery got through
@@ -260,7 +282,7 @@ route_alerts() {
     --format 'value(serviceConfig.uri)')
 
   ensure_service_account "$name-push" "Autometric failover: Pub/Sub's calls to it"
-  allow_call "serviceAccount:$push"
+  allow_call "$name" "serviceAccount:$push"
 
   for topic_name in "$topic" "$dead"; do
     exists pubsub topics describe "$topic_name" --project "$project" ||
@@ -309,7 +331,7 @@ schedule_reconcile() {
   uri=$(look_up https://FUNCTION_URI functions describe "$name" --gen2 --project "$project" --region "$region" \
     --format 'value(serviceConfig.uri)')
   ensure_service_account "$name-tick" "Autometric failover: Cloud Scheduler's calls to it"
-  allow_call "serviceAccount:$tick"
+  allow_call "$name" "serviceAccount:$tick"
   ! exists scheduler jobs describe "$name-reconcile" --project "$project" --location "$region" || verb=update
   run scheduler jobs "$verb" http "$name-reconcile" --project "$project" --location "$region" \
     --schedule '* * * * *' --time-zone Etc/UTC --uri "$uri/reconcile" --http-method POST \
@@ -335,6 +357,12 @@ Then try a dry run:
 
   gcloud functions call $name --gen2 --project $project --region $region \\
     --data '{"type": "cordon_nodepool", "node_pool": "POOL", "requestor": "${USER:-me}", "reason": "first try", "dry_run": true}'
+EOF
+  ((${#viewers[@]} == 0)) || cat <<EOF
+
+Viewers need no token. This line, then http://localhost:8080/status and http://localhost:8080/actions:
+
+  gcloud run services proxy $name-status --project $project --region $region
 EOF
   [[ -z $alerts ]] || cat <<EOF
 

@@ -1,4 +1,5 @@
 import type { V1Node, V1Taint } from '@kubernetes/client-node';
+import { asSent } from './direct-patch.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { toNodeHealth } from './nodes.ts';
@@ -20,6 +21,18 @@ export function listNodeRooms<Kept>(
 ): Promise<Kept[]> {
   return listAll(
     (page) => core.listNode({ labelSelector, ...page }),
+    (node) => reduce(toNodeRoom(node)),
+  );
+}
+
+/** The same for all nodes of a cluster, which may be thousands: in smaller pages, and none of them converted. */
+export function listAllNodeRooms<Kept>(
+  { core }: Pick<Kubernetes, 'core'>,
+  labelSelector: string,
+  reduce: (node: NodeRoom) => Kept,
+): Promise<Kept[]> {
+  return listAll(
+    (page) => core.listNode({ labelSelector, ...page, limit: 250 }, asSent),
     (node) => reduce(toNodeRoom(node)),
   );
 }

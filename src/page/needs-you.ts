@@ -57,7 +57,7 @@ function needsOf(
 ): Html[] {
   if (error !== undefined) return [need(html`<strong>${name}</strong> cannot be read`, error)];
   if (!status) return [];
-  const { paused, budget, jobsets = [] }: MoreStatus = status;
+  const { paused, budget, jobsets }: MoreStatus = status;
   const pools: MorePool[] = status.pools;
   const spent = [
     ...pools.map(({ name: pool, attempts }) => ({ what: `repairs of ${pool}`, attempts })),

@@ -54,7 +54,7 @@ function titleOf(pictures: Pictures): string {
 /** The switches, in a sentence. */
 function showSwitches(status: ClusterStatus, { now, hasClusters }: Visit): Html {
   const { override_until: override, budget, open } = status;
-  const { paused, override_ignored: ignored, jobsets = [], errors = [], warnings = [] }: MoreStatus = status;
+  const { paused, override_ignored: ignored, jobsets, errors = [], warnings = [] }: MoreStatus = status;
   const kind = paused ? 'paused' : override === undefined ? '' : 'lifted';
   const by = paused?.by === undefined ? '' : ` by ${paused.by}`;
   return html`<section class="switches ${kind}" aria-label="Switches of ${clusterName(status.cluster)}">

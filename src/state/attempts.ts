@@ -111,22 +111,16 @@ export async function assertAttemptsLeft(
   subject: Subject,
   { config, id, isAlert, switches: known }: Asking,
 ): Promise<void> {
-  const { annotations, mark, jobSetUid } = subject;
-  const isOfRun = (each: { jobSetUid?: string | undefined }) =>
-    jobSetUid === undefined || each.jobSetUid === jobSetUid;
-  if (mark?.action === id && isOfRun(mark)) return;
-  const stored = parseStored(attemptsSchema, annotations, attemptsKey);
-  const now = kubernetes.serverNow();
-  const recent = addTo(stored === undefined || stored === 'broken' ? [] : stored.value, [mark])
-    .filter((each) => isOfRun(each) && now - Date.parse(each.at) < dayMs)
-    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+  const { mark } = subject;
+  if (mark?.action === id && isOfRun(subject, mark)) return;
+  const { recent, isBroken } = listRecent(subject, kubernetes.serverNow());
   if (recent.some(({ action }) => action === id)) return;
-  if (stored !== 'broken' && recent.length < config.maxAttemptsPerDay) return;
+  if (!isBroken && recent.length < config.maxAttemptsPerDay) return;
   const switches = known ?? (await readSwitches(kubernetes));
   // A person's override is not meant for alerts.
   if (switches.overrideUntil !== undefined && !isAlert) return;
   const override = describeOverride(switches, { isAlert });
-  if (stored === 'broken') throw refuseBroken(subject, override);
+  if (isBroken) throw refuseBroken(subject, override);
   const listed = await Promise.all(
     recent.slice(-maxListed).map(async ({ action, at }) => {
       return `action ${action} at ${at}: ${await describeVerdictOf(kubernetes, action)}`;
@@ -134,13 +128,56 @@ export async function assertAttemptsLeft(
   );
   const before = recent.length - listed.length;
   const earlier = before > 0 ? `${before} before; ` : '';
-  const freed = recent.at(-config.maxAttemptsPerDay)?.at ?? '';
   throw new FailoverError(
     'attempts_exhausted',
     `${subject.what} ${recent.length} times within 24 h, and MAX_ATTEMPTS_PER_DAY is ${config.maxAttemptsPerDay}: it did not ` +
       `help, so a person must look (${earlier}${listed.join('; ')}). ` +
-      `Again possible at ${new Date(Date.parse(freed) + dayMs).toISOString()}.${override}`,
+      `Again possible at ${new Date(againAt(recent, config)).toISOString()}.${override}`,
   );
+}
+
+/** How many attempts are left, for those who look. */
+export interface AttemptsLeft {
+  max: number;
+  /** Within 24 h. */
+  used: number;
+  left: number;
+  /** When one more is possible, in ms since the epoch; undefined while any is left. */
+  againAt: number | undefined;
+  /** The list cannot be read, so everything is refused. */
+  isBroken: boolean;
+}
+
+/** Counts the attempts that are left, by the rules of {@link assertAttemptsLeft}. */
+export function countAttempts(
+  subject: Subject,
+  config: Pick<Config, 'maxAttemptsPerDay'>,
+  now: number,
+): AttemptsLeft {
+  const { recent, isBroken } = listRecent(subject, now);
+  const max = config.maxAttemptsPerDay;
+  const left = isBroken ? 0 : Math.max(0, max - recent.length);
+  const again = left > 0 || isBroken ? undefined : againAt(recent, config);
+  return { max, used: recent.length, left, againAt: again, isBroken };
+}
+
+/** When the attempt that is in the way is a day old. */
+function againAt(recent: Attempt[], { maxAttemptsPerDay }: Pick<Config, 'maxAttemptsPerDay'>): number {
+  return Date.parse(recent.at(-maxAttemptsPerDay)?.at ?? '') + dayMs;
+}
+
+/** Lists the attempts of a subject within 24 h, the oldest first. */
+function listRecent(subject: Subject, now: number): { recent: Attempt[]; isBroken: boolean } {
+  const stored = parseStored(attemptsSchema, subject.annotations, attemptsKey);
+  const isBroken = stored === 'broken';
+  const recent = addTo(stored === undefined || isBroken ? [] : stored.value, [subject.mark])
+    .filter((each) => isOfRun(subject, each) && now - Date.parse(each.at) < dayMs)
+    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+  return { recent, isBroken };
+}
+
+function isOfRun({ jobSetUid }: Subject, each: { jobSetUid?: string | undefined }): boolean {
+  return jobSetUid === undefined || each.jobSetUid === jobSetUid;
 }
 
 /** What cannot be read counts as exhausted, because one more deletion costs more than a person's look. */

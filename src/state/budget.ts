@@ -25,9 +25,14 @@ export async function readMaxPools(
   kubernetes: Kubernetes,
   { maxPoolsPerHour }: Pick<Config, 'maxPoolsPerHour'>,
 ): Promise<MaxPools> {
+  const pools = typeof maxPoolsPerHour === 'number' ? 0 : await countAcceleratorPools(kubernetes);
+  return toMaxPools(maxPoolsPerHour, pools);
+}
+
+/** Works out the budget of a cluster with so many accelerator pools. */
+export function toMaxPools(maxPoolsPerHour: Config['maxPoolsPerHour'], pools: number): MaxPools {
   if (typeof maxPoolsPerHour === 'number') return { count: maxPoolsPerHour, why: '' };
   const { percent } = maxPoolsPerHour;
-  const pools = await countAcceleratorPools(kubernetes);
   const count = Math.max(1, Math.ceil((percent * pools) / 100));
   return { count, why: ` (${percent}% of ${pools} accelerator pools)` };
 }
@@ -134,6 +139,11 @@ export function readRecentPools(
   now: number,
 ): Record<string, string> {
   return keepRecent(parseStored(poolsSchema, annotations, poolsKey), now);
+}
+
+/** Says whether the budget cannot be read, so that it refuses every pool. */
+export function isBudgetBroken(annotations: Readonly<Record<string, string>>): boolean {
+  return parseStored(poolsSchema, annotations, poolsKey) === 'broken';
 }
 
 function recentPools(annotations: Record<string, string>, now: number): Record<string, string> {

@@ -4,6 +4,7 @@ import type { V1Lease } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { listAll } from '../gke/list.ts';
 import { failoverNamespace } from '../names.ts';
 import { version, versionKey, withoutKnownVersion } from './stored.ts';
@@ -32,7 +33,7 @@ export async function readLease(
   name: string,
 ): Promise<LeaseState | undefined> {
   try {
-    return toState(await coordination.readNamespacedLease({ namespace: failoverNamespace, name }));
+    return toLeaseState(await coordination.readNamespacedLease({ namespace: failoverNamespace, name }));
   } catch (error) {
     if (isUpstreamStatus(error, 404)) return undefined;
     throw error;
@@ -45,7 +46,7 @@ export async function createLease(
   draft: LeaseDraft,
 ): Promise<LeaseState | undefined> {
   try {
-    return toState(
+    return toLeaseState(
       await coordination.createNamespacedLease({ namespace: failoverNamespace, body: toLease(draft) }),
     );
   } catch (error) {
@@ -61,7 +62,7 @@ export async function replaceLease(
 ): Promise<LeaseState | undefined> {
   const { name } = state;
   try {
-    return toState(
+    return toLeaseState(
       await coordination.replaceNamespacedLease({ namespace: failoverNamespace, name, body: toLease(state) }),
     );
   } catch (error) {
@@ -91,7 +92,24 @@ export async function listLeases(
   const leases = await listAll((page) =>
     coordination.listNamespacedLease({ namespace: failoverNamespace, labelSelector, ...page }),
   );
-  return leases.map((lease) => toState(lease));
+  return leases.map((lease) => toLeaseState(lease));
+}
+
+/** Counts the Leases with a label and an annotation. Only their metadata is read. */
+export async function countLeases(
+  { coordination }: Coordination,
+  labelSelector: string,
+  annotation: string,
+): Promise<number> {
+  const has = await listAll(
+    (page) =>
+      coordination.listNamespacedLease(
+        { namespace: failoverNamespace, labelSelector, ...page },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    ({ metadata }) => metadata?.annotations?.[annotation] !== undefined,
+  );
+  return has.filter(Boolean).length;
 }
 
 /**
@@ -152,7 +170,8 @@ export function toLeaseName(kind: 'action' | 'jobset' | 'closed' | 'host', key: 
   return `${kind}-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
 }
 
-function toState({ metadata, spec }: V1Lease): LeaseState {
+/** Reads the parts of a Lease that this function uses. */
+export function toLeaseState({ metadata, spec }: V1Lease): LeaseState {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',

@@ -36,6 +36,11 @@ export function toMarkName(namespace: string, name: string): string {
   return toLeaseName('jobset', `${namespace}/${name}`);
 }
 
+/** The JobSet that a Lease is about, as `<namespace>/<name>`. */
+export function readMarkedJobSet(lease: LeaseState): string | undefined {
+  return lease.annotations[jobSetKey];
+}
+
 /** Reads the mark that a Lease holds; undefined where it holds none that can be read. */
 export function readRestartMark(lease: LeaseState | undefined): RestartMark | undefined {
   return lease && parseRestartMark(lease.annotations);

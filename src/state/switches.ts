@@ -11,17 +11,22 @@ export const hourMs = 3_600_000;
 /** The Lease that holds the cluster's budget, and the switches that a person sets with `kubectl annotate`. */
 export const clusterLease = 'cluster';
 
-const pausedKey = `${prefix}paused`;
+export const pausedKey = `${prefix}paused`;
+
+/** Who has paused it, in a person's own words. */
+export const pausedByKey = `${prefix}paused-by`;
 
 const overrideKey = `${prefix}override-until`;
 
 /** Everything that a person or this function writes there. */
-const knownKeys = [pausedKey, overrideKey, versionKey, ...clusterKeys];
+const knownKeys = [pausedKey, pausedByKey, overrideKey, versionKey, ...clusterKeys];
 
 /** What a person has set on the Lease `cluster`. */
 export interface ClusterSwitches {
   /** Why everything is paused. Undefined when it is not. */
   pausedFor: string | undefined;
+  /** Who says that they have paused it. By itself it pauses, too. */
+  pausedBy: string | undefined;
   /** An annotation that this function does not know, and that may be a misspelt pause. */
   unknownKey: string | undefined;
   /** The annotation that asks to lift cooldown, budget and attempts, but does not: it is no time, past, or too far ahead. */
@@ -58,14 +63,17 @@ export async function isPaused(kubernetes: Kubernetes): Promise<boolean> {
 /** @throws {FailoverError} `paused`, also for a switch that nobody knows: a misspelt pause must not let actions through */
 export function refusePaused({
   pausedFor,
+  pausedBy,
   unknownKey,
-}: Pick<ClusterSwitches, 'pausedFor' | 'unknownKey'>): void {
+}: Pick<ClusterSwitches, 'pausedFor' | 'pausedBy' | 'unknownKey'>): void {
   if (unknownKey !== undefined) throw unknownSwitch(unknownKey);
   if (pausedFor === undefined) return;
+  const by = pausedBy ? ` (by ${pausedBy})` : '';
+  const keys = pausedBy === undefined ? `${pausedKey}-` : `${pausedKey}- ${pausedByKey}-`;
   throw new FailoverError(
     'paused',
-    `failover is paused for this cluster: ${pausedFor || 'no reason given'}; to resume: ` +
-      `kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ${pausedKey}-`,
+    `failover is paused for this cluster: ${pausedFor || 'no reason given'}${by}; to resume: ` +
+      `kubectl annotate lease ${clusterLease} -n ${failoverNamespace} ${keys}`,
   );
 }
 
@@ -107,12 +115,15 @@ export function toSwitches(
   now: number,
 ): Omit<ClusterSwitches, 'lease'> {
   const annotations = lease?.annotations ?? {};
+  const pausedBy = annotations[pausedByKey];
   const override = annotations[overrideKey];
   const until = Date.parse(override ?? '');
   // A time that is more than an hour ahead is a typo or was forgotten, so it lifts nothing.
   const isLifted = until > now && until <= now + hourMs;
   return {
-    pausedFor: annotations[pausedKey],
+    // A pause that lacks its reason must not let actions through.
+    pausedFor: annotations[pausedKey] ?? (pausedBy === undefined ? undefined : ''),
+    pausedBy,
     unknownKey: Object.keys(annotations).find((key) => !knownKeys.includes(key) && looksLikeOurs(key)),
     ignoredOverride: isLifted ? undefined : override,
     overrideUntil: isLifted ? until : undefined,

@@ -1,7 +1,7 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listNodeRooms } from '../gke/node-room.ts';
+import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
-import { isHealthy, nodePoolLabel } from '../gke/nodes.ts';
+import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
 import { actionAnnotation } from '../names.ts';
 
 /** `failing`: Ready, but a condition or a taint says that it is not well, or its accelerators are not allocatable. */
@@ -14,14 +14,17 @@ export interface NodeView {
   state: NodeState;
   /** The id of the action that cordoned it, or `a person`. */
   cordonedBy: string | undefined;
+  /** By its labels. */
+  hasAccelerators: boolean;
 }
 
 /** Lists the nodes of all pools with their states. */
 export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<NodeView[]> {
-  return listNodeRooms(kubernetes, nodePoolLabel, (node) => {
+  return listAllNodeRooms(kubernetes, nodePoolLabel, (node) => {
     const { name, nodePool = '', isCordoned } = node;
     const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
-    return { name, nodePool, state: stateOf(node), cordonedBy };
+    const hasAccelerators = hasAcceleratorLabel(node.labels);
+    return { name, nodePool, state: stateOf(node), cordonedBy, hasAccelerators };
   });
 }
 

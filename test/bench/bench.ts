@@ -10,6 +10,7 @@ import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
 import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
 import { measureThrottled } from './measure-throttled.ts';
+import { measureViews } from './measure-views.ts';
 import { measureWarm } from './measure-warm.ts';
 import { meetsGoal, rounded, toTable } from './result.ts';
 import type { Result } from './result.ts';
@@ -27,6 +28,7 @@ const groups = {
   reconcile: measureReconcile,
   alert: measureFirstCordon,
   sequential: measureSequential,
+  views: measureViews,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);

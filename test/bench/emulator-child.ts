@@ -43,7 +43,7 @@ async function build(spec: WorldSpec): Promise<Record<string, string>> {
 }
 
 function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
-  const { nodes, slices, otherNodes = 0, paddingBytes = 0 } = spec;
+  const { nodes, slices, otherNodes = 0, paddingBytes = 0, records = 0 } = spec;
   if (nodes === undefined && slices === undefined) return createDemoWorld(emulator, { paddingBytes });
   const cluster = emulator.addCluster({ name: demoCluster });
   addSystemNamespace(cluster);
@@ -59,8 +59,77 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
       replicatedJobs: [{ name: 'workers', parallelism: 16, backoffLimit: 0 }],
     });
   }
+  for (let index = 0; index < records; index++) addRecord(cluster, index);
   emulator.settle();
   return cluster;
+}
+
+/** The record of a restart and a repair, as the function leaves it. */
+function addRecord(cluster: EmulatedCluster, index: number): void {
+  const at = new Date(Date.now() - index * 60_000).toISOString();
+  const pool = `pool-${index % 100}`;
+  const instance = `gke-tpu-${String(index).padStart(8, '0')}-abcd`;
+  const jobSet = { namespace: 'default', name: 'train', uid: `uid-of-train-${index}` };
+  const machine = { projectId: 'demo-project', zone: 'us-central1-a', instanceName: instance };
+  const restart = {
+    step: 'restart',
+    target: 'default/train',
+    outcome: 'restarted',
+    attempt: index,
+    job: 'train-0',
+  };
+  const repair = {
+    step: 'repair',
+    target: instance,
+    outcome: 'deletion_accepted',
+    instance: `projects/demo-project/zones/us-central1-a/instances/${instance}`,
+    why: 'the only node of the pool that is not Ready',
+    replaces: 'all machines of the slice',
+    cordon:
+      'a node that registers anew loses its cordon, a Node object that survives keeps it: look, then uncordon_nodepool',
+  };
+  const values = {
+    id: `bench-${index}`,
+    hash: 'f'.repeat(32),
+    type: 'cordon_nodepool_and_restart_jobset',
+    requestor: 'bench@example.com',
+    reason:
+      'Xid 79: GPU has fallen off the bus; the driver says so on three of eight devices of this machine',
+    'node-pool': pool,
+    phase: 'settled',
+    'done-at': at,
+    'settled-at': at,
+    plan: JSON.stringify({
+      claimId: `claim-${index}`,
+      restart: {
+        outcome: 'restart',
+        jobSet,
+        attempt: index,
+        job: { name: 'train-0', uid: 'u', replicatedJob: 'w' },
+      },
+      repair: { ...machine, node: { name: instance, uid: 'u' }, isMultiHost: true, why: repair.why },
+    }),
+    answer: JSON.stringify([
+      { step: 'cordon', target: pool, nodes: 16, cordoned: 16, already_cordoned: 0 },
+      restart,
+      repair,
+    ]),
+    verdict: JSON.stringify({ verdict: 'recovered', at, recovered_at: at, seconds: 74, attempt: index + 1 }),
+  };
+  const annotations = Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [`autometric-failover/${key}`, value]),
+  );
+  const { status } = cluster.ask(
+    'POST',
+    '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases',
+    {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: `action-${index}`, labels: { 'autometric-failover/kind': 'action' }, annotations },
+      spec: { acquireTime: at.replace('Z', '000Z'), renewTime: at.replace('Z', '000Z') },
+    },
+  );
+  if (status !== 201) throw new Error(`the record was not created: ${status}`);
 }
 
 function report(): Traffic {

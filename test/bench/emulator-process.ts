@@ -10,6 +10,8 @@ export interface WorldSpec {
   slices?: number;
   /** Machines of the cluster that are in another pool. */
   otherNodes?: number;
+  /** Records of actions that are settled. */
+  records?: number;
   /** Bytes that are added to each Node object. */
   paddingBytes?: number;
   /** How long each answer takes. */

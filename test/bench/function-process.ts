@@ -21,6 +21,8 @@ export interface FunctionSpec {
 export interface FunctionProcess {
   /** From the spawn until the first request was answered, once `call` has been. */
   post(body: unknown, path?: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
+  /** Gets a path. */
+  get(path: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
   /** Milliseconds since the spawn. */
   elapsedMs(): number;
   /** The CPU time that it has taken so far. */
@@ -60,17 +62,20 @@ export async function startFunction({
   child.stdout.on('data', collect);
   child.stderr.on('data', collect);
   await waitUntilListening(child, port, () => output);
+  const send = async (path: string, options: RequestInit = {}) => {
+    const sentAt = performance.now();
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, options);
+    const text = await response.text();
+    return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
+  };
   return {
-    async post(body, path = '/') {
-      const sentAt = performance.now();
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    post: (body, path = '/') =>
+      send(path, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
-      });
-      const text = await response.text();
-      return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
-    },
+      }),
+    get: (path) => send(path),
     elapsedMs: () => performance.now() - spawnedAt,
     cpuMs: () => readCpuMs(child),
     peakRssMb: () => readPeakRssMb(child),

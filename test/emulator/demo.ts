@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import * as v from 'valibot';
 import { failoverNamespace } from '../../src/names.ts';
+import { summarise } from '../../src/step.ts';
+import type { RecordedStep } from '../../src/step.ts';
 import { describeVerdict, verdictSchema } from '../../src/verdict.ts';
 import type { Verdict } from '../../src/verdict.ts';
 import type { EmulatedCluster } from './cluster.ts';
@@ -19,13 +21,18 @@ interface Scene {
   path?: '/alerts';
   action: Record<string, unknown>;
   expected: number;
+  /** What goes wrong before, in a sentence. */
+  fault?: (cluster: EmulatedCluster) => string;
+  /** What GKE or the JobSet does by itself, once `until` is true. */
+  caption?: string;
   /** What must be true before the pools are shown, because the cluster's controllers take a moment. */
   until?: (cluster: EmulatedCluster) => boolean;
   /** The action whose verdict is shown once it is there. */
   verdictOf?: string;
 }
 
-const who = { requestor: 'demo@example.com', reason: 'slice-a lost an ICI link' };
+const who = { requestor: 'demo@example.com', reason: 'a machine of slice-a is not Ready' };
+const mistake = { requestor: 'demo@example.com', reason: 'meant another slice' };
 const restart = {
   id: 'demo-restart',
   type: 'cordon_nodepool_and_restart_jobset',
@@ -63,7 +70,8 @@ const incident = {
 
 const scenes: Scene[] = [
   {
-    title: 'A dry run says what would be done, and does nothing',
+    title: 'A machine breaks. A dry run says what would be done, and does nothing',
+    fault: breakMachine,
     action: { ...restart, id: 'demo-dry-run', dry_run: true },
     expected: 200,
   },
@@ -72,13 +80,15 @@ const scenes: Scene[] = [
     action: restart,
     expected: 200,
     until: (cluster) => countPods(cluster, 'slice-b') === 16,
+    caption: 'The JobSet makes its pods anew by itself, and they find room on slice-b:',
     verdictOf: 'demo-restart',
   },
   {
     title: 'Repair the slice: deleting one machine makes GKE re-create all of them',
     action: repair,
     expected: 200,
-    until: (cluster) => cluster.nodes('slice-a').filter(isReady).length < 16,
+    until: (cluster) => cluster.nodes('slice-a').filter(isReady).length < 15,
+    caption: 'GKE takes the machines of slice-a away by itself, to make all of them anew:',
   },
   {
     title: 'The same id again gets the recorded answer, and nothing is done twice',
@@ -95,16 +105,18 @@ const scenes: Scene[] = [
     action: { ...repair, id: 'demo-typo', dryRun: true },
     expected: 400,
     until: (cluster) => cluster.nodes('slice-a').filter(isReady).length === 16,
+    caption:
+      'Meanwhile GKE has made the machines of slice-a anew by itself. Nodes that register anew are not cordoned:',
     verdictOf: 'demo-repair',
   },
   {
     title: 'Cordon the healthy slice by mistake, and undo it',
-    action: { id: 'demo-cordon', type: 'cordon_nodepool', node_pool: 'slice-a', ...who },
+    action: { id: 'demo-cordon', type: 'cordon_nodepool', node_pool: 'slice-a', ...mistake },
     expected: 200,
   },
   {
     title: 'Uncordon',
-    action: { id: 'demo-uncordon', type: 'uncordon_nodepool', node_pool: 'slice-a', ...who },
+    action: { id: 'demo-uncordon', type: 'uncordon_nodepool', node_pool: 'slice-a', ...mistake },
     expected: 200,
   },
   {
@@ -113,13 +125,16 @@ const scenes: Scene[] = [
     action: toPush(incident),
     expected: 200,
     until: (cluster) => countPods(cluster, 'slice-a') === 16,
+    caption: 'The JobSet makes its pods anew by itself, and they find room on slice-a:',
     verdictOf: '0.demo1',
   },
 ];
 
 const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
 try {
-  console.log(`the function listens on ${stack.url}, the emulated GKE beside it\n`);
+  console.log(
+    `${stack.url}/ is the page, while this runs. The function listens there, the emulated GKE beside it.\n`,
+  );
   console.log(drawPools(stack.cluster));
   for (const scene of scenes) await play(scene, stack);
   console.log(paint('green', 'all went as expected'));
@@ -128,33 +143,49 @@ try {
 }
 
 async function play(
-  { title, path, action, expected, until, verdictOf }: Scene,
+  { title, path, action, expected, fault, caption, until, verdictOf }: Scene,
   { url, emulator, cluster }: LocalStack,
 ): Promise<void> {
-  const seen = emulator.requests.length;
   console.log(`\n${paint('bold', `── ${title}`)}`);
+  if (fault) {
+    console.log(paint('red', `  ${fault(cluster)}`));
+    console.log(drawPools(cluster));
+  }
+  const seen = emulator.requests.length;
   console.log(paint('cyan', `POST ${path ?? '/actions'} ${JSON.stringify(path ? incident : action)}`));
   const response = await fetch(`${url}${path ?? '/actions'}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(action),
   });
-  const body = (await response.json()) as { steps?: unknown[]; error?: string; code?: string };
+  const body = (await response.json()) as { steps?: RecordedStep[]; error?: string; code?: string };
   console.log(
     paint(response.ok ? 'green' : 'yellow', `HTTP ${response.status}${body.code ? ` ${body.code}` : ''}`),
   );
-  for (const step of body.steps ?? []) console.log(`  ${JSON.stringify(step)}`);
+  for (const step of body.steps ?? []) console.log(`  ${summarise([step])}`);
   if (body.error) console.log(`  ${body.error}`);
   const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));
   console.log(paint('dim', `  sent to the cluster and to Compute: ${describeWrites(writes)}`));
   if (response.status !== expected) throw new Error(`expected HTTP ${expected}, got ${response.status}`);
   await waitUntil(() => until === undefined || until(cluster), title);
+  if (caption) console.log(paint('dim', `  ${caption}`));
   console.log(drawPools(cluster));
   if (verdictOf !== undefined) {
     await waitUntil(() => readVerdict(cluster, verdictOf) !== undefined, `the verdict of ${verdictOf}`);
     const verdict = readVerdict(cluster, verdictOf);
     if (verdict) console.log(paint('green', `  ${verdictOf}: ${describeVerdict(verdict)}`));
   }
+}
+
+/** A machine of slice-a stops being Ready. @returns what a person would say of it */
+function breakMachine(cluster: EmulatedCluster): string {
+  const name = cluster.nodes('slice-a')[0]?.metadata.name ?? '';
+  cluster.change('nodes', undefined, name, ({ status }) => {
+    for (const condition of status?.conditions ?? []) {
+      if (condition.type === 'Ready') condition.status = 'False';
+    }
+  });
+  return `the machine ${name} is not Ready any more`;
 }
 
 /** Reads the verdict that a reconcile has written into the record of an action. */
@@ -197,28 +228,22 @@ function countPods(cluster: EmulatedCluster, pool: string): number {
 }
 
 function drawPools(cluster: EmulatedCluster): string {
-  const header = ['POOL', 'NODES', 'READY', 'CORDONED', "TRAIN'S PODS", 'RESTARTS'];
+  const header = ['POOL', 'NODES', 'READY', 'CORDONED', "TRAIN'S PODS"];
   const restarts = String(cluster.jobsets('default')[0]?.status?.restarts ?? 0);
   const rows = ['slice-a', 'slice-b'].map((pool) => {
     const nodes = cluster.nodes(pool);
     const ready = nodes.filter(isReady).length;
     const cordoned = nodes.filter(({ spec }) => spec.unschedulable).length;
     const pods = countPods(cluster, pool);
-    return [
-      pool,
-      String(nodes.length),
-      String(ready),
-      String(cordoned),
-      String(pods),
-      pods > 0 ? restarts : '',
-    ];
+    return [pool, String(nodes.length), String(ready), String(cordoned), String(pods)];
   });
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
   const line = (cells: string[]) =>
     `  ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd();
-  return [paint('dim', line(header)), ...rows.map((row) => paintRow(row, line(row)))].join('\n');
+  const run = paint('dim', `  JobSet train runs its attempt ${restarts}`);
+  return [paint('dim', line(header)), ...rows.map((row) => paintRow(row, line(row))), run].join('\n');
 }
 
 function paintRow([, nodes, ready, cordoned]: string[], line: string): string {

@@ -62,7 +62,7 @@ function answer(view: ActionView, more: Partial<ActionAnswer> = {}): ActionAnswe
 
 function status(more: Partial<ClusterStatus> = {}): ClusterStatus {
   const at = new Date(now).toISOString();
-  return { cluster, at, budget: { max: 2, used: 0, pools: {} }, open: 0, pools: [], ...more };
+  return { cluster, at, budget: { max: 2, used: 0, pools: {} }, open: 0, pools: [], jobsets: [], ...more };
 }
 
 function pictureOf(nodes: NodeView[], more: Partial<ClusterStatus> = {}): Pictures {
@@ -70,7 +70,15 @@ function pictureOf(nodes: NodeView[], more: Partial<ClusterStatus> = {}): Pictur
   const pools = [...byPool].map(([name, of]) => {
     const counts: Partial<Record<NodeState, number>> = {};
     for (const { state } of of) counts[state] = (counts[state] ?? 0) + 1;
-    return { name, nodes: { total: of.length, ...counts }, cordoned_by: {}, runs: {}, cooldowns: [] };
+    const attempts = { max: 3, used: 0, left: 3 };
+    return {
+      name,
+      nodes: { total: of.length, ...counts },
+      cordoned_by: {},
+      runs: {},
+      cooldowns: [],
+      attempts,
+    };
   });
   return [{ cluster: toName(cluster), picture: { status: status({ pools, ...more }), nodes: byPool } }];
 }
@@ -80,6 +88,7 @@ const node = (name: string, state: NodeState, cordonedBy?: string): NodeView => 
   nodePool: 'slice-a',
   state,
   cordonedBy,
+  hasAccelerators: true,
 });
 
 function parse({ html }: Page): CheerioAPI {
@@ -203,7 +212,15 @@ describe('the page', () => {
           cordoned_by: { 'incident-42': 15, 'a person': 1 },
           runs: { 'default/train': 16 },
           lock: { action: 'x-1', until: '2026-11-27T03:40:30Z' },
-          cooldowns: [{ effect: 'repair', action: 'x-0', until: '2026-11-27T04:10:00Z' }],
+          cooldowns: [
+            {
+              effect: 'repair',
+              action: 'x-0',
+              until: '2026-11-27T04:10:00Z',
+              seconds_left: 1800,
+              state: 'accepted' as const,
+            },
+          ],
         },
       ];
       const $ = overview([], pictureOf([node('n', 'cordoned', 'incident-42')], { pools }));
@@ -523,7 +540,16 @@ describe('the page', () => {
           cordoned_by: { a: 1 },
           runs: { 'default/train': 1 },
           lock: { action: 'l', until: '2026-11-27T03:41:00Z' },
-          cooldowns: [{ effect: 'repair', action: 'c', until: '2026-11-27T03:41:00Z' }],
+          cooldowns: [
+            {
+              effect: 'repair',
+              action: 'c',
+              until: '2026-11-27T03:41:00Z',
+              seconds_left: 60,
+              state: 'accepted',
+            },
+          ],
+          attempts: { max: 3, used: 0, left: 3 },
           ...({ gke_status: 'g', operations: [{ type: 't', node: 'n' }] } as object),
         },
       ],

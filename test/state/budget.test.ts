@@ -105,7 +105,9 @@ describe('assertNotPaused', () => {
     const world = createWorld();
     annotate(world, 'paused', '');
     expect((await refusalOf(assertNotPaused(world.kubernetes))).message).to.include('no reason given');
-    expect(() => refusePaused({ pausedFor: undefined, unknownKey: undefined })).not.to.throw();
+    expect(() =>
+      refusePaused({ pausedFor: undefined, pausedBy: undefined, unknownKey: undefined }),
+    ).not.to.throw();
   });
 });
 

@@ -140,6 +140,7 @@ describe('assertNotCoolingDown', () => {
 
 const noSwitches = {
   pausedFor: undefined,
+  pausedBy: undefined,
   unknownKey: undefined,
   ignoredOverride: undefined,
   overrideUntil: undefined,
