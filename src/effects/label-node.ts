@@ -22,10 +22,11 @@ export type Labelled = Pick<RepairStep, 'outcome'>;
  */
 export async function labelNode(
   plan: RepairPlan & { way: NonNullable<RepairPlan['way']> },
-  { kubernetes, lock, deadline, actionId }: DeleteMachineTools,
+  { kubernetes, lock, deadline, actionId, wasAccepted }: DeleteMachineTools & { wasAccepted: boolean },
   fate: { isOpen: boolean },
 ): Promise<Labelled> {
   const { name, uid } = plan.node;
+  if (wasAccepted) return { outcome: 'already_requested' };
   const node = await readNodeHealth(kubernetes, name);
   const isSame =
     node?.uid === uid &&

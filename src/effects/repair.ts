@@ -1,5 +1,7 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
+import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
+import { findReportUnderWay } from '../gke/repair-labels.ts';
 import type { RepairPlan } from '../plan.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
@@ -25,6 +27,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   await tools.beforeDeletion();
+  if (way === undefined && tools.isResume) await assertNoReport(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
@@ -41,7 +44,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
     deletion =
       way === undefined
         ? await deleteMachine(plan, { ...tools, deleteInstance })
-        : await labelNode({ ...plan, way }, tools, fate);
+        : await labelNode({ ...plan, way }, { ...tools, wasAccepted }, fate);
   } catch (error) {
     // Nothing was deleted, so the next try must not be held back.
     if (!fate.isOpen) lock.updateLater((annotations) => withoutMark(annotations, 'repair', before));
@@ -51,6 +54,30 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const step = { ...describeRepair(plan), ...deletion };
   const warnings = [deletion.warning, plan.warning].filter((text) => text !== undefined);
   return warnings.length === 0 ? step : { ...step, warning: warnings.join('; ') };
+}
+
+/**
+ * A report may have begun since the plan of a resume was made, and a deletion would make it fail. Once the machine is another
+ * one, the deletion has happened.
+ *
+ * @throws {FailoverError} `repair_refused`
+ */
+async function assertNoReport(
+  { node, instanceId, isMultiHost }: RepairPlan,
+  { kubernetes }: RepairTools,
+): Promise<void> {
+  const named = await readNodeHealth(kubernetes, node.name);
+  if (named?.uid !== node.uid || named.annotations[instanceIdAnnotation] !== instanceId) return;
+  const nodePool = named.labels[nodePoolLabel];
+  const nodes = isMultiHost && nodePool !== undefined ? await listPoolHealth(kubernetes, nodePool) : [named];
+  for (const each of nodes) {
+    const report = findReportUnderWay(each);
+    if (report === undefined) continue;
+    throw repairRefused(
+      `the host of node ${each.name} is being reported as faulty (${report}) since this action was planned, and a deletion of the ` +
+        'machine would make the report fail; nothing was deleted now. Wait until GKE has taken the label away',
+    );
+  }
 }
 
 /** @throws {FailoverError} `repair_refused` */
