@@ -7,6 +7,7 @@ import type {
 } from '@kubernetes/client-node';
 import { CoreV1Api, setHeaderOptions } from '@kubernetes/client-node';
 import { parseObject } from './kubernetes-error.ts';
+import { parseInParts } from './list-text.ts';
 import type { HttpResponse } from './transport.ts';
 
 /**
@@ -41,9 +42,10 @@ export class DirectCoreV1Api extends CoreV1Api {
     return answer.object as V1Node;
   }
 
-  /** With {@link asSent}, a page of whole nodes is parsed once and not converted, which takes half the time and memory. */
+  /** With {@link reducedTo}, each node of a page is reduced as soon as it is parsed, and none is converted. */
   override async listNode(param: CoreV1ApiListNodeRequest = {}, options?: Options): Promise<V1NodeList> {
-    if (options !== asSent) return super.listNode(param, options);
+    const reduce = options && reducers.get(options);
+    if (!reduce) return super.listNode(param, options);
     const { _continue: rest, ...parameters } = param;
     const answer = await this.#perform({
       method: 'GET',
@@ -51,10 +53,22 @@ export class DirectCoreV1Api extends CoreV1Api {
       headers: { Accept: 'application/json' },
       body: undefined,
     });
-    const object = answer.object ?? parseObject(answer, () => 'GET /api/v1/nodes');
-    const list = object as { metadata?: { continue?: string } };
+    const list = parseNodes(answer, reduce);
     return { ...list, metadata: { _continue: list.metadata?.continue } } as V1NodeList;
   }
+}
+
+interface SentList<Item> {
+  metadata?: { continue?: string };
+  items?: Item[];
+}
+
+function parseNodes<Kept>(answer: Answer, reduce: (node: V1Node) => Kept): SentList<Kept> {
+  const inParts = answer.object ? undefined : parseInParts(answer.body, (node) => reduce(node as V1Node));
+  if (inParts) return inParts;
+  const whole = answer.object ?? parseObject(answer, () => 'GET /api/v1/nodes');
+  const { items = [], ...list } = whole as SentList<V1Node>;
+  return { ...list, items: items.map(reduce) };
 }
 
 export type Options = ReturnType<typeof withHeaders>;
@@ -94,8 +108,18 @@ export function withHeaders(headers: Record<string, string>): ReturnType<typeof 
   return options;
 }
 
-/** Options for a list of whole nodes that is wanted as the server sent it, so that times are strings. */
-export const asSent: Options = setHeaderOptions('Accept', 'application/json');
+/** What is behind options that {@link reducedTo} has made. */
+const reducers = new WeakMap<object, (node: V1Node) => unknown>();
+
+/**
+ * Creates the options for a list of whole nodes in which each is only what `reduce` keeps of it. `reduce` gets the node as the
+ * server sent it, so times are strings.
+ */
+export function reducedTo(reduce: (node: V1Node) => unknown): Options {
+  const options = setHeaderOptions('Accept', 'application/json');
+  reducers.set(options, reduce);
+  return options;
+}
 
 /** An `Accept` header: the answer has only the metadata of each object, which is a tenth of a node. */
 export const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';

@@ -1,7 +1,7 @@
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 
 /** One page of a Kubernetes list, as the generated client returns it. */
-interface ListPage<Item> {
+export interface ListPage<Item> {
   kind?: string;
   items?: Item[] | null;
   metadata?: { _continue?: string };

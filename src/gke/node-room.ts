@@ -1,7 +1,8 @@
 import type { V1Node, V1Taint } from '@kubernetes/client-node';
-import { asSent } from './direct-patch.ts';
+import { reducedTo } from './direct-patch.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import type { ListPage } from './list.ts';
 import { toNodeHealth } from './nodes.ts';
 import type { NodeHealth } from './nodes.ts';
 
@@ -25,16 +26,17 @@ export function listNodeRooms<Kept>(
   );
 }
 
-/** The same for all nodes of a cluster, which may be thousands: in smaller pages, and none of them converted. */
+/** The same for all nodes of a cluster, which may be thousands: in smaller pages, and no page is ever whole in memory. */
 export function listAllNodeRooms<Kept>(
   { core }: Pick<Kubernetes, 'core'>,
   labelSelector: string,
   reduce: (node: NodeRoom) => Kept,
 ): Promise<Kept[]> {
-  return listAll(
-    (page) => core.listNode({ labelSelector, ...page, limit: 250 }, asSent),
-    (node) => reduce(toNodeRoom(node)),
-  );
+  const options = reducedTo((node) => reduce(toNodeRoom(node)));
+  return listAll<Kept>(async (page) => {
+    const list = await core.listNode({ labelSelector, ...page, limit: 250 }, options);
+    return list as unknown as ListPage<Kept>;
+  });
 }
 
 function toNodeRoom(node: V1Node): NodeRoom {
