@@ -154,13 +154,19 @@ async function serveCompute(
       response.writeHead(status, { 'content-type': 'application/json' });
       response.end(JSON.stringify(body));
     };
-    const id = /\/instances\/(\d+)\?/.exec(request.url ?? '')?.[1];
+    const [, id] = /\/instances\/([^/?]+)/.exec(request.url ?? '') ?? [];
+    const idOf = ({ metadata }: Node) => metadata.annotations?.['container.googleapis.com/instance_id'];
     const carryOut = async () => {
       const { items } = await admin.get<KubernetesList<Node>>('/api/v1/nodes');
       const nodes = items ?? [];
-      const hit = nodes.find(
-        ({ metadata }) => metadata.annotations?.['container.googleapis.com/instance_id'] === id,
-      );
+      const named = nodes.find(({ metadata }) => metadata.name === id);
+      if (request.method === 'GET' && named) {
+        // No machine that still boots: those are not repaired.
+        const at = new Date(Date.now() - 3_600_000).toISOString();
+        const times = { creationTimestamp: at, lastStartTimestamp: at };
+        return answer(200, { id: idOf(named), status: 'RUNNING', ...times });
+      }
+      const hit = nodes.find((node) => idOf(node) === id);
       if (request.method !== 'DELETE' || !hit || id === undefined) {
         return answer(404, { error: { code: 404, message: 'not found', errors: [{ reason: 'notFound' }] } });
       }

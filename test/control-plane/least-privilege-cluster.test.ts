@@ -7,6 +7,7 @@ import { clusterFullName, createFailoverRig, functionUniqueId, functionUser } fr
 import type { FailoverRig } from './failover-rig.ts';
 import { applyRights, describeRight, listRights, untilAllowed, withoutRight } from './function-rights.ts';
 import { startOrSkip } from './start-or-skip.ts';
+import type { Node } from './kubernetes-client.ts';
 import { jobSetsPath } from './world.ts';
 import type { JobSetSpec } from './world.ts';
 
@@ -126,6 +127,16 @@ describe('the rights of deploy/rbac', function () {
     const { status, body } = await (await other.serve()).send({ ...byPool, id: 'unique-id' });
     await other.stop();
     expect(status, JSON.stringify(body)).to.equal(200);
+  });
+
+  it('are enough for a repair that a label asks for: the right to cordon is the right to label', async () => {
+    const [node = ''] = await rig.world.addTpuSlice('slice-a', { nodes: 1 });
+    const body = { ...who, type: 'repair_nodepool', node_name: node, repair: 'reboot', id: 'reboot' };
+    const answer = await (await rig.serve()).send(body);
+    expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
+    const { metadata } = await controlPlane.admin.get<Node>(`/api/v1/nodes/${node}`);
+    expect(metadata.labels).to.include({ 'cloud.google.com/perform-reboot': 'true' });
+    expect(rig.deletions).to.deep.equal([]);
   });
 
   for (const [name, { send, jobSet, without }] of Object.entries(cases)) {
