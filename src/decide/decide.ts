@@ -186,7 +186,8 @@ async function assertMayDo(
   if (plan.restart?.outcome !== 'restart') return;
   const { kubernetes, config, switches, readMarkLease } = tools;
   const asking = { config, id: action.id, isAlert: isFromAlert(action), switches };
-  await assertAttemptsLeft(kubernetes, toRestarts(plan.restart.jobSet, await readMarkLease()), asking);
+  const { jobSet, attempt } = plan.restart;
+  await assertAttemptsLeft(kubernetes, toRestarts(jobSet, await readMarkLease(), attempt), asking);
 }
 
 function cooledEffects(action: Action): Effect[] {

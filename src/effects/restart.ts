@@ -168,7 +168,8 @@ async function lookAgain(
   const judged = mark && !isOwn ? judgeRestartMark(mark, now) : undefined;
   if (mark && judged === 'begun') return { begun: mark };
   if (judged === 'already_restarted' || judged === 'already_restarting') return { outcome: judged };
-  await assertAttemptsLeft(kubernetes, toRestarts(plan.jobSet, lease), { config, id: actionId, isAlert });
+  const restarts = toRestarts(plan.jobSet, lease, plan.attempt);
+  await assertAttemptsLeft(kubernetes, restarts, { config, id: actionId, isAlert });
   assertRestartable(jobSet);
   if (plan.jobs) return { jobSet, lease, way: 'jobs_recreated', jobs: left };
   const isLeaderLive = leader !== undefined && leader.uid === planned?.uid && leader.isLive;

@@ -89,7 +89,7 @@ export async function writeRestartMark(
 ): Promise<LeaseState | undefined> {
   const before = lease?.annotations ?? {};
   const annotations = {
-    ...withAttempts(before, parseRestartMark(before), mark),
+    ...withAttempts(before, asEnded(parseRestartMark(before), mark), mark),
     [markKey]: JSON.stringify(mark),
     [jobSetKey]: `${namespace}/${name}`,
   };
@@ -103,16 +103,33 @@ export async function writeRestartMark(
       });
 }
 
-/** The restarts of a JobSet from any pool, so that another one can be refused. */
+/**
+ * A deletion of which it is unknown whether it was accepted counts as accepted once its attempt has ended: otherwise a restart
+ * whose answers were all lost would not count as an attempt.
+ */
+function asEnded(
+  mark: RestartMark | undefined,
+  now: { jobSetUid: string; attempt: number },
+): RestartMark | undefined {
+  const hasEnded = mark?.jobSetUid === now.jobSetUid && mark.attempt < now.attempt;
+  return hasEnded ? { ...mark, state: 'accepted' } : mark;
+}
+
+/**
+ * The restarts of a JobSet from any pool, so that another one can be refused.
+ *
+ * @param attempt is the JobSet's attempt that would be ended, where one would be
+ */
 export function toRestarts(
   { namespace, name, uid }: { namespace: string; name: string; uid: string },
   lease: LeaseState | undefined,
+  attempt = 0,
 ): Subject {
   return {
     what: `JobSet ${namespace}/${name} was restarted`,
     lease: toMarkName(namespace, name),
     annotations: lease?.annotations ?? {},
-    mark: readRestartMark(lease),
+    mark: asEnded(readRestartMark(lease), { jobSetUid: uid, attempt }),
     jobSetUid: uid,
   };
 }
