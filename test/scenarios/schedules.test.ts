@@ -1,11 +1,25 @@
 import { explore } from '../simulation/explore.ts';
+import type { Bounds } from '../simulation/explore.ts';
 import { fixChance } from '../simulation/fixed-chance.ts';
 import { runSchedule } from '../simulation/run-schedule.ts';
 import type { Situation } from '../simulation/run-schedule.ts';
-import { allBounds, situations, smallBounds, smallSituations } from '../simulation/schedule-situations.ts';
+import {
+  allBounds,
+  deepBounds,
+  situations,
+  smallBounds,
+  smallSituations,
+} from '../simulation/schedule-situations.ts';
 import { parseLine } from '../simulation/schedule.ts';
 
-const isAll = process.env['SCHEDULES'] === 'all';
+const part = process.env['SCHEDULES'] ?? 'small';
+const isAll = part === 'all' || part === 'deep';
+const boundsOf: Record<string, Bounds[]> = {
+  all: allBounds,
+  deep: deepBounds,
+  told: smallBounds,
+  small: smallBounds,
+};
 /** Runs this schedule of each situation alone, and tells its story. */
 const line = process.env['SCHEDULE'];
 
@@ -31,7 +45,7 @@ describe(`every schedule of two actors (${isAll ? 'all' : 'the smaller part'})`,
       const before = process.cpuUsage();
       let complete = 0;
       let left = 0;
-      for (const bounds of isAll ? allBounds : smallBounds) {
+      for (const bounds of boundsOf[part] ?? []) {
         const { broken, ...counts } = await explore(situation, bounds);
         complete += counts.complete;
         left += counts.left;
@@ -43,7 +57,7 @@ describe(`every schedule of two actors (${isAll ? 'all' : 'the smaller part'})`,
       }
       const { user, system } = process.cpuUsage(before);
       const seconds = ((user + system) / 1e6).toFixed(1);
-      const isTold = isAll || process.env['SCHEDULES'] === 'told';
+      const isTold = isAll || part === 'told';
       if (isTold) {
         console.log(`      ${complete} run to their end, ${left} left as known, ${seconds} s of CPU`);
       }

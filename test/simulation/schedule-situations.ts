@@ -142,7 +142,14 @@ export const smallSituations = [
   'a repair, then its redelivery and a reconcile',
   'a restart, then two reconciles',
   'a cordon and the close of its incident',
+  'a repair, and a person who pauses',
 ];
 
-/** All of it: two switches, one of which may take as long as a lock lasts, and one crash or lost answer. */
-export const allBounds: Bounds[] = [{ switches: 2, freezes: 1, faults: 1 }];
+/** All of it: two switches, one of which may take as long as a lock lasts, and one switch with one crash or lost answer. */
+export const allBounds: Bounds[] = [
+  { switches: 2, freezes: 1, faults: 0 },
+  { switches: 1, freezes: 1, faults: 1 },
+];
+
+/** Two switches and a fault together: up to 450 s of CPU for one situation. */
+export const deepBounds: Bounds[] = [{ switches: 2, freezes: 1, faults: 1 }];
