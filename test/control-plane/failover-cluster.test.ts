@@ -153,7 +153,7 @@ describe('the function against a real control plane', function () {
     return name;
   }
 
-  const refused: { title: string; spec: Partial<JobSetSpec>; text: RegExp }[] = [
+  const endedByFailure: { title: string; spec: Partial<JobSetSpec>; text: RegExp }[] = [
     { title: 'has no failurePolicy', spec: { failurePolicy: null }, text: /no failurePolicy/ },
     {
       title: 'has used up its restarts',
@@ -166,16 +166,20 @@ describe('the function against a real control plane', function () {
       text: /would fail for good/,
     },
   ];
-  for (const { title, spec, text } of refused) {
-    it(`refuses to restart a JobSet that ${title}, which a deleted leader does end`, async () => {
+  for (const { title, spec, text } of endedByFailure) {
+    it(`moves a JobSet that ${title}, which a deleted leader ends, by deleting its Job`, async () => {
       const name = await runOnSliceA(spec);
       const failover = await rig.serve();
       const { status, body } = await failover.send(restart(name));
-      expect([status, body.code]).to.deep.equal([409, 'restart_refused']);
-      expect(body.error).to.match(text);
-      expect((await nodesOf('slice-a')).some((node) => node.spec.unschedulable)).to.equal(false);
-      await allRunOn(name, 'slice-a');
-      // The proof: what the function would have done by hand.
+      expect(status, JSON.stringify(body)).to.equal(200);
+      const step = body.steps?.at(-1);
+      expect(step).to.include({ outcome: 'restarted', way: 'jobs_recreated', attempt: 0, jobs: 1 });
+      expect(step?.['why']).to.match(text);
+      await allRunOn(name, 'slice-b');
+      const moved = await readJobSet(name);
+      expect(moved.status?.restarts ?? 0).to.equal(0);
+      expect(moved.status?.conditions?.filter(({ type }) => type === 'Failed') ?? []).to.deep.equal([]);
+      // The proof: what a deleted leader does to it.
       const leader = (await rig.world.pods(name)).find(
         ({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-completion-index'] === '0',
       );
