@@ -30,6 +30,9 @@ const statusOfCode = {
 /** The `code` of an answer that is not a success. */
 export type Code = keyof typeof statusOfCode;
 
+/** Every code. */
+export const codes = Object.keys(statusOfCode) as Code[];
+
 /**
  * An intended error. The caller gets `message`, which says what is wrong, with which object, and what to do next. The
  * words of an upstream API stay in `cause`, which is logged in part and never sent.

@@ -9,7 +9,9 @@ import { faults, labelWays } from './action-type.ts';
  */
 export type RestartWay = v.InferOutput<typeof waySchema>;
 
-const waySchema = v.picklist(['leader_pod', 'job_deadline', 'jobs_recreated']);
+export const restartWays = ['leader_pod', 'job_deadline', 'jobs_recreated'] as const;
+
+const waySchema = v.picklist(restartWays);
 
 /** What a restart deletes, or why it deletes nothing. */
 export type RestartPlan = v.InferOutput<typeof restartPlanSchema>;

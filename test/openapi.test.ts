@@ -1,15 +1,19 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect } from 'chai';
 import type { Request } from '@google-cloud/functions-framework';
-import { FailoverError, UpstreamError } from '../src/errors.ts';
+import { faults, labelWays, repairWays } from '../src/action-type.ts';
+import { codes, FailoverError, UpstreamError } from '../src/errors.ts';
+import { restartWays } from '../src/plan.ts';
 import { assertRoute } from '../src/request/route.ts';
 import type { FunctionName } from '../src/request/route.ts';
+import { verdicts } from '../src/verdict.ts';
 import { expectInternalError } from './fixtures/internal-errors.ts';
 import { createNotification, toPush } from './fixtures/notification.ts';
 import { OpenApi, findValues, openapiPath } from './fixtures/openapi.ts';
 import { ServedHandler } from './fixtures/served-handler.ts';
 import { StatusWorld } from './fixtures/status-world.ts';
 import type { Json } from './fixtures/status-world.ts';
+import { reservation } from './fixtures/gpu-world.ts';
 import { nodeNames } from './fixtures/train-world.ts';
 
 const who = { requestor: 'alice', reason: 'ECC errors' };
@@ -33,6 +37,12 @@ const jsonHeaders = new Headers({
   'cache-control': 'no-store',
   vary: 'Accept',
 });
+
+const byLabel = {
+  reboot: { repair: 'reboot' },
+  maintenance: { repair: 'maintenance' },
+  report: { repair: 'report_faulty_host', fault: 'xid' },
+};
 
 const openapi = new OpenApi();
 
@@ -235,6 +245,73 @@ describe('docs/openapi.yaml', () => {
       world.emulator.faults.clear();
       expect((await stepsOf({ ...cordon, id: 'c2' }))[0]).to.include({ step: 'notice' });
       expect((await world.post(cordon)).body).to.include({ resumed: true });
+    });
+
+    it('knows a run whose own policy would end it', async () => {
+      open({ jobSet: { failurePolicy: null } });
+      expect((await stepsOf({ ...restart, dry_run: true })).at(-1)).to.include({ way: 'jobs_recreated' });
+      expect((await stepsOf(restart)).at(-1)).to.include({ way: 'jobs_recreated', jobs: 1 });
+      await world.get('/actions/a');
+    });
+
+    it('knows a run that Kueue manages', async () => {
+      world.cluster.change('jobsets', 'default', 'train', ({ metadata }) => {
+        metadata.labels = { ...metadata.labels, 'kueue.x-k8s.io/queue-name': 'team-a' };
+      });
+      expect((await stepsOf(restart)).at(-1)?.['queue']).to.include({ name: 'team-a', admitted: true });
+      await world.get('/actions/a');
+    });
+
+    for (const [outcome, work] of Object.entries({
+      gke_is_repairing: () => world.cluster.switches.operateOn('slice-a', 'AUTO_REPAIR_NODES'),
+      node_leaving: () => world.cluster.switches.deletePool('slice-a'),
+      under_maintenance: () => world.cluster.switches.maintainHost('slice-a'),
+    })) {
+      it(`knows a repair that is left to GKE (${outcome})`, async () => {
+        work();
+        expect(await outcomeOf({ ...repair, dry_run: true })).to.equal(outcome);
+        expect(await outcomeOf(repair)).to.equal(outcome);
+        await world.get('/actions/r');
+        await world.get('/status');
+      });
+    }
+
+    it('knows a cordon while GKE is at work', async () => {
+      world.cluster.switches.maintainHost('slice-a');
+      expect((await stepsOf({ ...cordon, dry_run: true }))[0]).to.have.property('warning');
+      expect((await stepsOf(cordon))[0]).to.have.property('warning');
+    });
+
+    it('knows that GKE changes the pool, in a dry run and live', async () => {
+      world.cluster.switches.upgradePool('slice-a');
+      expect((await stepsOf({ ...repair, dry_run: true }))[0]).to.include({ code: 'pool_busy' });
+      expect(await codeOf(repair)).to.equal('pool_busy');
+    });
+
+    for (const [what, way] of Object.entries(byLabel)) {
+      it(`knows a repair that a label asks for (${what})`, async () => {
+        const [node = ''] = addGpus();
+        world.cluster.switches.announceMaintenance('gpu-a');
+        const action = { ...repair, node_pool: 'gpu-a', node_name: node, ...way };
+        expect(openapi.checkRequest('/actions', 'post', action)).to.deep.equal([]);
+        expect(await outcomeOf({ ...action, dry_run: true })).to.equal(`would_${way.repair}`);
+        expect(await outcomeOf(action)).to.equal(`${what}_requested`);
+        await world.get('/actions/r');
+      });
+    }
+
+    // F-273: it was resumed without the way, and refused.
+    it('knows a label that was set although nobody heard of it, and what carries it on', async () => {
+      const [node = ''] = addGpus();
+      const fault = { method: 'PATCH', path: /nodes/, times: Infinity, effect: 'reset_after' as const };
+      world.emulator.faults.add(fault);
+      const action = { ...repair, node_pool: 'gpu-a', node_name: node, ...byLabel.report };
+      expect(await codeOf(action)).to.equal('upstream_failed');
+      world.emulator.faults.clear();
+      const { body } = await world.get('/actions/r');
+      expect(body).to.include({ state: 'stopped' });
+      expect(body['request']).to.include(byLabel.report);
+      expect((await stepsOf(body['request'] as Json)).at(-1)).to.include({ outcome: 'already_requested' });
     });
 
     it('knows an action at each of its moments', async () => {
@@ -463,6 +540,18 @@ describe('docs/openapi.yaml', () => {
       expect(await verdictOf('r', 4_000)).to.equal('not_repaired');
     });
 
+    for (const verdict of ['reported', 'report_failed', 'not_reported']) {
+      it(`knows what became of the report of a host (${verdict})`, async () => {
+        const [node = ''] = addGpus();
+        if (verdict === 'report_failed') world.cluster.switches.failReports('gpu-a');
+        if (verdict === 'not_reported') world.cluster.switches.ignoreLabels('gpu-a');
+        await stepsOf({ ...repair, node_pool: 'gpu-a', node_name: node, ...byLabel.report });
+        world.pass(60);
+        world.pass(900);
+        expect(await verdictOf('r', 2000)).to.equal(verdict);
+      });
+    }
+
     it('knows an action that nobody carried on', async () => {
       world.emulator.faults.add({ method: 'PATCH', path: /nodes/, times: Infinity, effect: { status: 403 } });
       await world.post(cordon);
@@ -477,6 +566,33 @@ describe('docs/openapi.yaml', () => {
 
     it('has no value that no test reaches', () => {
       expect(openapi.enumerated(names).filter((value) => !reached.has(value))).to.deep.equal([]);
+    });
+
+    // F-274: new ones were missing.
+    it('has every code, verdict and way that the source has', () => {
+      const { schemas = {} } = openapi.document.components;
+      const listed = (schema: string, field?: string) => {
+        const found = schemas[schema] as {
+          enum?: unknown[];
+          properties?: Record<string, { enum?: unknown[] }>;
+        };
+        return (field === undefined ? found.enum : found.properties?.[field]?.enum) ?? [];
+      };
+      expect(listed('Code')).to.have.members(codes);
+      expect(listed('VerdictName')).to.have.members([...verdicts]);
+      expect(listed('RestartStep', 'way')).to.have.members([...restartWays]);
+      expect(listed('RestartPlan', 'way')).to.have.members([...restartWays]);
+      for (const [schema, all] of [
+        ['Action', [...repairWays, '', null]],
+        ['RepairStep', labelWays],
+        ['RepairPlan', labelWays],
+      ] as const) {
+        expect(listed(schema, 'repair'), schema).to.have.members([...all]);
+      }
+      expect(listed('Action', 'fault')).to.have.members([...faults, '', null]);
+      for (const schema of ['RepairStep', 'RepairPlan']) {
+        expect(listed(schema, 'fault'), schema).to.have.members([...faults]);
+      }
     });
 
     it('does not let a new field pass', () => {
@@ -495,6 +611,10 @@ describe('docs/openapi.yaml', () => {
     const leases = world.cluster.leases('autometric-failover-system');
     const found = leases.find(({ metadata }) => metadata.annotations?.[`${annotation}id`] === id);
     return found?.metadata.name ?? '';
+  }
+
+  function addGpus(): string[] {
+    return world.cluster.addPool('gpu-a', { gpu: true, labels: reservation });
   }
 
   function breakProviderId(): string {

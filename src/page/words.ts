@@ -40,6 +40,13 @@ function waitingFor(steps: RecordedStep[]): string {
   return isRepair ? 'waiting for the machine to be back' : 'waiting for its verdict';
 }
 
+/** By the outcome of a repair that a label asks for, what GKE was asked to do. */
+const askedOf: Record<string, string> = {
+  reboot_requested: 'reboot the machine of',
+  maintenance_requested: 'maintain the host of',
+  report_requested: 'report the host of',
+};
+
 /** What one step did, as a sentence without its full stop. */
 export function describeStep(step: RecordedStep): string {
   const { target, outcome, nodes, cordoned, already_cordoned: already, uncordoned, kept } = step;
@@ -55,6 +62,8 @@ export function describeStep(step: RecordedStep): string {
         ? `restarted ${target}`
         : `did not restart ${target}: ${toWords(toText(outcome))}`;
     case 'repair': {
+      const asked = askedOf[toText(outcome)];
+      if (asked !== undefined) return `asked GKE to ${asked} ${target}`;
       if (outcome !== 'deletion_accepted') {
         return `did not delete the machine of ${target}: ${toWords(toText(outcome))}`;
       }

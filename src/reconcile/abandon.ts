@@ -39,11 +39,11 @@ async function describeDeletions({ id, nodePool }: ActionRecord, kubernetes: Kub
   if (!effects) return 'what it has deleted is not known, because the marks of the pool are broken';
   if (effects.length === 0) return 'nothing was deleted';
   return effects
-    .map(({ effect, isAccepted }) => {
-      const begun = `it began the ${effect.replace(' ', ' of JobSet ')}`;
-      return isAccepted
-        ? `${begun}, and the deletion was accepted`
-        : `${begun}, and whether the deletion was accepted is not known`;
+    .map(({ effect, way, isAccepted }) => {
+      const how = way === undefined ? '' : ` (${way})`;
+      const begun = `it began the ${effect.replace(' ', ' of JobSet ')}${how}`;
+      const accepted = way === undefined ? 'the deletion was accepted' : 'its label was set';
+      return isAccepted ? `${begun}, and ${accepted}` : `${begun}, and whether ${accepted} is not known`;
     })
     .join('; ');
 }

@@ -53,18 +53,18 @@ export function listMarks(annotations: Annotations): [string, CooldownMark][] {
 }
 
 /**
- * Lists the effects that an action has begun on this pool, and says of which the deletion was accepted.
+ * Lists the effects that an action has begun on this pool, and says of which the deletion, or the label, was accepted.
  *
  * @returns undefined if the marks cannot be read
  */
 export function listOwnEffects(
   annotations: Annotations,
   actionId: string,
-): { effect: string; isAccepted: boolean }[] | undefined {
+): { effect: string; way: CooldownMark['way']; isAccepted: boolean }[] | undefined {
   if (parseStored(marksSchema, annotations, marksKey) === 'broken') return undefined;
   return listMarks(annotations)
     .filter(([, mark]) => mark.action === actionId)
-    .map(([effect, mark]) => ({ effect, isAccepted: isAccepted(mark) }));
+    .map(([effect, mark]) => ({ effect, way: mark.way, isAccepted: isAccepted(mark) }));
 }
 
 /** Says whether a deletion of this action was accepted on this pool. */

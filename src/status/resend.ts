@@ -22,6 +22,8 @@ export function toResendable(
     node_name: action.nodeName,
     preflight_checks: action.expectedNodeCounts ? { expected_node_counts: true } : undefined,
     on_failure: action.onFailure,
+    repair: action.repair,
+    fault: action.fault,
     uncordon_when_repaired: action.uncordonWhenRepaired === true ? true : undefined,
     cluster: cluster.fullName,
   });

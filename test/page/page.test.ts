@@ -401,6 +401,20 @@ describe('the page', () => {
       expect(text).to.include('15 of 16 nodes Ready, 16 cordoned');
     });
 
+    for (const [outcome, told] of Object.entries({
+      reboot_requested: 'asked GKE to reboot the machine of n-1',
+      maintenance_requested: 'asked GKE to maintain the host of n-1',
+      report_requested: 'asked GKE to report the host of n-1',
+      gke_is_repairing: 'did not delete the machine of n-1: gke is repairing',
+    })) {
+      it(`says what a repair did (${outcome})`, () => {
+        const steps = [{ step: 'repair', target: 'n-1', outcome }];
+        expect(textOf(parse(renderAction(answer({ ...action, steps }), visit)), '.steps li')).to.include(
+          told,
+        );
+      });
+    }
+
     it('has a line that undoes its cordon while something is cordoned', () => {
       const lines = linesOf(answer(action, { observed }));
       expect(lines[0]).to.equal(

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { countEffects } from '../fixtures/count-writes.ts';
+import { GpuWorld } from '../fixtures/gpu-world.ts';
 import { annotateCluster } from '../fixtures/train-run.ts';
 import { nodeNames } from '../fixtures/train-world.ts';
 import {
@@ -117,6 +118,20 @@ describe('the verdict abandoned', () => {
     await world.reconcile();
     expect(whyOf(world, 'r')).to.match(
       /; it began the repair, and whether the deletion was accepted is not known; 4 of 4 nodes /,
+    );
+  });
+
+  it('says which label it has begun to set, and whether that was accepted', async () => {
+    const world = new GpuWorld();
+    const patch = { api: 'kubernetes', method: 'PATCH', path: /\/nodes\// } as const;
+    const lift = world.emulator.faults.add({ ...patch, times: Infinity, effect: { status: 503 } });
+    const reboot = { id: 'l', type: 'repair_nodepool', node_name: world.node, repair: 'reboot' };
+    expect((await world.send(reboot)).status).to.be.within(500, 504);
+    lift();
+    await world.pass(901);
+    await world.reconcile();
+    expect(whyOf(world, 'l')).to.match(
+      /; it began the repair \(reboot\), and whether its label was set is not known; no node /,
     );
   });
 });
