@@ -129,3 +129,8 @@ export function toMs(time: unknown): number | undefined {
   const ms = time instanceof Date ? time.getTime() : Date.parse(String(time));
   return Number.isFinite(ms) ? ms : undefined;
 }
+
+/** A time as people read it, in RFC 3339: without milliseconds if it has none. Nothing counts as the epoch. */
+export function describeTime(ms = 0): string {
+  return new Date(ms).toISOString().replace('.000Z', 'Z');
+}

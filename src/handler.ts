@@ -2,8 +2,16 @@ import type { HttpFunction, Request, Response } from '@google-cloud/functions-fr
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
 import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
-import { logReceived, sendDone, sendError, sendIgnored, sendReconciled, sendShown, setId } from './answer.ts';
-import { sendPage } from './answer.ts';
+import {
+  logReceived,
+  sendDone,
+  sendError,
+  sendIgnored,
+  sendPage,
+  sendReconciled,
+  sendShown,
+  setId,
+} from './answer.ts';
 import type { Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
@@ -26,8 +34,12 @@ import {
   assertNoQuery,
   assertNotFromPage,
   assertRoute,
+  isRead,
+  pathOf,
+  reconcilePath,
+  toLoopbackHost,
+  wantsPage,
 } from './request/route.ts';
-import { isRead, pathOf, reconcilePath, toLoopbackHost, wantsPage } from './request/route.ts';
 import type { FunctionName } from './request/route.ts';
 import type { Page } from './page/layout.ts';
 import { createAnswerPage, createAnswerRead, toFailurePage } from './read.ts';

@@ -1,7 +1,7 @@
 import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
-import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
+import { instanceIdAnnotation, readNodeHealth, toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isMultiHost } from '../gke/slice.ts';
@@ -36,7 +36,7 @@ export async function findBegunNode(
   tools: BegunTools,
 ): Promise<{ node: NodeHealth; why: string } | undefined> {
   const mark = readBegun(action, 'repair', tools);
-  const all = [...nodes.schedulable, ...nodes.cordoned];
+  const all = toAllNodes(nodes);
   if (!mark || mark.way !== action.repair || !all.every((node) => isMultiHost(node))) return undefined;
   const shown = all.find((node) => isOf(node, mark));
   const node = shown && (await readNodeHealth(tools.kubernetes, shown.name));
@@ -58,9 +58,9 @@ export function assertSameAsBegun(action: Action, snapshot: Snapshot, plan: Plan
   const limits = { switches: tools.switches, isAlert };
   if (repair) {
     const mark = readBegun(action, 'repair', tools);
-    if (mark) assertSameWay(mark, nodePool, repair, [...nodes.schedulable, ...nodes.cordoned], tools, limits);
+    if (mark) assertSameWay(mark, nodePool, repair, toAllNodes(nodes), tools, limits);
     if (mark && (mark.instanceId === undefined || mark.instanceId !== repair.instanceId)) {
-      const isShown = [...nodes.schedulable, ...nodes.cordoned].some((node) => isOf(node, mark));
+      const isShown = toAllNodes(nodes).some((node) => isOf(node, mark));
       if (mark.instanceId === undefined || isShown) {
         throw refuseBegun(`the repair of node pool ${nodePool}`, mark, leftMs(mark, tools));
       }

@@ -4,19 +4,20 @@ import { findBegunNode } from './begun-marks.ts';
 import type { BegunTools } from './begun-marks.ts';
 import { judgeGkeWork } from './gke-at-work.ts';
 import { describeHistory } from './host-history.ts';
-import { chooseWay } from './label-repair.ts';
+import { chooseRepairWay } from './label-repair.ts';
 import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { planRepair } from './repair-plan.ts';
 import { assertNotReplacement } from './replacement.ts';
-import type { ReplacementTools } from './replacement.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { AskMachine } from '../gke/compute.ts';
+import { toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 
 /** What the choice of a machine works with. */
 export interface ChooseRepairTools extends BegunTools {
   repairFacts: RepairFacts | undefined;
-  askMachine: ReplacementTools['askMachine'];
+  askMachine: AskMachine;
   readHealth: () => Promise<NodeHealth[]>;
 }
 
@@ -40,18 +41,20 @@ export async function chooseRepair(
     : planRepair(health, target);
   assertClaimedOnce(plan, repairFacts);
   const { serverNow } = tools.switches;
-  const poolNodes = [...snapshot.nodes.schedulable, ...snapshot.nodes.cordoned];
-  const doubt = await assertNotReplacement(action, plan, health, { ...tools, serverNow });
-  const gke = judgeGkeWork(plan, { nodePool: snapshot.nodePool, poolNodes, health, work: repairFacts.work });
-  const names = poolNodes.map(({ name }) => name);
+  const poolNodes = toAllNodes(snapshot.nodes);
   const node = health.find(({ uid }) => uid === plan.node.uid);
+  if (!node) throw new Error('a repair was planned for another node than those that it was chosen from');
+  let asked: ReturnType<AskMachine> | undefined;
+  const askMachine: AskMachine = (machine) => (asked ??= tools.askMachine(machine));
+  const asking = { ...tools, askMachine, serverNow };
+  const doubt = await assertNotReplacement(action, plan, node, asking);
+  const gke = judgeGkeWork(plan, { nodePool: snapshot.nodePool, poolNodes, node, work: repairFacts.work });
+  const names = poolNodes.map(({ name }) => name);
   const isLeft = gke.found.leftTo !== undefined || gke.found.busy !== undefined;
-  const way =
-    node && !isLeft
-      ? await chooseWay(action, plan, { node, poolNodes }, { ...tools, serverNow })
-      : { plan: {}, warnings: [] };
-  const history =
-    node && !isLeft ? describeHistory({ ...plan, ...way.plan }, node, repairFacts.hosts) : undefined;
+  const way = isLeft
+    ? { plan: {}, warnings: [] }
+    : await chooseRepairWay(action, plan, { node, poolNodes }, asking);
+  const history = isLeft ? undefined : describeHistory({ ...plan, ...way.plan }, node, repairFacts.hosts);
   const told = [doubt, history].filter((text) => text !== undefined);
   const doubts = [...told, ...gke.warnings, ...way.warnings];
   const decided = { ...plan, poolSize: poolNodes.length, ...gke.found, ...way.plan };

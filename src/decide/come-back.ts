@@ -1,3 +1,4 @@
+import { describeTime } from '../clock.ts';
 import { Ignored } from '../ignored.ts';
 import type { Incident } from '../request/incident.ts';
 import { actionAnnotation } from '../names.ts';
@@ -59,9 +60,9 @@ export function hasRecovered(node: NodeHealth, { startedAt }: Incident): boolean
 export function describeReturn(node: NodeHealth, { startedAt }: Incident): string {
   const how =
     node.createdAt > startedAt
-      ? `was created at ${toTime(node.createdAt)}`
-      : `is Ready since ${toTime(node.readyChangedAt)}`;
-  return `node ${node.name} ${how}, after the incident began at ${toTime(startedAt)}`;
+      ? `was created at ${describeTime(node.createdAt)}`
+      : `is Ready since ${describeTime(node.readyChangedAt)}`;
+  return `node ${node.name} ${how}, after the incident began at ${describeTime(startedAt)}`;
 }
 
 /** Whoever reads that the rest of an action is not done must know that it has cordoned a part of the pool. */
@@ -79,9 +80,4 @@ export function withCordonsLeft(
     `${over.message}; ${left} ${what} that it had cordoned stay so until uncordon_nodepool`,
     { isOver: over.isOver },
   );
-}
-
-/** A time as people read it. */
-export function toTime(ms: number | undefined): string {
-  return new Date(ms ?? 0).toISOString().replace('.000Z', 'Z');
 }

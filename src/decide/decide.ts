@@ -13,7 +13,8 @@ import { toMarkName, toRestarts } from '../state/restart-mark.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
-import { listPoolHealth } from '../gke/nodes.ts';
+import type { AskMachine } from '../gke/compute.ts';
+import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
@@ -22,7 +23,6 @@ import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon } from './repair-plan.ts';
-import type { ReplacementTools } from './replacement.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
 import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
@@ -44,7 +44,7 @@ export interface DecideTools {
   switches: ClusterSwitches;
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
-  askMachine: ReplacementTools['askMachine'];
+  askMachine: AskMachine;
 }
 
 /**
@@ -207,7 +207,7 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
   if (action.incident && action.nodeName !== undefined) plan.nodeName = action.nodeName;
   if (action.effects.cordon && !action.effects.repair) assertMayCordon(cluster);
   if (action.expectedNodeCounts) {
-    assertExpectedNodeCounts(nodePool, [...nodes.schedulable, ...nodes.cordoned]);
+    assertExpectedNodeCounts(nodePool, toAllNodes(nodes));
   }
   if (action.effects.restart) {
     const request = toRestartRequest(action, nodePool);

@@ -1,6 +1,14 @@
+import { describeTime } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { GkeWork } from '../gke/gke-work.ts';
 import type { GkeOperation, GkePool } from '../gke/gke-work-answer.ts';
+import {
+  activeMaintenanceLabel,
+  drainLabel,
+  isDraining,
+  isMaintained,
+  scaleDownTaint,
+} from '../gke/node-labels.ts';
 import { describeNames } from '../gke/nodes.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
@@ -18,24 +26,18 @@ export interface GkeFacts {
   nodePool: string;
   /** All nodes of the pool. */
   poolNodes: NodeRef[];
-  /** The nodes that the machine was chosen from. */
-  health: NodeHealth[];
+  /** The node whose machine is to be repaired. */
+  node: NodeHealth;
   work: GkeWork;
 }
-
-type Facts = Omit<GkeFacts, 'health'> & { node: NodeHealth | undefined };
 
 /**
  * Says whether GKE's own work leaves something to repair. What needs no permission, the node's labels and taints, counts
  * also where GKE could not be asked. What could not be asked stops nothing: a deletion by numeric id can hit only the machine
  * that is bad.
  */
-export function judgeGkeWork(
-  plan: Pick<RepairPlan, 'node' | 'isMultiHost'>,
-  { health, ...read }: GkeFacts,
-): GkeVerdict {
-  const { nodePool, work } = read;
-  const facts: Facts = { ...read, node: health.find(({ uid }) => uid === plan.node.uid) };
+export function judgeGkeWork(plan: Pick<RepairPlan, 'node' | 'isMultiHost'>, facts: GkeFacts): GkeVerdict {
+  const { nodePool, node, work } = facts;
   const pool = work.pools?.get(nodePool);
   const operations = (work.operations ?? []).filter(
     (each) => each.pool === nodePool || each.pool === undefined,
@@ -44,7 +46,7 @@ export function judgeGkeWork(
   const busy = leftTo ? undefined : findBusy(plan, facts, pool, operations);
   const maintained = leftTo || busy !== undefined ? undefined : findMaintenance(plan, facts);
   const left = leftTo ?? maintained;
-  const mayNotComeBack = findLastingDoubt(facts.node?.labels ?? {}, pool);
+  const mayNotComeBack = findLastingDoubt(node, pool);
   return {
     found: {
       ...(left ? { leftTo: left } : {}),
@@ -74,7 +76,7 @@ type Left = NonNullable<RepairPlan['leftTo']>;
 
 /** The machine goes away, so there is nothing to repair. */
 function findLeaving(
-  { nodePool, node }: Facts,
+  { nodePool, node }: GkeFacts,
   pool: GkePool | undefined,
   operations: GkeOperation[],
 ): Left | undefined {
@@ -83,9 +85,8 @@ function findLeaving(
   if (pool?.status === 'STOPPING') {
     return { outcome: 'node_leaving', why: `GKE deletes node pool ${nodePool} (its status is STOPPING)` };
   }
-  if (!node) return undefined;
-  if (node.taintKeys.includes('ToBeDeletedByClusterAutoscaler')) {
-    const why = `the autoscaler removes node ${node.name} (taint ToBeDeletedByClusterAutoscaler)`;
+  if (node.taintKeys.includes(scaleDownTaint)) {
+    const why = `the autoscaler removes node ${node.name} (taint ${scaleDownTaint})`;
     return { outcome: 'node_leaving', why };
   }
   // An upgrade that is known to be one is told as such.
@@ -97,14 +98,14 @@ function findLeaving(
 /** A slice is repaired as a whole; elsewhere GKE names one node, although it may repair several. */
 function findRepair(
   { node: { name }, isMultiHost }: Pick<RepairPlan, 'node' | 'isMultiHost'>,
-  { node }: Facts,
+  { node }: GkeFacts,
   operations: GkeOperation[],
 ): Left | undefined {
   const repair = operations.find(
     (each) =>
       each.type === 'AUTO_REPAIR_NODES' &&
       each.pool !== undefined &&
-      (isMultiHost || each.node === name || (each.node === undefined && node?.isReady === false)),
+      (isMultiHost || each.node === name || (each.node === undefined && !node.isReady)),
   );
   return repair && { outcome: 'gke_is_repairing', ...describe(repair, 'repairs') };
 }
@@ -112,7 +113,7 @@ function findRepair(
 /** GKE makes the machines of the pool anew, or changes how many there are, and which ones is not told. */
 function findBusy(
   { isMultiHost }: Pick<RepairPlan, 'isMultiHost'>,
-  { nodePool, poolNodes }: Facts,
+  { nodePool, poolNodes }: GkeFacts,
   pool: GkePool | undefined,
   operations: GkeOperation[],
 ): string | undefined {
@@ -132,19 +133,19 @@ function findBusy(
 /** In a slice, the deletion of one machine would take away those that are being maintained. */
 function findMaintenance(
   { node: { name }, isMultiHost }: Pick<RepairPlan, 'node' | 'isMultiHost'>,
-  { poolNodes }: Facts,
+  { poolNodes }: GkeFacts,
 ): Left | undefined {
   const maintained = poolNodes
     .filter((each) => (isMultiHost || each.name === name) && isMaintained(each))
     .map((each) => each.name);
   if (maintained.length === 0) return undefined;
-  const why = `GKE maintains the host of ${describeNames(maintained)} (label ${maintenanceLabel}=ONGOING)`;
+  const why = `GKE maintains the host of ${describeNames(maintained)} (label ${activeMaintenanceLabel}=ONGOING)`;
   return { outcome: 'under_maintenance', why };
 }
 
 function describeDoubts(
   { node: { name } }: Pick<RepairPlan, 'node'>,
-  { nodePool, node, work }: Facts,
+  { nodePool, node, work }: GkeFacts,
   pool: GkePool | undefined,
   operations: GkeOperation[],
 ): string[] {
@@ -157,7 +158,7 @@ function describeDoubts(
     DeletionCandidateOfClusterAutoscaler: 'the autoscaler may remove it',
     'cloud.google.com/impending-node-termination': 'GKE is about to end its machine',
   };
-  const marked = Object.entries(taints).filter(([key]) => node?.taintKeys.includes(key));
+  const marked = Object.entries(taints).filter(([key]) => node.taintKeys.includes(key));
   return [
     ...others,
     ...(isUnexplained ? [`GKE says that node pool ${nodePool} is ${pool.status}`] : []),
@@ -179,18 +180,6 @@ function isChange({ type, pool }: GkeOperation): boolean {
   return changes.has(type) && (pool !== undefined || type === 'RESIZE_CLUSTER');
 }
 
-/** GKE's label of nodes that it is about to drain for an upgrade or a resize. */
-const drainLabel = 'operation.gke.io/type';
-const maintenanceLabel = 'cloud.google.com/active-node-maintenance';
-
-function isDraining({ labels }: NodeRef): boolean {
-  return labels[drainLabel] === 'drain';
-}
-
-function isMaintained({ labels }: NodeRef): boolean {
-  return labels[maintenanceLabel] === 'ONGOING';
-}
-
 /**
  * Says for a cordon that GKE is at work on the pool, from the labels that were read anyway. Undefined if there are none.
  */
@@ -205,7 +194,7 @@ export function warnOfGkeWork(nodes: NodeRef[]): string | undefined {
         ]
       : []),
     ...(maintained.length > 0
-      ? [`GKE maintains the host of ${describeNames(maintained)} (label ${maintenanceLabel}=ONGOING)`]
+      ? [`GKE maintains the host of ${describeNames(maintained)} (label ${activeMaintenanceLabel}=ONGOING)`]
       : []),
   ];
   return warnings.length === 0 ? undefined : warnings.join('; ');
@@ -217,7 +206,7 @@ function describe(
 ): { why: string; since?: string } {
   const target = pool === undefined ? 'the cluster' : `node pool ${pool}`;
   const which = node === undefined ? '' : `, node ${node}`;
-  const time = since === undefined ? undefined : new Date(since).toISOString().replace('.000Z', 'Z');
+  const time = since === undefined ? undefined : describeTime(since);
   const when = time === undefined ? '' : ` since ${time}`;
   const why = `GKE ${verb} ${target}${which}${when} (${type}${name === '' ? '' : `, ${name}`})`;
   return { why, ...(time === undefined ? {} : { since: time }) };

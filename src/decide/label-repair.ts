@@ -1,6 +1,6 @@
 import type { LabelWay } from '../action-type.ts';
+import { unlessForbidden } from '../gke/compute.ts';
 import type { Instance } from '../gke/compute.ts';
-import { isUpstreamStatus } from '../errors.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import {
   findRepairUnderWay,
@@ -35,7 +35,7 @@ interface WayTools extends ReplacementTools {
  * @param poolNodes are all nodes of the pool
  * @throws {FailoverError} `repair_refused`, with the way that would work
  */
-export async function chooseWay(
+export async function chooseRepairWay(
   { repair: way, fault }: Pick<Action, 'repair' | 'fault'>,
   plan: RepairPlan,
   { node, poolNodes }: { node: NodeHealth; poolNodes: NodeRef[] },
@@ -77,16 +77,27 @@ export async function chooseWay(
   };
 }
 
-/** A machine that is deleted while its host is being reported makes the report fail. In a slice, all machines go. */
-function chooseDeletion(plan: RepairPlan, node: NodeHealth, poolNodes: NodeRef[]): WayOfRepair {
-  for (const each of plan.isMultiHost ? poolNodes : [node]) {
-    const report = findReportUnderWay(each);
+/**
+ * Refuses a deletion while the host of any of these nodes is being reported: it would make the report fail.
+ *
+ * @param isResume the deletion was planned before, and may have been sent before
+ * @throws {FailoverError} `repair_refused`
+ */
+export function assertNoReport(nodes: NodeRef[], { isResume }: { isResume: boolean }): void {
+  for (const node of nodes) {
+    const report = findReportUnderWay(node);
     if (report === undefined) continue;
+    const [since, now] = isResume ? [' since this action was planned', ' now'] : ['', ''];
     throw repairRefused(
-      `the host of node ${each.name} is being reported as faulty (${report}), and a deletion of the machine would make the report ` +
-        'fail; nothing was deleted. Wait until GKE has taken the label away',
+      `the host of node ${node.name} is being reported as faulty (${report})${since}, and a deletion of the machine would make the ` +
+        `report fail; nothing was deleted${now}. Wait until GKE has taken the label away`,
     );
   }
+}
+
+/** In a slice, all machines go. */
+function chooseDeletion(plan: RepairPlan, node: NodeHealth, poolNodes: NodeRef[]): WayOfRepair {
+  assertNoReport(plan.isMultiHost ? poolNodes : [node], { isResume: false });
   if (!isAllCapacity(node)) return { plan: {}, warnings: [] };
   const warning =
     `the hosts of the reservation of node ${node.name} come back as they are (all-capacity mode), so a deletion draws the same host ` +
@@ -124,9 +135,8 @@ function assertPossible(way: LabelWay, node: NodeHealth): void {
 /** @returns the running machine, or why it is not known whether it runs */
 async function ask(plan: RepairPlan, { askMachine }: WayTools): Promise<Instance | string> {
   const { instanceName, instanceId } = plan;
-  const asked = await askMachine(plan).catch((error: unknown) => {
-    if (!isUpstreamStatus(error, 401, 403)) throw error;
-    return `whether the machine runs, and since when, is not known, because ${error.message}`;
+  const asked = await unlessForbidden(askMachine(plan), ({ message }) => {
+    return `whether the machine runs, and since when, is not known, because ${message}`;
   });
   if (typeof asked === 'string') return asked;
   const isSame = asked && (instanceId === undefined || asked.id === instanceId);

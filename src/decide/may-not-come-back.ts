@@ -1,25 +1,20 @@
 import type { GkePool } from '../gke/gke-work-answer.ts';
-
-const label = 'cloud.google.com/gke-';
+import { isBoughtAs } from '../gke/node-labels.ts';
+import type { NodeRef } from '../gke/nodes.ts';
 
 /**
  * Says why a machine that is deleted may not come back: how it was bought, and what GKE says of its pool. The node's labels
  * tell it also where GKE could not be asked.
  */
-export function findLastingDoubt(
-  labels: Readonly<Record<string, string>>,
-  pool: GkePool | undefined,
-): string | undefined {
-  const bought = labels[`${label}provisioning`];
-  const is = (name: string) => bought === name || labels[`${label}${name}`] === 'true';
+export function findLastingDoubt({ labels }: NodeRef, pool: GkePool | undefined): string | undefined {
   const reasons = [
-    ...(is('spot') || pool?.isSpot === true
+    ...(isBoughtAs('spot', labels) || pool?.isSpot === true
       ? ['its machines are Spot VMs, and another one comes only while Compute has spare capacity']
       : []),
-    ...(is('flex-start') || pool?.isFlexStart === true
+    ...(isBoughtAs('flex-start', labels) || pool?.isFlexStart === true
       ? ['its machines were granted for a time (flex-start), and whether another one comes is not documented']
       : []),
-    ...(is('queued') || pool?.isQueued === true
+    ...(isBoughtAs('queued', labels) || pool?.isQueued === true
       ? [
           'its machines were granted for a time (queued provisioning), and whether another one comes is not documented',
         ]

@@ -1,7 +1,7 @@
-import type { Deadline } from '../clock.ts';
+import { describeTime } from '../clock.ts';
 import type { Config } from '../config.ts';
-import { isUpstreamStatus } from '../errors.ts';
-import type { Instance, ReadInstance } from '../gke/compute.ts';
+import { unlessForbidden } from '../gke/compute.ts';
+import type { AskMachine } from '../gke/compute.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { Ignored } from '../ignored.ts';
 import type { RepairPlan } from '../plan.ts';
@@ -11,15 +11,9 @@ import { repairRefused } from './repair-plan.ts';
 /** What is needed to tell whether a machine is the bad one or already its replacement. */
 export interface ReplacementTools {
   config: Pick<Config, 'repairTimeoutSeconds'>;
-  /** Asks Compute which machine has the planned name now. */
-  askMachine: (plan: RepairPlan) => Promise<Instance | undefined>;
+  /** Asks which machine has the planned name now. */
+  askMachine: AskMachine;
   serverNow: number;
-}
-
-/** Returns the function that asks Compute. */
-export function toAskMachine(readInstance: ReadInstance, deadline: Deadline): ReplacementTools['askMachine'] {
-  return ({ projectId, zone, instanceName: instance }) =>
-    readInstance({ projectId, zone, instance }, { deadline });
 }
 
 /**
@@ -27,7 +21,7 @@ export function toAskMachine(readInstance: ReadInstance, deadline: Deadline): Re
  * survive with the replacement's id, and until the kubelet reports, it looks as dead as before. Only a node that is not Ready
  * may have such a machine, so Compute is asked for those only.
  *
- * @param health of the nodes that the machine was chosen from
+ * @param node whose machine is planned to be repaired
  * @returns a warning where Compute may not be asked
  * @throws {Ignored} for an alert
  * @throws {FailoverError} `repair_refused` for a caller
@@ -35,13 +29,15 @@ export function toAskMachine(readInstance: ReadInstance, deadline: Deadline): Re
 export async function assertNotReplacement(
   { incident }: Action,
   plan: RepairPlan,
-  health: NodeHealth[],
+  node: NodeHealth,
   { config, askMachine, serverNow }: ReplacementTools,
 ): Promise<string | undefined> {
-  const node = health.find(({ uid }) => uid === plan.node.uid);
   // Where the node does not say the id of its machine, Compute is asked for it before the deletion anyway.
-  if (!node || node.isReady || plan.instanceId === undefined) return undefined;
-  const asked = await ask(plan, askMachine);
+  if (node.isReady || plan.instanceId === undefined) return undefined;
+  // An older role may not let the function ask. The deletion by id is as safe as it was then.
+  const asked = await unlessForbidden(askMachine(plan), ({ message }) => {
+    return `whether the machine is a replacement that still boots is not known, because ${message}`;
+  });
   if (typeof asked === 'string') return asked;
   // There is no machine to delete, which its deletion will tell.
   if (!asked) return undefined;
@@ -50,10 +46,12 @@ export async function assertNotReplacement(
   const notReadySince = node.readyChangedAt ?? node.createdAt;
   const machine = `machine ${plan.instanceName} (id ${id}) of node ${node.name}`;
   const was =
-    createdAt === undefined ? 'has another id than the node says' : `was created at ${toTime(createdAt)}`;
+    createdAt === undefined
+      ? 'has another id than the node says'
+      : `was created at ${describeTime(createdAt)}`;
   if (incident && createdAt !== undefined && createdAt > incident.startedAt) {
     throw new Ignored(
-      `recovered: ${machine} ${was}, after the incident began at ${toTime(incident.startedAt)}`,
+      `recovered: ${machine} ${was}, after the incident began at ${describeTime(incident.startedAt)}`,
       { isOver: true },
     );
   }
@@ -63,30 +61,13 @@ export async function assertNotReplacement(
   if (serverNow >= bootsUntil) return undefined;
   const after = isOther
     ? `and the node still says ${plan.instanceId}`
-    : `after the node had stopped being Ready at ${toTime(notReadySince)}`;
+    : `after the node had stopped being Ready at ${describeTime(notReadySince)}`;
   const replacement = `${machine} ${was}, ${after}, so it is the replacement, which still boots`;
   if (incident) throw new Ignored(`handled: ${replacement}`);
   const { instanceName, zone, projectId } = plan;
   const where = `${instanceName} --zone ${zone} --project ${projectId}`;
   throw repairRefused(
-    `${replacement}; nothing was deleted. If the node is not Ready by ${toTime(bootsUntil)} (REPAIR_TIMEOUT_SECONDS), send this ` +
+    `${replacement}; nothing was deleted. If the node is not Ready by ${describeTime(bootsUntil)} (REPAIR_TIMEOUT_SECONDS), send this ` +
       `again. Look at it: gcloud compute instances describe ${where}`,
   );
-}
-
-/** An older role may not let the function ask. The deletion by id is as safe as it was then. */
-async function ask(
-  plan: RepairPlan,
-  askMachine: ReplacementTools['askMachine'],
-): Promise<Instance | string | undefined> {
-  try {
-    return await askMachine(plan);
-  } catch (error) {
-    if (!isUpstreamStatus(error, 401, 403)) throw error;
-    return `whether the machine is a replacement that still boots is not known, because ${error.message}`;
-  }
-}
-
-function toTime(ms: number): string {
-  return new Date(ms).toISOString().replace('.000Z', 'Z');
 }

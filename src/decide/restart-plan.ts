@@ -14,7 +14,7 @@ import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan } from '../plan.ts';
 import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
 import { assertRestartable } from './restart-policy.ts';
-import { chooseWay } from './restart-way.ts';
+import { chooseRestartWay } from './restart-way.ts';
 import type { RestartStep } from '../step.ts';
 import { describeAbsence } from './where-it-runs.ts';
 
@@ -39,7 +39,7 @@ export function toRestartRequest(action: Action, nodePool: string): RestartReque
  * Decides how to restart a JobSet from a pool, from fresh reads.
  *
  * @param readMarkLease reads the Lease of the JobSet's last restart
- * @throws {FailoverError} `restart_refused` where a failed Job would not restart the run; `target_not_found`;
+ * @throws {FailoverError} `restart_refused` where no restart can come of it; `target_not_found`;
  *   `target_mismatch` where a caller has named a pool that the JobSet has never run on
  */
 export async function planRestart(
@@ -78,7 +78,7 @@ export async function planRestart(
   // What is only begun is decided after the cordon, when the answer to its deletion has come.
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
-  const chosenWay = chooseWay(jobSet, jobs, job, leader);
+  const chosenWay = chooseRestartWay(jobSet, jobs, job, leader);
   const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
   const prediction = await predictNextAttempt(kubernetes, facts);
   const queue = findQueue(jobSet);
@@ -98,7 +98,7 @@ export async function planRestart(
  * pool. None can follow, because the pool is cordoned now.
  *
  * @returns undefined where there is no such attempt
- * @throws {FailoverError} `restart_refused` where a failed Job would end the run; the run goes on, on a bad pool
+ * @throws {FailoverError} `restart_refused` where no restart can come of it; the run goes on, on a bad pool
  */
 export async function planNewerAttempt(
   kubernetes: Kubernetes,

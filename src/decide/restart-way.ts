@@ -17,7 +17,7 @@ const mostJobs = 1000;
  *
  * @throws {FailoverError} `restart_refused` where a failure would end the JobSet, and it has too many Jobs for the other way
  */
-export function chooseWay(
+export function chooseRestartWay(
   jobSet: JobSet,
   jobs: ChildJob[],
   job: ChildJob,

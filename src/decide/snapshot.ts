@@ -3,7 +3,7 @@ import { suggestPool } from './existing-names.ts';
 import { FailoverError } from '../errors.ts';
 import { findJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { readNodeHealth, readPool } from '../gke/nodes.ts';
+import { readNodeHealth, readPool, toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth, PoolNodes } from '../gke/nodes.ts';
 import { nodeNotFound, requirePoolOf } from './targets.ts';
 
@@ -36,7 +36,7 @@ export async function readSnapshot(
     nodeName === undefined ? undefined : readNodeHealth(kubernetes, nodeName),
     jobSetName === undefined ? undefined : findJobSet(kubernetes, namespace, jobSetName),
   ]);
-  const all = [...nodes.schedulable, ...nodes.cordoned].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const all = toAllNodes(nodes).sort((a, b) => (a.name < b.name ? -1 : 1));
   if (!mayBeGone) {
     if (all.length === 0) {
       const names = action.incident ? '' : await suggestPool(kubernetes, nodePool);

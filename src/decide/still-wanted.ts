@@ -3,13 +3,13 @@ import type { Config } from '../config.ts';
 import { readMark } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
+import { describeTime } from '../clock.ts';
 import { Ignored } from '../ignored.ts';
 import {
   assertTargetNotBack,
   describeReturn,
   findTargetBack,
   hasRecovered,
-  toTime,
   withCordonsLeft,
 } from './come-back.ts';
 import type { Incident } from '../request/incident.ts';
@@ -21,6 +21,7 @@ import {
   listPoolHealth,
   rankByHealth,
   readNodeHealth,
+  toAllNodes,
 } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan, RepairPlan } from '../plan.ts';
@@ -190,7 +191,7 @@ function assertNotHandled(
   if (!mark || !isAccepted(mark)) return;
   const windowMs = Math.max(config.cooldownSeconds, config.maxAlertAgeSeconds) * 1000;
   if (kubernetes.serverNow() - Date.parse(mark.at) > windowMs) return;
-  const all = [...nodes.schedulable, ...nodes.cordoned];
+  const all = toAllNodes(nodes);
   const isSlice = all.length > 0 && all.every((node) => isMultiHost(node));
   const [bad, ...others] = health.length === 1 ? health : health.filter((node) => !node.isReady);
   const isSameMachine =
@@ -238,7 +239,7 @@ async function assertAttemptOlder(
   if (!jobs.every((job) => (job.createdAt ?? 0) > incident.startedAt)) return;
   throw new Ignored(
     `recovered: JobSet ${namespace}/${jobSetName} has restarted (attempt ${attempt}) after the incident began at ` +
-      toTime(incident.startedAt),
+      describeTime(incident.startedAt),
     { isOver: true },
   );
 }

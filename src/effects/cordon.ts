@@ -2,7 +2,7 @@ import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { actionAnnotation, fieldManager } from '../names.ts';
-import { describeNames, listCordoned, listSchedulable } from '../gke/nodes.ts';
+import { describeNames, listCordoned, listSchedulable, toAllNodes } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import type { CordonStep, UncordonStep } from '../step.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
@@ -67,7 +67,7 @@ export async function uncordonPool(
   { nodePool, nodes }: PoolState,
   { concurrency }: { concurrency: number },
 ): Promise<UncordonStep> {
-  const ours = [...nodes.schedulable, ...nodes.cordoned].filter((node) => isOurs(node));
+  const ours = toAllNodes(nodes).filter((node) => isOurs(node));
   const outcomes = await forEachNode(kubernetes, ours, concurrency, (client, node) =>
     applyNode(client, node, undefined),
   );

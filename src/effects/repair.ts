@@ -1,8 +1,8 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
-import { findReportUnderWay } from '../gke/repair-labels.ts';
 import type { RepairPlan } from '../plan.ts';
+import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
 import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
@@ -16,18 +16,18 @@ export interface RepairTools extends DeleteMachineTools {
 }
 
 /**
- * Deletes the planned machine, so that its instance group creates a new one, or asks GKE by a label for another repair. Safe to repeat: a deletion by numeric id can
- * hit only that one machine. A deletion by name is sent only by the claim that decided it, and only while both the node and
- * Compute show the same machine.
+ * Deletes the planned machine, so that its instance group creates a new one, or asks GKE by a label for another repair. Safe to
+ * repeat: a deletion by numeric id can hit only that one machine. A deletion by name is sent only by the claim that decided it,
+ * and only while both the node and Compute show the same machine.
  *
- * @throws {FailoverError} `repair_refused` for a resumed deletion by name
+ * @throws {FailoverError} `repair_refused` for a resumed deletion by name, or while the host is being reported
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
   const { kubernetes, lock, actionId } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   await tools.beforeDeletion();
-  if (way === undefined && tools.isResume) await assertNoReport(plan, tools);
+  if (way === undefined && tools.isResume) await assertNoReportSince(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
@@ -57,12 +57,11 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
 }
 
 /**
- * A report may have begun since the plan of a resume was made, and a deletion would make it fail. Once the machine is another
- * one, the deletion has happened.
+ * A report may have begun since the plan of a resume was made. Once the machine is another one, the deletion has happened.
  *
  * @throws {FailoverError} `repair_refused`
  */
-async function assertNoReport(
+async function assertNoReportSince(
   { node, instanceId, isMultiHost }: RepairPlan,
   { kubernetes }: RepairTools,
 ): Promise<void> {
@@ -70,14 +69,7 @@ async function assertNoReport(
   if (named?.uid !== node.uid || named.annotations[instanceIdAnnotation] !== instanceId) return;
   const nodePool = named.labels[nodePoolLabel];
   const nodes = isMultiHost && nodePool !== undefined ? await listPoolHealth(kubernetes, nodePool) : [named];
-  for (const each of nodes) {
-    const report = findReportUnderWay(each);
-    if (report === undefined) continue;
-    throw repairRefused(
-      `the host of node ${each.name} is being reported as faulty (${report}) since this action was planned, and a deletion of the ` +
-        'machine would make the report fail; nothing was deleted now. Wait until GKE has taken the label away',
-    );
-  }
+  assertNoReport(nodes, { isResume: true });
 }
 
 /** @throws {FailoverError} `repair_refused` */

@@ -7,6 +7,7 @@ import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
+import { toAllNodes } from '../gke/nodes.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -87,7 +88,7 @@ async function cordonStep(
       { actionId: action.id, concurrency, createdBefore },
     );
     const already = nodes.cordoned.length;
-    const warning = warnOfGkeWork([...schedulable, ...nodes.cordoned]);
+    const warning = warnOfGkeWork(toAllNodes(nodes));
     const replacements = schedulable.filter((node) => node.createdAt > (createdBefore ?? Infinity)).length;
     return {
       step: 'cordon',

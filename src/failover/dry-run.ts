@@ -1,8 +1,9 @@
+import { toAllNodes } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Deadline } from '../clock.ts';
 import type { Services } from '../services.ts';
-import { toAskMachine } from '../decide/replacement.ts';
+import { toAskMachine } from '../gke/compute.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
@@ -62,7 +63,6 @@ export async function dryRun(
 }
 
 function planCordonStep(snapshot: Snapshot): Step {
-  const { schedulable, cordoned } = snapshot.nodes;
-  const warning = warnOfGkeWork([...schedulable, ...cordoned]);
+  const warning = warnOfGkeWork(toAllNodes(snapshot.nodes));
   return { ...planCordon(snapshot), ...(warning === undefined ? {} : { warning }) };
 }

@@ -1,12 +1,12 @@
 import { Ignored } from '../ignored.ts';
+import type { AskMachine } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { isBeingDrained, listPoolHealth } from '../gke/nodes.ts';
+import { isBeingDrained } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { readRecord } from '../state/record.ts';
 import { createReader, judge } from '../verify/verify.ts';
-import type { AskMachine } from '../verify/verify.ts';
 import type { Claim } from './claim.ts';
 
 /**
@@ -24,7 +24,8 @@ export async function assertFollowUpWanted(
   if (!followUpOf || hasOwnMark(lock.annotations, id)) return;
   const before = await readRecord(kubernetes, followUpOf.id);
   if (!before) throw new Ignored(`the record of action ${followUpOf.id}, which this follows, is gone`);
-  const { verdict } = await judge(before, createReader(kubernetes, askMachine));
+  const reader = createReader(kubernetes, askMachine);
+  const { verdict } = await judge(before, reader);
   if (effects.uncordon && verdict !== 'repaired' && verdict !== 'reported') {
     throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
   }
@@ -35,7 +36,7 @@ export async function assertFollowUpWanted(
     if (other !== undefined) {
       throw new Ignored(`node pool ${before.nodePool} stays cordoned because ${other}`);
     }
-    const leaving = (await listPoolHealth(kubernetes, before.nodePool)).find((node) => isBeingDrained(node));
+    const leaving = (await reader.pool(before.nodePool)).find((node) => isBeingDrained(node));
     if (leaving) {
       throw new Ignored(
         `node pool ${before.nodePool} stays cordoned because GKE is draining ${leaving.name}`,

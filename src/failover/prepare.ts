@@ -2,7 +2,7 @@ import { assertMayResume, decide } from '../decide/decide.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
-import { toAskMachine } from '../decide/replacement.ts';
+import { toAskMachine } from '../gke/compute.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';

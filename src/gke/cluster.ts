@@ -6,7 +6,7 @@ import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
 import { getContainerClient } from './container-client.ts';
-import { getGoogleAuth, keepFresh, toUpstreamError, withinCall } from './google.ts';
+import { getGoogleAuth, keepFresh, refuseLacking, toUpstreamError, withinCall } from './google.ts';
 import { readKubeconfig } from './kubeconfig.ts';
 import { createKubernetes } from './kubernetes.ts';
 import type { Kubernetes } from './kubernetes.ts';
@@ -147,9 +147,7 @@ async function readCluster(
         otherArgs: { headers: { 'X-Goog-FieldMask': clusterFields.join(',') } },
       },
     )
-    .catch((error: unknown) => {
-      throw toUpstreamError(error, what.api, what.call, 'grant container.clusters.get (gcp-role.yaml)');
-    });
+    .catch(refuseLacking(what.api, what.call, 'container.clusters.get'));
   try {
     const [cluster] = await withinCall(options, what, asked);
     return cluster;

@@ -2,7 +2,7 @@ import { toMs } from '../clock.ts';
 import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
-import { getGoogleAuth, toGoogleOptions, toUpstreamError, withinCall } from './google.ts';
+import { getGoogleAuth, refuseLacking, toGoogleOptions, withinCall } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { Gate } from './retry.ts';
 
@@ -87,6 +87,32 @@ export interface InstanceAnswer {
   status?: unknown;
   creationTimestamp?: unknown;
   lastStartTimestamp?: unknown;
+}
+
+/** Asks Compute for the machine of a plan; undefined if there is none of that name. */
+export type AskMachine = (machine: {
+  projectId: string;
+  zone: string;
+  instanceName: string;
+}) => Promise<Instance | undefined>;
+
+/** Returns the function that asks Compute until a deadline. */
+export function toAskMachine(readInstance: ReadInstance, deadline: Deadline): AskMachine {
+  return ({ projectId, zone, instanceName: instance }) =>
+    readInstance({ projectId, zone, instance }, { deadline });
+}
+
+/** Waits for an answer of Compute, or takes something else where an older role does not let the function ask. */
+export async function unlessForbidden<Answer, Instead>(
+  asked: Promise<Answer>,
+  instead: (error: UpstreamError) => Instead,
+): Promise<Answer | Instead> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!isUpstreamStatus(error, 401, 403)) throw error;
+    return instead(error);
+  }
 }
 
 /** Loads the Compute client at the first call. */
@@ -177,7 +203,7 @@ async function loadCompute(config: Config): Promise<ComputeClient> {
       const { projectId: project, zone, instance, requestId } = deletion;
       const [{ latestResponse }] = await instances
         .delete({ project, zone, instance, requestId }, { timeout: timeoutMs, retry: null })
-        .catch(refuse(describeCall(deletion), 'compute.instances.delete'));
+        .catch(refuseLacking('Compute API', describeCall(deletion), 'compute.instances.delete'));
       const answer = (latestResponse ?? {}) as { [field in keyof Operation]?: unknown };
       const [targetLink, targetId] = [toText(answer.targetLink), toText(answer.targetId)];
       return {
@@ -191,7 +217,7 @@ async function loadCompute(config: Config): Promise<ComputeClient> {
       const headers = { 'X-Goog-FieldMask': instanceFields.join(',') };
       const [answer] = await instances
         .get({ project, zone, instance }, { timeout: timeoutMs, retry: null, otherArgs: { headers } })
-        .catch(refuse(describeCall(ref, 'GET'), 'compute.instances.get'));
+        .catch(refuseLacking('Compute API', describeCall(ref, 'GET'), 'compute.instances.get'));
       return answer;
     },
   };
@@ -200,12 +226,6 @@ async function loadCompute(config: Config): Promise<ComputeClient> {
 /** Google's clients give a number that is larger than JavaScript's own as a string. */
 function toText(value: unknown): string {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-}
-
-function refuse(call: string, permission: string): (error: unknown) => never {
-  return (error) => {
-    throw toUpstreamError(error, 'Compute API', call, `grant ${permission} (gcp-role.yaml)`);
-  };
 }
 
 function describeCall({ projectId, zone, instance }: InstanceRef, method = 'DELETE'): string {

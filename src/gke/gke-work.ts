@@ -6,7 +6,7 @@ import { FailoverError, UpstreamError } from '../errors.ts';
 import { getContainerClient } from './container-client.ts';
 import { toOperations, toPools } from './gke-work-answer.ts';
 import type { GkeOperation, GkePool } from './gke-work-answer.ts';
-import { toUpstreamError, withinCall } from './google.ts';
+import { refuseLacking, withinCall } from './google.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallOptions } from './retry.ts';
 
@@ -112,22 +112,15 @@ export function createGkeWorkClient(config: Config): GkeWorkClient {
     async getPools({ fullName }, timeoutMs) {
       const [answer] = await client
         .getCluster({ name: fullName }, toOptions(timeoutMs, poolFields))
-        .catch(refuse(`GET ${fullName}`, 'container.clusters.get'));
+        .catch(refuseLacking('Container API', `GET ${fullName}`, 'container.clusters.get'));
       return answer;
     },
     async listOperations(parent, timeoutMs) {
       const [answer] = await client
         .listOperations({ parent }, toOptions(timeoutMs, operationFields))
-        .catch(refuse(`GET ${parent}/operations`, 'container.operations.list'));
+        .catch(refuseLacking('Container API', `GET ${parent}/operations`, 'container.operations.list'));
       return answer;
     },
-  };
-}
-
-/** Converts a failure, with the permission that may be lacking. */
-function refuse(call: string, permission: string): (error: unknown) => never {
-  return (error) => {
-    throw toUpstreamError(error, 'Container API', call, `grant ${permission} (gcp-role.yaml)`);
   };
 }
 

@@ -93,6 +93,13 @@ interface GoogleErrorLike {
   cause?: { code?: string };
 }
 
+/** Rejects with a converted error of a Google Cloud client, which names the permission that may be lacking. */
+export function refuseLacking(api: UpstreamApi, call: string, permission: string): (error: unknown) => never {
+  return (error) => {
+    throw toUpstreamError(error, api, call, `grant ${permission} (gcp-role.yaml)`);
+  };
+}
+
 /** gRPC's DEADLINE_EXCEEDED, which the clients report for their own time-outs. */
 const deadlineExceeded = 4;
 

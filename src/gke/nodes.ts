@@ -4,6 +4,7 @@ import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
@@ -188,20 +189,13 @@ function byHealth(a: NodeHealth, b: NodeHealth): number {
 }
 
 /** True if GKE has announced the machine's termination or maintenance. */
-function isLeaving({ taintKeys, labels }: NodeHealth): boolean {
-  return (
-    taintKeys.some((key) => /termination|maintenance/i.test(key)) ||
-    labels['cloud.google.com/active-node-maintenance'] === 'ONGOING'
-  );
+function isLeaving(node: NodeHealth): boolean {
+  return node.taintKeys.some((key) => /termination|maintenance/i.test(key)) || isMaintained(node);
 }
 
 /** True if GKE or its autoscaler is taking the node out of service: for an upgrade, a resize, maintenance, or for good. */
 export function isBeingDrained(node: NodeHealth): boolean {
-  return (
-    isLeaving(node) ||
-    node.labels['operation.gke.io/type'] === 'drain' ||
-    node.taintKeys.includes('ToBeDeletedByClusterAutoscaler')
-  );
+  return isLeaving(node) || isDraining(node) || node.taintKeys.includes(scaleDownTaint);
 }
 
 /** Says in words why a node was ranked first by {@link rankByHealth}. */
@@ -215,6 +209,11 @@ export function describeHealth(node: NodeHealth): string {
 export interface PoolNodes {
   schedulable: NodeRef[];
   cordoned: NodeRef[];
+}
+
+/** All nodes of a pool. */
+export function toAllNodes({ schedulable, cordoned }: PoolNodes): NodeRef[] {
+  return [...schedulable, ...cordoned];
 }
 
 /** Reads the metadata of a pool's nodes. */

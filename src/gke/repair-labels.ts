@@ -1,4 +1,5 @@
 import type { Fault, LabelWay } from '../action-type.ts';
+import { activeMaintenanceLabel, isBoughtAs, isMaintained } from './node-labels.ts';
 import type { NodeHealth, NodeRef } from './nodes.ts';
 
 // GKE repairs what a label of a node asks for. Names, values and stages are those of public documentation (2026-04).
@@ -58,8 +59,7 @@ export function findRepairUnderWay(node: NodeRef): string | undefined {
   const { labels } = node;
   const asked = [rebootLabel, maintenanceLabel].find((label) => labels[label] === 'true');
   if (asked !== undefined) return `label ${asked}=true`;
-  const active = `${prefix}active-node-maintenance`;
-  return labels[active] === 'ONGOING' ? `label ${active}=ONGOING` : undefined;
+  return isMaintained(node) ? `label ${activeMaintenanceLabel}=ONGOING` : undefined;
 }
 
 /** The annotation in which GKE tells of a maintenance of a node's host. */
@@ -108,9 +108,7 @@ export function whyNotReportable(node: NodeRef & Pick<NodeHealth, 'kubeletVersio
   if (kubeletVersion !== undefined && isOlder(kubeletVersion)) {
     return `GKE reports hosts from version 1.32.3-gke.1057001 on, and node ${name} has ${kubeletVersion}`;
   }
-  const bought = labels[`${prefix}gke-provisioning`];
-  const is = (kind: string) => bought === kind || labels[`${prefix}gke-${kind}`] === 'true';
-  const kind = ['spot', 'flex-start', 'queued'].find((each) => is(each));
+  const kind = (['spot', 'flex-start', 'queued'] as const).find((each) => isBoughtAs(each, labels));
   if (kind === undefined) return undefined;
   return `only hosts of a reservation can be reported, and the machine of node ${name} is ${kind}`;
 }
@@ -121,8 +119,8 @@ export function namesReservation({ labels }: NodeRef): boolean {
 }
 
 /** True if the hosts of a node's reservation come back as they are (all-capacity mode), by its machine type. */
-export function isAllCapacity({ labels }: NodeRef): boolean {
-  return namesReservation({ labels } as NodeRef) && (labels[machineTypeLabel]?.startsWith('a4x-') ?? false);
+export function isAllCapacity(node: NodeRef): boolean {
+  return namesReservation(node) && (node.labels[machineTypeLabel]?.startsWith('a4x-') ?? false);
 }
 
 /** A version that cannot be read is none that is too old. */

@@ -3,7 +3,6 @@ import { failoverNamespace, prefix } from '../names.ts';
 import { idOf } from './actions.ts';
 import { html, toText } from './html.ts';
 import type { Content, Html } from './html.ts';
-import type { MorePool, MoreStatus } from './optional.ts';
 import type { ClusterStatus } from '../status/cluster-status.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
@@ -57,8 +56,7 @@ function needsOf(
 ): Html[] {
   if (error !== undefined) return [need(html`<strong>${name}</strong> cannot be read`, error)];
   if (!status) return [];
-  const { paused, budget, jobsets }: MoreStatus = status;
-  const pools: MorePool[] = status.pools;
+  const { paused, budget, jobsets, pools } = status;
   const spent = [
     ...pools.map(({ name: pool, attempts }) => ({ what: `repairs of ${pool}`, attempts })),
     ...jobsets.map(({ name: jobset, attempts }) => ({ what: `restarts of ${jobset}`, attempts })),
@@ -69,7 +67,7 @@ function needsOf(
       ? [need(html`<strong>${name}: the budget cannot be read</strong>, so everything is refused`)]
       : []),
     ...spent.flatMap(({ what, attempts }) =>
-      attempts !== undefined && (attempts.broken || attempts.left === 0)
+      attempts.broken || attempts.left === 0
         ? [
             need(
               html`<strong>attempts exhausted</strong>: ${what} within 24 h: ${showAttempts(attempts, now)}`,

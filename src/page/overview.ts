@@ -5,7 +5,6 @@ import { showActions } from './actions.ts';
 import { toPage } from './layout.ts';
 import type { Page } from './layout.ts';
 import { findNeeds, showNeeds } from './needs-you.ts';
-import type { MoreStatus } from './optional.ts';
 import { actionsLink, ago, list, until } from './parts.ts';
 import { showAttempts, showPools } from './pools.ts';
 import type { Visit } from './parts.ts';
@@ -53,8 +52,8 @@ function titleOf(pictures: Pictures): string {
 
 /** The switches, in a sentence. */
 function showSwitches(status: ClusterStatus, { now, hasClusters }: Visit): Html {
-  const { override_until: override, budget, open } = status;
-  const { paused, override_ignored: ignored, jobsets, errors = [], warnings = [] }: MoreStatus = status;
+  const { paused, override_until: override, override_ignored: ignored, budget, open, jobsets } = status;
+  const { errors = [], warnings = [] } = status;
   const kind = paused ? 'paused' : override === undefined ? '' : 'lifted';
   const by = paused?.by === undefined ? '' : ` by ${paused.by}`;
   return html`<section class="switches ${kind}" aria-label="Switches of ${clusterName(status.cluster)}">

@@ -2,10 +2,10 @@
 import { html } from './html.ts';
 import type { Content, Html } from './html.ts';
 import { countStates, drawNodes, legend } from './nodes.ts';
-import type { Attempts, MorePool } from './optional.ts';
 import { actionLink, actionsLink, ago, list, until } from './parts.ts';
 import type { Visit } from './parts.ts';
-import type { ClusterPicture, PoolStatus } from '../status/cluster-status.ts';
+import type { ClusterPicture } from '../status/cluster-status.ts';
+import type { AttemptsView, PoolStatus } from '../status/pool-status.ts';
 import type { NodeView } from '../status/node-state.ts';
 import { clusterName, toWords } from './words.ts';
 
@@ -43,7 +43,7 @@ function runsOn({ runs }: PoolStatus): number {
 
 function showPool(pool: PoolStatus, nodes: NodeView[], { now }: Visit): Html {
   const { total, ...states } = pool.nodes;
-  const { attempts, gke_status: gke, operations = [] }: MorePool = pool;
+  const { attempts, gke_status: gke, operations = [] } = pool;
   return html`<article class="card pool${total > 512 && ' wide'}">
     <div class="top">
       <h3>${actionsLink('node_pool', pool.name)}</h3>
@@ -57,7 +57,7 @@ function showPool(pool: PoolStatus, nodes: NodeView[], { now }: Visit): Html {
           Cooldown of ${nameEffect(effect)}: ${until(end, now)} left, after ${actionLink(action)}.
         </p>`,
     )}
-    ${attempts !== undefined && attempts.used > 0 && html`<p class="soft">Repairs within 24 h: ${showAttempts(attempts, now)}.</p>`}
+    ${attempts.used > 0 && html`<p class="soft">Repairs within 24 h: ${showAttempts(attempts, now)}.</p>`}
     ${gke !== undefined && html`<p>GKE says of it: ${gke}.</p>`}
     ${operations.map(
       ({ type, since, node }) =>
@@ -70,7 +70,10 @@ function showPool(pool: PoolStatus, nodes: NodeView[], { now }: Visit): Html {
 }
 
 /** How many of the attempts of a day are used, and when there is one more. */
-export function showAttempts({ max, used, left, again_at: again, broken }: Attempts, now: number): Content {
+export function showAttempts(
+  { max, used, left, again_at: again, broken }: AttemptsView,
+  now: number,
+): Content {
   if (broken) return html`<strong>the list cannot be read</strong>`;
   if (left > 0) return `${used} of ${max}`;
   return html`<strong>${used} of ${max}, none left</strong

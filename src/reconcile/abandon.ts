@@ -5,7 +5,7 @@ import { actionAnnotation } from '../names.ts';
 import { listOwnEffects } from '../state/cooldown.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { toAskMachine } from '../decide/replacement.ts';
+import { toAskMachine } from '../gke/compute.ts';
 import { createReader } from '../verify/verify.ts';
 import type { ReconcileTools, Result } from './report.ts';
 import { giveVerdict, settle } from './settle.ts';

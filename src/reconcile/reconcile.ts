@@ -9,7 +9,7 @@ import type { Services } from '../services.ts';
 import { listOpenRecords } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { isPaused } from '../state/switches.ts';
-import { toAskMachine } from '../decide/replacement.ts';
+import { toAskMachine } from '../gke/compute.ts';
 import { createReader } from '../verify/verify.ts';
 import type { ClusterReport, ReconcileTools, Result } from './report.ts';
 import { resume } from './resume.ts';

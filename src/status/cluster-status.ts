@@ -20,8 +20,6 @@ import type { PoolStatus } from './pool-status.ts';
 import { showRestarted } from './restarted-jobsets.ts';
 import type { RestartedJobSet } from './restarted-jobsets.ts';
 
-export type { PoolStatus } from './pool-status.ts';
-
 /** How one cluster stands, as the API shows it (docs/api.md, docs/openapi.yaml). */
 export interface ClusterStatus {
   cluster: string;

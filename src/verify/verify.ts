@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
-import { isUpstreamStatus } from '../errors.ts';
-import type { Instance } from '../gke/compute.ts';
+import { unlessForbidden } from '../gke/compute.ts';
+import type { AskMachine, Instance } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listCordoned, listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
@@ -22,9 +22,6 @@ export interface Reader {
   machine(plan: RepairPlan): Promise<Instance | 'unknown' | undefined>;
 }
 
-/** Asks Compute for the machine of a plan. */
-export type AskMachine = (plan: RepairPlan) => Promise<Instance | undefined>;
-
 /**
  * Creates a reader that reads each object once. It is for one moment: one reconcile, or one answer.
  *
@@ -43,13 +40,7 @@ export function createReader(kubernetes: Kubernetes, askMachine?: AskMachine): R
     ),
     machine: once(
       ({ projectId, zone, instanceName }) => `${projectId}/${zone}/${instanceName}`,
-      async (plan) => {
-        if (!askMachine) return 'unknown';
-        return askMachine(plan).catch((error: unknown) => {
-          if (isUpstreamStatus(error, 401, 403)) return 'unknown' as const;
-          throw error;
-        });
-      },
+      async (plan) => (askMachine ? unlessForbidden(askMachine(plan), () => 'unknown' as const) : 'unknown'),
     ),
   };
 }

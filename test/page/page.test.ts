@@ -7,12 +7,12 @@ import type { ClusterName } from '../../src/cluster-name.ts';
 import { renderAction, renderActions, renderFailure, renderOverview } from '../../src/page/page.ts';
 import type { Page } from '../../src/page/layout.ts';
 import { quoteForShell } from '../../src/page/lines.ts';
-import type { MorePool, MoreStatus } from '../../src/page/optional.ts';
 import type { Visit } from '../../src/page/parts.ts';
 import type { ActionView } from '../../src/status/action-view.ts';
 import type { ClusterStatus } from '../../src/status/cluster-status.ts';
 import type { ActionAnswer } from '../../src/status/get-action.ts';
 import type { NodeState, NodeView } from '../../src/status/node-state.ts';
+import type { PoolStatus } from '../../src/status/pool-status.ts';
 import type { Pictures } from '../../src/status/status.ts';
 
 const cluster = 'projects/p/locations/l/clusters/train';
@@ -235,8 +235,7 @@ describe('the page', () => {
 
     const attempts = { max: 3, used: 1, left: 2 };
     const spent = { max: 3, used: 3, left: 0, again_at: '2026-11-27T05:40:00Z' };
-    /** As far as a version tells more. */
-    const more = (ofStatus: MoreStatus, ofPool: Omit<MorePool, 'name'> = {}) => {
+    const more = (ofStatus: Partial<ClusterStatus>, ofPool: Partial<PoolStatus> = {}) => {
       const pictures = pictureOf([node('n', 'ready')]);
       const found = pictures[0]?.picture?.status;
       Object.assign(found ?? {}, ofStatus);
