@@ -39,12 +39,7 @@ export class ShownWorld {
     const system = createSystemClock();
     const clock = { ...system, now: () => system.now() + this.#ahead };
     const { emulator } = this;
-    const services = createVirtualServices({
-      config,
-      emulator,
-      clock,
-      travel: async (_, carryOut) => carryOut(),
-    });
+    const services = createVirtualServices({ config, emulator, clock });
     const handler = createHandler({ services, log: createLog(() => undefined) });
     const name = `shown-world-${count++}`;
     http(name, handler.handle);

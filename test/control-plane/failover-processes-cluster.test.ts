@@ -7,6 +7,7 @@ import { startFunctionProcess } from '../fixtures/function-process.ts';
 import type { FunctionProcess } from '../fixtures/function-process.ts';
 import { serveInterruptingProxy } from './interrupting-proxy.ts';
 import type { InterruptingProxy } from './interrupting-proxy.ts';
+import { killAtEachWrite } from './kill-at-each-write.ts';
 import type { KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
 import { withoutHistory } from '../fixtures/without-history.ts';
@@ -104,58 +105,31 @@ describe('several processes of the function', function () {
   });
 
   describe('when one is killed after any write, and another resumes', () => {
-    let write = 0;
-    let isComplete = false;
-    const landed: string[] = [];
-    /** Starts while the round before it goes on. */
-    let nextVictim: Promise<FunctionProcess>;
-
     it('restart once, whichever write it was', async function () {
       this.timeout(240_000);
-      nextVictim = start();
-      while (!isComplete) await killAtWrite(++write);
-      console.log(
-        `        killed after each of ${landed.length} writes:\n          ${landed.join('\n          ')}`,
-      );
-      await nextVictim;
-      expect(landed.length).to.be.greaterThan(10);
+      const killing = { rig, proxy, start, startSurvivor, runOnSliceA, restart };
+      await killAtEachWrite(killing, async ({ name, other, landedOn, isComplete }) => {
+        const { status, body } = await other.send(restart(name));
+        const where = `after ${landedOn}: ${JSON.stringify(body)}`;
+        expect(status, where).to.equal(200);
+        expect(
+          body.steps?.map(({ step }) => step),
+          where,
+        ).to.deep.equal(['cordon', 'restart']);
+        expect(await rig.isCordoned('slice-a'), where).to.equal(true);
+        await rig.allRunOn(name, 'slice-b', nodeCount);
+        expect((await rig.readJobSet(name)).status?.restarts, where).to.equal(1);
+        const reasons = await eventReasons(name);
+        expect(
+          reasons.filter((reason) => reason === 'FailoverActionTriggered'),
+          where,
+        ).to.have.length(1);
+        expect(reasons.filter((reason) => reason === 'FailoverActionSucceeded').length, where).to.be.at.most(
+          1,
+        );
+        return isComplete ? undefined : landedOn.replaceAll(name, 'train').replace(/action-\w+/, 'action-…');
+      });
     });
-
-    async function killAtWrite(n: number): Promise<void> {
-      const name = await runOnSliceA();
-      const [victim, other] = await Promise.all([nextVictim, startSurvivor()]);
-      nextVictim = start();
-      const held = proxy.holdWrite(n);
-      const lost = victim.send(restart(name)).then(
-        () => 'answered',
-        () => 'killed',
-      );
-      const landedOn = await Promise.race([held, lost]);
-      isComplete = landedOn === 'answered';
-      if (!isComplete) landed.push(landedOn.replaceAll(name, 'train').replace(/action-\w+/, 'action-…'));
-      await victim.kill();
-      await lost;
-      proxy.letThrough();
-      await rig.expireLock('slice-a');
-      const { status, body } = await other.send(restart(name));
-      const where = `after ${landedOn}: ${JSON.stringify(body)}`;
-      expect(status, where).to.equal(200);
-      expect(
-        body.steps?.map(({ step }) => step),
-        where,
-      ).to.deep.equal(['cordon', 'restart']);
-      expect(await rig.isCordoned('slice-a'), where).to.equal(true);
-      await rig.allRunOn(name, 'slice-b', nodeCount);
-      expect((await rig.readJobSet(name)).status?.restarts, where).to.equal(1);
-      const reasons = await eventReasons(name);
-      expect(
-        reasons.filter((reason) => reason === 'FailoverActionTriggered'),
-        where,
-      ).to.have.length(1);
-      expect(reasons.filter((reason) => reason === 'FailoverActionSucceeded').length, where).to.be.at.most(1);
-      await rig.world.removeAll();
-      await rig.forget();
-    }
   });
 
   async function eventReasons(name: string): Promise<unknown[]> {

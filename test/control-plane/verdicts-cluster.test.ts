@@ -8,6 +8,7 @@ import { createFailoverRig } from './failover-rig.ts';
 import type { FailoverRig } from './failover-rig.ts';
 import { serveInterruptingProxy } from './interrupting-proxy.ts';
 import type { InterruptingProxy } from './interrupting-proxy.ts';
+import { killAtEachWrite } from './kill-at-each-write.ts';
 import { patchTypes } from './kubernetes-client.ts';
 import type { KubernetesList, KubernetesObject } from './kubernetes-client.ts';
 import { startOrSkip } from './start-or-skip.ts';
@@ -271,58 +272,28 @@ describe('verdicts on a real control plane', function () {
   });
 
   describe('of an action whose process is killed after any write', () => {
-    let write = 0;
-    let isComplete = false;
-    const landed: string[] = [];
-    /** Starts while the round before it goes on. */
-    let nextVictim: Promise<FunctionProcess>;
-
     it('reconcile of another process alone ends it: one restart, one verdict; or nothing was done', async function () {
       this.timeout(600_000);
-      nextVictim = start();
-      while (!isComplete) await killAtWrite(++write);
-      console.log(
-        `        killed after each of ${landed.length} writes:\n          ${landed.join('\n          ')}`,
-      );
-      await nextVictim;
-      expect(landed.length).to.be.greaterThan(10);
-    });
-
-    async function killAtWrite(n: number): Promise<void> {
-      const name = await runOnSliceA();
-      const [victim, other] = await Promise.all([nextVictim, startSurvivor()]);
-      nextVictim = start();
-      const held = proxy.holdWrite(n);
-      const lost = victim.send(restart(name)).then(
-        () => 'answered',
-        () => 'killed',
-      );
-      const landedOn = await Promise.race([held, lost]);
-      isComplete = landedOn === 'answered';
-      await victim.kill();
-      await lost;
-      proxy.letThrough();
-      await rig.expireLock('slice-a');
-      const phase = (await record(name))?.['phase'];
-      if (phase === 'claimed') {
-        landed.push(`${describe(landedOn, name)} → forgotten, because nothing was done`);
-        await age(name, 121);
-        await reconcile(other);
-        expect(await record(name), landedOn).to.equal(undefined);
-        expect(await rig.isCordoned('slice-a'), landedOn).to.equal(false);
-        expect((await rig.readJobSet(name)).status?.restarts ?? 0, landedOn).to.equal(0);
-      } else {
+      const killing = { rig, proxy, start, startSurvivor, runOnSliceA, restart };
+      await killAtEachWrite(killing, async ({ name, other, landedOn, isComplete }) => {
+        const phase = (await record(name))?.['phase'];
+        if (phase === 'claimed') {
+          await age(name, 121);
+          await reconcile(other);
+          expect(await record(name), landedOn).to.equal(undefined);
+          expect(await rig.isCordoned('slice-a'), landedOn).to.equal(false);
+          expect((await rig.readJobSet(name)).status?.restarts ?? 0, landedOn).to.equal(0);
+          return `${describe(landedOn, name)} → forgotten, because nothing was done`;
+        }
         const first = await reconcile(other);
-        if (!isComplete) landed.push(`${describe(landedOn, name)} → ${summarise(first)}`);
         await rig.allRunOn(name, 'slice-b', nodeCount);
         expect(await settle(other, name), landedOn).to.include({ verdict: 'recovered', attempt: 1 });
         expect((await rig.readJobSet(name)).status?.restarts, landedOn).to.equal(1);
         expect(await rig.isCordoned('slice-a'), landedOn).to.equal(true);
         expect(await verdictEvents(name), landedOn).to.deep.equal(['FailoverRecovered']);
-      }
-      await rig.world.removeAll();
-      await rig.forget();
-    }
+        return isComplete ? undefined : `${describe(landedOn, name)} → ${summarise(first)}`;
+      });
+    });
 
     const describe = (write: string, name: string) =>
       write.replaceAll(name, 'train').replace(/(action|jobset)-\w{20,}/, '$1-…');

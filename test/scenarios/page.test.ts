@@ -1,7 +1,6 @@
 import { request } from 'node:http';
 import { load } from 'cheerio';
 import { expect } from 'chai';
-import { createSystemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
@@ -35,12 +34,7 @@ describe('what a browser gets', () => {
 
   function use(options: Parameters<typeof served.use>[0] = {}): void {
     const config = readConfig({ CLUSTERS: trainCluster });
-    const { connect } = createVirtualServices({
-      config,
-      emulator,
-      clock: createSystemClock(),
-      travel: async (_, carryOut) => carryOut(),
-    });
+    const { connect } = createVirtualServices({ config, emulator });
     served.use({ config, connect, ...options });
   }
 

@@ -43,6 +43,16 @@ async function dieAtEach(
   }
 }
 
+/** An instance dies while it cordons for a restart; then so many seconds pass. */
+async function leaveHalfWay(seconds: number): Promise<VirtualFailover> {
+  const world = new VirtualFailover();
+  const first = world.newInstance();
+  world.once(/PATCH .*nodes/, () => first.crash());
+  world.begin(restartOfTrain, first);
+  await world.pass(seconds);
+  return world;
+}
+
 describe('an instance that dies at any request of its reconcile', () => {
   it('leaves a verdict for the next one to finish: one verdict, one Event', async () => {
     const requests = await dieAtEach(
@@ -110,14 +120,7 @@ describe('an instance that dies at any request of its reconcile', () => {
 
   it('leaves an abandoned action for the next one to tell of', async () => {
     await dieAtEach(
-      async () => {
-        const world = new VirtualFailover();
-        const first = world.newInstance();
-        world.once(/PATCH .*nodes/, () => first.crash());
-        world.begin(restartOfTrain, first);
-        await world.pass(901);
-        return world;
-      },
+      () => leaveHalfWay(901),
       (world, where) => {
         expect(jsonOf(world, 'a', 'verdict'), where).to.include({ verdict: 'abandoned' });
         expect(isOpen(world, 'a'), where).to.equal(false);
@@ -129,14 +132,7 @@ describe('an instance that dies at any request of its reconcile', () => {
 
   it('leaves what it carried on for the next one to carry on: one restart', async () => {
     await dieAtEach(
-      async () => {
-        const world = new VirtualFailover();
-        const first = world.newInstance();
-        world.once(/PATCH .*nodes/, () => first.crash());
-        world.begin(restartOfTrain, first);
-        await world.pass(90);
-        return world;
-      },
+      () => leaveHalfWay(90),
       (world, where) => {
         expect(restarts(world), where).to.equal(1);
         expect(jsonOf(world, 'a', 'verdict'), where).to.include({ verdict: 'recovered' });

@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import { createSystemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import type { ClusterReport } from '../../src/reconcile/report.ts';
@@ -37,12 +36,7 @@ describe('POST /reconcile', () => {
     isGone: () => boolean = () => true,
   ): void {
     const config = readConfig({ CLUSTERS: clusters.join(',') });
-    const { connect } = createVirtualServices({
-      config,
-      emulator,
-      clock: createSystemClock(),
-      travel: async (_, carryOut) => carryOut(),
-    });
+    const { connect } = createVirtualServices({ config, emulator });
     served.use({
       config,
       connect: async (name, deadline) => {

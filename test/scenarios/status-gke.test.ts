@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import { createSystemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
@@ -19,12 +18,7 @@ describe('what GET /status shows of GKE', () => {
     emulator = new Emulator();
     cluster = createTrainWorld(emulator);
     const config = readConfig({ CLUSTERS: trainCluster });
-    const { connect, readGkeWork } = createVirtualServices({
-      config,
-      emulator,
-      clock: createSystemClock(),
-      travel: async (_, carryOut) => carryOut(),
-    });
+    const { connect, readGkeWork } = createVirtualServices({ config, emulator });
     served.use({ config, connect, readGkeWork });
   });
 

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { useFakeTimers } from 'sinon';
-import { createSystemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { Emulator } from '../emulator/emulator.ts';
@@ -33,12 +32,7 @@ describe('what the function shows', () => {
 
   function use(name: 'failover' | 'failoverStatus' = 'failover'): void {
     const config = readConfig({ CLUSTERS: trainCluster });
-    const { connect, readGkeWork } = createVirtualServices({
-      config,
-      emulator,
-      clock: createSystemClock(),
-      travel: async (_, carryOut) => carryOut(),
-    });
+    const { connect, readGkeWork } = createVirtualServices({ config, emulator });
     served.use({ config, connect, readGkeWork, name });
   }
 
