@@ -3,7 +3,7 @@ import { failoverNamespace, prefix } from '../names.ts';
 import { idOf } from './actions.ts';
 import { html, toText } from './html.ts';
 import type { Content, Html } from './html.ts';
-import type { ClusterStatus } from '../status/cluster-status.ts';
+import type { ClusterStatus, PausedView } from '../status/cluster-status.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
 import { quoteForShell } from './lines.ts';
@@ -62,7 +62,7 @@ function needsOf(
     ...jobsets.map(({ name: jobset, attempts }) => ({ what: `restarts of ${jobset}`, attempts })),
   ];
   return [
-    ...(paused ? [showPaused(name, paused.why)] : []),
+    ...(paused ? [showPaused(name, paused)] : []),
     ...(budget.broken
       ? [need(html`<strong>${name}: the budget cannot be read</strong>, so everything is refused`)]
       : []),
@@ -127,9 +127,12 @@ function showNeedy(action: ActionView, { now, hasClusters }: Visit): Html {
 /** An annotation that nobody knows pauses, too: it may be a misspelt pause. */
 const unknownAnnotation = /^unknown annotation (\S+) on Lease cluster$/;
 
-function showPaused(name: string, why: string): Html {
+function showPaused(name: string, { why, by }: PausedView): Html {
   const [, key = `${prefix}paused`] = unknownAnnotation.exec(why) ?? [];
-  const line = `kubectl annotate lease cluster -n ${failoverNamespace} ${quoteForShell(key)}-`;
+  // By itself it pauses, too.
+  const keys = [key, ...(by === undefined ? [] : [`${prefix}paused-by`])];
+  const gone = keys.map((each) => `${quoteForShell(each)}-`).join(' ');
+  const line = `kubectl annotate lease cluster -n ${failoverNamespace} ${gone}`;
   return need(html`<strong>${name}</strong> is paused`, why, html`To go on: <code>${line}</code>`);
 }
 

@@ -130,6 +130,14 @@ describe('the page', () => {
       expect(line(why)).to.equal(`${start}/pause-`);
     });
 
+    // F-275: the line removed the pause, and the name of who had paused went on pausing.
+    it('has the line that ends a pause of somebody who gave a name', () => {
+      const paused = { why: 'INC-42', by: 'bob' };
+      expect(textOf(overview([], pictureOf([], { paused })), '.need code')).to.equal(
+        'kubectl annotate lease cluster -n autometric-failover-system autometric-failover/paused- autometric-failover/paused-by-',
+      );
+    });
+
     it('says for how long the limits are lifted', () => {
       const $ = overview([], pictureOf([], { override_until: '2026-11-27T04:01:00Z' }));
       expect(textOf($, '.switches.lifted')).to.include('Limits are lifted for people for 21 min.');
