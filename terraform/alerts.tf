@@ -7,6 +7,9 @@ locals {
     [for p in var.alert_policies : p.on_close if p.on_close != null],
     [for p in var.alert_policies : p.on_failure if p.on_failure != null],
     [for p in var.alert_policies : "uncordon_nodepool" if p.uncordon_when_repaired],
+    [for r in var.log_rules : r.action],
+    [for r in var.log_rules : r.on_failure if r.on_failure != null],
+    [for r in var.log_rules : "uncordon_nodepool" if r.uncordon_when_repaired],
     tolist(var.additional_alert_actions),
   )))
   takes_alerts = length(local.alert_actions) > 0

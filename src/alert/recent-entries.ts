@@ -23,7 +23,11 @@ export class RecentEntries {
   admit(notification: Notification): void {
     if (!notification.isLogEntry) return;
     const { id, startedAt, policyName, resourceType, resourceLabels } = parseIncident(notification);
-    const key = JSON.stringify([policyName, resourceType, Object.entries(resourceLabels).sort()]);
+    const key = JSON.stringify([
+      policyName,
+      resourceType,
+      Object.entries(resourceLabels).sort(([a], [b]) => (a < b ? -1 : 1)),
+    ]);
     const first = this.#first.get(key);
     // By the entries' own times: a later fault of a machine that came back is another one.
     if (first && first.id !== id && Math.abs(startedAt - first.at) < sameFaultMs) {

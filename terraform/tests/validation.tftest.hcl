@@ -404,3 +404,75 @@ run "archive_that_is_no_zip" {
   }
   expect_failures = [var.source_archive]
 }
+
+run "log_rule_without_what_to_look_for" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_text_and_method" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], method = "a.b.c", action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_empty_list" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = [], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_a_short_text" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_of_a_container" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", resource_type = "k8s_container", contains = ["Xid 79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_encoded_log" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "a%2Fb", contains = ["Xid 79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_that_uncordons" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "uncordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_a_fault_and_no_report" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_and_repair_nodepool", fault = "xid" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_of_another_cluster" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_nodepool", cluster = "other" } }
+  }
+  expect_failures = [var.log_rules]
+}
