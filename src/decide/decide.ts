@@ -14,7 +14,7 @@ import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
-import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
+import { listPoolHealth, toAllNodes, toShownMachine } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
@@ -57,7 +57,7 @@ export interface DecideTools {
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
   return plan;
@@ -78,7 +78,7 @@ export async function assertMayResume(
 ): Promise<void> {
   const reads = toReads(action, snapshot, tools);
   await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
 }
 
@@ -95,7 +95,7 @@ export async function decideDryRun(
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  const early = await findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
+  const early = await findLimit(() => assertWithinLimits(action, snapshot, tools));
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   const limit = early ?? (await findLimit(() => assertMayDo(action, snapshot, plan, { ...tools, ...reads })));
   const target = snapshot.nodePool;
@@ -142,7 +142,7 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
 /** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
 async function assertWithinLimits(
   action: Action,
-  nodePool: string,
+  { nodePool, nodes }: Snapshot,
   { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
 ): Promise<void> {
   if (action.effects.uncordon) return;
@@ -166,7 +166,8 @@ async function assertWithinLimits(
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
   if (!action.effects.repair) return;
   const asking = { config, id: action.id, isAlert, switches };
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+  const shown = toAllNodes(nodes).map((node) => toShownMachine(node));
+  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
@@ -13,6 +14,8 @@ import type { RepairStep } from '../step.ts';
 export interface RepairTools extends DeleteMachineTools {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
+  /** The machines of the pool when the action was claimed. */
+  shown: ShownMachine[];
 }
 
 /**
@@ -23,7 +26,7 @@ export interface RepairTools extends DeleteMachineTools {
  * @throws {FailoverError} `repair_refused` for a resumed deletion by name, or while the host is being reported
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
-  const { kubernetes, lock, actionId } = tools;
+  const { kubernetes, lock, actionId, shown } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   await tools.beforeDeletion();
@@ -35,7 +38,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const wasAccepted = before?.action === actionId && isAccepted(before);
   const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId, way };
   const writeMark = (state: 'begun' | 'accepted') =>
-    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
+    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }, shown));
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {

@@ -5,6 +5,7 @@ import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
+import { repairAnnotation } from '../names.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
@@ -168,6 +169,18 @@ function hasAllocatableAccelerators({ status }: V1Node): boolean {
 
 /** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+
+/** What a node says of its machine. */
+export interface ShownMachine {
+  instanceId: string | undefined;
+  /** The action that last asked for a repair by a label of the node. */
+  repairedBy: string | undefined;
+}
+
+/** Reads what a node says of its machine. */
+export function toShownMachine({ annotations }: Pick<NodeRef, 'annotations'>): ShownMachine {
+  return { instanceId: annotations[instanceIdAnnotation], repairedBy: annotations[repairAnnotation] };
+}
 
 /** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
 export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
