@@ -11,6 +11,7 @@ import {
   whyNoMaintenance,
   whyNotReportable,
 } from '../gke/repair-labels.ts';
+import { repairAnnotation } from '../names.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
@@ -62,6 +63,7 @@ export async function chooseRepairWay(
   ];
   const startedAt = typeof asked === 'string' ? undefined : asked.startedAt;
   const { bootId } = node;
+  const askedBy = node.annotations[repairAnnotation];
   return {
     plan: {
       way,
@@ -70,6 +72,7 @@ export async function chooseRepairWay(
       before: {
         ...(bootId === undefined ? {} : { bootId }),
         ...(startedAt === undefined ? {} : { startedAt }),
+        ...(askedBy === undefined ? {} : { askedBy }),
         ...(way === 'report_faulty_host' ? readReport(node) : {}),
       },
     },
@@ -80,14 +83,14 @@ export async function chooseRepairWay(
 /**
  * Refuses a deletion while the host of any of these nodes is being reported: it would make the report fail.
  *
- * @param isResume the deletion was planned before, and may have been sent before
+ * @param isPlanned the deletion was planned before, and a resume may have sent it before
  * @throws {FailoverError} `repair_refused`
  */
-export function assertNoReport(nodes: NodeRef[], { isResume }: { isResume: boolean }): void {
+export function assertNoReport(nodes: NodeRef[], { isPlanned }: { isPlanned: boolean }): void {
   for (const node of nodes) {
     const report = findReportUnderWay(node);
     if (report === undefined) continue;
-    const [since, now] = isResume ? [' since this action was planned', ' now'] : ['', ''];
+    const [since, now] = isPlanned ? [' since this action was planned', ' now'] : ['', ''];
     throw repairRefused(
       `the host of node ${node.name} is being reported as faulty (${report})${since}, and a deletion of the machine would make the ` +
         `report fail; nothing was deleted${now}. Wait until GKE has taken the label away`,
@@ -97,7 +100,7 @@ export function assertNoReport(nodes: NodeRef[], { isResume }: { isResume: boole
 
 /** In a slice, all machines go. */
 function chooseDeletion(plan: RepairPlan, node: NodeHealth, poolNodes: NodeRef[]): WayOfRepair {
-  assertNoReport(plan.isMultiHost ? poolNodes : [node], { isResume: false });
+  assertNoReport(plan.isMultiHost ? poolNodes : [node], { isPlanned: false });
   if (!isAllCapacity(node)) return { plan: {}, warnings: [] };
   const warning =
     `the hosts of the reservation of node ${node.name} come back as they are (all-capacity mode), so a deletion draws the same host ` +

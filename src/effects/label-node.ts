@@ -5,6 +5,7 @@ import { findRepairUnderWay, toRepairLabel } from '../gke/repair-labels.ts';
 import { repairAnnotation, repairManager } from '../names.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { RepairStep } from '../step.ts';
+import { quote } from '../request/printable-text.ts';
 import { NotDeleted } from './delete-machine.ts';
 import type { DeleteMachineTools } from './delete-machine.ts';
 import { watchGate } from './watch-gate.ts';
@@ -33,7 +34,14 @@ export async function labelNode(
     node.systemUuid === plan.node.systemUuid &&
     node.annotations[instanceIdAnnotation] === plan.instanceId;
   if (!isSame) throw changed(`the machine of node ${name} was replaced in the meantime`);
-  if (node.annotations[repairAnnotation] === actionId) return { outcome: 'already_requested' };
+  const askedBy = node.annotations[repairAnnotation];
+  if (askedBy === actionId) return { outcome: 'already_requested' };
+  if (askedBy !== undefined && askedBy !== plan.before?.askedBy) {
+    // The annotation has room for one id, so nobody knows whether this action has asked before.
+    throw changed(
+      `action ${quote(askedBy)} has asked for a repair of node ${name} since this action was planned`,
+    );
+  }
   const underWay = findRepairUnderWay(node);
   if (underWay !== undefined) {
     throw new NotDeleted(
