@@ -43,11 +43,12 @@ export async function chooseRepairWay(
   tools: WayTools,
 ): Promise<WayOfRepair> {
   if (way === undefined) return chooseDeletion(plan, node, poolNodes);
-  const underWay = findRepairUnderWay(node);
+  const { repairTimeoutSeconds } = tools.config;
+  const underWay = findRepairUnderWay(node, { serverNow: tools.serverNow, repairTimeoutSeconds });
   if (underWay !== undefined) {
     throw repairRefused(
       `node ${node.name} is under repair already (${underWay}), by GKE or because somebody asked for it; nothing was asked for. ` +
-        'Send this again once that is over and the label is gone',
+        `Send this again once that is over and the label is gone${describeWayOut(node, underWay)}`,
     );
   }
   assertNotDeleting(plan, tools);
@@ -93,9 +94,17 @@ export function assertNoReport(nodes: NodeRef[], { isPlanned }: { isPlanned: boo
     const [since, now] = isPlanned ? [' since this action was planned', ' now'] : ['', ''];
     throw repairRefused(
       `the host of node ${node.name} is being reported as faulty (${report})${since}, and a deletion of the machine would make the ` +
-        `report fail; nothing was deleted${now}. Wait until GKE has taken the label away`,
+        `report fail; nothing was deleted${now}. Wait until GKE has taken the label away${describeWayOut(node, report)}`,
     );
   }
+}
+
+/** How to take a label away that asks for a repair; nothing for one with which GKE tells what it does. */
+function describeWayOut({ name }: NodeRef, underWay: string): string {
+  const [, key] = /^label (.*(?:fault-behavior|perform-\w+))=/.exec(underWay) ?? [];
+  return key === undefined
+    ? ''
+    : `; to take away a label that GKE has left: kubectl label node ${name} ${key}-`;
 }
 
 /** In a slice, all machines go. */

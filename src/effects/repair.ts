@@ -5,12 +5,13 @@ import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
-import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
+import type { Deletion } from './delete-machine.ts';
 import { labelNode } from './label-node.ts';
+import type { LabelNodeTools } from './label-node.ts';
 import type { RepairStep } from '../step.ts';
 
 /** What a repair works with. */
-export interface RepairTools extends DeleteMachineTools {
+export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
 }
