@@ -80,6 +80,8 @@ const repairPlanSchema = v.object({
     v.object({
       bootId: v.exactOptional(v.string()),
       startedAt: v.exactOptional(v.number()),
+      /** The action that asked for a repair of this node last. */
+      askedBy: v.exactOptional(v.string()),
       /** GKE's words for an earlier report. */
       status: v.exactOptional(v.string()),
       operation: v.exactOptional(v.string()),

@@ -1,5 +1,6 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
+import { readAskedAt } from './asking-labels.ts';
 import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
@@ -19,6 +20,8 @@ export interface NodeRef {
   annotations: Record<string, string>;
   /** In ms since the epoch, by the API server's clock. */
   createdAt: number;
+  /** When the labels were set that ask for a reboot or a maintenance, where it has any. */
+  askedAt?: Record<string, number> | undefined;
 }
 
 /** A node with its health. */
@@ -128,6 +131,7 @@ const deadAfterMs = 60_000;
 
 function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   const labels = metadata?.labels ?? {};
+  const askedAt = metadata && readAskedAt(metadata);
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
@@ -135,6 +139,7 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
     labels,
     annotations: metadata?.annotations ?? {},
     createdAt: toMs(metadata?.creationTimestamp) ?? 0,
+    ...(askedAt === undefined ? {} : { askedAt }),
   };
 }
 
