@@ -49,7 +49,8 @@ export async function endPodsSooner(
   { kubernetes, lock, clock, deadline, config, beforeDeletion }: Tools,
 ): Promise<EndedSooner> {
   const { graceSeconds, jobSet } = plan;
-  if (plan.outcome !== 'restart' || graceSeconds === undefined) return {};
+  // Only a plan that restarts has it.
+  if (graceSeconds === undefined) return {};
   const startedAt = clock.now();
   const stopAt = startedAt + waitMs(graceSeconds, deadline);
   const looked = new Set<string>();

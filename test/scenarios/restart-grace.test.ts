@@ -94,7 +94,10 @@ describe('restart_grace_seconds', () => {
   it('0: every pod of the attempt is deleted with grace 0 beside the leader, by its uid', async () => {
     const world = await runFor60Seconds({ jobs: [slow] });
     const before = uidsOf(podsOf(world));
+    const seen = watchJobs(world);
     const { steps } = await world.send(atOnce);
+    // It waits for nobody: the Job has lost its leader, and fails.
+    expect(seen).to.deep.equal([false, false, false, false]);
     expect(steps.at(-1)).to.include({
       outcome: 'restarted',
       way: 'leader_pod',
@@ -261,8 +264,12 @@ describe('restart_grace_seconds', () => {
         const there = `slice-b #${failurePolicy === null ? 0 : 1}`;
         expect(whereTrainRuns(world.cluster)).to.deep.equal([there]);
         const back = uidsOf(podsOf(world));
+        // Somebody ends the new run, too, and its pods take their 30 s.
+        world.cluster.ask('DELETE', '/apis/batch/v1/namespaces/default/jobs/train-workers-0', {
+          propagationPolicy: 'Foreground',
+        });
+        await world.pass(1);
         await world.reconcile();
-        await world.pass(60);
         expect(uidsOf(podsOf(world))).to.deep.equal(back);
         expect(podDeletions(world)).to.have.lengthOf(ended);
       });
