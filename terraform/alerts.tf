@@ -45,6 +45,7 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
       failover_repair                 = each.value.repair
       failover_fault                  = each.value.fault
+      failover_restart_grace_seconds  = each.value.restart_grace_seconds == null ? null : tostring(each.value.restart_grace_seconds)
       failover_jobset                 = each.value.jobset
       failover_namespace              = each.value.namespace
       failover_cluster                = each.value.cluster

@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -27,6 +27,8 @@ variable "alert_policies" {
     repair = optional(string)
     # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
     fault = optional(string)
+    # How many seconds the pods of the restarted attempt get to end, if fewer than their own.
+    restart_grace_seconds = optional(number)
     # Which JobSet; without it the one on the pool.
     jobset = optional(string)
     # Of the JobSet: one of allowed_namespaces.
@@ -114,6 +116,10 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : !p.uncordon_when_repaired ? true : (p.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
     error_message = "uncordon_when_repaired is for a policy that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.restart_grace_seconds == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && p.restart_grace_seconds >= 0 && p.restart_grace_seconds <= 3600 && floor(p.restart_grace_seconds) == p.restart_grace_seconds])
+    error_message = "restart_grace_seconds is for a policy that restarts: a whole number of seconds from 0 to 3600."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], p.repair)])

@@ -58,6 +58,7 @@ export function toAlert(notification: Notification, config: Config, now: number)
             uncordon_when_repaired: policy.uncordonsWhenRepaired,
             repair: policy.repair,
             fault: policy.fault,
+            restart_grace_seconds: policy.restartGraceSeconds,
           }
         : {}),
       preflight_checks: { expected_node_counts: policy.expectsNodeCounts },

@@ -6,7 +6,7 @@ import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
 import { dnsLabel } from '../names.ts';
 import { suggestName } from '../nearest-name.ts';
-import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
+import { booleanField, objectField, parseFields, proseField, textField, wholeNumberField } from './fields.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
 
@@ -35,6 +35,8 @@ export interface Action {
   fault?: Fault | undefined;
   /** Once the machine is back, this function's cordons of the pool are released. */
   uncordonWhenRepaired?: boolean;
+  /** The seconds that the pods of the restarted attempt get to end; undefined leaves them their own. */
+  restartGraceSeconds?: number | undefined;
   /** The e-mail address of the caller that IAM let in, as its token says. */
   caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
@@ -103,6 +105,11 @@ function parseOnFailure(given: string | undefined, type: ActionType): FollowUpTy
   throw invalidAction(`on_failure is for an action that restarts, and ${type} does not`);
 }
 
+function parseRestartGrace(given: number | undefined, type: ActionType): number | undefined {
+  if (given === undefined || effectsOf[type].restart) return given;
+  throw invalidAction(`restart_grace_seconds is for an action that restarts, and ${type} does not`);
+}
+
 function parseUncordonWhenRepaired(
   given: boolean | undefined,
   { type, onFailure }: { type: ActionType; onFailure: FollowUpType | undefined },
@@ -118,6 +125,7 @@ function toAction(
   clusters: ClusterName[],
   generatedId: string,
 ): Action {
+  const restartGraceSeconds = parseRestartGrace(fields.restart_grace_seconds, fields.type);
   return {
     id: fields.id ?? generatedId,
     dryRun: fields.dry_run ?? false,
@@ -134,6 +142,7 @@ function toAction(
       false,
     cluster: resolveCluster(fields.cluster, clusters),
     ...parseRepair(fields, fields.type),
+    ...(restartGraceSeconds !== undefined && { restartGraceSeconds }),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
@@ -153,13 +162,14 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
-  const { onFailure, uncordonWhenRepaired = false, repair, fault } = action;
+  const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
     // Absent, they leave the hash as earlier versions made it.
     ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
     ...(repair === undefined ? [] : [{ repair, fault }]),
+    ...(restartGraceSeconds === undefined ? [] : [{ restartGraceSeconds }]),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -168,6 +178,9 @@ export function hashAction(action: Action): string {
 }
 
 const dnsSubdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+/** An hour is longer than a checkpoint takes to save. */
+export const mostGraceSeconds = 3600;
 
 const actionFields = {
   id: textField({
@@ -186,6 +199,7 @@ const actionFields = {
   preflight_checks: objectField(),
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
+  restart_grace_seconds: wholeNumberField({ max: mostGraceSeconds, unit: 'seconds' }),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
   fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({

@@ -25,6 +25,7 @@ export function toResendable(
     repair: action.repair,
     fault: action.fault,
     uncordon_when_repaired: action.uncordonWhenRepaired === true ? true : undefined,
+    restart_grace_seconds: action.restartGraceSeconds,
     cluster: cluster.fullName,
   });
 }

@@ -191,6 +191,23 @@ run "what_follows_a_verdict" {
   }
 }
 
+run "grace_of_a_restart" {
+  variables {
+    alert_policies = {
+      slice = {
+        action                = "cordon_nodepool_and_restart_jobset"
+        restart_grace_seconds = 0
+        conditions            = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_restart_grace_seconds = "0" })
+    error_message = "A grace of 0 is a label, too."
+  }
+}
+
 run "ways_of_repair" {
   variables {
     alert_policies = {

@@ -365,6 +365,22 @@ run "uncordon_without_a_repair" {
   expect_failures = [var.alert_policies]
 }
 
+run "grace_without_a_restart" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", restart_grace_seconds = 5, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "grace_of_half_a_second" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", restart_grace_seconds = 0.5, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
 run "closes_after_a_minute" {
   command = plan
   variables {
