@@ -8,6 +8,7 @@ import { drawChart } from './chart.ts';
 import { startEmulatorProcess } from './emulator-process.ts';
 import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
+import { measureGrowth } from './measure-growth.ts';
 import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
 import { measureThrottled } from './measure-throttled.ts';
 import { measureViews } from './measure-views.ts';
@@ -29,6 +30,7 @@ const groups = {
   alert: measureFirstCordon,
   sequential: measureSequential,
   views: measureViews,
+  growth: measureGrowth,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);
