@@ -10,6 +10,8 @@ export interface PolicyLabels {
   clusterName: string | undefined;
   isDryRun: boolean;
   expectsNodeCounts: boolean;
+  requiresSpare: boolean;
+  whenNoSpare: string | undefined;
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
@@ -47,6 +49,8 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     clusterName: text('cluster'),
     isDryRun: boolean('dry_run'),
     expectsNodeCounts: boolean('expected_node_counts'),
+    requiresSpare: boolean('spare_capacity'),
+    whenNoSpare: text('when_no_spare'),
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
@@ -63,6 +67,8 @@ const policyLabels = [
   'cluster',
   'dry_run',
   'expected_node_counts',
+  'spare_capacity',
+  'when_no_spare',
   'on_close',
   'on_failure',
   'uncordon_when_repaired',

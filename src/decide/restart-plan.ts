@@ -9,6 +9,8 @@ import { isAccepted } from '../state/deed.ts';
 import { readLease } from '../state/lease.ts';
 import { listPool } from '../gke/nodes.ts';
 import { findEnding } from './hanging-pods.ts';
+import { judgeNoSpare } from './no-spare.ts';
+import type { SpareWish } from './no-spare.ts';
 import { predictNextAttempt } from './prediction.ts';
 import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan } from '../plan.ts';
@@ -27,12 +29,14 @@ export interface RestartRequest {
   nodeName: string | undefined;
   /** No person asks for it now. */
   isFromAlert: boolean;
+  /** What is to be done where no spare capacity is. */
+  wish: SpareWish;
 }
 
 /** Says which JobSet an action restarts from a pool. */
 export function toRestartRequest(action: Action, nodePool: string): RestartRequest {
   const { namespace, jobSetName = '', nodeName } = action;
-  return { namespace, jobSetName, nodePool, nodeName, isFromAlert: isFromAlert(action) };
+  return { namespace, jobSetName, nodePool, nodeName, isFromAlert: isFromAlert(action), wish: action };
 }
 
 /**
@@ -48,7 +52,7 @@ export async function planRestart(
   config: Config,
   readMarkLease = () => readLease(kubernetes, toMarkName(request.namespace, request.jobSetName)),
 ): Promise<RestartPlan> {
-  const { namespace, jobSetName, nodePool } = request;
+  const { namespace, jobSetName, nodePool, wish } = request;
   // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
   const mark = readRestartMark(await readMarkLease());
   const jobSet = await readNamedJobSet(kubernetes, namespace, jobSetName);
@@ -79,8 +83,18 @@ export async function planRestart(
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const chosenWay = chooseRestartWay(jobSet, jobs, job, leader);
-  const facts = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
-  const prediction = await predictNextAttempt(kubernetes, facts);
+  const prediction = await predictNextAttempt(kubernetes, {
+    jobSet,
+    jobs,
+    pods,
+    onPool,
+    nodePool,
+    poolNodes: nodes,
+    planned: job,
+    namespaces: config.allowedNamespaces,
+    mayStay: wish.whenNoSpare === 'repair',
+  });
+  const noSpare = judgeNoSpare(prediction, wish, `${namespace}/${jobSetName}`);
   const queue = findQueue(jobSet);
   return {
     ...plan,
@@ -90,6 +104,7 @@ export async function planRestart(
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     ...(queue === undefined ? {} : { queue }),
     ...prediction,
+    ...noSpare,
   };
 }
 
@@ -130,7 +145,10 @@ async function wasMadeAnew(
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
   const { jobSet, outcome, attempt, job, jobs, leader, way, restartsLeft, schedulableElsewhere } = plan;
-  const warnings = [plan.warning, plan.roomWarning].filter((text) => text !== undefined);
+  const { spare, lacksSpare, inPlace } = plan;
+  const warnings = [plan.warning, inPlace ? undefined : warnOfRoom(plan)].filter(
+    (text) => text !== undefined,
+  );
   return {
     step: 'restart',
     target: `${jobSet.namespace}/${jobSet.name}`,
@@ -143,10 +161,18 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(plan.why === undefined ? {} : { why: plan.why }),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
+    ...(spare === undefined ? {} : { spare }),
+    ...(inPlace && lacksSpare !== undefined ? { in_place: lacksSpare } : {}),
     ...(plan.queue === undefined ? {} : { queue: describeQueue(plan.queue) }),
     ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
     ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };
+}
+
+/** An earlier version recorded the warning alone. */
+function warnOfRoom({ roomWarning, lacksSpare, spare }: RestartPlan): string | undefined {
+  if (roomWarning !== undefined || lacksSpare === undefined) return roomWarning;
+  return spare ? `${lacksSpare}, so the JobSet will wait for capacity` : lacksSpare;
 }
 
 /** Chooses among the Jobs with a live pod on the pool, because others are healthy: the Job on `node_name`, else the lowest global index. */

@@ -36,6 +36,7 @@ describe('planRestart', () => {
       way: 'leader_pod',
       restartsLeft: 3,
       schedulableElsewhere: 4,
+      spare: { slices: 1, needed: 1 },
       mayLandOn: ['slice-b'],
     });
     expect(world.emulator.writes()).to.deep.equal([]);

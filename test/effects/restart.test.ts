@@ -32,6 +32,7 @@ describe('restartJobSet', () => {
       leader_pod: metadata.name,
       restarts_left: 3,
       schedulable_elsewhere: 4,
+      spare: { slices: 1, needed: 1 },
     });
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
     const [deletion] = world.emulator.writes().filter(({ method }) => method === 'DELETE');
