@@ -76,24 +76,25 @@ export async function planRestart(
     return { ...plan, outcome: 'not_on_pool', ...absence };
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
-  if (job.isEnding) return { ...plan, job: chosen, outcome: 'already_restarting' };
+  const predict = () => {
+    const shared = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
+    const mayStay = wish.whenNoSpare === 'repair';
+    return predictNextAttempt(kubernetes, { ...shared, namespaces: config.allowedNamespaces, mayStay });
+  };
+  if (job.isEnding) {
+    // It has ended by itself, and the pool that is to be cordoned may be the only one that it can come back to.
+    const waiting = wish.whenNoSpare === 'repair' ? await predict() : undefined;
+    const inPlace =
+      waiting?.spare && waiting.lacksSpare !== undefined ? { ...waiting, inPlace: true as const } : {};
+    return { ...plan, job: chosen, outcome: 'already_restarting', ...inPlace };
+  }
   const now = { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() };
   const outcome = mark && judgeRestartMark(mark, now);
   // What is only begun is decided after the cordon, when the answer to its deletion has come.
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const chosenWay = chooseRestartWay(jobSet, jobs, job, leader);
-  const prediction = await predictNextAttempt(kubernetes, {
-    jobSet,
-    jobs,
-    pods,
-    onPool,
-    nodePool,
-    poolNodes: nodes,
-    planned: job,
-    namespaces: config.allowedNamespaces,
-    mayStay: wish.whenNoSpare === 'repair',
-  });
+  const prediction = await predict();
   const noSpare = judgeNoSpare(prediction, wish, `${namespace}/${jobSetName}`);
   const queue = findQueue(jobSet);
   return {

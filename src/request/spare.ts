@@ -20,10 +20,8 @@ export function parseSpare(
 ): SpareFields {
   const wish = spareWishes.find((each) => each === given.whenNoSpare);
   if (given.whenNoSpare !== undefined && wish === undefined) {
-    const known = spareWishes.join(', ');
-    throw invalidAction(
-      `when_no_spare must be one of ${known}${suggestName(given.whenNoSpare, spareWishes)}`,
-    );
+    const { whenNoSpare } = given;
+    throw invalidAction(`unknown when_no_spare: ${whenNoSpare}${suggestName(whenNoSpare, spareWishes)}`);
   }
   const requiresSpare = given.spareCapacity === true;
   if ((requiresSpare || wish !== undefined) && !effectsOf[type].restart) {
