@@ -29,14 +29,16 @@ export function judgeNoSpare(
   }
   if (whenNoSpare === undefined) return {};
   if (whenNoSpare === 'repair' && spare) return { inPlace: true };
-  const next =
+  const what = spare
+    ? `JobSet ${jobSet} has no spare capacity: ${lacksSpare}`
+    : `whether JobSet ${jobSet} has spare capacity is not known: ${lacksSpare}`;
+  const others =
     whenNoSpare === 'refuse'
-      ? 'when_no_spare repair has the pool repaired in place, and restart has the JobSet wait for capacity'
-      : 'a machine is not deleted on a guess: when_no_spare restart has the JobSet wait for capacity';
+      ? 'when_no_spare restart has the JobSet wait for capacity, and repair has the pool repaired in place'
+      : 'no machine is deleted on a guess, and when_no_spare restart has the JobSet wait for capacity';
   throw new FailoverError(
     'restart_refused',
-    `JobSet ${jobSet} has no spare capacity that is known: ${lacksSpare}; nothing was deleted (when_no_spare is ${whenNoSpare}). ` +
-      `Free what it needs, or send another when_no_spare: ${next}`,
+    `${what}; nothing was deleted, because when_no_spare is ${whenNoSpare}. Free what it needs, or: ${others}`,
   );
 }
 
