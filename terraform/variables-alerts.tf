@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -39,6 +39,10 @@ variable "alert_policies" {
     dry_run = optional(bool, false)
     # Refuse unless the pool has as many nodes as its TPU topology says.
     expected_node_counts = optional(bool, false)
+    # Refuse a restart unless whole free slices for all its Jobs are outside the pool.
+    spare_capacity = optional(bool, false)
+    # What is done where they are not: restart (the default), refuse, or repair, which repairs the pool in place.
+    when_no_spare = optional(string)
 
     # After this long without data the incident closes.
     auto_close = optional(string, "1800s")
@@ -128,6 +132,18 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : (p.fault != null) == (coalesce(p.repair, "delete") == "report_faulty_host") && (p.fault == null ? true : contains(["performance", "silent_data_corruption", "xid", "unspecified"], p.fault))])
     error_message = "fault goes with repair = report_faulty_host, and with nothing else: performance, silent_data_corruption, xid or unspecified."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.when_no_spare == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && contains(["restart", "refuse", "repair"], p.when_no_spare)])
+    error_message = "when_no_spare is for the action cordon_nodepool_and_restart_jobset: restart, refuse or repair."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.when_no_spare == "repair" ? length(setsubtract(["cordon_and_repair_nodepool", "uncordon_nodepool"], var.allowed_actions)) == 0 : true])
+    error_message = "For when_no_spare = repair, allowed_actions must list cordon_and_repair_nodepool and uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : !p.spare_capacity || (p.action == "cordon_nodepool_and_restart_jobset" && coalesce(p.when_no_spare, "refuse") == "refuse")])
+    error_message = "spare_capacity is for the action cordon_nodepool_and_restart_jobset, and refuses without capacity, so when_no_spare can only be refuse."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.jobset == null || p.action == "cordon_nodepool_and_restart_jobset"])

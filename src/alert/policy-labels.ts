@@ -11,6 +11,8 @@ export interface PolicyLabels {
   clusterName: string | undefined;
   isDryRun: boolean;
   expectsNodeCounts: boolean;
+  requiresSpare: boolean;
+  whenNoSpare: string | undefined;
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
@@ -49,6 +51,8 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     clusterName: text('cluster'),
     isDryRun: boolean('dry_run'),
     expectsNodeCounts: boolean('expected_node_counts'),
+    requiresSpare: boolean('spare_capacity'),
+    whenNoSpare: text('when_no_spare'),
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
@@ -74,6 +78,8 @@ const policyLabels = [
   'cluster',
   'dry_run',
   'expected_node_counts',
+  'spare_capacity',
+  'when_no_spare',
   'on_close',
   'on_failure',
   'uncordon_when_repaired',

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
@@ -128,6 +129,7 @@ async function restartStep(
   if (step.outcome === 'restarted' || isResume) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  assertDecided(newer, plan, step.target);
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
   if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });

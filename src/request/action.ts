@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { actionTypes, effectsOf, faults, followUpTypes, repairWays } from '../action-type.ts';
-import type { ActionType, Effects, Fault, FollowUpType, LabelWay } from '../action-type.ts';
+import { actionTypes, effectsOf, faults, followUpTypes, repairWays, spareWishes } from '../action-type.ts';
+import type { ActionType, Effects, Fault, FollowUpType, LabelWay, WhenNoSpare } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
@@ -9,6 +9,7 @@ import { suggestName } from '../nearest-name.ts';
 import { booleanField, objectField, parseFields, proseField, textField, wholeNumberField } from './fields.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
+import { parseSpare } from './spare.ts';
 
 /** What a caller asks for, checked. Absent fields are undefined. docs/api.md describes the fields. */
 export interface Action {
@@ -29,6 +30,10 @@ export interface Action {
   cluster: ClusterName;
   /** What is done on the same pool if the run is not back in time after a restart. */
   onFailure?: FollowUpType | undefined;
+  /** Spare capacity for the next attempt is a condition. */
+  requiresSpare?: boolean;
+  /** What is done where there is no spare capacity; undefined to restart all the same. */
+  whenNoSpare?: WhenNoSpare | undefined;
   /** The label that asks GKE for the repair; undefined for a deletion. */
   repair?: LabelWay | undefined;
   /** What is wrong with the host that is reported. */
@@ -48,6 +53,11 @@ export interface Action {
 /** True if no person asks for the action now: an alert does, or the verdict of an alert's action. */
 export function isFromAlert({ incident, followUpOf }: Pick<Action, 'incident' | 'followUpOf'>): boolean {
   return incident !== undefined || followUpOf?.isOfAlert === true;
+}
+
+/** True if the action may repair a machine: its type does, or it does so where there is no spare capacity. */
+export function mayRepair({ effects, whenNoSpare }: Pick<Action, 'effects' | 'whenNoSpare'>): boolean {
+  return effects.repair || (effects.restart && whenNoSpare === 'repair');
 }
 
 /**
@@ -126,6 +136,8 @@ function toAction(
   generatedId: string,
 ): Action {
   const restartGraceSeconds = parseRestartGrace(fields.restart_grace_seconds, fields.type);
+  const preflight = parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks');
+  const spare = { spareCapacity: preflight.spare_capacity, whenNoSpare: fields.when_no_spare };
   return {
     id: fields.id ?? generatedId,
     dryRun: fields.dry_run ?? false,
@@ -137,12 +149,11 @@ function toAction(
     jobSetName: fields.jobset_name,
     nodePool: fields.node_pool,
     nodeName: fields.node_name,
-    expectedNodeCounts:
-      parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks').expected_node_counts ??
-      false,
+    expectedNodeCounts: preflight.expected_node_counts ?? false,
     cluster: resolveCluster(fields.cluster, clusters),
     ...parseRepair(fields, fields.type),
     ...(restartGraceSeconds !== undefined && { restartGraceSeconds }),
+    ...parseSpare(spare, fields.type),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
@@ -163,6 +174,7 @@ export function readId(rawBody: string): string {
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
   const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds } = action;
+  const { requiresSpare = false, whenNoSpare } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
@@ -170,6 +182,7 @@ export function hashAction(action: Action): string {
     ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
     ...(repair === undefined ? [] : [{ repair, fault }]),
     ...(restartGraceSeconds === undefined ? [] : [{ restartGraceSeconds }]),
+    ...(requiresSpare || whenNoSpare !== undefined ? [{ requiresSpare, whenNoSpare }] : []),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -200,6 +213,7 @@ const actionFields = {
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
   restart_grace_seconds: wholeNumberField({ max: mostGraceSeconds, unit: 'seconds' }),
+  when_no_spare: textField({ max: 128, rule: `must be one of ${spareWishes.join(', ')}` }),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
   fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({
@@ -209,4 +223,4 @@ const actionFields = {
   }),
 };
 
-const preflightFields = { expected_node_counts: booleanField() };
+const preflightFields = { expected_node_counts: booleanField(), spare_capacity: booleanField() };

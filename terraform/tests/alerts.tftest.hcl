@@ -169,6 +169,36 @@ run "pubsub" {
   }
 }
 
+run "spare_capacity" {
+  variables {
+    alert_policies = {
+      condition = {
+        action         = "cordon_nodepool_and_restart_jobset"
+        spare_capacity = true
+        conditions     = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+      in_place = {
+        action        = "cordon_nodepool_and_restart_jobset"
+        when_no_spare = "repair"
+        conditions    = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["condition"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_spare_capacity = "true" })
+    error_message = "The condition is a label."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.failover["in_place"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_when_no_spare = "repair" })
+    error_message = "What is done without spare capacity is a label."
+  }
+  assert {
+    condition     = output.alert_actions == tolist(["cordon_and_repair_nodepool", "cordon_nodepool_and_restart_jobset", "uncordon_nodepool"])
+    error_message = "The repair in place is refused unless alerts may ask for it."
+  }
+}
+
 run "what_follows_a_verdict" {
   variables {
     alert_policies = {

@@ -357,6 +357,30 @@ run "reboot_of_a_cordon" {
   expect_failures = [var.alert_policies]
 }
 
+run "no_spare_misspelt" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", when_no_spare = "repiar", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "no_spare_of_a_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "repair_nodepool", when_no_spare = "refuse", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "spare_capacity_and_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", spare_capacity = true, when_no_spare = "repair", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
 run "uncordon_without_a_repair" {
   command = plan
   variables {
