@@ -13,6 +13,7 @@ export interface PolicyLabels {
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
+  approval: string | undefined;
   repair: string | undefined;
   fault: string | undefined;
 }
@@ -50,6 +51,7 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
+    approval: text('approval'),
     repair: text('repair'),
     fault: text('fault'),
   };
@@ -66,6 +68,7 @@ const policyLabels = [
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
+  'approval',
   'repair',
   'fault',
 ];

@@ -7,6 +7,7 @@ import { invalidAction } from '../errors.ts';
 import { dnsLabel } from '../names.ts';
 import { suggestName } from '../nearest-name.ts';
 import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
+import type { Approver } from './decision.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
 
@@ -35,6 +36,10 @@ export interface Action {
   fault?: Fault | undefined;
   /** Once the machine is back, this function's cordons of the pool are released. */
   uncordonWhenRepaired?: boolean;
+  /** Nothing but the plan is made until another principal has approved that plan. */
+  approval?: 'required' | undefined;
+  /** Who approves the plan of the action now. */
+  approver?: Approver;
   /** The e-mail address of the caller that IAM let in, as its token says. */
   caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
@@ -44,7 +49,13 @@ export interface Action {
 }
 
 /** True if no person asks for the action now: an alert does, or the verdict of an alert's action. */
-export function isFromAlert({ incident, followUpOf }: Pick<Action, 'incident' | 'followUpOf'>): boolean {
+export function isFromAlert({
+  incident,
+  followUpOf,
+}: {
+  incident?: object | undefined;
+  followUpOf?: { isOfAlert: boolean } | undefined;
+}): boolean {
   return incident !== undefined || followUpOf?.isOfAlert === true;
 }
 
@@ -113,6 +124,11 @@ function parseUncordonWhenRepaired(
   );
 }
 
+function parseApproval(given: string | undefined): boolean {
+  if (given !== undefined && given !== 'required') throw invalidAction('approval can only be required');
+  return given !== undefined;
+}
+
 function toAction(
   fields: ReturnType<typeof parseTypedFields>,
   clusters: ClusterName[],
@@ -135,6 +151,7 @@ function toAction(
     cluster: resolveCluster(fields.cluster, clusters),
     ...parseRepair(fields, fields.type),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
+    ...(parseApproval(fields.approval) && { approval: 'required' }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
 }
@@ -153,13 +170,14 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
-  const { onFailure, uncordonWhenRepaired = false, repair, fault } = action;
+  const { onFailure, uncordonWhenRepaired = false, repair, fault, approval } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
     // Absent, they leave the hash as earlier versions made it.
     ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
     ...(repair === undefined ? [] : [{ repair, fault }]),
+    ...(approval === undefined ? [] : [{ approval }]),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -187,6 +205,7 @@ const actionFields = {
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
+  approval: textField({ max: 128, rule: 'can only be required' }),
   fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({
     max: 200,
