@@ -113,6 +113,16 @@ describe('an instance that dies at any request of an approval', () => {
     });
   }
 
+  it('that is frozen over the end of the time does nothing', async () => {
+    const world = await waitingWorld(1795);
+    const slow = world.newInstance();
+    world.once(/^GET .*\/nodes/, () => slow.freeze(10_000));
+    const { code } = await world.answerOf(approve(world, slow));
+    expect(code).to.equal('approval_refused');
+    expect(effects(world)).to.deep.equal({});
+    expect(noteOf(world, 'r', 'phase')).to.equal('awaiting_approval');
+  });
+
   it('settles what was rejected, and leaves the rest to be approved', async () => {
     const requests = await dieAtEach(
       () => waitingWorld(),
