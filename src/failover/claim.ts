@@ -3,8 +3,9 @@ import { hashAction } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { assertNotUnapproved, isAwaitingApproval, isUnapproved } from '../state/approval.ts';
+import { findUnapproved, isAwaitingApproval, isUnapproved } from '../state/approval.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { LockBusy } from '../state/lock.ts';
@@ -148,13 +149,16 @@ async function confirmClaim(
  * Says whether an action still waits for the approval of its plan, and nobody gives it now.
  *
  * @throws {FailoverError} `approval_refused` if it was rejected, or nobody approved it in time
+ * @throws {Ignored} then, for an alert: that was told when it was decided
  */
 async function mustWait(
   kubernetes: Kubernetes,
   record: ActionRecord,
-  { approver }: Action,
+  { approver, incident }: Action,
 ): Promise<boolean> {
-  await assertNotUnapproved(kubernetes, record);
+  const why = await findUnapproved(kubernetes, record);
+  if (why !== undefined && incident) throw new Ignored(why);
+  if (why !== undefined) throw new FailoverError('approval_refused', `${why}; send it again with a new id`);
   return isAwaitingApproval(record) && approver === undefined;
 }
 

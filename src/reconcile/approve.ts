@@ -10,9 +10,9 @@ import type { Decision } from '../request/decision.ts';
 import type { Services } from '../services.ts';
 import {
   describeAwaiting,
+  findUnapproved,
   hasExpired,
   isAwaitingApproval,
-  isUnapproved,
   toExpired,
 } from '../state/approval.ts';
 import { readRecord } from '../state/record.ts';
@@ -123,12 +123,12 @@ function assertAnother(caller: string, { id, action }: ActionRecord): void {
 
 /** @throws {FailoverError} `approval_refused` if the action was rejected, or nobody approved it in time */
 async function refuseUnapproved(record: ActionRecord, tools: ReconcileTools): Promise<void> {
-  const { id, verdict } = record;
-  if (verdict && isUnapproved(record)) throw refused(`action ${id} was not carried out: ${verdict.why}`);
-  if (!hasExpired(record, tools.cluster.kubernetes.serverNow())) return;
-  const expired = toExpired(record);
-  await giveVerdict(record, expired, tools);
-  throw refused(`action ${id} was not carried out: ${expired.why}`);
+  const { kubernetes } = tools.cluster;
+  if (hasExpired(record, kubernetes.serverNow()) && !record.verdict) {
+    await giveVerdict(record, toExpired(record), tools);
+  }
+  const why = await findUnapproved(kubernetes, record);
+  if (why !== undefined) throw refused(why);
 }
 
 /** How often somebody else may write the record in between. */

@@ -1,4 +1,3 @@
-import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { writeVerdict } from './open-records.ts';
 import { summarise } from '../step.ts';
@@ -33,26 +32,21 @@ export function toExpired({ approval }: ActionRecord): { verdict: 'expired'; at:
 }
 
 /**
- * Looks whether an action may still be approved. Whoever looks after the time is over settles it.
- *
- * @throws {FailoverError} `approval_refused` if it was rejected, or nobody approved it in time
+ * Finds why an action will not be carried out: it was rejected, or nobody approved it in time. Whoever looks after that time
+ * settles it.
  */
-export async function assertNotUnapproved(kubernetes: Kubernetes, record: ActionRecord): Promise<void> {
+export async function findUnapproved(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+): Promise<string | undefined> {
   const { id, verdict } = record;
-  if (verdict && isUnapproved(record)) {
-    throw new FailoverError(
-      'approval_refused',
-      `action ${id} was not carried out: ${verdict.why ?? verdict.verdict}; send it again with a new id`,
-    );
-  }
-  if (!hasExpired(record, kubernetes.serverNow())) return;
+  const notDone = `action ${id} was not carried out`;
+  if (verdict && isUnapproved(record)) return `${notDone}: ${verdict.why ?? verdict.verdict}`;
+  if (!hasExpired(record, kubernetes.serverNow())) return undefined;
   // Where somebody was faster, the next look finds what they wrote.
   const expired = toExpired(record);
   await writeVerdict(kubernetes, record, expired);
-  throw new FailoverError(
-    'approval_refused',
-    `action ${id} was not carried out: ${expired.why}; send it again with a new id`,
-  );
+  return `${notDone}: ${expired.why}`;
 }
 
 /** The body that approves a plan when it is sent to /actions. */

@@ -461,6 +461,20 @@ describe('the approval of what an alert asks for', () => {
     expect(world.effects()).to.deep.equal(nothing);
   });
 
+  it('is not told again where it was rejected and its incident is', async () => {
+    const world = await createWorld();
+    await alert(world);
+    await world.act({ type: 'reject', id: '0.i' }, bob);
+    const { body } = await world.notify({
+      id: '0.i',
+      resource: { node_name: nodeNames(world.cluster, 'slice-a')[0] ?? '' },
+      labels,
+      renotify: true,
+    });
+    expect(body.ignored).to.include('rejected');
+    expectUntouched(world);
+  });
+
   it('is held to the label: it can only be required', async () => {
     const world = await createWorld();
     const { body } = await world.notify({ id: '0.j', labels: { ...labels, failover_approval: 'yes' } });

@@ -103,7 +103,12 @@ export class FunctionInstance {
     const clock = this.#createClock();
     const services = this.#createServices(config, clock, decision.id);
     const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
-    return decideApproval(decision, deadline, services, createLog(() => undefined));
+    return decideApproval(
+      decision,
+      deadline,
+      services,
+      createLog(() => undefined),
+    );
   }
 
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */
