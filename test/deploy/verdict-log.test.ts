@@ -191,7 +191,9 @@ describe("what reconcile writes, in Terraform's metrics and alerts", function ()
     const policy = read('google_monitoring_alert_policy.awaiting_approval[0]');
     const { filter, label_extractors: extractors } = logCondition(policy);
     const told = [...logs].flatMap(([story, lines]) =>
-      lines.filter(parseLoggingQuery(filter)).map((entry) => ({ story, ...extract(entry, extractors) })),
+      lines
+        .filter(parseLoggingQuery(filter))
+        .map((entry): Record<string, string> => ({ story, ...extract(entry, extractors) })),
     );
     expect(told.map(({ story }) => story)).to.deep.equal(['expired', 'rejected']);
     for (const { plan, action_id: id, type, node_pool: pool, cluster } of told) {

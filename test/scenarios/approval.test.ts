@@ -358,6 +358,29 @@ describe('an approval', () => {
     expectUntouched(world);
   });
 
+  it('does not end an attempt that begins while its pool is being cordoned', async () => {
+    const world = await createWorld();
+    const plan = await ask(world, { ...restartOfTrain, ...needing });
+    let hasHappened = false;
+    const match = () => {
+      if (hasHappened) return false;
+      hasHappened = true;
+      for (const name of nodeNames(world.cluster, 'slice-b')) world.cluster.cordonAs('kubectl', name, true);
+      const [pod] = world.cluster.pods('default');
+      world.cluster.finishPod('default', pod?.metadata.name ?? '', 'Failed');
+      world.emulator.settle();
+      return false;
+    };
+    world.emulator.faults.add({ method: 'PATCH', path: /\/nodes\//, match, effect: 'none' });
+    const { body } = await approve(world, plan, bob, 'a');
+    expect(body.steps?.at(-1), JSON.stringify(body)).to.include({
+      outcome: 'already_restarting',
+      attempt: 0,
+    });
+    expect(world.effects()).not.to.have.any.keys('DELETE pods', 'PATCH jobs', 'DELETE jobs');
+    expect(world.cluster.get('jobsets', 'default', 'train')?.status.restarts).to.equal(1);
+  });
+
   // F-320: a switch that was set, or a limit that was reached, while the plan waited.
   it('asks every limit again, and may be repeated', async () => {
     const world = await createWorld();
@@ -445,6 +468,44 @@ describe('the approval of what an alert asks for', () => {
     expectUntouched(world);
     expect(noteOf(world, '0.i', 'phase')).to.equal('settled');
     expect(isOpen(world, '0.i')).to.equal(false);
+  });
+
+  it('holds no cordon while it waits, nor after an approval that was refused', async () => {
+    const world = await createWorld();
+    await world.act({ id: 'c', type: 'cordon_nodepool', node_pool: 'slice-a' }, alice);
+    world.effects();
+    const holds = () =>
+      world.cluster.get('leases', failoverNamespace, 'pool-slice-a')?.metadata.annotations?.[
+        'autometric-failover/cordoned-for'
+      ] ?? '';
+    await alert(world, { failover_on_close: 'uncordon_nodepool' });
+    expect(holds()).not.to.include('0.i');
+    annotate(world, 'paused', 'a game day');
+    const { plan } = jsonOf(world, '0.i', 'approval');
+    expect((await approve(world, String(plan), bob, '0.i')).body.code).to.equal('paused');
+    expect(holds()).not.to.include('0.i');
+    world.cluster.change('leases', failoverNamespace, 'cluster', ({ metadata }) => {
+      const { 'autometric-failover/paused': _, ...rest } = metadata.annotations ?? {};
+      metadata.annotations = rest;
+    });
+    expect((await approve(world, String(plan), bob, '0.i')).status).to.equal(200);
+    expect(holds()).to.include('0.i');
+  });
+
+  it('uncordons at the close only once that is approved, if it must be', async () => {
+    const world = await createWorld({ environment: { APPROVAL_ACTIONS: 'uncordon_nodepool' } });
+    const of = {
+      id: '0.i',
+      resource: { node_name: nodeNames(world.cluster, 'slice-a')[0] ?? '' },
+      labels: { failover_action: 'cordon_nodepool', failover_on_close: 'uncordon_nodepool' },
+    };
+    expect((await world.notify(of)).status).to.equal(200);
+    expect((await world.notify({ ...of, state: 'closed' })).status).to.equal(202);
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+    const { plan } = jsonOf(world, '0.i.closed', 'approval');
+    const { status, body } = await approve(world, String(plan), bob, '0.i.closed');
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);
   });
 
   it('does nothing once the machine is well again', async () => {
