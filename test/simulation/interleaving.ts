@@ -13,6 +13,8 @@ export interface InterleavedAction {
   /** What follows where the restart does not help. */
   onFailure?: FollowUpType | undefined;
   uncordonWhenRepaired?: boolean;
+  /** Its plan needs the approval of somebody else. */
+  needsApproval?: boolean;
 }
 
 export interface PlannedIncident {
