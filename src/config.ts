@@ -12,6 +12,10 @@ export interface Config {
   clusters: ClusterName[];
   allowedActions: ActionType[];
   alertActions: ActionType[];
+  /** Actions of these types wait for the approval of another principal. */
+  approvalActions: ActionType[];
+  /** How long an action waits for its approval. */
+  approvalTtlSeconds: number;
   allowedNamespaces: string[];
   /** What log entries ask for, by the rule's id. */
   logRules: LogRules;
@@ -67,6 +71,8 @@ export function readConfig(environment: Environment): Config {
     clusters: settings.CLUSTERS,
     allowedActions,
     alertActions,
+    approvalActions: settings.APPROVAL_ACTIONS,
+    approvalTtlSeconds: settings.APPROVAL_TTL_SECONDS,
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
     logRules: settings.LOG_RULES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
@@ -199,6 +205,8 @@ const settingsSchema = v.object({
   ),
   ALLOWED_ACTIONS: v.optional(v.pipe(listOf(actionTypeSchema), v.minLength(1, 'allows nothing'))),
   ALERT_ACTIONS: v.optional(listOf(actionTypeSchema)),
+  APPROVAL_ACTIONS: v.optional(listOf(actionTypeSchema), ''),
+  APPROVAL_TTL_SECONDS: wholeNumber(60, 43_200, 'seconds', '1800'),
   ALLOWED_NAMESPACES: v.optional(
     v.pipe(
       listOf(

@@ -6,11 +6,13 @@ import { RecentEntries } from './alert/recent-entries.ts';
 import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
 import {
   logReceived,
+  sendAwaiting,
   sendDone,
   sendError,
   sendIgnored,
   sendPage,
   sendReconciled,
+  sendRejected,
   sendShown,
   setId,
 } from './answer.ts';
@@ -21,6 +23,7 @@ import { FailoverError, toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
+import type { Rejected } from './reconcile/approve.ts';
 import { reconcile } from './reconcile/reconcile.ts';
 import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
@@ -49,6 +52,7 @@ import type { AnswerPage, AnswerRead } from './read.ts';
 import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
 import { createReadPictures } from './status/status.ts';
+import { takeDecision } from './take-decision.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
@@ -108,7 +112,7 @@ type Parts = HandlerOptions & {
 };
 
 /** What a request came to. */
-type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
+type Answered = Outcome | Rejected | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
 
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
@@ -123,6 +127,8 @@ async function answer(
     if ('page' in answered) sendPage(exchange, answered.page);
     else if ('shown' in answered) sendShown(exchange, answered.shown);
     else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+    else if ('rejected' in answered) sendRejected(exchange, answered);
+    else if (answered.awaiting) sendAwaiting(exchange, answered.awaiting);
     else sendDone(exchange, answered);
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
@@ -221,6 +227,8 @@ async function takeAction(
   if (name === 'failoverStatus') {
     throw new FailoverError('forbidden', 'this function only shows; send actions to failover');
   }
+  const decided = await takeDecision(exchange, body, deadline, services);
+  if (decided) return decided;
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
   const { caller } = exchange;

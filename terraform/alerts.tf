@@ -44,6 +44,7 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_on_close               = each.value.on_close
       failover_on_failure             = each.value.on_failure
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_approval               = each.value.approval
       failover_repair                 = each.value.repair
       failover_fault                  = each.value.fault
       failover_restart_grace_seconds  = each.value.restart_grace_seconds == null ? null : tostring(each.value.restart_grace_seconds)

@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, approval, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -23,6 +23,8 @@ variable "alert_policies" {
     on_failure = optional(string)
     # Uncordon the pool once the machine is back.
     uncordon_when_repaired = optional(bool, false)
+    # "required": another principal must approve the plan before anything is done.
+    approval = optional(string)
     # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
     repair = optional(string)
     # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
@@ -124,6 +126,10 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : p.restart_grace_seconds == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && p.restart_grace_seconds >= 0 && p.restart_grace_seconds <= 3600 && floor(p.restart_grace_seconds) == p.restart_grace_seconds])
     error_message = "restart_grace_seconds is for a policy that restarts: a whole number of seconds from 0 to 3600."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : coalesce(p.approval, "required") == "required"])
+    error_message = "All that approval can be is required."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], p.repair)])

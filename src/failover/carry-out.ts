@@ -126,7 +126,8 @@ async function restartStep(
       return warnOfRefusedPools(step, planned, { lease: seen, serverNow: kubernetes.serverNow() });
     });
   const step = await carryOutRestart(restart);
-  if (step.outcome === 'restarted' || isResume) return step;
+  // Nobody has approved another plan.
+  if (step.outcome === 'restarted' || isResume || execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
   assertDecided(newer, plan, step.target);

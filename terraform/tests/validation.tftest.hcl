@@ -22,6 +22,8 @@ run "wrong_values" {
     action_deadline_seconds        = 271
     allowed_actions                = []
     allowed_namespaces             = ["*"]
+    approval_actions               = ["drain_nodepool"]
+    approval_ttl_seconds           = 59
     clusters                       = []
     concurrency                    = 81
     cooldown_seconds               = -1
@@ -49,6 +51,8 @@ run "wrong_values" {
     var.action_deadline_seconds,
     var.allowed_actions,
     var.allowed_namespaces,
+    var.approval_actions,
+    var.approval_ttl_seconds,
     var.clusters,
     var.concurrency,
     var.cooldown_seconds,
@@ -515,4 +519,18 @@ run "log_rule_of_another_cluster" {
     log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_nodepool", cluster = "other" } }
   }
   expect_failures = [var.log_rules]
+}
+
+run "approval_of_a_policy" {
+  command = plan
+  variables {
+    alert_policies = {
+      maybe = {
+        action     = "cordon_nodepool"
+        approval   = "optional"
+        conditions = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+  expect_failures = [var.alert_policies]
 }

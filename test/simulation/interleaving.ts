@@ -15,6 +15,8 @@ export interface InterleavedAction {
   uncordonWhenRepaired?: boolean;
   /** How long the pods of the attempt get to end. */
   graceSeconds?: number | undefined;
+  /** Its plan needs the approval of somebody else. */
+  needsApproval?: boolean;
 }
 
 export interface PlannedIncident {
