@@ -243,9 +243,3 @@ export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: s
   const names = new Set(schedulable.map((node) => node.name));
   return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
 }
-
-/** Lists the first `most` names in order, and how many there are besides. */
-export function describeNames(names: string[], most = 5): string {
-  const shown = [...names].sort().slice(0, most).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
-}
