@@ -15,7 +15,7 @@ describe('the lines that npm start prints', () => {
       headers: {},
       body: '',
     } as never);
-    const { switches } = JSON.parse(answer.body as string) as { switches: string[] };
+    const { switches } = JSON.parse(answer.body) as { switches: string[] };
     expect(switches).to.have.length.at.least(19);
     const usage = describeUsage(
       'http://127.0.0.1:1',
