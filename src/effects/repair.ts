@@ -1,6 +1,7 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
@@ -14,6 +15,8 @@ import type { RepairStep } from '../step.ts';
 export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
+  /** The machines of the pool when the action was claimed. */
+  shown: ShownMachine[];
 }
 
 /**
@@ -24,7 +27,7 @@ export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
  * @throws {FailoverError} `repair_refused` for a resumed deletion by name, or while the host is being reported
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
-  const { kubernetes, lock, actionId } = tools;
+  const { kubernetes, lock, actionId, shown } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   await checkBeforeDeletion(plan, tools);
@@ -35,7 +38,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const wasAccepted = before?.action === actionId && isAccepted(before);
   const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId, way };
   const writeMark = (state: 'begun' | 'accepted') =>
-    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
+    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }, shown));
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {

@@ -290,6 +290,7 @@ describe('a deletion by name', () => {
         actionId: 'a',
         isResume,
         beforeDeletion: async () => undefined,
+        shown: [],
       });
     } finally {
       await lock.release({ forget: false });

@@ -74,6 +74,7 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
       actionId: id,
       isResume,
       beforeDeletion,
+      shown: [],
     });
   } finally {
     await lock.release({ forget: false });

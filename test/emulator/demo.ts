@@ -134,6 +134,11 @@ const scenes: Scene[] = [
     verdictOf: '0.demo1',
   },
   {
+    title: 'Now slice-b is cordoned, so no slice is free: a restart that must not wait is refused',
+    action: { ...restart, id: 'demo-no-spare', when_no_spare: 'refuse', dry_run: true },
+    expected: 409,
+  },
+  {
     title: 'A GPU machine breaks. It is deleted, and the new one comes back on the same bad host',
     fault(cluster) {
       cluster.switches.keepHosts('gpu-a', 1);
@@ -195,6 +200,11 @@ async function play(
     console.log(`  ${summarise([step])}`);
     const { warning } = step;
     if (typeof warning === 'string') console.log(paint('yellow', `    warning: ${warning}`));
+    const spare = v.safeParse(v.object({ slices: v.number(), needed: v.number() }), step['spare']);
+    if (spare.success) {
+      const { slices, needed } = spare.output;
+      console.log(paint('dim', `  spare capacity: whole slices that are free ${slices}, needed ${needed}`));
+    }
   }
   if (body.error) console.log(`  ${body.error}`);
   const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));

@@ -9,7 +9,7 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { toAlert } from '../../src/alert/alert.ts';
 import { readConfig } from '../../src/config.ts';
-import { unpackNotification } from '../../src/alert/notification.ts';
+import { readNotification, unpack } from '../../src/alert/notification.ts';
 import { parseLoggingQuery } from '../deploy/logging-query.ts';
 import type { LogEntry } from '../deploy/logging-query.ts';
 import { needs, run } from '../deploy/run.ts';
@@ -109,7 +109,7 @@ describe('the example alert policies', () => {
         labels: policy.userLabels,
       });
       const { action } = toAlert(
-        unpackNotification(notification),
+        readNotification(unpack(notification)),
         readConfig({ CLUSTERS: trainCluster }),
         now,
       );
@@ -194,7 +194,7 @@ describe('the example alert policies', () => {
       const metric = { displayName: 'available', labels: { unavailability_reason: reason }, type };
       const notification = { version, incident: { ...incident, metric } };
       const { action } = toAlert(
-        unpackNotification(notification),
+        readNotification(unpack(notification)),
         readConfig({ CLUSTERS: trainCluster }),
         now,
       );
