@@ -20,6 +20,10 @@ interface Scene {
   title: string;
   path?: '/alerts';
   action: Record<string, unknown>;
+  /** Who sends it, as an identity token of Cloud Run says. */
+  caller?: string;
+  /** What it approves: the plan of that action, as its answer had it. */
+  approves?: string;
   expected: number;
   /** What goes wrong before, in a sentence. */
   fault?: (cluster: EmulatedCluster) => string;
@@ -125,6 +129,26 @@ const scenes: Scene[] = [
     expected: 200,
   },
   {
+    title: 'A repair that needs an approval makes its plan, and does nothing else',
+    action: { ...repair, id: 'demo-approval', node_pool: 'slice-b', approval: 'required' },
+    caller: 'alice@example.com',
+    expected: 202,
+  },
+  {
+    title: 'Whoever asked for it cannot approve it',
+    action: { type: 'approve', id: 'demo-approval', requestor: 'alice@example.com' },
+    caller: 'alice@example.com',
+    approves: 'demo-approval',
+    expected: 403,
+  },
+  {
+    title: 'Somebody else rejects it, because the run is on that slice',
+    action: { type: 'reject', id: 'demo-approval', requestor: 'bob@example.com', reason: 'the run is there' },
+    caller: 'bob@example.com',
+    expected: 200,
+    verdictOf: 'demo-approval',
+  },
+  {
     title: 'An alert about the other slice arrives by Pub/Sub: the JobSet moves back',
     path: '/alerts',
     action: toPush(incident),
@@ -164,6 +188,9 @@ const scenes: Scene[] = [
   },
 ];
 
+/** The hashes of the plans that wait, by the action's id. */
+const plans = new Map<string, string>();
+
 const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
 try {
   console.log(
@@ -177,7 +204,7 @@ try {
 }
 
 async function play(
-  { title, path, action, expected, fault, caption, until, verdictOf, pools }: Scene,
+  { title, path, action: asked, caller, approves, expected, fault, caption, until, verdictOf, pools }: Scene,
   { url, emulator, cluster }: LocalStack,
 ): Promise<void> {
   console.log(`\n${paint('bold', `── ${title}`)}`);
@@ -186,13 +213,18 @@ async function play(
     console.log(drawPools(cluster, pools));
   }
   const seen = emulator.requests.length;
+  const action = approves === undefined ? asked : { ...asked, plan: plans.get(approves) };
   console.log(paint('cyan', `POST ${path ?? '/actions'} ${JSON.stringify(path ? incident : action)}`));
   const response = await fetch(`${url}${path ?? '/actions'}`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
+    headers: {
+      'Content-Type': 'application/json',
+      ...(caller && { Authorization: `Bearer ${toToken(caller)}` }),
+    },
     body: JSON.stringify(action),
   });
-  const body = (await response.json()) as { steps?: RecordedStep[]; error?: string; code?: string };
+  const body = (await response.json()) as Answer;
+  if (body.awaiting_approval) plans.set(String(action['id']), body.awaiting_approval.plan);
   console.log(
     paint(response.ok ? 'green' : 'yellow', `HTTP ${response.status}${body.code ? ` ${body.code}` : ''}`),
   );
@@ -206,6 +238,9 @@ async function play(
       console.log(paint('dim', `  spare capacity: whole slices that are free ${slices}, needed ${needed}`));
     }
   }
+  if (body.awaiting_approval) {
+    console.log(`  to approve it, somebody else sends ${JSON.stringify(body.awaiting_approval.approve)}`);
+  }
   if (body.error) console.log(`  ${body.error}`);
   const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));
   console.log(paint('dim', `  sent to the cluster and to Compute: ${describeWrites(writes)}`));
@@ -218,6 +253,19 @@ async function play(
     const verdict = readVerdict(cluster, verdictOf);
     if (verdict) console.log(paint('green', `  ${verdictOf}: ${describeVerdict(verdict)}`));
   }
+}
+
+interface Answer {
+  steps?: RecordedStep[];
+  awaiting_approval?: { plan: string; approve: object };
+  error?: string;
+  code?: string;
+}
+
+/** An identity token as Cloud Run passes it on: checked, and without its signature. */
+function toToken(email: string): string {
+  const claims = Buffer.from(JSON.stringify({ email })).toString('base64url');
+  return `e30.${claims}.SIGNATURE_REMOVED_BY_GOOGLE`;
 }
 
 /** The first machine of a pool stops being Ready. @returns what a person would say of it */
