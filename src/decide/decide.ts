@@ -2,7 +2,7 @@ import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotBegun, assertNotCoolingDown, toRepairs } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
@@ -19,6 +19,8 @@ import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { chooseRepair } from './choose-repair.ts';
+import { assertMayHelp } from './correlation.ts';
+import type { Correlation } from './correlation.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertComesBack, isInPlace, isUnderWay } from './no-spare.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
@@ -29,6 +31,7 @@ import type { LimitsStep } from '../step.ts';
 import { assertRepairStillWanted, assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What a decision needs beside the action and the snapshot. */
@@ -46,6 +49,8 @@ export interface DecideTools {
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
   askMachine: AskMachine;
+  /** Undefined if the action neither restarts nor repairs. */
+  correlation?: Correlation | undefined;
 }
 
 /**
@@ -58,7 +63,7 @@ export interface DecideTools {
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
   return plan;
@@ -81,7 +86,7 @@ export async function assertMayResume(
   if (!isUnderWay(plan, tools.poolAnnotations, action.id)) {
     await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
   }
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
 }
 
@@ -98,7 +103,7 @@ export async function decideDryRun(
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  const early = await findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
+  const early = await findLimit(() => assertWithinLimits(action, snapshot, tools));
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   const limit = early ?? (await findLimit(() => assertMayDo(action, snapshot, plan, { ...tools, ...reads })));
   const target = snapshot.nodePool;
@@ -142,15 +147,20 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
   }
 }
 
-/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
+/**
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`,
+ *   `correlated_failure`
+ */
 async function assertWithinLimits(
   action: Action,
-  nodePool: string,
-  { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+  snapshot: Snapshot,
+  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: DecideTools,
   effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
+  const { nodePool } = snapshot;
   refusePaused(switches);
+  refuseVetoed(poolAnnotations, nodePool, switches.serverNow);
   for (const effect of effects) {
     const { id } = action;
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
@@ -168,9 +178,13 @@ async function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
-  if (!effects.includes('repair')) return;
   const asking = { config, id: action.id, isAlert, switches };
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+  if (effects.includes('repair')) {
+    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+  }
+  // What this action has begun is carried on.
+  const hasBegun = listOwnEffects(poolAnnotations, action.id)?.length !== 0;
+  if (correlation && !hasBegun) assertMayHelp(action, snapshot, correlation, switches);
 }
 
 /**
@@ -185,7 +199,7 @@ async function assertMayDo(
   plan: Plan,
   tools: DecideTools & Reads,
 ): Promise<void> {
-  if (isInPlace(plan)) await assertWithinLimits(action, snapshot.nodePool, tools, ['repair']);
+  if (isInPlace(plan)) await assertWithinLimits(action, snapshot, tools, ['repair']);
   assertSameAsBegun(action, snapshot, plan, tools);
   assertPoolNotBusy(plan.repair);
   if (plan.restart?.outcome !== 'restart') return;
