@@ -30,6 +30,10 @@ const restartPlanSchema = v.object({
   /** The Job's index-0 pod. */
   leader: v.exactOptional(v.object({ name: v.string(), uid: v.string(), nodeName: v.optional(v.string()) })),
   way: v.exactOptional(waySchema),
+  /** The seconds that the attempt's pods get to end, where the caller gives them fewer than their own. */
+  graceSeconds: v.exactOptional(v.number()),
+  /** How many seconds the pods of the attempt may take to end, when it was decided. */
+  terminatesWithinSeconds: v.exactOptional(v.number()),
   /** How many restarts the JobSet has left, this one included; absent where its failurePolicy sets no limit. */
   restartsLeft: v.exactOptional(v.number()),
   /** Nodes outside the pool that could take a pod of the Job. */
@@ -86,6 +90,8 @@ const repairPlanSchema = v.object({
     v.object({
       bootId: v.exactOptional(v.string()),
       startedAt: v.exactOptional(v.number()),
+      /** The action that asked for a repair of this node last. */
+      askedBy: v.exactOptional(v.string()),
       /** GKE's words for an earlier report. */
       status: v.exactOptional(v.string()),
       operation: v.exactOptional(v.string()),

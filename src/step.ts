@@ -50,6 +50,10 @@ export type RestartStep = {
   /** How many Jobs are deleted, where the way is `jobs_recreated`, and why that is the way. */
   jobs?: number;
   why?: string;
+  /** The seconds that the caller gives the attempt's pods to end, how long they may take, and how many were given fewer. */
+  restart_grace_seconds?: number;
+  terminates_within_seconds?: number;
+  ended_sooner?: number;
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;

@@ -56,8 +56,10 @@ export function toAlert(notification: Notification, config: Config, now: number)
         ? {
             on_failure: policy.onFailure,
             uncordon_when_repaired: policy.uncordonsWhenRepaired,
+            approval: policy.approval,
             repair: policy.repair,
             fault: policy.fault,
+            restart_grace_seconds: policy.restartGraceSeconds,
             when_no_spare: policy.whenNoSpare,
           }
         : {}),

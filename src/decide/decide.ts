@@ -15,6 +15,7 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
 import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
@@ -180,7 +181,8 @@ async function assertWithinLimits(
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
   const asking = { config, id: action.id, isAlert, switches };
   if (effects.includes('repair')) {
-    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+    const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
   }
   // What this action has begun is carried on.
   const hasBegun = listOwnEffects(poolAnnotations, action.id)?.length !== 0;

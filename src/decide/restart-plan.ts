@@ -18,6 +18,7 @@ import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-
 import { assertRestartable } from './restart-policy.ts';
 import { chooseRestartWay } from './restart-way.ts';
 import type { RestartStep } from '../step.ts';
+import { toTermination } from './termination.ts';
 import { describeAbsence } from './where-it-runs.ts';
 
 /** A JobSet that is to be restarted from a pool. */
@@ -29,14 +30,24 @@ export interface RestartRequest {
   nodeName: string | undefined;
   /** No person asks for it now. */
   isFromAlert: boolean;
+  /** The seconds that the attempt's pods get to end. Undefined leaves them their own. */
+  graceSeconds?: number | undefined;
   /** What is to be done where no spare capacity is. */
   wish: SpareWish;
 }
 
 /** Says which JobSet an action restarts from a pool. */
 export function toRestartRequest(action: Action, nodePool: string): RestartRequest {
-  const { namespace, jobSetName = '', nodeName } = action;
-  return { namespace, jobSetName, nodePool, nodeName, isFromAlert: isFromAlert(action), wish: action };
+  const { namespace, jobSetName = '', nodeName, restartGraceSeconds: graceSeconds } = action;
+  return {
+    namespace,
+    jobSetName,
+    nodePool,
+    nodeName,
+    isFromAlert: isFromAlert(action),
+    graceSeconds,
+    wish: action,
+  };
 }
 
 /**
@@ -102,6 +113,7 @@ export async function planRestart(
     job: chosen,
     outcome: 'restart',
     ...chosenWay,
+    ...toTermination({ jobs, pods, attempt, planned: job, leader }, chosenWay.way, request.graceSeconds),
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     ...(queue === undefined ? {} : { queue }),
     ...prediction,
@@ -160,6 +172,10 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
     ...(jobs === undefined ? {} : { jobs: jobs.length }),
     ...(plan.why === undefined ? {} : { why: plan.why }),
+    ...(plan.graceSeconds === undefined ? {} : { restart_grace_seconds: plan.graceSeconds }),
+    ...(plan.terminatesWithinSeconds === undefined
+      ? {}
+      : { terminates_within_seconds: plan.terminatesWithinSeconds }),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
     ...(spare === undefined ? {} : { spare }),

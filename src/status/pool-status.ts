@@ -103,7 +103,14 @@ function showPool(
       withoutAbsent({ why: veto.why, until: veto.until === undefined ? undefined : toTime(veto.until) }),
     lock: lock && { action: lock.actionId, until: toTime(lock.freeAt) },
     cooldowns: showCooldowns(annotations, rules),
-    attempts: showAttempts(toRepairs(name, annotations), rules),
+    attempts: showAttempts(
+      toRepairs(
+        name,
+        annotations,
+        nodes.map(({ machine }) => machine),
+      ),
+      rules,
+    ),
   });
 }
 

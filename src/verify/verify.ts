@@ -4,6 +4,7 @@ import type { AskMachine, Instance } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listCordoned, listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
+import { toRepairSeconds } from '../gke/repair-labels.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
@@ -144,8 +145,7 @@ const gkesDrainSeconds = 3_600;
 
 function toRepairLimit(repair: RepairPlan | undefined, { repairTimeoutSeconds }: Config): number {
   if (repair?.leftTo) return repairTimeoutSeconds + gkesDrainSeconds;
-  // The maintenance of a host took 35 minutes where it was measured, of which 15 were the drain.
-  return repair?.way === 'maintenance' ? 2 * repairTimeoutSeconds : repairTimeoutSeconds;
+  return toRepairSeconds(repair?.way, repairTimeoutSeconds);
 }
 
 function toLateVerdict(plan: ActionRecord['plan']): VerdictName {

@@ -30,6 +30,7 @@ describe('restartJobSet', () => {
       job: 'train-workers-0',
       way: 'leader_pod',
       leader_pod: metadata.name,
+      terminates_within_seconds: 30,
       restarts_left: 3,
       schedulable_elsewhere: 4,
       spare: { slices: 1, needed: 1 },
