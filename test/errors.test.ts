@@ -31,6 +31,7 @@ describe('FailoverError', () => {
     unsupported_media_type: 415,
     rate_limited: 429,
     budget_exceeded: 429,
+    correlated_failure: 429,
     internal: 500,
     upstream_failed: 502,
     upstream_timeout: 504,

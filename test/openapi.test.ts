@@ -367,6 +367,16 @@ describe('docs/openapi.yaml', () => {
         },
       ],
       [
+        'correlated_failure',
+        async () => {
+          world.cluster.addTpuSlice('slice-c', { topology: '4x4' });
+          for (const pool of ['slice-a', 'slice-b']) {
+            for (const name of nodeNames(world.cluster, pool)) world.cluster.killNode(name);
+          }
+          return codeOf(repair);
+        },
+      ],
+      [
         'attempts_exhausted',
         async () => {
           world.use({ MAX_ATTEMPTS_PER_DAY: '1', COOLDOWN_SECONDS: '0' });

@@ -2,7 +2,7 @@ import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotBegun, assertNotCoolingDown, toRepairs } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
@@ -20,6 +20,8 @@ import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { chooseRepair } from './choose-repair.ts';
+import { assertMayHelp } from './correlation.ts';
+import type { Correlation } from './correlation.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertComesBack, isInPlace, isUnderWay } from './no-spare.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
@@ -30,6 +32,7 @@ import type { LimitsStep } from '../step.ts';
 import { assertRepairStillWanted, assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What a decision needs beside the action and the snapshot. */
@@ -47,6 +50,8 @@ export interface DecideTools {
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
   askMachine: AskMachine;
+  /** Undefined if the action neither restarts nor repairs. */
+  correlation?: Correlation | undefined;
 }
 
 /**
@@ -143,15 +148,20 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
   }
 }
 
-/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
+/**
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`,
+ *   `correlated_failure`
+ */
 async function assertWithinLimits(
   action: Action,
-  { nodePool, nodes }: Snapshot,
-  { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+  snapshot: Snapshot,
+  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: DecideTools,
   effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
+  const { nodePool } = snapshot;
   refusePaused(switches);
+  refuseVetoed(poolAnnotations, nodePool, switches.serverNow);
   for (const effect of effects) {
     const { id } = action;
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
@@ -169,10 +179,14 @@ async function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
-  if (!effects.includes('repair')) return;
   const asking = { config, id: action.id, isAlert, switches };
-  const shown = toAllNodes(nodes).map((node) => toShownMachine(node));
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
+  if (effects.includes('repair')) {
+    const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
+  }
+  // What this action has begun is carried on.
+  const hasBegun = listOwnEffects(poolAnnotations, action.id)?.length !== 0;
+  if (correlation && !hasBegun) assertMayHelp(action, snapshot, correlation, switches);
 }
 
 /**

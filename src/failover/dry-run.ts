@@ -5,6 +5,7 @@ import type { Deadline } from '../clock.ts';
 import type { Services } from '../services.ts';
 import { toAskMachine } from '../gke/compute.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
+import { readCorrelation } from '../decide/correlation.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
@@ -39,10 +40,11 @@ export async function dryRun(
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
   const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
-  const [poolAnnotations, switches, maxPools, repairFacts] = await Promise.all([
+  const [poolAnnotations, switches, maxPools, correlation, repairFacts] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
+    readCorrelation(kubernetes, action),
     readRepairFacts(kubernetes, action, config, () => readGkeWork(cluster.name, { deadline })),
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
@@ -53,6 +55,7 @@ export async function dryRun(
     poolAnnotations,
     switches,
     maxPools,
+    correlation,
     repairFacts,
     askMachine: toAskMachine(readInstance, deadline),
   });

@@ -1,3 +1,4 @@
+import { readCorrelation } from '../decide/correlation.ts';
 import { assertMayResume, decide } from '../decide/decide.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
@@ -63,11 +64,12 @@ export async function prepare(execution: Execution): Promise<Prepared | Awaiting
   // A plan that waits for its approval is made anew, and everything is asked again.
   const planned = isAwaitingApproval(execution.record) ? undefined : execution.record.plan;
   const isResume = planned !== undefined;
-  const [snapshot, switches, maxPools, repairFacts] = await timed(log, 'read', () =>
+  const [snapshot, switches, maxPools, correlation, repairFacts] = await timed(log, 'read', () =>
     Promise.all([
       readSnapshot(kubernetes, action, nodePool, isResume || isClose),
       readSwitches(kubernetes),
       readMaxPools(kubernetes, config),
+      readCorrelation(kubernetes, action),
       isResume
         ? undefined
         : readRepairFacts(kubernetes, action, config, () => services.readGkeWork(cluster.name, { deadline })),
@@ -77,7 +79,7 @@ export async function prepare(execution: Execution): Promise<Prepared | Awaiting
 
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
+  const read = { poolAnnotations: lock.annotations, switches, maxPools, correlation, repairFacts };
   const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));

@@ -11,6 +11,9 @@ import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
 
+/** The label with a node's zone. */
+export const zoneLabel = 'topology.kubernetes.io/zone';
+
 /** The metadata of a node. */
 export interface NodeRef {
   name: string;
@@ -77,7 +80,8 @@ export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
   );
 }
 
-const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
+/** GKE's labels with the kind of accelerator that a node has. */
+export const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
 
 /** Counts the node pools that have nodes with GPUs or TPUs. */
 export async function countAcceleratorPools({ core }: Core): Promise<number> {

@@ -67,6 +67,16 @@ function needsOf(
     ...(budget.broken
       ? [need(html`<strong>${name}: the budget cannot be read</strong>, so everything is refused`)]
       : []),
+    ...pools.flatMap(({ name: pool, veto }) =>
+      veto && veto.until === undefined
+        ? [
+            need(
+              html`<strong>failover is kept away from ${pool}</strong> until its veto is put right`,
+              veto.why,
+            ),
+          ]
+        : [],
+    ),
     ...spent.flatMap(({ what, attempts }) =>
       attempts.broken || attempts.left === 0
         ? [
@@ -96,7 +106,7 @@ function isNeedy(action: ActionView, now: number): boolean {
   // One that is open stays here until it is not.
   if (state === 'stopped' || state === 'broken' || state === 'awaiting_approval') return true;
   if (now - Date.parse(action.settled_at ?? action.received_at) > needsForMs) return false;
-  if (state === 'refused') return error?.code === 'attempts_exhausted';
+  if (state === 'refused') return ['attempts_exhausted', 'correlated_failure'].includes(error?.code ?? '');
   return followUp?.['outcome'] === 'refused' || outcomeOf(action).tone === 'bad';
 }
 

@@ -6,7 +6,7 @@ import { describeError } from '../log.ts';
 import { isFromAlert } from '../request/action.ts';
 import { isAwaitingApproval, mayActSince } from '../state/approval.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
-import { isPoolHeld, readPoolMarks } from '../state/pool-lease.ts';
+import { readPoolMarks, readPoolState } from '../state/pool-lease.ts';
 import { forgetRecord, readRecord, writeStopped } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { fromRecordedAction } from '../state/recorded-action.ts';
@@ -35,7 +35,7 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
   const { cluster, services, deadline, isClusterPaused } = tools;
   const { kubernetes } = cluster;
   if (isAwaitingApproval(record)) return remind(record, tools);
-  const isHeld = await isPoolHeld(kubernetes, nodePool);
+  const { isHeld, isVetoed } = await readPoolState(kubernetes, nodePool);
   if (!plan) {
     if (isHeld || kubernetes.serverNow() - record.receivedAt < claimAliveMs) {
       return { id, outcome: 'waiting' };
@@ -51,7 +51,7 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
   // A person has to undo what stopped it, and to send it again.
   const isRefused = stopped !== undefined && stopped.status < 500 && stopped.code !== 'action_in_progress';
   const action = record.action && fromRecordedAction(record.action, record, cluster.name);
-  if (isClusterPaused || isRefused || !action) return { id, outcome: 'waiting' };
+  if (isClusterPaused || isVetoed || isRefused || !action) return { id, outcome: 'waiting' };
   const log = tools.log.with({ action_id: id, type: action.type, requestor: action.requestor });
   log.info('received', `reconcile carries on ${action.type} from ${action.requestor}: ${action.reason}`);
   try {
