@@ -58,6 +58,7 @@ locals {
     length(var.approval_actions) > 0 ? { APPROVAL_ACTIONS = join(",", sort(var.approval_actions)) } : {},
     # An empty list would mean the default, which is everything that is allowed.
     local.takes_alerts ? { ALERT_ACTIONS = join(",", local.alert_actions) } : {},
+    length(var.log_rules) == 0 ? {} : { LOG_RULES = jsonencode(local.log_rules) },
   )
 }
 

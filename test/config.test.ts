@@ -14,6 +14,7 @@ describe('readConfig', () => {
       approvalActions: [],
       approvalTtlSeconds: 1800,
       allowedNamespaces: ['default'],
+      logRules: {},
       cooldownSeconds: 3600,
       maxPoolsPerHour: 2,
       maxAttemptsPerDay: 3,

@@ -1,13 +1,14 @@
 import type { Config } from '../config.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { cordonPool, uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
-import { toAllNodes } from '../gke/nodes.ts';
+import { toAllNodes, toShownMachine } from '../gke/nodes.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -129,6 +130,7 @@ async function restartStep(
   if (step.outcome === 'restarted' || isResume || execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  assertDecided(newer, plan, step.target);
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
   if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
@@ -140,11 +142,16 @@ function leftAlone(recovered: string, nodePool: string): string {
   return `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
 }
 
-function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
+function repairStep(
+  execution: Execution,
+  { isResume, snapshot }: Prepared,
+  repair: RepairPlan,
+): Promise<RepairStep> {
   const { services, log } = execution;
   if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
-  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume };
+  const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume, shown };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
