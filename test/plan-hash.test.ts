@@ -67,8 +67,8 @@ describe('the hash of a plan', () => {
   }
 
   it('belongs to its action and its pool', () => {
-    for (const of of [{ id: 'b' }, { hash: 'g' }, { nodePool: 'slice-b' }]) {
-      expect(hashPlan({ ...action, ...of }, plan)).to.not.equal(hash);
+    for (const changed of [{ id: 'b' }, { hash: 'g' }, { nodePool: 'slice-b' }]) {
+      expect(hashPlan({ ...action, ...changed }, plan)).to.not.equal(hash);
     }
   });
 });
