@@ -7,7 +7,6 @@ import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import type { ListPage } from './list.ts';
 import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
-import { repairAnnotation } from '../names.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
@@ -31,7 +30,7 @@ export interface NodeHealth extends NodeRef {
   /** When the condition Ready last changed, in ms since the epoch; undefined if the node has never reported it. */
   readyChangedAt: number | undefined;
   taintKeys: string[];
-  /** It has accelerators by its labels, and none of them is allocatable. */
+  /** It has accelerators by its labels, and none, or fewer than it has, are allocatable. */
   lacksAccelerators: boolean;
   /** The types of the conditions other than Ready that are true. */
   problems: string[];
@@ -168,23 +167,19 @@ export function hasAcceleratorLabel(labels: Record<string, string> = {}): boolea
 }
 
 function hasAllocatableAccelerators({ status }: V1Node): boolean {
-  return ['google.com/tpu', 'nvidia.com/gpu'].some((name) => Number(status?.allocatable?.[name] ?? 0) > 0);
+  const counts = ['google.com/tpu', 'nvidia.com/gpu'].map((name) => ({
+    allocatable: Number(status?.allocatable?.[name] ?? 0),
+    capacity: Number(status?.capacity?.[name] ?? 0),
+  }));
+  // A device that is not healthy stays in the capacity.
+  return (
+    counts.some(({ allocatable }) => allocatable > 0) &&
+    counts.every((each) => each.allocatable >= each.capacity)
+  );
 }
 
 /** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
-
-/** What a node says of its machine. */
-export interface ShownMachine {
-  instanceId: string | undefined;
-  /** The action that last asked for a repair by a label of the node. */
-  repairedBy: string | undefined;
-}
-
-/** Reads what a node says of its machine. */
-export function toShownMachine({ annotations }: Pick<NodeRef, 'annotations'>): ShownMachine {
-  return { instanceId: annotations[instanceIdAnnotation], repairedBy: annotations[repairAnnotation] };
-}
 
 /** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
 export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {

@@ -26,6 +26,8 @@ export interface Weather {
   latency: () => number;
   /** What befalls the next request. */
   fault: (call: SentCall) => Fault;
+  /** What an answer says instead of what was answered. */
+  distort?: (call: SentCall, answer: ReceivedResponse) => ReceivedResponse;
 }
 
 export type Fault =
@@ -205,9 +207,10 @@ export class FunctionInstance {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
         if (answer) call.status = answer.status;
+        const told = answer && (this.#weather.distort?.(call, answer) ?? answer);
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
-          if (answer && fault !== 'lost_after') resolve(answer);
+          if (told && fault !== 'lost_after') resolve(told);
           else reject(toNetworkError());
         });
       });
