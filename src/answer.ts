@@ -7,6 +7,10 @@ import { describeError, describeStack } from './log.ts';
 import type { Log } from './log.ts';
 import type { Page } from './page/layout.ts';
 import type { Action } from './request/action.ts';
+import type { Rejected } from './reconcile/approve.ts';
+import { describeAwaiting, toApproveBody } from './state/approval.ts';
+import type { ActionRecord } from './state/record-format.ts';
+import { showPlan } from './status/action-view.ts';
 import { summarise } from './step.ts';
 
 /** One request on its way to its one answer. */
@@ -59,6 +63,35 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
   const what = exchange.isDryRun ? `dry run of ${exchange.type}` : `${exchange.type} ${outcome}`;
   exchange.log.info('done', `${what}: ${summarise(steps)}`, fields);
   send(exchange, 200, { id: exchange.id, ...replay, ...resume, steps });
+}
+
+/** Answers 202: the plan is recorded, and nothing else is done before it is approved. */
+export function sendAwaiting(exchange: Exchange, record: ActionRecord): void {
+  const { id, approval, plan } = record;
+  if (!approval) throw new Error(`action ${id} waits for no approval`);
+  const fields = { ...toFinalFields(exchange, 202), outcome: 'awaiting_approval', plan: approval.plan };
+  const { steps } = approval;
+  const message = `${record.type} of ${record.nodePool} ${describeAwaiting(id, approval)}`;
+  exchange.log.warn('awaiting_approval', message, { ...fields, node_pool: record.nodePool, steps });
+  send(exchange, 202, {
+    id,
+    awaiting_approval: {
+      plan: approval.plan,
+      expires_at: approval.expires_at,
+      approve: toApproveBody(id, approval.plan),
+    },
+    ...(plan && { plan: showPlan(plan) }),
+    steps,
+  });
+}
+
+/** Answers 200: the action that waited for approval is settled, and nothing was done. */
+export function sendRejected(exchange: Exchange, { rejected }: Rejected): void {
+  exchange.log.info('done', `rejected: ${rejected.why}`, {
+    ...toFinalFields(exchange, 200),
+    outcome: 'rejected',
+  });
+  send(exchange, 200, { id: exchange.id, verdict: rejected });
 }
 
 /** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */

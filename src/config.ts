@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { actionTypes } from './action-type.ts';
 import type { ActionType } from './action-type.ts';
+import { logRulesSchema } from './alert/log-rules.ts';
+import type { LogRules } from './alert/log-rules.ts';
 import { clusterNameSchema } from './cluster-name.ts';
 import type { ClusterName } from './cluster-name.ts';
 import { dnsLabel } from './names.ts';
@@ -10,7 +12,13 @@ export interface Config {
   clusters: ClusterName[];
   allowedActions: ActionType[];
   alertActions: ActionType[];
+  /** Actions of these types wait for the approval of another principal. */
+  approvalActions: ActionType[];
+  /** How long an action waits for its approval. */
+  approvalTtlSeconds: number;
   allowedNamespaces: string[];
+  /** What log entries ask for, by the rule's id. */
+  logRules: LogRules;
   cooldownSeconds: number;
   /** A number of pools, or a share of the cluster's accelerator pools. */
   maxPoolsPerHour: number | { percent: number };
@@ -63,7 +71,10 @@ export function readConfig(environment: Environment): Config {
     clusters: settings.CLUSTERS,
     allowedActions,
     alertActions,
+    approvalActions: settings.APPROVAL_ACTIONS,
+    approvalTtlSeconds: settings.APPROVAL_TTL_SECONDS,
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
+    logRules: settings.LOG_RULES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
     maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
     maxAttemptsPerDay: settings.MAX_ATTEMPTS_PER_DAY,
@@ -194,6 +205,8 @@ const settingsSchema = v.object({
   ),
   ALLOWED_ACTIONS: v.optional(v.pipe(listOf(actionTypeSchema), v.minLength(1, 'allows nothing'))),
   ALERT_ACTIONS: v.optional(listOf(actionTypeSchema)),
+  APPROVAL_ACTIONS: v.optional(listOf(actionTypeSchema), ''),
+  APPROVAL_TTL_SECONDS: wholeNumber(60, 43_200, 'seconds', '1800'),
   ALLOWED_NAMESPACES: v.optional(
     v.pipe(
       listOf(
@@ -206,6 +219,7 @@ const settingsSchema = v.object({
     ),
     'default',
   ),
+  LOG_RULES: v.optional(logRulesSchema, '{}'),
   COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
   MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
   MAX_ATTEMPTS_PER_DAY: wholeNumber(1, 100, 'attempts', '3'),

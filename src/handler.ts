@@ -1,14 +1,18 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
-import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
+import { readAlert } from './alert/log-entry.ts';
+import { RecentEntries } from './alert/recent-entries.ts';
+import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
 import {
   logReceived,
+  sendAwaiting,
   sendDone,
   sendError,
   sendIgnored,
   sendPage,
   sendReconciled,
+  sendRejected,
   sendShown,
   setId,
 } from './answer.ts';
@@ -19,6 +23,7 @@ import { FailoverError, toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
+import type { Rejected } from './reconcile/approve.ts';
 import { reconcile } from './reconcile/reconcile.ts';
 import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
@@ -47,6 +52,7 @@ import type { AnswerPage, AnswerRead } from './read.ts';
 import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
 import { createReadPictures } from './status/status.ts';
+import { takeDecision } from './take-decision.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
@@ -73,15 +79,19 @@ const shutDownMs = 7_000;
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
   const readPictures = createReadPictures(options.services);
-  const answerRead = createAnswerRead(options.services, readPictures);
-  const answerPage = createAnswerPage(options.services, readPictures);
+  const parts: Parts = {
+    ...options,
+    answerRead: createAnswerRead(options.services, readPictures),
+    answerPage: createAnswerPage(options.services, readPictures),
+    recentEntries: new RecentEntries(),
+  };
   const { clock, config } = options.services;
   let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
       if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
-      const answering = answer(request, response, deadline, { ...options, answerRead, answerPage });
+      const answering = answer(request, response, deadline, parts);
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
@@ -95,10 +105,14 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /** The options, and what the handler makes of them once. */
-type Parts = HandlerOptions & { answerRead: AnswerRead; answerPage: AnswerPage };
+type Parts = HandlerOptions & {
+  answerRead: AnswerRead;
+  answerPage: AnswerPage;
+  recentEntries: RecentEntries;
+};
 
 /** What a request came to. */
-type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
+type Answered = Outcome | Rejected | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
 
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
@@ -113,6 +127,8 @@ async function answer(
     if ('page' in answered) sendPage(exchange, answered.page);
     else if ('shown' in answered) sendShown(exchange, answered.shown);
     else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+    else if ('rejected' in answered) sendRejected(exchange, answered);
+    else if (answered.awaiting) sendAwaiting(exchange, answered.awaiting);
     else sendDone(exchange, answered);
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
@@ -172,7 +188,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   const body = await receiveBody(request, response, deadline.signal);
   if (pathOf(request) === alertsPath) {
     admit(request, options);
-    return takeAlert(exchange, body, deadline, services);
+    return takeAlert(exchange, body, deadline, options);
   }
   if (pathOf(request) !== reconcilePath) setId(exchange, readId(body.text));
   admit(request, options);
@@ -211,6 +227,8 @@ async function takeAction(
   if (name === 'failoverStatus') {
     throw new FailoverError('forbidden', 'this function only shows; send actions to failover');
   }
+  const decided = await takeDecision(exchange, body, deadline, services);
+  if (decided) return decided;
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
   const { caller } = exchange;
@@ -221,15 +239,16 @@ async function takeAlert(
   exchange: Exchange,
   received: Body,
   deadline: Deadline,
-  services: Services,
+  { services, recentEntries }: Parts,
 ): Promise<Outcome> {
   // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
   exchange.channel = 'webhook';
   assertNoQuery(exchange.request);
   const body = readJsonBody(exchange.request, received, 'alert');
   if (isPushEnvelope(body)) exchange.channel = 'push';
-  const notification = unpackNotification(body);
+  const notification = readAlert(body, services.config.logRules);
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
+  recentEntries.admit(notification);
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
   const { caller } = exchange;

@@ -24,6 +24,7 @@ describe('FailoverError', () => {
     restart_refused: 409,
     repair_refused: 409,
     pool_busy: 409,
+    approval_refused: 409,
     paused: 409,
     attempts_exhausted: 409,
     payload_too_large: 413,

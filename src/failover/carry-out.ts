@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
@@ -8,6 +9,7 @@ import { cordonPool, uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
 import { toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -125,9 +127,11 @@ async function restartStep(
       return warnOfRefusedPools(step, planned, { lease: seen, serverNow: kubernetes.serverNow() });
     });
   const step = await carryOutRestart(restart);
-  if (step.outcome === 'restarted' || isResume) return step;
+  // Nobody has approved another plan.
+  if (step.outcome === 'restarted' || isResume || execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  assertDecided(newer, plan, step.target);
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
   if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
@@ -139,11 +143,16 @@ function leftAlone(recovered: string, nodePool: string): string {
   return `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
 }
 
-function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
+function repairStep(
+  execution: Execution,
+  { isResume, snapshot }: Prepared,
+  repair: RepairPlan,
+): Promise<RepairStep> {
   const { services, log } = execution;
   if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
-  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume };
+  const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume, shown };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 

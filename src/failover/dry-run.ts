@@ -15,6 +15,10 @@ import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { readMaxPools } from '../state/budget.ts';
+import type { Config } from '../config.ts';
+import type { Plan } from '../plan.ts';
+import { assertApprovable, needsApproval } from './submit.ts';
+import type { ClusterSwitches } from '../state/switches.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
@@ -55,6 +59,26 @@ export async function dryRun(
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [
     ...limits,
+    ...noteApproval(action, config, nodePool),
+    ...describePlan(action, snapshot, plan, switches),
+  ];
+}
+
+function noteApproval(action: Action, config: Config, target: string): Step[] {
+  if (!needsApproval(action, config)) return [];
+  assertApprovable(action);
+  const notice = 'the live action waits for the approval of its plan by another principal';
+  return [{ step: 'notice', target, notice }];
+}
+
+/** Says what a plan would do. */
+export function describePlan(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  switches: ClusterSwitches,
+): Step[] {
+  return [
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
     ...(action.effects.cordon ? [planCordonStep(snapshot)] : []),
     ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),

@@ -7,6 +7,8 @@ import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
 import { createLog } from '../../src/log.ts';
+import { decideApproval } from '../../src/reconcile/approve.ts';
+import type { Decider, Rejected } from '../../src/reconcile/approve.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import type { ClusterReport } from '../../src/reconcile/report.ts';
 import type { Services } from '../../src/services.ts';
@@ -24,6 +26,8 @@ export interface Weather {
   latency: () => number;
   /** What befalls the next request. */
   fault: (call: SentCall) => Fault;
+  /** What an answer says instead of what was answered. */
+  distort?: (call: SentCall, answer: ReceivedResponse) => ReceivedResponse;
 }
 
 export type Fault =
@@ -94,6 +98,19 @@ export class FunctionInstance {
     if (!incident) return failover(action, deadline, services, log);
     const alert = { action: { ...action, incident }, clusters: config.clusters };
     return actOnAlert(alert, deadline, services, log);
+  }
+
+  /** Approves or rejects an action; never settles if the instance dies meanwhile. */
+  async decide(decision: Decider, config: Config): Promise<Outcome | Rejected> {
+    const clock = this.#createClock();
+    const services = this.#createServices(config, clock, decision.id);
+    const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
+    return decideApproval(
+      decision,
+      deadline,
+      services,
+      createLog(() => undefined),
+    );
   }
 
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */
@@ -190,9 +207,10 @@ export class FunctionInstance {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
         if (answer) call.status = answer.status;
+        const told = answer && (this.#weather.distort?.(call, answer) ?? answer);
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
-          if (answer && fault !== 'lost_after') resolve(answer);
+          if (told && fault !== 'lost_after') resolve(told);
           else reject(toNetworkError());
         });
       });
