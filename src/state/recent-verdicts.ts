@@ -23,7 +23,7 @@ export interface RecentVerdict {
 }
 
 /** They say nothing about whether one more would help: the run was over, or the function did not get through. */
-const saysNothing = new Set<VerdictName>(['run_ended', 'abandoned']);
+const saysNothing = new Set<VerdictName>(['run_ended', 'abandoned', 'expired', 'rejected']);
 
 /** Lists the verdicts of the last hour, from the records. What cannot be read is left out. */
 export async function listRecentVerdicts(kubernetes: Kubernetes): Promise<RecentVerdict[]> {
@@ -37,8 +37,8 @@ function toRecent({ annotations, renewedAt = 0 }: LeaseState, now: number): Rece
   if (now - renewedAt > hourMs) return undefined;
   const stored = parseStored(verdictSchema, annotations, keys.verdict);
   const plan = parseStored(planSchema, annotations, keys.plan);
-  if (stored === undefined || stored === 'broken' || plan === undefined || plan === 'broken')
-    return undefined;
+  if (stored === undefined || stored === 'broken') return undefined;
+  if (plan === undefined || plan === 'broken') return undefined;
   const { verdict, at } = stored.value;
   const time = Date.parse(at);
   if (saysNothing.has(verdict) || !(now - time < hourMs)) return undefined;

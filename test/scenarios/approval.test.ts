@@ -279,6 +279,22 @@ describe('a rejection', () => {
     expectUntouched(world);
   });
 
+  // F-326: what was rejected, or expired, counted as a restart that had not helped, and the next one was refused.
+  it('says nothing about whether restarts help, and neither does the end of the time', async () => {
+    const world = await createWorld();
+    const restart = { ...restartOfTrain, ...needing };
+    for (const id of ['r1', 'r2']) {
+      await ask(world, { ...restart, id });
+      await world.act({ type: 'reject', id }, bob);
+    }
+    for (const id of ['e1', 'e2']) await ask(world, { ...restart, id });
+    await world.pass(1801);
+    await world.reconcile();
+    expect(jsonOf(world, 'e2', 'verdict')).to.include({ verdict: 'expired' });
+    const { status, body } = await approve(world, await ask(world, restart), bob, 'a');
+    expect(status, JSON.stringify(body)).to.equal(200);
+  });
+
   it('may come from its asker, and not after the approval', async () => {
     const world = await createWorld();
     const plan = await ask(world);
