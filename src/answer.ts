@@ -54,8 +54,22 @@ export function logReceived(exchange: Exchange, action: Action): void {
   exchange.log.info('received', `${what} from ${requestor}: ${reason}`);
 }
 
+/** What a request came to. */
+export type Answered =
+  Outcome | Rejected | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
+
+/** Answers what a request came to, unless that is an error. */
+export function sendAnswered(exchange: Exchange, answered: Answered): void {
+  if ('page' in answered) sendPage(exchange, answered.page);
+  else if ('shown' in answered) sendShown(exchange, answered.shown);
+  else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+  else if ('rejected' in answered) sendRejected(exchange, answered);
+  else if (answered.awaiting) sendAwaiting(exchange, answered.awaiting);
+  else sendDone(exchange, answered);
+}
+
 /** Answers 200 with the action's steps. */
-export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume = false }: Outcome): void {
+function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume = false }: Outcome): void {
   const outcome = isReplay ? 'replayed' : 'done';
   const replay = isReplay ? { replayed: true, done_at: toTime(doneAt) } : {};
   const resume = isResume ? { resumed: true } : {};
@@ -66,7 +80,7 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
 }
 
 /** Answers 202: the plan is recorded, and nothing else is done before it is approved. */
-export function sendAwaiting(exchange: Exchange, record: ActionRecord): void {
+function sendAwaiting(exchange: Exchange, record: ActionRecord): void {
   const { id, approval, plan } = record;
   if (!approval) throw new Error(`action ${id} waits for no approval`);
   const fields = { ...toFinalFields(exchange, 202), outcome: 'awaiting_approval', plan: approval.plan };
@@ -86,7 +100,7 @@ export function sendAwaiting(exchange: Exchange, record: ActionRecord): void {
 }
 
 /** Answers 200: the action that waited for approval is settled, and nothing was done. */
-export function sendRejected(exchange: Exchange, { rejected }: Rejected): void {
+function sendRejected(exchange: Exchange, { rejected }: Rejected): void {
   exchange.log.info('done', `rejected: ${rejected.why}`, {
     ...toFinalFields(exchange, 200),
     outcome: 'rejected',
@@ -95,7 +109,7 @@ export function sendRejected(exchange: Exchange, { rejected }: Rejected): void {
 }
 
 /** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */
-export function sendShown(exchange: Exchange, shown: object): void {
+function sendShown(exchange: Exchange, shown: object): void {
   send(exchange, 200, shown, { 'Cache-Control': 'no-store', Vary: 'Accept' });
 }
 
@@ -105,7 +119,7 @@ export function sendPage({ response }: Exchange, { html, headers }: Page, status
 }
 
 /** Answers what was looked after: 200, or 502 if a cluster could not be served. An idle minute leaves no line in the log. */
-export function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
+function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
   const isFailed = clusters.some(({ failed }) => failed === true);
   send(exchange, isFailed ? 502 : 200, { clusters });
 }

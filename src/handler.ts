@@ -4,28 +4,15 @@ import { toAlert } from './alert/alert.ts';
 import { readAlert } from './alert/log-entry.ts';
 import { RecentEntries } from './alert/recent-entries.ts';
 import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
-import {
-  logReceived,
-  sendAwaiting,
-  sendDone,
-  sendError,
-  sendIgnored,
-  sendPage,
-  sendReconciled,
-  sendRejected,
-  sendShown,
-  setId,
-} from './answer.ts';
-import type { Exchange } from './answer.ts';
+import { logReceived, sendAnswered, sendError, sendIgnored, setId } from './answer.ts';
+import type { Answered, Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
 import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
-import type { Rejected } from './reconcile/approve.ts';
 import { reconcile } from './reconcile/reconcile.ts';
-import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
 import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
@@ -111,9 +98,6 @@ type Parts = HandlerOptions & {
   recentEntries: RecentEntries;
 };
 
-/** What a request came to. */
-type Answered = Outcome | Rejected | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
-
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
   request: Request,
@@ -123,13 +107,7 @@ async function answer(
 ): Promise<void> {
   const exchange = openExchange(request, response, options);
   try {
-    const answered = await dispatch(exchange, deadline, options);
-    if ('page' in answered) sendPage(exchange, answered.page);
-    else if ('shown' in answered) sendShown(exchange, answered.shown);
-    else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
-    else if ('rejected' in answered) sendRejected(exchange, answered);
-    else if (answered.awaiting) sendAwaiting(exchange, answered.awaiting);
-    else sendDone(exchange, answered);
+    sendAnswered(exchange, await dispatch(exchange, deadline, options));
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
     else sendError(exchange, toFailoverError(error), error, await toPageOf(error, request, options));

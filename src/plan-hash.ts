@@ -16,6 +16,8 @@ const describing = [
   'runsOn',
   'queue',
   'spare',
+  'lacksSpare',
+  'terminatesWithinSeconds',
   'poolSize',
   'host',
   'block',

@@ -5,6 +5,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import type { Action } from '../request/action.ts';
+import { isUnapproved } from '../state/approval.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
@@ -129,6 +130,7 @@ export async function release(record: ActionRecord, at: number, tools: Reconcile
   if (!record.action) return;
   const action = toRelease(record, record.action, name);
   const own = await readRecord(kubernetes, action.id);
-  if (own?.answer) return;
+  // Whoever has not let it be released has decided.
+  if (own?.answer || (own && isUnapproved(own))) return;
   await followUp(action, record, { verdict: 'repaired', at: new Date(at).toISOString() }, tools);
 }

@@ -72,7 +72,9 @@ export async function takeRecordUp(
   if (written) return written;
   // The replace may have succeeded although its response was lost.
   const current = await readLease(kubernetes, lease.name);
-  return current?.annotations[keys.claimId] === claimId ? toRecord(current) : undefined;
+  const isOurs = current?.annotations[keys.claimId] === claimId;
+  // A verdict that was given since, such as a rejection, leaves the claim in the record.
+  return isOurs && current.annotations[keys.verdict] === undefined ? toRecord(current) : undefined;
 }
 
 /**

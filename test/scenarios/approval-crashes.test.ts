@@ -185,6 +185,25 @@ describe('two decisions at once', () => {
     expect(seen).to.have.keys('rejected', 'carried out');
   });
 
+  // F-325: the record was taken up by an approval that had not heard of it, and the rejection in between was overlooked.
+  it('of which one rejects while the other has lost the answer to its claim: nothing is done', async () => {
+    const world = await waitingWorld();
+    let isLost = false;
+    const first = world.newInstance(0, ({ method, path }) => {
+      if (isLost || method !== 'PUT' || !path.includes('/leases/action-')) return 'none';
+      isLost = true;
+      return 'lost_after';
+    });
+    let other: Sent | undefined;
+    world.once(/^PUT .*\/leases\/action-/, () => {
+      world.time.after(50, () => (other = reject(world, world.newInstance())));
+    });
+    const { code } = await world.answerOf(approve(world, first));
+    expect(other?.answer?.rejected).to.equal('rejected');
+    expect(code).to.equal('approval_refused');
+    expect(effects(world)).to.deep.equal({});
+  });
+
   it('of which both approve: it is carried out once', async () => {
     await race(
       (world) => approve(world, world.newInstance()),

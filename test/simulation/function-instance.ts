@@ -31,7 +31,14 @@ export interface Weather {
 }
 
 export type Fault =
-  'none' | 'lost_before' | 'lost_after' | 'refused_429' | 'failed_500' | 'failed_503' | 'never';
+  | 'none'
+  | 'lost_before'
+  | 'lost_after'
+  | 'refused_429'
+  | 'refused_409'
+  | 'failed_500'
+  | 'failed_503'
+  | 'never';
 
 /** One request of one invocation, when it is sent. */
 export interface SentCall {
@@ -57,7 +64,7 @@ export class FunctionInstance {
   readonly #time: VirtualTime;
   readonly #emulator: Emulator;
   readonly #weather: Weather;
-  readonly #skewMs: number;
+  #skewMs: number;
   readonly #onSend: (call: SentCall) => void;
   readonly #token: string;
   #frozenUntil = 0;
@@ -82,6 +89,11 @@ export class FunctionInstance {
 
   freeze(ms: number): void {
     this.#frozenUntil = Math.max(this.#frozenUntil, this.#time.now + ms);
+  }
+
+  /** Its clock is set forward, as after a suspension. */
+  setForward(ms: number): void {
+    this.#skewMs += ms;
   }
 
   crash(): void {
@@ -233,7 +245,7 @@ function readRecordedId({ method, body }: SentRequest): string | undefined {
   return metadata?.name?.startsWith('action-') ? metadata.annotations?.['autometric-failover/id'] : undefined;
 }
 
-const refusals = { refused_429: 429, failed_500: 500, failed_503: 503 } as const;
+const refusals = { refused_429: 429, refused_409: 409, failed_500: 500, failed_503: 503 } as const;
 
 function tryCarryOut(fault: Fault, carryOut: () => HttpResponse): ReceivedResponse | undefined {
   if (fault in refusals) {
