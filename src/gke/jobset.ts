@@ -88,6 +88,8 @@ export interface JobPod {
   isLive: boolean;
   isTerminating: boolean;
   isReady: boolean;
+  /** How many seconds it gets to end: once it terminates, those that its deletion gave it. */
+  graceSeconds: number;
   needs: PodNeeds;
 }
 
@@ -143,7 +145,10 @@ export function attemptOf(jobSet: JobSet): number {
 }
 
 /** Lists the child Jobs of a JobSet, of all attempts, by their number. Jobs of another JobSet of this name are left out. */
-export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
+export function readJobs(
+  { batch }: Pick<Kubernetes, 'batch'>,
+  jobSet: { metadata: Pick<JobSet['metadata'], 'namespace' | 'name' | 'uid'> },
+): Promise<ChildJob[]> {
   const { namespace, name } = jobSet.metadata;
   return listAll(
     (page) => batch.listNamespacedJob({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
@@ -176,11 +181,8 @@ export async function findPod(
   name: string,
 ): Promise<JobPod | undefined> {
   const fieldSelector = `metadata.name=${name}`;
-  const [found] = await listAll(
-    () => core.listNamespacedPod({ namespace, fieldSelector }),
-    (pod) => toJobPod(pod),
-  );
-  return found;
+  const found = await listAll(() => core.listNamespacedPod({ namespace, fieldSelector }), toJobPod);
+  return found[0];
 }
 
 function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
@@ -241,6 +243,7 @@ function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
     isLive: !['Succeeded', 'Failed'].includes(status?.phase ?? ''),
     isTerminating: metadata?.deletionTimestamp !== undefined,
     isReady: (status?.conditions ?? []).some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+    graceSeconds: metadata?.deletionGracePeriodSeconds ?? spec?.terminationGracePeriodSeconds ?? 30,
     needs: toPodNeeds({ ...(metadata ? { metadata } : {}), ...(spec ? { spec } : {}) }),
   };
 }

@@ -1,4 +1,5 @@
-import { describeNames, instanceIdAnnotation } from '../gke/nodes.ts';
+import { instanceIdAnnotation } from '../gke/nodes.ts';
+import { describeNames } from '../names.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { latest } from '../gke/run-pods.ts';
 import { whyNotReportable } from '../gke/repair-labels.ts';

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { toAlert } from '../../src/alert/alert.ts';
-import { isForAlerts, isPushEnvelope, unpackNotification } from '../../src/alert/notification.ts';
+import { readAlert } from '../../src/alert/log-entry.ts';
+import { isForAlerts, isPushEnvelope } from '../../src/alert/notification.ts';
 import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { toOperations, toPools } from '../../src/gke/gke-work-answer.ts';
@@ -22,6 +23,7 @@ import { readRestartMark, toRestarts } from '../../src/state/restart-mark.ts';
 import { toSwitches } from '../../src/state/switches.ts';
 import { describeLack } from '../../src/verify/machine.ts';
 import { apply, damage } from '../fixtures/damage.ts';
+import { createXidEntry, logRules } from '../fixtures/log-entry.ts';
 import { createNotification, toPush } from '../fixtures/notification.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 
@@ -31,44 +33,44 @@ import { trainCluster } from '../fixtures/train-world.ts';
 const runs = Number(process.env['FUZZ_RUNS'] ?? 4_000);
 const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2_147_483_647);
 const now = Date.parse('2026-11-23T03:00:00Z');
-const config = readConfig({ CLUSTERS: trainCluster });
+const config = readConfig({ CLUSTERS: trainCluster, LOG_RULES: JSON.stringify(logRules) });
 const { clusters } = config;
 
 /** Words that mean something somewhere. */
 const words = fc.constantFrom(
   'cordon_nodepool',
-    'repair_nodepool',
-    'true',
-    'reboot',
-    'slice-a',
-    'default/train',
-    '__proto__',
-    'constructor',
-    'toString',
+  'repair_nodepool',
+  'true',
+  'reboot',
+  'slice-a',
+  'default/train',
+  '__proto__',
+  'constructor',
+  'toString',
   '2026-11-23T03:00:00Z',
-    '-1',
-    '1e999',
-    '0x10',
-    '',
-    ' ',
-    '\u0000',
-    '\ud800',
-    '%',
-    '%00',
-    '../..',
-    'a'.repeat(300),
+  '-1',
+  '1e999',
+  '0x10',
+  '',
+  ' ',
+  '\u0000',
+  '\ud800',
+  '%',
+  '%00',
+  '../..',
+  'a'.repeat(300),
   'begun',
-    'accepted',
-    'done',
-    '99',
-    'null',
-    '[]',
-    '{}',
-    '{',
-    '"',
-    '{"a":1}',
-    '[{"action":"a"}]',
-    trainCluster,
+  'accepted',
+  'done',
+  '99',
+  'null',
+  '[]',
+  '{}',
+  '{',
+  '"',
+  '{"a":1}',
+  '[{"action":"a"}]',
+  trainCluster,
 );
 const text = fc.oneof({ weight: 3, arbitrary: words }, { weight: 1, arbitrary: fc.string() });
 const damages = fc.array(damage, { maxLength: 3 });
@@ -96,6 +98,9 @@ const actionBody = fc
       on_failure: text,
       dry_run: fc.oneof(fc.boolean(), text),
       uncordon_when_repaired: fc.oneof(fc.boolean(), text),
+      when_no_spare: text,
+      approval: text,
+      restart_grace_seconds: fc.oneof(fc.integer(), text),
       requestor: text,
       reason: text,
     },
@@ -112,6 +117,9 @@ const notification = fc.oneof(
     }),
   ),
   damaged(toPush(createNotification({ startedAt: now }), { publishedAt: now })),
+  damaged(createXidEntry({ instanceId: '1', at: now })).map((entry) =>
+    toPush(entry ?? null, { publishedAt: now }),
+  ),
   fc.jsonValue({ maxDepth: 3 }),
 );
 
@@ -242,7 +250,7 @@ const doors: Record<string, Door<unknown>> = {
   'an alert or its envelope': door(6, notification, (body) => {
     isForAlerts(body);
     isPushEnvelope(body);
-    toAlert(unpackNotification(body), config, now);
+    toAlert(readAlert(body, config.logRules), config, now);
   }),
   'a query': door(4, url, ([path, id, query]) => {
     const search = query.map(([key, value]) => `${key}=${value}`).join('&');
@@ -278,7 +286,7 @@ const doors: Record<string, Door<unknown>> = {
     readReport(health);
     toExpectedNodes(health);
     toShownMachine(health);
-    findRepairUnderWay(health);
+    findRepairUnderWay(health, { serverNow: now, repairTimeoutSeconds: 1800 });
     whyNotReportable(health);
     isHealthy(health);
     rankByHealth([health, health]);

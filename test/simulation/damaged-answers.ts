@@ -96,14 +96,16 @@ export async function runDamaged(drawn: DamagedAnswers): Promise<string[]> {
       .reconcile({}, instance)
       .catch((failure: unknown) => wrong.push(`reconcile threw ${String(failure)}`));
     for (const line of world.log) {
-      if (line['stack_trace'] !== undefined || line['code'] === 'internal')
-        {wrong.push(`reconcile logged ${String(line['stack_trace'] ?? line['message'])}`);}
+      if (line['stack_trace'] !== undefined || line['code'] === 'internal') {
+        wrong.push(`reconcile logged ${String(line['stack_trace'] ?? line['message'])}`);
+      }
     }
   }
   for (const { method, path } of world.emulator.writes()) {
     const [, name] = /^\/api\/v1\/nodes\/([^/?]+)/.exec(path) ?? [];
-    if (method === 'PATCH' && name !== undefined && !own.has(name))
-      {wrong.push(`${method} ${path}, a node of another pool`);}
+    if (method === 'PATCH' && name !== undefined && !own.has(name)) {
+      wrong.push(`${method} ${path}, a node of another pool`);
+    }
   }
   for (const { instance: machine } of world.emulator.fleet.deletions) {
     if (!own.has(machine.name)) wrong.push(`machine ${machine.name} of another pool was deleted`);

@@ -7,6 +7,8 @@ import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
 import { createLog } from '../../src/log.ts';
+import { decideApproval } from '../../src/reconcile/approve.ts';
+import type { Decider, Rejected } from '../../src/reconcile/approve.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import type { ClusterReport } from '../../src/reconcile/report.ts';
 import type { Services } from '../../src/services.ts';
@@ -108,6 +110,19 @@ export class FunctionInstance {
     if (!incident) return failover(action, deadline, services, log);
     const alert = { action: { ...action, incident }, clusters: config.clusters };
     return actOnAlert(alert, deadline, services, log);
+  }
+
+  /** Approves or rejects an action; never settles if the instance dies meanwhile. */
+  async decide(decision: Decider, config: Config): Promise<Outcome | Rejected> {
+    const clock = this.#createClock();
+    const services = this.#createServices(config, clock, decision.id);
+    const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
+    return decideApproval(
+      decision,
+      deadline,
+      services,
+      createLog(() => undefined),
+    );
   }
 
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */

@@ -5,10 +5,12 @@ import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { Answers } from './answers.ts';
+import { Approvals } from './approvals.ts';
 import { checkAttempts } from './attempts.ts';
 import type { Attempt } from './attempts.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
+import { Graces } from './graces.ts';
 import { FollowUps, foresee } from './follow-ups.ts';
 import { findTwoHands } from './gkes-hands.ts';
 import type { SentCall } from './function-instance.ts';
@@ -43,11 +45,13 @@ interface KnownPod {
 export class Invariants {
   readonly calls: SentCall[] = [];
   readonly limits: Limits;
+  readonly approvals: Approvals;
   readonly #deeds = new Deeds(this.calls, (promise, what) => this.violate(promise, what));
   readonly #recoveries: Recoveries;
   readonly #closes: Closes;
   readonly #records: Records;
   readonly #followUps: FollowUps;
+  readonly #graces: Graces;
   readonly #config: Config;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
@@ -88,11 +92,13 @@ export class Invariants {
     this.#cluster = cluster;
     this.#time = time;
     const violate: Violate = (promise, what) => this.violate(promise, what);
+    this.approvals = new Approvals(cluster, violate);
     this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
     this.#config = config;
     this.#followUps = new FollowUps(cluster, violate, () => time.now);
+    this.#graces = new Graces(cluster, this.#deeds.ends, violate);
     this.#records = new Records(emulator, cluster, this.#followUps, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
@@ -107,6 +113,7 @@ export class Invariants {
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
     for (const following of foresee(action)) this.#actions.set(following.id, following);
+    this.approvals.onAction(action);
     this.#closes.onAction(action);
   }
 
@@ -142,6 +149,7 @@ export class Invariants {
   /** Remembers which pod belongs to which attempt: it is gone when the question comes. */
   observe(): void {
     this.#followUps.observe();
+    this.#graces.observe();
     for (const { metadata, spec } of this.#cluster.pods()) {
       const labels = metadata.labels ?? {};
       this.#pods.set(metadata.uid ?? '', {
@@ -175,7 +183,10 @@ export class Invariants {
     this.#closes.onSend(call, this.#actions.get(call.actionId), held?.nodePool);
     if (call.method === 'GET') return;
     const isDeletion = this.#isDeletion(call);
-    if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
+    if (isDeletion || nodePath.test(call.path)) {
+      this.#assertHoldsLock(call);
+      this.approvals.onWrite(call);
+    }
     if (isDeletion) {
       this.observe();
       this.#assertAllCordoned(call);
@@ -296,8 +307,9 @@ export class Invariants {
         `${call.actionId} deletes a pod that was never seen, or without its uid`,
       );
     }
+    const isShortened = pod && this.#graces.isShortened(call, pod, this.#actions.get(call.actionId));
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
-    if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
+    if (pod?.index === '0' && !isShortened && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
       this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
     }

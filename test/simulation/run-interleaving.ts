@@ -61,14 +61,18 @@ export async function runInterleaving(interleaving: Interleaving): Promise<Inter
 function createWorld(emulator: Emulator, interleaving: Interleaving): EmulatedCluster {
   const cluster = emulator.addCluster({ name: clusterName });
   addSystemNamespace(cluster);
-  const { replicas, backoffLimit, restartStrategy } = interleaving;
+  const { replicas, backoffLimit, restartStrategy, podGraceSeconds } = interleaving;
+  const grace =
+    podGraceSeconds === undefined
+      ? {}
+      : { terminationGracePeriodSeconds: podGraceSeconds, usesItsGrace: true };
   for (const pool of pools) cluster.addTpuSlice(pool, { nodes: nodesPerPool, topology: '4x4' });
   cluster.addPool(gpuPool, { gpu: true, nodes: nodesPerPool });
   cluster.addJobSet({
     name: 'train',
     exclusiveTopology: 'cloud.google.com/gke-nodepool',
     failurePolicy: { maxRestarts: 10, ...(restartStrategy ? { restartStrategy } : {}) },
-    replicatedJobs: [{ name: 'workers', replicas, parallelism: nodesPerPool, backoffLimit }],
+    replicatedJobs: [{ name: 'workers', replicas, parallelism: nodesPerPool, backoffLimit, ...grace }],
   });
   emulator.settle();
   return cluster;
@@ -195,7 +199,9 @@ class Run {
     const { time, cluster, config } = this.#options;
     const { resumeWithinSeconds, recoveryTimeoutSeconds, repairTimeoutSeconds } = config;
     const longestSeconds = resumeWithinSeconds + recoveryTimeoutSeconds + repairTimeoutSeconds;
-    const giveUpAt = time.now + 3 * longestSeconds * 1000;
+    // What is left to GKE has an hour more, because GKE drains a node for up to an hour.
+    const isLeft = cluster.leases().some(({ metadata }) => isLeftToGke(metadata.annotations));
+    const giveUpAt = time.now + 3 * (longestSeconds + (isLeft ? 3_600 : 0)) * 1000;
     const listOpen = () =>
       cluster.leases().filter(({ metadata }) => metadata.labels?.['autometric-failover/open'] === 'true');
     while (listOpen().length > 0) {
@@ -274,8 +280,9 @@ class Run {
       weather: {
         latency: () => (perMille(interleaving.slowPerMille) ? random() * 8_000 : 2 + random() * 30),
         fault: (call) => {
-          if (!this.#isFair && time.now < this.#leasesConflictUntil && isLeaseUpdate(call))
-            {return 'refused_409';}
+          if (!this.#isFair && time.now < this.#leasesConflictUntil && isLeaseUpdate(call)) {
+            return 'refused_409';
+          }
           const isFaulty =
             perMille(interleaving.faultsPerMille) ||
             (isDeletion(call) && perMille(interleaving.failedDeletionsPerMille ?? 0));
@@ -346,6 +353,10 @@ class Run {
     this.#instances[index]?.crash();
     this.#instances[index] = this.#createInstance(this.#options.interleaving.skews[index] ?? 0);
   }
+}
+
+function isLeftToGke(annotations: Record<string, string> = {}): boolean {
+  return annotations['autometric-failover/plan']?.includes('"leftTo"') === true;
 }
 
 function isLeaseUpdate({ method, path }: SentCall): boolean {
