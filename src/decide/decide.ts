@@ -140,10 +140,16 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
 }
 
 /** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
-async function assertWithinLimits(
+export async function assertWithinLimits(
   action: Action,
   nodePool: string,
-  { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+  {
+    kubernetes,
+    config,
+    poolAnnotations,
+    switches,
+    maxPools,
+  }: Pick<DecideTools, 'kubernetes' | 'config' | 'poolAnnotations' | 'switches' | 'maxPools'>,
 ): Promise<void> {
   if (action.effects.uncordon) return;
   refusePaused(switches);
@@ -190,7 +196,8 @@ async function assertMayDo(
   await assertAttemptsLeft(kubernetes, toRestarts(jobSet, await readMarkLease(), attempt), asking);
 }
 
-function cooledEffects(action: Action): Effect[] {
+/** The effects that have a cooldown. */
+export function cooledEffects(action: Action): Effect[] {
   const { restart, repair } = action.effects;
   return [
     ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
