@@ -1,18 +1,11 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
-import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
-import {
-  logReceived,
-  sendDone,
-  sendError,
-  sendIgnored,
-  sendPage,
-  sendReconciled,
-  sendShown,
-  setId,
-} from './answer.ts';
-import type { Exchange } from './answer.ts';
+import { readAlert } from './alert/log-entry.ts';
+import { RecentEntries } from './alert/recent-entries.ts';
+import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
+import { logReceived, sendAnswered, sendError, sendIgnored, setId } from './answer.ts';
+import type { Answered, Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
@@ -20,7 +13,6 @@ import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
 import { reconcile } from './reconcile/reconcile.ts';
-import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
 import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
@@ -47,6 +39,7 @@ import type { AnswerPage, AnswerRead } from './read.ts';
 import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
 import { createReadPictures } from './status/status.ts';
+import { takeDecision } from './take-decision.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
@@ -73,15 +66,19 @@ const shutDownMs = 7_000;
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
   const readPictures = createReadPictures(options.services);
-  const answerRead = createAnswerRead(options.services, readPictures);
-  const answerPage = createAnswerPage(options.services, readPictures);
+  const parts: Parts = {
+    ...options,
+    answerRead: createAnswerRead(options.services, readPictures),
+    answerPage: createAnswerPage(options.services, readPictures),
+    recentEntries: new RecentEntries(),
+  };
   const { clock, config } = options.services;
   let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
       if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
-      const answering = answer(request, response, deadline, { ...options, answerRead, answerPage });
+      const answering = answer(request, response, deadline, parts);
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
@@ -95,10 +92,11 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /** The options, and what the handler makes of them once. */
-type Parts = HandlerOptions & { answerRead: AnswerRead; answerPage: AnswerPage };
-
-/** What a request came to. */
-type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
+type Parts = HandlerOptions & {
+  answerRead: AnswerRead;
+  answerPage: AnswerPage;
+  recentEntries: RecentEntries;
+};
 
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
@@ -109,11 +107,7 @@ async function answer(
 ): Promise<void> {
   const exchange = openExchange(request, response, options);
   try {
-    const answered = await dispatch(exchange, deadline, options);
-    if ('page' in answered) sendPage(exchange, answered.page);
-    else if ('shown' in answered) sendShown(exchange, answered.shown);
-    else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
-    else sendDone(exchange, answered);
+    sendAnswered(exchange, await dispatch(exchange, deadline, options));
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
     else sendError(exchange, toFailoverError(error), error, await toPageOf(error, request, options));
@@ -172,7 +166,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   const body = await receiveBody(request, response, deadline.signal);
   if (pathOf(request) === alertsPath) {
     admit(request, options);
-    return takeAlert(exchange, body, deadline, services);
+    return takeAlert(exchange, body, deadline, options);
   }
   if (pathOf(request) !== reconcilePath) setId(exchange, readId(body.text));
   admit(request, options);
@@ -211,6 +205,8 @@ async function takeAction(
   if (name === 'failoverStatus') {
     throw new FailoverError('forbidden', 'this function only shows; send actions to failover');
   }
+  const decided = await takeDecision(exchange, body, deadline, services);
+  if (decided) return decided;
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
   const { caller } = exchange;
@@ -221,15 +217,16 @@ async function takeAlert(
   exchange: Exchange,
   received: Body,
   deadline: Deadline,
-  services: Services,
+  { services, recentEntries }: Parts,
 ): Promise<Outcome> {
   // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
   exchange.channel = 'webhook';
   assertNoQuery(exchange.request);
   const body = readJsonBody(exchange.request, received, 'alert');
   if (isPushEnvelope(body)) exchange.channel = 'push';
-  const notification = unpackNotification(body);
+  const notification = readAlert(body, services.config.logRules);
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
+  recentEntries.admit(notification);
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
   const { caller } = exchange;

@@ -57,6 +57,10 @@ export type RestartStep = {
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** Whole free slices, or nodes, elsewhere, and how many all Jobs need. Absent where it is not known. */
+  spare?: { slices: number; needed: number };
+  /** Why the pool is repaired in place, and the run restarts there. */
+  in_place?: string;
   /** The queue of Kueue that manages the JobSet, and what the restart does to its Workload. */
   queue?: { name: string; admitted: boolean; workload: string };
   /** For `not_on_pool`: the pools that the JobSet has live pods on. */

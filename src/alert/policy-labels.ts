@@ -11,9 +11,12 @@ export interface PolicyLabels {
   clusterName: string | undefined;
   isDryRun: boolean;
   expectsNodeCounts: boolean;
+  requiresSpare: boolean;
+  whenNoSpare: string | undefined;
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
+  approval: string | undefined;
   repair: string | undefined;
   fault: string | undefined;
   restartGraceSeconds: number | undefined;
@@ -49,9 +52,12 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     clusterName: text('cluster'),
     isDryRun: boolean('dry_run'),
     expectsNodeCounts: boolean('expected_node_counts'),
+    requiresSpare: boolean('spare_capacity'),
+    whenNoSpare: text('when_no_spare'),
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
+    approval: text('approval'),
     repair: text('repair'),
     fault: text('fault'),
     restartGraceSeconds: parseSeconds(text('restart_grace_seconds')),
@@ -74,9 +80,12 @@ const policyLabels = [
   'cluster',
   'dry_run',
   'expected_node_counts',
+  'spare_capacity',
+  'when_no_spare',
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
+  'approval',
   'repair',
   'fault',
   'restart_grace_seconds',

@@ -2,7 +2,7 @@ import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotBegun, assertNotCoolingDown, toRepairs } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
@@ -15,19 +15,24 @@ import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
 import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { chooseRepair } from './choose-repair.ts';
+import { assertMayHelp } from './correlation.ts';
+import type { Correlation } from './correlation.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
+import { assertComesBack, isInPlace, isUnderWay } from './no-spare.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon } from './repair-plan.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
-import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
+import { assertRepairStillWanted, assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What a decision needs beside the action and the snapshot. */
@@ -45,6 +50,8 @@ export interface DecideTools {
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
   askMachine: AskMachine;
+  /** Undefined if the action neither restarts nor repairs. */
+  correlation?: Correlation | undefined;
 }
 
 /**
@@ -57,7 +64,7 @@ export interface DecideTools {
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
   return plan;
@@ -77,8 +84,10 @@ export async function assertMayResume(
   tools: DecideTools,
 ): Promise<void> {
   const reads = toReads(action, snapshot, tools);
-  await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  if (!isUnderWay(plan, tools.poolAnnotations, action.id)) {
+    await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
+  }
+  await assertWithinLimits(action, snapshot, tools);
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
 }
 
@@ -95,7 +104,7 @@ export async function decideDryRun(
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  const early = await findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
+  const early = await findLimit(() => assertWithinLimits(action, snapshot, tools));
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   const limit = early ?? (await findLimit(() => assertMayDo(action, snapshot, plan, { ...tools, ...reads })));
   const target = snapshot.nodePool;
@@ -106,6 +115,12 @@ export async function decideDryRun(
       : [],
   };
 }
+
+/** What the limits are asked with. */
+type LimitTools = Pick<
+  DecideTools,
+  'kubernetes' | 'config' | 'poolAnnotations' | 'switches' | 'maxPools' | 'correlation'
+>;
 
 /** What is read once, and only when somebody asks for it. */
 interface Reads {
@@ -139,28 +154,28 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
   }
 }
 
-/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
+/**
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`,
+ *   `correlated_failure`
+ */
 export async function assertWithinLimits(
   action: Action,
-  nodePool: string,
-  {
-    kubernetes,
-    config,
-    poolAnnotations,
-    switches,
-    maxPools,
-  }: Pick<DecideTools, 'kubernetes' | 'config' | 'poolAnnotations' | 'switches' | 'maxPools'>,
+  snapshot: Snapshot,
+  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: LimitTools,
+  effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
+  const { nodePool } = snapshot;
   refusePaused(switches);
-  for (const effect of cooledEffects(action)) {
+  refuseVetoed(poolAnnotations, nodePool, switches.serverNow);
+  for (const effect of effects) {
     const { id } = action;
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
   }
   // A person's override is not meant for alerts.
   const isAlert = isFromAlert(action);
   if (switches.overrideUntil !== undefined && !isAlert) return;
-  for (const effect of cooledEffects(action)) {
+  for (const effect of effects) {
     assertNotCoolingDown(poolAnnotations, effect, {
       config,
       id: action.id,
@@ -170,14 +185,19 @@ export async function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
-  if (!action.effects.repair) return;
   const asking = { config, id: action.id, isAlert, switches };
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+  if (effects.includes('repair')) {
+    const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
+  }
+  // What this action has begun is carried on.
+  const hasBegun = listOwnEffects(poolAnnotations, action.id)?.length !== 0;
+  if (correlation && !hasBegun) assertMayHelp(action, snapshot, correlation, switches);
 }
 
 /**
  * Asks what depends on the plan: what another action has begun, whether GKE is at work on the pool, and how often the JobSet was
- * restarted.
+ * restarted. A repair in place has the limits of every repair.
  *
  * @throws {FailoverError} `action_in_progress`, `rate_limited`, `pool_busy`, `attempts_exhausted`
  */
@@ -187,6 +207,7 @@ async function assertMayDo(
   plan: Plan,
   tools: DecideTools & Reads,
 ): Promise<void> {
+  if (isInPlace(plan)) await assertWithinLimits(action, snapshot, tools, ['repair']);
   assertSameAsBegun(action, snapshot, plan, tools);
   assertPoolNotBusy(plan.repair);
   if (plan.restart?.outcome !== 'restart') return;
@@ -220,7 +241,9 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
     const request = toRestartRequest(action, nodePool);
     plan.restart = await planRestart(kubernetes, request, config, tools.readMarkLease);
   }
-  if (action.effects.repair) {
+  const isInPlaceNow = plan.restart?.inPlace === true;
+  if (isInPlaceNow && action.incident) await assertRepairStillWanted(action.incident, snapshot, tools);
+  if (action.effects.repair || isInPlaceNow) {
     const target = {
       nodePool,
       nodeName: action.nodeName,
@@ -228,6 +251,7 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
       isAutopilot: cluster.isAutopilot,
     };
     plan.repair = await chooseRepair(action, snapshot, { ...tools, target });
+    if (plan.restart) assertComesBack(plan.repair, `${action.namespace}/${action.jobSetName}`);
   }
   return plan;
 }

@@ -1,3 +1,4 @@
+import { mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
@@ -6,7 +7,8 @@ import { listPlacedPods } from '../gke/placed-pods.ts';
 import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
-import { describeNames, instanceIdAnnotation, isHealthy } from '../gke/nodes.ts';
+import { instanceIdAnnotation, isHealthy } from '../gke/nodes.ts';
+import { describeNames } from '../names.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { GkeWork } from '../gke/gke-work.ts';
 import type { RepairPlan } from '../plan.ts';
@@ -40,11 +42,11 @@ const podsPatienceMs = 5_000;
  */
 export async function readRepairFacts(
   kubernetes: Kubernetes,
-  action: Pick<Action, 'effects'>,
+  action: Pick<Action, 'effects' | 'whenNoSpare'>,
   { allowedNamespaces }: Pick<Config, 'allowedNamespaces'>,
   readWork: () => Promise<GkeWork>,
 ): Promise<RepairFacts | undefined> {
-  if (!action.effects.repair) return undefined;
+  if (!mayRepair(action)) return undefined;
   const [nodesOfMachine, work, hosts, ...namespaces] = await Promise.all([
     listMachines(kubernetes),
     readWork(),

@@ -1,18 +1,22 @@
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
-import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
+import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/shown-machine.ts';
 import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
-import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
+import type { Deletion } from './delete-machine.ts';
 import { labelNode } from './label-node.ts';
+import type { LabelNodeTools } from './label-node.ts';
 import type { RepairStep } from '../step.ts';
 
 /** What a repair works with. */
-export interface RepairTools extends DeleteMachineTools {
+export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<void>;
+  /** The machines of the pool when the action was claimed. */
+  shown: ShownMachine[];
 }
 
 /**
@@ -23,11 +27,10 @@ export interface RepairTools extends DeleteMachineTools {
  * @throws {FailoverError} `repair_refused` for a resumed deletion by name, or while the host is being reported
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
-  const { kubernetes, lock, actionId } = tools;
+  const { kubernetes, lock, actionId, shown } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
-  await tools.beforeDeletion();
-  if (way === undefined && tools.isResume) await assertNoReportSince(plan, tools);
+  await checkBeforeDeletion(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
@@ -35,7 +38,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const wasAccepted = before?.action === actionId && isAccepted(before);
   const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId, way };
   const writeMark = (state: 'begun' | 'accepted') =>
-    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
+    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }, shown));
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {
@@ -57,19 +60,39 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
 }
 
 /**
- * A report may have begun since the plan of a resume was made. Once the machine is another one, the deletion has happened.
+ * The report is asked for at the same time as the rest, so that it takes no more time. What the rest says comes first.
+ *
+ * @throws {FailoverError} `paused`, `target_changed`, `repair_refused`
+ */
+async function checkBeforeDeletion(plan: RepairPlan, tools: RepairTools): Promise<void> {
+  // Always waits for both: no write may still be in flight when the lock is released.
+  const checks = await Promise.allSettled([
+    tools.beforeDeletion(),
+    plan.way === undefined ? assertNoReportSince(plan, tools) : undefined,
+  ]);
+  const failed = checks.find((check) => check.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+/**
+ * A report may have begun since the plan was made, also while this action cordoned the pool. Once the machine is another one,
+ * the deletion has happened.
  *
  * @throws {FailoverError} `repair_refused`
  */
 async function assertNoReportSince(
-  { node, instanceId, isMultiHost }: RepairPlan,
-  { kubernetes }: RepairTools,
+  { node: { name, uid }, instanceId, isMultiHost }: RepairPlan,
+  { kubernetes, lock: { nodePool } }: RepairTools,
 ): Promise<void> {
-  const named = await readNodeHealth(kubernetes, node.name);
-  if (named?.uid !== node.uid || named.annotations[instanceIdAnnotation] !== instanceId) return;
-  const nodePool = named.labels[nodePoolLabel];
-  const nodes = isMultiHost && nodePool !== undefined ? await listPoolHealth(kubernetes, nodePool) : [named];
-  assertNoReport(nodes, { isResume: true });
+  const read = async () => {
+    const node = await readNode(kubernetes, name);
+    return node ? [node] : [];
+  };
+  const nodes = isMultiHost ? await listPool(kubernetes, nodePool) : await read();
+  const isThere = nodes.some(
+    (node) => node.uid === uid && node.annotations[instanceIdAnnotation] === instanceId,
+  );
+  if (isThere) assertNoReport(nodes, { isPlanned: true });
 }
 
 /** @throws {FailoverError} `repair_refused` */

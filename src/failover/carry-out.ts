@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
@@ -8,6 +9,7 @@ import { cordonPool, uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
 import { toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -16,9 +18,12 @@ import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
+import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
+import { toLockName } from '../state/lock.ts';
 import { writePlan } from '../state/record.ts';
 import { readSwitches, refusePaused } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import { withWarning } from '../step.ts';
 import type { CordonStep, NoticeStep, RepairStep, RestartStep, Step, UncordonStep } from '../step.ts';
 import type { Claim } from './claim.ts';
@@ -125,9 +130,11 @@ async function restartStep(
       return warnOfRefusedPools(step, planned, { lease: seen, serverNow: kubernetes.serverNow() });
     });
   const step = await carryOutRestart(restart);
-  if (step.outcome === 'restarted' || isResume) return step;
+  // Nobody has approved another plan.
+  if (step.outcome === 'restarted' || isResume || execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  assertDecided(newer, plan, step.target);
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
   if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
@@ -139,11 +146,16 @@ function leftAlone(recovered: string, nodePool: string): string {
   return `${recovered}; it is left alone, and node pool ${nodePool} stays cordoned under it`;
 }
 
-function repairStep(execution: Execution, { isResume }: Prepared, repair: RepairPlan): Promise<RepairStep> {
+function repairStep(
+  execution: Execution,
+  { isResume, snapshot }: Prepared,
+  repair: RepairPlan,
+): Promise<RepairStep> {
   const { services, log } = execution;
   if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
-  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume };
+  const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume, shown };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
@@ -156,7 +168,7 @@ function toTools({ action, claim, deadline, services: { clock, config } }: Execu
 }
 
 /**
- * The last check before each deletion: nobody has paused the cluster, nodes that joined are cordoned too, and nobody has
+ * The last check before each deletion: nobody has paused the cluster or keeps this function away from the pool, nodes that joined are cordoned too, and nobody has
  * uncordoned a node that this action cordoned.
  *
  * @returns the Lease `cluster`, which was read for that
@@ -168,8 +180,12 @@ async function checkBeforeDeletion(
   config: Config,
 ): Promise<LeaseState | undefined> {
   const { kubernetes, nodePool } = claim;
-  const switches = await readSwitches(kubernetes);
+  const [switches, pool] = await Promise.all([
+    readSwitches(kubernetes),
+    readLease(kubernetes, toLockName(nodePool)),
+  ]);
   refusePaused(switches);
+  refuseVetoed(pool?.annotations ?? {}, nodePool, switches.serverNow);
   if (!action.effects.cordon) return switches.lease;
   const createdBefore = findDeletionTime(action, claim);
   const { cordonConcurrency: concurrency } = config;

@@ -3,7 +3,9 @@ import { hashAction } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { findUnapproved, isAwaitingApproval, isUnapproved } from '../state/approval.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { LockBusy } from '../state/lock.ts';
@@ -31,6 +33,11 @@ export interface Recorded {
   record: ActionRecord;
 }
 
+/** An action whose plan waits for approval: without that, nothing of it is claimed. */
+export interface Awaiting {
+  awaiting: ActionRecord;
+}
+
 const waitForOthersMs = 10_000;
 const usualPollMs = 500;
 /** What comes again by itself asks less often, because a storm asks at once. */
@@ -53,7 +60,7 @@ export async function claimAction(
     clock,
     resolvePool,
   }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
-): Promise<{ claim: Claim } | Recorded> {
+): Promise<{ claim: Claim } | Recorded | Awaiting> {
   const { id } = action;
   const hash = hashAction(action);
   const claimId = randomUUID();
@@ -65,6 +72,7 @@ export async function claimAction(
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
     if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
+    if (known && (await mustWait(kubernetes, known, action))) return { awaiting: known };
     const nodePool = known?.nodePool ?? (await resolvePool());
     if (!known) {
       created = await createRecord(kubernetes, action, { hash, nodePool, claimId });
@@ -117,7 +125,7 @@ async function confirmClaim(
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
-): Promise<{ claim: Claim } | Recorded | undefined> {
+): Promise<{ claim: Claim } | Recorded | Awaiting | undefined> {
   const { id } = action;
   const { hash, claimId, lock, nodePool, fresh } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
@@ -126,6 +134,10 @@ async function confirmClaim(
   if (current?.answer) {
     await lock.release({ forget: true });
     return { answer: current.answer, doneAt: current.doneAt, record: current };
+  }
+  if (current && (await mustWait(kubernetes, current, action))) {
+    await lock.release({ forget: true });
+    return { awaiting: current };
   }
   const record = current ?? (await createRecord(kubernetes, action, { hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
@@ -136,6 +148,23 @@ async function confirmClaim(
   return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId } };
 }
 
+/**
+ * Says whether an action still waits for the approval of its plan, and nobody gives it now.
+ *
+ * @throws {FailoverError} `approval_refused` if it was rejected, or nobody approved it in time
+ * @throws {Ignored} then, for an alert: that was told when it was decided
+ */
+async function mustWait(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  { approver, incident }: Action,
+): Promise<boolean> {
+  const why = await findUnapproved(kubernetes, record);
+  if (why !== undefined && incident) throw new Ignored(why);
+  if (why !== undefined) throw new FailoverError('approval_refused', `${why}; send it again with a new id`);
+  return isAwaitingApproval(record) && approver === undefined;
+}
+
 async function findUnfinished(
   kubernetes: Kubernetes,
   lastId: string | undefined,
@@ -144,7 +173,8 @@ async function findUnfinished(
   if (lastId === undefined || lastId === id) return undefined;
   try {
     const last = await readRecord(kubernetes, lastId);
-    return last?.plan && !last.answer ? lastId : undefined;
+    const isBegun = last?.plan && !last.answer && !isAwaitingApproval(last) && !isUnapproved(last);
+    return isBegun ? lastId : undefined;
   } catch (error) {
     // A broken record stops its own action, but not the next action on the pool.
     if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;

@@ -5,6 +5,7 @@ import type { Deadline } from '../clock.ts';
 import type { Services } from '../services.ts';
 import { toAskMachine } from '../gke/compute.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
+import { readCorrelation } from '../decide/correlation.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
@@ -15,6 +16,10 @@ import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
 import { readMaxPools } from '../state/budget.ts';
+import type { Config } from '../config.ts';
+import type { Plan } from '../plan.ts';
+import { assertApprovable, needsApproval } from './submit.ts';
+import type { ClusterSwitches } from '../state/switches.ts';
 import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
@@ -35,10 +40,11 @@ export async function dryRun(
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
   const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
-  const [poolAnnotations, switches, maxPools, repairFacts] = await Promise.all([
+  const [poolAnnotations, switches, maxPools, correlation, repairFacts] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     readSwitches(kubernetes),
     readMaxPools(kubernetes, config),
+    readCorrelation(kubernetes, action),
     readRepairFacts(kubernetes, action, config, () => readGkeWork(cluster.name, { deadline })),
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
@@ -49,12 +55,33 @@ export async function dryRun(
     poolAnnotations,
     switches,
     maxPools,
+    correlation,
     repairFacts,
     askMachine: toAskMachine(readInstance, deadline),
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [
     ...limits,
+    ...noteApproval(action, config, nodePool),
+    ...describePlan(action, snapshot, plan, switches),
+  ];
+}
+
+function noteApproval(action: Action, config: Config, target: string): Step[] {
+  if (!needsApproval(action, config)) return [];
+  assertApprovable(action);
+  const notice = 'the live action waits for the approval of its plan by another principal';
+  return [{ step: 'notice', target, notice }];
+}
+
+/** Says what a plan would do. */
+export function describePlan(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  switches: ClusterSwitches,
+): Step[] {
+  return [
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
     ...(action.effects.cordon ? [planCordonStep(snapshot)] : []),
     ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),

@@ -73,8 +73,10 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
       : { nodePool };
   }
 
-  // A record with a plan has charged the budget for its pool within the hour, unless the repair was left to GKE.
-  const isNew = isUntouched && effects.cordon && incident?.isRenotification === false;
+  // A record with a plan has charged the budget for its pool within the hour, unless the repair was left to GKE, or it waits for
+  // approval.
+  const mayWait = action.approval !== undefined || config.approvalActions.length > 0;
+  const isNew = isUntouched && effects.cordon && !mayWait && incident?.isRenotification === false;
   if (!isNew && (await readRecord(kubernetes, id))) return { nodePool };
   const health = named ? [named] : await listPoolHealth(kubernetes, nodePool);
   const snapshot = {
@@ -90,7 +92,7 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
   }
   try {
     const maxPools = toMaxPools(config.maxPoolsPerHour, 0);
-    await assertWithinLimits(action, nodePool, { ...shared, switches, maxPools });
+    await assertWithinLimits(action, snapshot, { ...shared, switches, maxPools, correlation: undefined });
   } catch (error) {
     if (error instanceof FailoverError) {
       const isNoted = async () => {

@@ -1,7 +1,9 @@
+import { mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
+import type { Awaiting } from './claim.ts';
 import type { Deadline } from '../clock.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import { Crowd } from './crowd.ts';
@@ -14,6 +16,8 @@ import { prepare } from './prepare.ts';
 import { dryRun } from './dry-run.ts';
 import type { Services } from '../services.ts';
 import type { RecordedStep, Step } from '../step.ts';
+import { isAwaitingApproval } from '../state/approval.ts';
+import type { ActionRecord } from '../state/record-format.ts';
 import { resolveNode } from '../decide/alert-subject.ts';
 import { resolvePool } from '../decide/targets.ts';
 import type { Execution } from './execution.ts';
@@ -27,6 +31,8 @@ export interface Outcome {
   doneAt?: number | undefined;
   /** An earlier request had begun the action, and this one finished it. */
   isResume?: boolean;
+  /** Set if nothing was done, because the plan must first be approved. */
+  awaiting?: ActionRecord;
 }
 
 /**
@@ -46,7 +52,7 @@ export async function failover(
 ): Promise<Outcome> {
   // An alert was authorised before, when its cluster was searched for. An action of a caller is authorised here only.
   authoriseAction(action, services.config);
-  if (action.effects.repair && !action.dryRun) await services.prepareRepair();
+  if (mayRepair(action) && !action.dryRun) await services.prepareRepair();
   const crowd = crowdOf(services);
   const connection = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   const cluster = action.isRedelivered === true ? pacedBy(crowd, connection, services) : connection;
@@ -101,6 +107,7 @@ async function claimAndExecute(
     await noteRefused(action, error, { kubernetes, clock: services.clock, log });
     throw error;
   });
+  if ('awaiting' in claimed) return toAwaiting(claimed);
   if ('answer' in claimed) {
     const { clock, config } = services;
     const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });
@@ -108,7 +115,8 @@ async function claimAndExecute(
   }
 
   const { claim } = claimed;
-  const steps = await execute({
+  const isResume = claim.record.plan !== undefined && !isAwaitingApproval(claim.record);
+  const done = await execute({
     action,
     claim,
     cluster,
@@ -118,13 +126,18 @@ async function claimAndExecute(
     record: claim.record,
     snapshot: undefined,
   });
-  return { steps, isReplay: false, isResume: claim.record.plan !== undefined };
+  return 'awaiting' in done ? toAwaiting(done) : { steps: done, isReplay: false, isResume };
+}
+
+function toAwaiting({ awaiting }: Awaiting): Outcome {
+  return { steps: awaiting.approval?.steps ?? [], isReplay: false, awaiting };
 }
 
 /** Carries a claimed action out. However it ends, the claim is released. */
-async function execute(execution: Execution): Promise<Step[]> {
+async function execute(execution: Execution): Promise<Step[] | Awaiting> {
   try {
     const prepared = await prepare(execution);
+    if ('awaiting' in prepared) return prepared;
     const steps = await carryOut(execution, prepared);
     await finish(execution, prepared, steps);
     return steps;

@@ -13,6 +13,7 @@ import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { assertNotPaused } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { RecordedStep } from '../step.ts';
 
 /** Requests that came together with the one that was carried out are answered at once: it has just looked. */
@@ -91,8 +92,11 @@ async function free(
     }
     lock = taken;
     await assertNotPaused(kubernetes);
+    refuseVetoed(taken.annotations, nodePool, kubernetes.serverNow());
     const uncordonedBy = readLastUncordon(taken.annotations);
-    if (uncordonedBy === lastUncordon) return;
+    // A run that restarts in place is to come back to the pool.
+    const isOwn = uncordonedBy?.split('/')[0] === `${id}.uncordon`;
+    if (uncordonedBy === lastUncordon || isOwn) return;
     throw new FailoverError(
       'target_changed',
       `action ${uncordonedBy?.split('/')[0]} has uncordoned the pool since, so the run could come back to it; to free them all the ` +

@@ -1,3 +1,4 @@
+import { readCorrelation } from '../decide/correlation.ts';
 import { assertMayResume, decide } from '../decide/decide.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
 import { readSnapshot } from '../decide/snapshot.ts';
@@ -6,19 +7,24 @@ import { toAskMachine } from '../gke/compute.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
+import { isAwaitingApproval } from '../state/approval.ts';
 import { chargeBudget, readMaxPools } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
 import type { NodesToUncordon } from '../state/cordon-holds.ts';
 import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
 import type { LeaseState } from '../state/lease.ts';
+import type { Approval } from '../state/record-format.ts';
 import { writePlan } from '../state/record.ts';
 import { readSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import { checkAlert } from './check-alert.ts';
+import type { Awaiting } from './claim.ts';
+import { describePlan } from './dry-run.ts';
 import { emitStarted } from './events.ts';
 import { assertFollowUpWanted } from './follow-up-wanted.ts';
 import type { Execution } from './execution.ts';
+import { checkApproval, needsApproval, submit } from './submit.ts';
 
 /** What was read and decided before anything is touched. */
 export interface Prepared {
@@ -36,10 +42,11 @@ export interface Prepared {
  * Reads the snapshot under the claim, decides, charges the budget, and records the plan. Nothing here changes a node, a
  * pod, a JobSet or an instance.
  *
+ * @returns the record instead, if the plan must first be approved; then the claim is given back
  * @throws {FailoverError} any refusal
  * @throws {Ignored} for an alert for which nothing is to be done
  */
-export async function prepare(execution: Execution): Promise<Prepared> {
+export async function prepare(execution: Execution): Promise<Prepared | Awaiting> {
   const { claim, cluster, services, log } = execution;
   const { kubernetes, lock, nodePool, claimId } = claim;
   const { config } = services;
@@ -54,13 +61,15 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 
   // 2. Every decision rests on what is read from here on, under the lock.
   const isClose = action.incident?.isClosed === true;
-  const planned = execution.record.plan;
+  // A plan that waits for its approval is made anew, and everything is asked again.
+  const planned = isAwaitingApproval(execution.record) ? undefined : execution.record.plan;
   const isResume = planned !== undefined;
-  const [snapshot, switches, maxPools, repairFacts] = await timed(log, 'read', () =>
+  const [snapshot, switches, maxPools, correlation, repairFacts] = await timed(log, 'read', () =>
     Promise.all([
       readSnapshot(kubernetes, action, nodePool, isResume || isClose),
       readSwitches(kubernetes),
       readMaxPools(kubernetes, config),
+      readCorrelation(kubernetes, action),
       isResume
         ? undefined
         : readRepairFacts(kubernetes, action, config, () => services.readGkeWork(cluster.name, { deadline })),
@@ -70,7 +79,7 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
+  const read = { poolAnnotations: lock.annotations, switches, maxPools, correlation, repairFacts };
   const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
@@ -79,9 +88,17 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       ? await chooseNodesToUncordon(kubernetes, lock, action.incident.id, snapshot)
       : undefined;
 
-  // 4. Announce it, charge the budget, and record the plan before anything is deleted.
+  // 4. A plan that needs an approval is recorded, and nothing else is done until it has it.
+  let approval: Approval | undefined;
+  if (!isResume && (needsApproval(action, config) || isAwaitingApproval(execution.record))) {
+    const steps = describePlan(action, snapshot, plan, switches);
+    approval = await checkApproval(execution, plan, steps);
+    if (!approval) return { awaiting: await submit(execution, plan, steps) };
+  }
+
+  // 5. Announce it, charge the budget, and record the plan before anything is deleted.
   const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools, plan });
-  if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan);
+  if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan, approval);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
 }
 

@@ -10,7 +10,13 @@ import {
 import type { RequestContext, CoreV1Api } from '@kubernetes/client-node';
 import { DirectCoreV1Api } from './direct-patch.ts';
 import type { Answer, Call, Perform } from './direct-patch.ts';
-import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
+import {
+  assertObject,
+  guardAnswers,
+  parseObject,
+  toNetworkError,
+  toStatusError,
+} from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
 import type { BearerToken, HttpResponse, Transport } from './transport.ts';
@@ -56,10 +62,10 @@ export function createKubernetes(options: {
       httpApi: wrapHttpLibrary({ send: (context) => send(context, perform) }),
     });
     return {
-      core: new DirectCoreV1Api(configuration, options.server, perform),
-      batch: new BatchV1Api(configuration),
-      coordination: new CoordinationV1Api(configuration),
-      custom: new CustomObjectsApi(configuration),
+      core: guardAnswers(new DirectCoreV1Api(configuration, options.server, perform)),
+      batch: guardAnswers(new BatchV1Api(configuration)),
+      coordination: guardAnswers(new CoordinationV1Api(configuration)),
+      custom: guardAnswers(new CustomObjectsApi(configuration)),
       serverNow: () => serverClock.now(),
       throughGate: (gate) => through({ ...limits, gate }),
       within: (ms) => through({ ...limits, deadline: limits.deadline.within(ms) }),
@@ -95,7 +101,7 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
-  { method, url, headers, body }: Call,
+  { method, url, headers, body, isAnswerUnread = false }: Call,
   { token, transport, limits: { gate, pace, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
@@ -116,7 +122,9 @@ function performCall(
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());
-    if (answer.body.length < longBody) return { ...answer, object: parseObject(answer, describe) };
+    if (answer.body.length < longBody && !isAnswerUnread) {
+      return { ...answer, object: parseObject(answer, describe) };
+    }
     assertObject(answer, describe);
     return { ...answer, object: undefined };
   });

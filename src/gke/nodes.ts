@@ -1,13 +1,18 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
-import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
+import { readAskedAt } from './asking-labels.ts';
+import { metadataListOnly, metadataOnly, reducedTo, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import type { ListPage } from './list.ts';
 import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
+
+/** The label with a node's zone. */
+export const zoneLabel = 'topology.kubernetes.io/zone';
 
 /** The metadata of a node. */
 export interface NodeRef {
@@ -18,6 +23,8 @@ export interface NodeRef {
   annotations: Record<string, string>;
   /** In ms since the epoch, by the API server's clock. */
   createdAt: number;
+  /** When the labels were set that ask for a reboot or a maintenance, where it has any. */
+  askedAt?: Record<string, number> | undefined;
 }
 
 /** A node with its health. */
@@ -26,7 +33,7 @@ export interface NodeHealth extends NodeRef {
   /** When the condition Ready last changed, in ms since the epoch; undefined if the node has never reported it. */
   readyChangedAt: number | undefined;
   taintKeys: string[];
-  /** It has accelerators by its labels, and none of them is allocatable. */
+  /** It has accelerators by its labels, and none, or fewer than it has, are allocatable. */
   lacksAccelerators: boolean;
   /** The types of the conditions other than Ready that are true. */
   problems: string[];
@@ -52,19 +59,17 @@ export async function readNode({ core }: Core, name: string): Promise<NodeRef | 
 
 /** Lists the metadata of a pool's nodes, or only of those that a field selector matches. */
 export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
-  return listAll(
-    (page) =>
-      core.listNode(
-        {
-          labelSelector: `${nodePoolLabel}=${nodePool}`,
-          ...(fieldSelector ? { fieldSelector } : {}),
-          ...page,
-        },
-        withHeaders({ Accept: metadataListOnly }),
-      ),
-    (node) => toNodeRef(node),
-  );
+  const selectors = {
+    labelSelector: `${nodePoolLabel}=${nodePool}`,
+    ...(fieldSelector ? { fieldSelector } : {}),
+  };
+  return listAll<NodeRef>(async (page) => {
+    const list = await core.listNode({ ...selectors, ...page }, asNodeRefs);
+    return list as unknown as ListPage<NodeRef>;
+  });
 }
+
+const asNodeRefs = reducedTo((node) => toNodeRef(node), metadataListOnly);
 
 /** Lists the metadata of the nodes of all pools. */
 export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
@@ -75,7 +80,8 @@ export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
   );
 }
 
-const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
+/** GKE's labels with the kind of accelerator that a node has. */
+export const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
 
 /** Counts the node pools that have nodes with GPUs or TPUs. */
 export async function countAcceleratorPools({ core }: Core): Promise<number> {
@@ -136,6 +142,7 @@ const deadAfterMs = 60_000;
 
 function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   const labels = metadata?.labels ?? {};
+  const askedAt = metadata && readAskedAt(metadata);
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
@@ -143,6 +150,7 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
     labels,
     annotations: metadata?.annotations ?? {},
     createdAt: toMs(metadata?.creationTimestamp) ?? 0,
+    ...(askedAt === undefined ? {} : { askedAt }),
   };
 }
 
@@ -172,7 +180,15 @@ export function hasAcceleratorLabel(labels: Record<string, string> = {}): boolea
 }
 
 function hasAllocatableAccelerators({ status }: V1Node): boolean {
-  return ['google.com/tpu', 'nvidia.com/gpu'].some((name) => Number(status?.allocatable?.[name] ?? 0) > 0);
+  const counts = ['google.com/tpu', 'nvidia.com/gpu'].map((name) => ({
+    allocatable: Number(status?.allocatable?.[name] ?? 0),
+    capacity: Number(status?.capacity?.[name] ?? 0),
+  }));
+  // A device that is not healthy stays in the capacity.
+  return (
+    counts.some(({ allocatable }) => allocatable > 0) &&
+    counts.every((each) => each.allocatable >= each.capacity)
+  );
 }
 
 /** GKE's annotation with the numeric id of the machine. */
@@ -234,10 +250,4 @@ export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: s
   // A node that somebody cordons between the two lists is in both.
   const names = new Set(schedulable.map((node) => node.name));
   return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
-}
-
-/** Lists the first `most` names in order, and how many there are besides. */
-export function describeNames(names: string[], most = 5): string {
-  const shown = [...names].sort().slice(0, most).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }

@@ -5,9 +5,11 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import type { Action } from '../request/action.ts';
+import { isUnapproved } from '../state/approval.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
+import type { RecordedAction } from '../state/recorded-action.ts';
 import { isWhole } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import type { ReconcileTools } from './report.ts';
@@ -28,8 +30,8 @@ export async function followUp(
   const log = parent.with({ action_id: id, type, requestor: action.requestor });
   log.info('received', `${type} follows from the verdict ${verdict.verdict} of action ${record.id}`);
   try {
-    await failover(action, deadline.forOne(), services, log);
-    return { id, outcome: 'done' };
+    const { awaiting } = await failover(action, deadline.forOne(), services, log);
+    return awaiting ? { id, outcome: 'begun', why: waits } : { id, outcome: 'done' };
   } catch (error) {
     if (error instanceof Ignored) {
       log.info('ignored', error.message);
@@ -49,6 +51,9 @@ export async function followUp(
   }
 }
 
+/** The record of the action that follows is open, and tells how it goes on. */
+const waits = 'its plan waits for approval';
+
 /** Where that cannot be read now, the next reconcile asks again. */
 async function hasPlan(kubernetes: Kubernetes, id: string): Promise<boolean> {
   const own = await readRecord(kubernetes, id).catch(() => undefined);
@@ -64,11 +69,48 @@ export function toFollowUp(
   verdict: Verdict,
   cluster: Action['cluster'],
 ): Action | undefined {
-  const { action, nodePool, id } = record;
+  const { action, id, plan } = record;
   if (!action) return undefined;
-  const shared = {
+  const { onFailure, uncordonWhenRepaired = false } = action;
+  // Where the run was restarted in place, its machine was repaired already.
+  if (verdict.verdict === 'not_recovered' && onFailure !== undefined && !plan?.repair) {
+    return {
+      ...toShared(record, action, cluster),
+      id: `${id}.on-failure`,
+      type: onFailure,
+      effects: effectsOf[onFailure],
+      reason: `the restart by action ${id} did not bring the run back: ${record.reason}`,
+      nodeName: action.nodeName,
+      uncordonWhenRepaired,
+      // Whoever approved the restart has not seen the plan of the repair.
+      approval: action.approval,
+    };
+  }
+  const isReleased = uncordonWhenRepaired || plan?.restart?.inPlace === true;
+  return isWhole(verdict) && isReleased ? toRelease(record, action, cluster) : undefined;
+}
+
+/** The release of the cordons once the machine is back. */
+function toRelease(record: ActionRecord, action: RecordedAction, cluster: Action['cluster']): Action {
+  return {
+    ...toShared(record, action, cluster),
+    id: `${record.id}.uncordon`,
+    type: 'uncordon_nodepool',
+    effects: effectsOf.uncordon_nodepool,
+    reason: `the machine is back after action ${record.id}: ${record.reason}`,
+    nodeName: undefined,
+    uncordonWhenRepaired: false,
+  };
+}
+
+function toShared(
+  { id, requestor, nodePool }: ActionRecord,
+  action: RecordedAction,
+  cluster: Action['cluster'],
+): Omit<Action, 'id' | 'type' | 'effects' | 'reason' | 'nodeName'> {
+  return {
     dryRun: false,
-    requestor: record.requestor,
+    requestor,
     cluster,
     namespace: action.namespace,
     nodePool,
@@ -77,28 +119,18 @@ export function toFollowUp(
     caller: action.caller,
     followUpOf: { id, isOfAlert: action.incident !== undefined || action.followUpOf?.isOfAlert === true },
   };
-  const { onFailure, uncordonWhenRepaired = false } = action;
-  if (verdict.verdict === 'not_recovered' && onFailure !== undefined) {
-    return {
-      ...shared,
-      id: `${id}.on-failure`,
-      type: onFailure,
-      effects: effectsOf[onFailure],
-      reason: `the restart by action ${id} did not bring the run back: ${record.reason}`,
-      nodeName: action.nodeName,
-      uncordonWhenRepaired,
-    };
-  }
-  if (isWhole(verdict) && uncordonWhenRepaired) {
-    return {
-      ...shared,
-      id: `${id}.uncordon`,
-      type: 'uncordon_nodepool',
-      effects: effectsOf.uncordon_nodepool,
-      reason: `the machine is back after action ${id}: ${record.reason}`,
-      nodeName: undefined,
-      uncordonWhenRepaired: false,
-    };
-  }
-  return undefined;
+}
+
+/**
+ * Releases the pool of a run that restarts in place as soon as the pool is whole: until then, the run waits. It is the same
+ * action that `uncordon_when_repaired` asks for, so that it is done once, however often reconcile comes by.
+ */
+export async function release(record: ActionRecord, at: number, tools: ReconcileTools): Promise<void> {
+  const { kubernetes, name } = tools.cluster;
+  if (!record.action) return;
+  const action = toRelease(record, record.action, name);
+  const own = await readRecord(kubernetes, action.id);
+  // Whoever has not let it be released has decided.
+  if (own?.answer || (own && isUnapproved(own))) return;
+  await followUp(action, record, { verdict: 'repaired', at: new Date(at).toISOString() }, tools);
 }

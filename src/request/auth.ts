@@ -30,17 +30,18 @@ export function authoriseAction(action: Action, config: Config): void {
   }
 }
 
-/** What the verdict of an action may ask for: it is refused now, rather than when the run needs it. */
-function followUpsOf({ onFailure, uncordonWhenRepaired }: Action): ActionType[] {
+/** What an action may come to, and what its verdict may ask for: it is refused now, rather than when the run needs it. */
+function followUpsOf({ onFailure, uncordonWhenRepaired, whenNoSpare }: Action): ActionType[] {
   return [
+    ...(whenNoSpare === 'repair' ? (['cordon_and_repair_nodepool', 'uncordon_nodepool'] as const) : []),
     ...(onFailure === undefined ? [] : [onFailure]),
     ...(uncordonWhenRepaired === true ? (['uncordon_nodepool'] as const) : []),
   ];
 }
 
 /**
- * Reads the caller's e-mail address from the claims of the bearer token, for the log only. Cloud Run has checked the
- * token and removed its signature, so this function cannot tell a true claim from a forged one.
+ * Reads the caller's e-mail address from the claims of the bearer token, for the log, and to tell who approves from who asked.
+ * Cloud Run has checked the token and removed its signature, so this function cannot tell a true claim from a forged one.
  */
 export function readCaller(authorization: string | undefined): string | undefined {
   const payload = /^Bearer [\w-]+\.([\w-]+)\./i.exec(authorization ?? '')?.[1];

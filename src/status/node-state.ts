@@ -2,9 +2,14 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
 import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
+import type { ShownMachine } from '../gke/shown-machine.ts';
 import { actionAnnotation } from '../names.ts';
 
-/** `failing`: Ready, but a condition or a taint says that it is not well, or its accelerators are not allocatable. */
+/**
+ * `failing`: Ready, but a condition or a taint says that it is not well, or not all of its accelerators are
+ * allocatable.
+ */
 export type NodeState = 'ready' | 'cordoned' | 'failing' | 'not_ready';
 
 /** One node of the page. */
@@ -16,6 +21,8 @@ export interface NodeView {
   cordonedBy: string | undefined;
   /** By its labels. */
   hasAccelerators: boolean;
+  /** What the node says of its machine. */
+  machine: ShownMachine;
 }
 
 /** Lists the nodes of all pools with their states. */
@@ -24,7 +31,14 @@ export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<No
     const { name, nodePool = '', isCordoned } = node;
     const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
     const hasAccelerators = hasAcceleratorLabel(node.labels);
-    return { name, nodePool, state: stateOf(node), cordonedBy, hasAccelerators };
+    return {
+      name,
+      nodePool,
+      state: stateOf(node),
+      cordonedBy,
+      hasAccelerators,
+      machine: toShownMachine(node),
+    };
   });
 }
 

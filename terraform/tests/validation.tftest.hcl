@@ -22,6 +22,8 @@ run "wrong_values" {
     action_deadline_seconds        = 271
     allowed_actions                = []
     allowed_namespaces             = ["*"]
+    approval_actions               = ["drain_nodepool"]
+    approval_ttl_seconds           = 59
     clusters                       = []
     concurrency                    = 81
     cooldown_seconds               = -1
@@ -49,6 +51,8 @@ run "wrong_values" {
     var.action_deadline_seconds,
     var.allowed_actions,
     var.allowed_namespaces,
+    var.approval_actions,
+    var.approval_ttl_seconds,
     var.clusters,
     var.concurrency,
     var.cooldown_seconds,
@@ -357,6 +361,30 @@ run "reboot_of_a_cordon" {
   expect_failures = [var.alert_policies]
 }
 
+run "no_spare_misspelt" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", when_no_spare = "repiar", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "no_spare_of_a_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "repair_nodepool", when_no_spare = "refuse", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "spare_capacity_and_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", spare_capacity = true, when_no_spare = "repair", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
 run "uncordon_without_a_repair" {
   command = plan
   variables {
@@ -419,4 +447,90 @@ run "archive_that_is_no_zip" {
     source_archive = { bucket = "builds", object = "failover.tgz" }
   }
   expect_failures = [var.source_archive]
+}
+
+run "log_rule_without_what_to_look_for" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_text_and_method" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], method = "a.b.c", labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_empty_list" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = [], labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_a_short_text" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["79"], labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_of_a_container" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", resource_type = "k8s_container", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_encoded_log" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "a%2Fb", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_action_that_is_not_allowed" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "drain" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_what_a_close_does" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool", failover_on_close = "uncordon_nodepool" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_another_label" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool", team = "research" } } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "approval_of_a_policy" {
+  command = plan
+  variables {
+    alert_policies = {
+      maybe = {
+        action     = "cordon_nodepool"
+        approval   = "optional"
+        conditions = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+  expect_failures = [var.alert_policies]
 }

@@ -8,6 +8,7 @@ import { drawChart } from './chart.ts';
 import { startEmulatorProcess } from './emulator-process.ts';
 import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
+import { measureGrowth } from './measure-growth.ts';
 import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
 import { measureRecovery } from './measure-recovery.ts';
 import { measureThrottled } from './measure-throttled.ts';
@@ -31,6 +32,7 @@ const groups = {
   sequential: measureSequential,
   views: measureViews,
   recovery: measureRecovery,
+  growth: measureGrowth,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);

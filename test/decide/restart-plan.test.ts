@@ -37,6 +37,7 @@ describe('planRestart', () => {
       terminatesWithinSeconds: 30,
       restartsLeft: 3,
       schedulableElsewhere: 4,
+      spare: { slices: 1, needed: 1 },
       mayLandOn: ['slice-b'],
     });
     expect(world.emulator.writes()).to.deep.equal([]);

@@ -33,6 +33,7 @@ describe('restartJobSet', () => {
       terminates_within_seconds: 30,
       restarts_left: 3,
       schedulable_elsewhere: 4,
+      spare: { slices: 1, needed: 1 },
     });
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
     const [deletion] = world.emulator.writes().filter(({ method }) => method === 'DELETE');
