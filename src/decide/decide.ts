@@ -19,6 +19,7 @@ import { toShownMachine } from '../gke/shown-machine.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
+import { cooledEffects } from './cooled-effects.ts';
 import { chooseRepair } from './choose-repair.ts';
 import { assertMayHelp } from './correlation.ts';
 import type { Correlation } from './correlation.ts';
@@ -116,11 +117,7 @@ export async function decideDryRun(
   };
 }
 
-/** What the limits are asked with. */
-type LimitTools = Pick<
-  DecideTools,
-  'kubernetes' | 'config' | 'poolAnnotations' | 'switches' | 'maxPools' | 'correlation'
->;
+type LimitTools = Omit<DecideTools, 'cluster' | 'claimId' | 'repairFacts' | 'askMachine'>;
 
 /** What is read once, and only when somebody asks for it. */
 interface Reads {
@@ -215,15 +212,6 @@ async function assertMayDo(
   const asking = { config, id: action.id, isAlert: isFromAlert(action), switches };
   const { jobSet, attempt } = plan.restart;
   await assertAttemptsLeft(kubernetes, toRestarts(jobSet, await readMarkLease(), attempt), asking);
-}
-
-/** The effects that have a cooldown. */
-export function cooledEffects(action: Action): Effect[] {
-  const { restart, repair } = action.effects;
-  return [
-    ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
-    ...(repair ? (['repair'] as const) : []),
-  ];
 }
 
 async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & Reads): Promise<Plan> {

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import { assertWithinLimits, cooledEffects } from '../decide/decide.ts';
+import { cooledEffects } from '../decide/cooled-effects.ts';
+import { assertWithinLimits } from '../decide/decide.ts';
 import { assertStillWanted } from '../decide/still-wanted.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';

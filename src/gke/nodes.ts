@@ -124,15 +124,6 @@ export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHe
   );
 }
 
-/** Lists the health of all nodes of the cluster by name. */
-export async function listNodeHealth({ core }: Core): Promise<Map<string, NodeHealth>> {
-  const nodes = await listAll(
-    (page) => core.listNode(page),
-    (node) => toNodeHealth(node),
-  );
-  return new Map(nodes.map((node) => [node.name, node]));
-}
-
 /** True if a node has not been Ready for at least 60 s by the API server's clock, so that it counts as dead. */
 export function isDead(node: NodeHealth, serverNow: number): boolean {
   return !node.isReady && serverNow - (node.readyChangedAt ?? node.createdAt) >= deadAfterMs;
