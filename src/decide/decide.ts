@@ -3,7 +3,6 @@ import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
 import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
-import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';

@@ -88,7 +88,8 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
   };
   const shared = { kubernetes, config, poolAnnotations };
   await assertStillWanted(action, snapshot, { ...shared, readHealth: async () => health });
-  if (incident && (await hasClosed(kubernetes, incident.id))) {
+  // Beyond the budget, nothing is done either way.
+  if (incident && !isUntouched && (await hasClosed(kubernetes, incident.id))) {
     throw new Ignored('its incident has closed already', { isOver: true });
   }
   try {
