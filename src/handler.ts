@@ -230,5 +230,6 @@ async function takeAlert(
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
   const { caller } = exchange;
-  return actOnAlert({ ...alert, action: { ...alert.action, caller } }, deadline, services, exchange.log);
+  const action = { ...alert.action, caller, isRedelivered: exchange.channel === 'push' };
+  return actOnAlert({ ...alert, action }, deadline, services, exchange.log);
 }

@@ -3,7 +3,6 @@ import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
 import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
-import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -19,6 +18,7 @@ import { toShownMachine } from '../gke/shown-machine.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
+import { cooledEffects } from './cooled-effects.ts';
 import { chooseRepair } from './choose-repair.ts';
 import { assertMayHelp } from './correlation.ts';
 import type { Correlation } from './correlation.ts';
@@ -116,6 +116,8 @@ export async function decideDryRun(
   };
 }
 
+type LimitTools = Omit<DecideTools, 'cluster' | 'claimId' | 'repairFacts' | 'askMachine'>;
+
 /** What is read once, and only when somebody asks for it. */
 interface Reads {
   readHealth: () => Promise<NodeHealth[]>;
@@ -152,10 +154,10 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
  * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`,
  *   `correlated_failure`
  */
-async function assertWithinLimits(
+export async function assertWithinLimits(
   action: Action,
   snapshot: Snapshot,
-  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: DecideTools,
+  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: LimitTools,
   effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
@@ -209,14 +211,6 @@ async function assertMayDo(
   const asking = { config, id: action.id, isAlert: isFromAlert(action), switches };
   const { jobSet, attempt } = plan.restart;
   await assertAttemptsLeft(kubernetes, toRestarts(jobSet, await readMarkLease(), attempt), asking);
-}
-
-function cooledEffects(action: Action): Effect[] {
-  const { restart, repair } = action.effects;
-  return [
-    ...(restart ? [`restart ${action.namespace}/${action.jobSetName}` as const] : []),
-    ...(repair ? (['repair'] as const) : []),
-  ];
 }
 
 async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & Reads): Promise<Plan> {

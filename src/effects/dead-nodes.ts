@@ -3,7 +3,7 @@ import { findJobSet, readPods } from '../gke/jobset.ts';
 import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isDead } from '../gke/node-health.ts';
-import { readNodeHealth } from '../gke/nodes.ts';
+import { listNodeHealth, readNodeHealth } from '../gke/nodes.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';
 import { toEndedJobs } from '../plan.ts';
 import type { RestartPlan } from '../plan.ts';
@@ -29,6 +29,9 @@ export function toEnding(plan: RestartPlan): EndingAttempts {
 function isOfEnding({ attempt, jobUid = '' }: JobPod, { lastAttempt, jobUids }: EndingAttempts): boolean {
   return attempt < lastAttempt || (attempt === lastAttempt && (jobUids?.has(jobUid) ?? true));
 }
+
+/** Of more nodes, one list costs less: a page has 500. */
+const mostReads = 32;
 
 /** A pod that was deleted with grace 0 waits for no kubelet, only for the Job controller's finalizer. */
 function isReleased({ isTerminating, graceSeconds }: JobPod): boolean {
@@ -65,8 +68,9 @@ export async function deletePodsOnDeadNodes(
   );
   const nodes = new Map<string, 'dead' | 'sick' | 'alive'>();
   const nodeNames = new Set(suspects.flatMap((pod) => pod.nodeName ?? []));
+  const all = nodeNames.size > mostReads ? await listNodeHealth(kubernetes) : undefined;
   await concurrently([...nodeNames], concurrency, async (nodeName) => {
-    const node = await readNodeHealth(kubernetes, nodeName);
+    const node = all ? all.get(nodeName) : await readNodeHealth(kubernetes, nodeName);
     const isNodeDead = !node || isDead(node, kubernetes.serverNow());
     nodes.set(nodeName, isNodeDead ? 'dead' : node.isReady ? 'alive' : 'sick');
   });

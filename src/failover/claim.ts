@@ -39,7 +39,9 @@ export interface Awaiting {
 }
 
 const waitForOthersMs = 10_000;
-const pollMs = 500;
+const usualPollMs = 500;
+/** What comes again by itself asks less often, because a storm asks at once. */
+const patientPollMs = 1_500;
 
 /**
  * Claims an action: its id, by creating its record, and its node pool, by taking the lock.
@@ -63,6 +65,7 @@ export async function claimAction(
   const hash = hashAction(action);
   const claimId = randomUUID();
   const stopWaitingAt = clock.now() + waitForOthersMs;
+  const pollMs = action.isRedelivered === true ? patientPollMs : usualPollMs;
   const countConflict = limitConflicts();
   let created: ActionRecord | undefined;
   for (let round = 1; ; round++) {

@@ -5,7 +5,10 @@ import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
 import type { Awaiting } from './claim.ts';
 import type { Deadline } from '../clock.ts';
-import { finish, abort, noteRefused } from './finish.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
+import { Crowd } from './crowd.ts';
+import { lookEarly } from './early-look.ts';
+import { finish, abort, noteEarly, noteRefused } from './finish.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import { freeHeldUpPods } from './free-held-up.ts';
@@ -50,7 +53,9 @@ export async function failover(
   // An alert was authorised before, when its cluster was searched for. An action of a caller is authorised here only.
   authoriseAction(action, services.config);
   if (mayRepair(action) && !action.dryRun) await services.prepareRepair();
-  const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
+  const crowd = crowdOf(services);
+  const connection = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
+  const cluster = action.isRedelivered === true ? pacedBy(crowd, connection, services) : connection;
   try {
     if (action.dryRun) {
       const steps = await dryRun(action, cluster, services, deadline, log);
@@ -58,36 +63,70 @@ export async function failover(
     }
 
     const { kubernetes } = cluster;
-    const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));
-    const claimed = await timed(log, 'claim', () =>
-      claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
-    ).catch(async (error: unknown) => {
-      await noteRefused(action, error, { kubernetes, clock: services.clock, log });
-      throw error;
-    });
-    if ('awaiting' in claimed) return toAwaiting(claimed);
-    if ('answer' in claimed) {
-      const { clock, config } = services;
-      const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });
-      return { steps, isReplay: true, doneAt: claimed.doneAt };
+    const { clock, config } = services;
+    const { nodePool, refusal, isNoted } = await lookEarly(action, { kubernetes, config, clock, crowd });
+    if (refusal && nodePool !== undefined) {
+      await noteEarly({ ...action, nodePool }, refusal, { kubernetes, clock, log, crowd, isNoted });
+      throw refusal;
     }
-
-    const { claim } = claimed;
-    const isResume = claim.record.plan !== undefined && !isAwaitingApproval(claim.record);
-    const done = await execute({
-      action,
-      claim,
-      cluster,
-      deadline,
-      services,
-      log: log.with({ node_pool: claim.nodePool }),
-      record: claim.record,
-      snapshot: undefined,
-    });
-    return 'awaiting' in done ? toAwaiting(done) : { steps: done, isReplay: false, isResume };
+    return await crowd.carryOut(action, nodePool, () =>
+      claimAndExecute(action, cluster, deadline, services, log),
+    );
   } finally {
     cluster.close();
   }
+}
+
+/** What each instance knows of the alerts that it takes at once. Services belong to an instance. */
+const crowds = new WeakMap<Services, Crowd>();
+
+function crowdOf(services: Services): Crowd {
+  const crowd = crowds.get(services) ?? new Crowd();
+  crowds.set(services, crowd);
+  return crowd;
+}
+
+/** A storm of alerts must not become one of calls. */
+function pacedBy(crowd: Crowd, cluster: ClusterConnection, { clock }: Services): ClusterConnection {
+  const kubernetes = cluster.kubernetes.paced(() => crowd.pace(clock));
+  return { ...cluster, kubernetes, close: () => cluster.close() };
+}
+
+async function claimAndExecute(
+  action: Action,
+  cluster: ClusterConnection,
+  deadline: Deadline,
+  services: Services,
+  log: Log,
+): Promise<Outcome> {
+  const { kubernetes } = cluster;
+  const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));
+  const claimed = await timed(log, 'claim', () =>
+    claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
+  ).catch(async (error: unknown) => {
+    await noteRefused(action, error, { kubernetes, clock: services.clock, log });
+    throw error;
+  });
+  if ('awaiting' in claimed) return toAwaiting(claimed);
+  if ('answer' in claimed) {
+    const { clock, config } = services;
+    const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });
+    return { steps, isReplay: true, doneAt: claimed.doneAt };
+  }
+
+  const { claim } = claimed;
+  const isResume = claim.record.plan !== undefined && !isAwaitingApproval(claim.record);
+  const done = await execute({
+    action,
+    claim,
+    cluster,
+    deadline,
+    services,
+    log: log.with({ node_pool: claim.nodePool }),
+    record: claim.record,
+    snapshot: undefined,
+  });
+  return 'awaiting' in done ? toAwaiting(done) : { steps: done, isReplay: false, isResume };
 }
 
 function toAwaiting({ awaiting }: Awaiting): Outcome {

@@ -17,6 +17,7 @@ import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
 import { tryToCleanUp } from './clean-up.ts';
+import type { Crowd } from './crowd.ts';
 import { emitElsewhere, emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
@@ -112,6 +113,33 @@ export async function noteRefused(
 ): Promise<void> {
   if (!(error instanceof FailoverError) || error.status >= 500) return;
   await tryToCleanUp(log, () => noteRefusal(kubernetes.within(refusalPatienceMs), action, error, clock));
+}
+
+/** The same for an alert that is refused without a claim. A storm makes many that say the same: most are in the log only. */
+export async function noteEarly(
+  action: Action & { nodePool: string },
+  error: FailoverError,
+  tools: {
+    kubernetes: Kubernetes;
+    clock: Clock;
+    log: Log;
+    crowd: Crowd;
+    isNoted: (() => Promise<boolean>) | undefined;
+  },
+): Promise<void> {
+  const { kubernetes, clock, log, crowd, isNoted } = tools;
+  const { nodePool } = action;
+  const { code } = error;
+  // It comes again.
+  if (code === 'action_in_progress') return;
+  if (code === 'budget_exceeded' && crowd.mayNote(`${action.cluster.fullName} ${nodePool}`, clock, 1)) {
+    await tryToCleanUp(log, () =>
+      crowd.note(clock, async () => {
+        if ((await isNoted?.()) !== true) await noteRefusedPool(kubernetes, nodePool);
+      }),
+    );
+  }
+  if (crowd.mayNote('refusal', clock, 5)) await noteRefused(action, error, { kubernetes, clock, log });
 }
 
 async function announce(

@@ -33,6 +33,8 @@ export interface Kubernetes {
   throughGate(gate: Gate): Kubernetes;
   /** Returns a client whose calls must end within `ms` from now, for calls that must not hold up an action. */
   within(ms: number): Kubernetes;
+  /** Returns a client that waits for its turn before each read, and each write of a Lease. What acts on many nodes does not wait. */
+  paced(pace: () => Promise<void>): Kubernetes;
   /** Returns a client with a wrapper around the waits between two tries. */
   waiting(whileWaiting: WhileWaiting): Kubernetes;
 }
@@ -67,6 +69,7 @@ export function createKubernetes(options: {
       serverNow: () => serverClock.now(),
       throughGate: (gate) => through({ ...limits, gate }),
       within: (ms) => through({ ...limits, deadline: limits.deadline.within(ms) }),
+      paced: (pace) => through({ ...limits, pace }),
       waiting: (whileWaiting) => through({ ...limits, whileWaiting }),
     };
   };
@@ -99,7 +102,7 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
   { method, url, headers, body, isAnswerUnread = false }: Call,
-  { token, transport, limits: { gate, ...ungated }, certifiedBy }: Connection,
+  { token, transport, limits: { gate, pace, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
   const authorize = () => {
@@ -109,6 +112,7 @@ function performCall(
   // Called only after a failure, because parsing the URL of thousands of successful patches costs time.
   const describe = () => `${method} ${new URL(url).pathname}`;
   return callWithRetries(method === 'GET' ? ungated : { ...ungated, gate }, async ({ timeoutMs }) => {
+    if (pace && (method === 'GET' || url.includes('/leases'))) await pace();
     const sentAt = ungated.clock.now();
     let answer: HttpResponse;
     try {

@@ -118,6 +118,15 @@ export async function readNodeHealth({ core }: Core, name: string): Promise<Node
   }
 }
 
+/** Lists the health of all nodes of the cluster by name. */
+export async function listNodeHealth({ core }: Core): Promise<Map<string, NodeHealth>> {
+  const nodes = await listAll(
+    (page) => core.listNode(page),
+    (node) => toNodeHealth(node),
+  );
+  return new Map(nodes.map((node) => [node.name, node]));
+}
+
 /** Lists a pool's nodes with their health. It reduces each page before it reads the next, because nodes are large. */
 export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHealth[]> {
   return listAll(

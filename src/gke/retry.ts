@@ -12,6 +12,8 @@ export interface CallLimits {
   deadline: Deadline;
   /** Undefined for reads. */
   gate?: Gate | undefined;
+  /** Waited for before each call that is not one of many alike. */
+  pace?: (() => Promise<void>) | undefined;
   /** Wraps the wait between two tries, so that other work can run meanwhile. If it rejects, the call is not tried again. */
   whileWaiting?: WhileWaiting;
   /** Decides whether to try again after an error. By default: if the error is retryable. */

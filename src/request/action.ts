@@ -51,6 +51,8 @@ export interface Action {
   caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
   incident?: Incident;
+  /** Its sender sends it again until it is answered with success. */
+  isRedelivered?: boolean;
   /** The action whose verdict asked for this one. */
   followUpOf?: { id: string; isOfAlert: boolean };
 }

@@ -37,8 +37,9 @@ function toRecent({ annotations, renewedAt = 0 }: LeaseState, now: number): Rece
   if (now - renewedAt > hourMs) return undefined;
   const stored = parseStored(verdictSchema, annotations, keys.verdict);
   const plan = parseStored(planSchema, annotations, keys.plan);
-  if (stored === undefined || stored === 'broken') return undefined;
-  if (plan === undefined || plan === 'broken') return undefined;
+  if (stored === undefined || stored === 'broken' || plan === undefined || plan === 'broken') {
+    return undefined;
+  }
   const { verdict, at } = stored.value;
   const time = Date.parse(at);
   if (saysNothing.has(verdict) || !(now - time < hourMs)) return undefined;

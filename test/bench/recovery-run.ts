@@ -55,9 +55,12 @@ export class RecoveryRun {
 
   async #start(): Promise<void> {
     const { backoffLimit, podSeconds, hasDeadFollower } = this.#spec;
-    await this.#world.addTpuSlice(`${this.#name}-bad`);
+    // Runs that are beside this one have machines of their own.
+    const accelerator = `tpu-${this.#name}`;
+    await this.#world.addTpuSlice(`${this.#name}-bad`, { accelerator });
     await this.#world.addJobSet({
       name: this.#name,
+      accelerator,
       backoffLimit,
       ...(podSeconds > 0 ? { graceSeconds: podSeconds } : {}),
     });
@@ -65,7 +68,7 @@ export class RecoveryRun {
     await eventually(`${this.#name} is up`, isUp);
     this.#before = await this.#world.pods(this.#name);
     this.#badNodes = this.#before.map(({ spec }) => spec.nodeName ?? '');
-    await this.#world.addTpuSlice(`${this.#name}-free`);
+    await this.#world.addTpuSlice(`${this.#name}-free`, { accelerator });
     if (hasDeadFollower) {
       await this.#world.killNode(this.#find('7').spec.nodeName ?? '', { notReadyForSeconds: 120 });
     }

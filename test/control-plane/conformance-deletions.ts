@@ -70,8 +70,6 @@ export function describeDeletions(stage: () => Stage): void {
 
     it('shortens the grace of a pod that terminates already, and never prolongs it', async () => {
       const pod = await create({ annotations: { 'autometric-failover.test/uses-its-grace': 'true' } });
-      const isBound = async (): Promise<boolean> => (await find(pod))?.status.phase === 'Running';
-      await eventually('the pod runs', isBound, { advance: stage().advance });
       const graces: (number | undefined)[] = [];
       for (const gracePeriodSeconds of [600, 300, 500]) {
         await remove(pod, { gracePeriodSeconds, preconditions: { uid: pod.metadata.uid } });

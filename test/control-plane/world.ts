@@ -53,6 +53,8 @@ export interface JobSetSpec {
   failurePolicy?: object | null;
   /** Further fields of the Jobs' spec, e.g. podReplacementPolicy. */
   job?: object;
+  /** The accelerator of the slices that its pods may run on, where other slices have the same shape. */
+  accelerator?: string;
   /** Its pods have so many seconds to end, and use them. Otherwise they end at once. */
   graceSeconds?: number;
   suspend?: boolean;
@@ -63,6 +65,7 @@ export interface JobSetSpec {
 const usesItsGrace = 'autometric-failover.test/uses-its-grace';
 export const poolLabel = 'cloud.google.com/gke-nodepool';
 export const topologyLabel = 'cloud.google.com/gke-tpu-topology';
+const acceleratorLabel = 'cloud.google.com/gke-tpu-accelerator';
 export const chipsPerNode = 4;
 /** Of TPU v6e slices, and of one of v5p that is larger, by their number of nodes with 4 chips each. */
 const topologies = new Map([
@@ -175,7 +178,12 @@ export function jobSetManifest(spec: JobSetSpec): object {
           restartPolicy: 'Never',
           // Exclusive placement ignores sizes, so without a selector a leader can take a slice that is too small.
           nodeSelector:
-            pool === undefined ? { [topologyLabel]: toTopology(parallelism) } : { [poolLabel]: pool },
+            pool === undefined
+              ? {
+                  [topologyLabel]: toTopology(parallelism),
+                  ...(spec.accelerator && { [acceleratorLabel]: spec.accelerator }),
+                }
+              : { [poolLabel]: pool },
           tolerations: [{ key: 'google.com/tpu', operator: 'Exists', effect: 'NoSchedule' }],
           containers: [
             {

@@ -259,6 +259,11 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
       },
     });
     expect(most).to.equal(64);
+    // F-345: a hundred reads, one for each node.
+    const reads = world.emulator.requests.filter(
+      ({ method, path }) => method === 'GET' && path.startsWith('/api/v1/nodes/'),
+    );
+    expect(reads).to.deep.equal([]);
     // The leader is still there when the dead nodes' pods are listed: its finalizer keeps it until its Job has counted it.
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 101 });
     const named = step.deleted_on_dead_nodes ?? [];

@@ -199,7 +199,9 @@ class Run {
     const { time, cluster, config } = this.#options;
     const { resumeWithinSeconds, recoveryTimeoutSeconds, repairTimeoutSeconds } = config;
     const longestSeconds = resumeWithinSeconds + recoveryTimeoutSeconds + repairTimeoutSeconds;
-    const giveUpAt = time.now + 3 * longestSeconds * 1000;
+    // What is left to GKE has an hour more, because GKE drains a node for up to an hour.
+    const isLeft = cluster.leases().some(({ metadata }) => isLeftToGke(metadata.annotations));
+    const giveUpAt = time.now + 3 * (longestSeconds + (isLeft ? 3_600 : 0)) * 1000;
     const listOpen = () =>
       cluster.leases().filter(({ metadata }) => metadata.labels?.['autometric-failover/open'] === 'true');
     while (listOpen().length > 0) {
@@ -351,6 +353,10 @@ class Run {
     this.#instances[index]?.crash();
     this.#instances[index] = this.#createInstance(this.#options.interleaving.skews[index] ?? 0);
   }
+}
+
+function isLeftToGke(annotations: Record<string, string> = {}): boolean {
+  return annotations['autometric-failover/plan']?.includes('"leftTo"') === true;
 }
 
 function isLeaseUpdate({ method, path }: SentCall): boolean {

@@ -112,6 +112,17 @@ function andClose(name: string, planned: InterleavedAction): Situation {
   };
 }
 
+/** One restart a day is allowed, and one was begun before, so that the run is on the other slice, whatever came of it. */
+const fromSliceB: InterleavedAction = { ...restart, pool: 'slice-b' };
+const oneRestartADay: Situation = {
+  name: 'two restarts, where a day allows one and one was begun',
+  world: { environment: { ...short, MAX_ATTEMPTS_PER_DAY: '1', COOLDOWN_SECONDS: '0' } },
+  before: (of) => of.request(of.plan('before', restart), 'before'),
+  actors: (of) => [of.request(of.plan('a', fromSliceB)), of.request(of.plan('b', fromSliceB))],
+  actions: (of) => [of.plan('before', restart), of.plan('a', fromSliceB), of.plan('b', fromSliceB)],
+  finish: 'reconcile',
+};
+
 /** Every pair of actors whose orders are explored. */
 export const situations: Situation[] = [
   andRedelivery('a restart', restart),
@@ -169,6 +180,7 @@ export const situations: Situation[] = [
   ),
   andPerson('a repair, and a person who pauses', repair, (world) => world.pausingPerson()),
   andPerson('a restart, and a person who pauses', restart, (world) => world.pausingPerson()),
+  oneRestartADay,
 ];
 
 /** What every run of the tests explores, of these situations: one switch, or one fault. */
@@ -186,6 +198,7 @@ export const smallSituations = [
   'a restart, then two reconciles',
   'a cordon and the close of its incident',
   'a repair, and a person who pauses',
+  oneRestartADay.name,
   'a repair that waits, its approval and a rejection',
   'a repair that waits, its approval and a reconcile',
 ];

@@ -1,0 +1,135 @@
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import { cooledEffects } from '../decide/cooled-effects.ts';
+import { assertWithinLimits } from '../decide/decide.ts';
+import { assertStillWanted } from '../decide/still-wanted.ts';
+import { FailoverError } from '../errors.ts';
+import type { Kubernetes } from '../gke/kubernetes.ts';
+import { listPoolHealth, readNodeHealth } from '../gke/nodes.ts';
+import { Ignored } from '../ignored.ts';
+import type { Action } from '../request/action.ts';
+import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.ts';
+import { hasClosed } from '../state/closed-incidents.ts';
+import { readMark } from '../state/cooldown.ts';
+import { isAccepted } from '../state/deed.ts';
+import { readLease } from '../state/lease.ts';
+import { toLockName } from '../state/lock.ts';
+import { readRecord } from '../state/record.ts';
+import { clusterLease, toSwitches } from '../state/switches.ts';
+import type { ClusterSwitches } from '../state/switches.ts';
+import type { Crowd } from './crowd.ts';
+
+interface Tools {
+  kubernetes: Kubernetes;
+  config: Config;
+  clock: Clock;
+  crowd: Crowd;
+}
+
+/** What an early look found. */
+export interface EarlyLook {
+  /** The pool that the alert means, where a few reads tell it. */
+  nodePool?: string;
+  /** Why the alert is refused before anybody claims it. */
+  refusal?: FailoverError;
+  /** Whether it is noted by now that the budget has refused the pool. */
+  isNoted?: () => Promise<boolean>;
+}
+
+/**
+ * Looks whether an alert is dealt with already, or is refused by the budget, by a few reads and without a claim. A slice of a
+ * thousand nodes raises a thousand alerts, and under a claim each costs twenty calls, one after the other. It decides nothing
+ * that the claim would decide otherwise: it only finds what another action has done already, by the same checks.
+ *
+ * @returns a refusal, or none where the claim must decide
+ * @throws {Ignored} where the alert has been dealt with
+ */
+export async function lookEarly(action: Action, tools: Tools): Promise<EarlyLook> {
+  const { incident, effects } = action;
+  // An incident whose close uncordons leaves a hold on the pool, which takes the lock.
+  const mayHold = incident?.uncordonsOnClose === true && effects.cordon;
+  if (!incident || incident.isClosed || incident.subject || effects.uncordon || mayHold) return {};
+  return look(action, tools);
+}
+
+async function look(action: Action, { kubernetes, config, clock, crowd }: Tools): Promise<EarlyLook> {
+  const { id, nodeName, incident, effects } = action;
+  const named = nodeName === undefined ? undefined : await readNodeHealth(kubernetes, nodeName);
+  const nodePool = named ? named.nodePool : action.nodePool;
+  if (nodePool === undefined || (nodeName !== undefined && !named)) return {};
+  if (action.nodePool !== undefined && action.nodePool !== nodePool) return {};
+
+  const recall = (name: string) =>
+    crowd.recall(`${action.cluster.fullName} ${name}`, clock, () => readLease(kubernetes, name));
+  const lease = await recall(clusterLease);
+  const switches: ClusterSwitches = { ...toSwitches(lease, kubernetes.serverNow()), lease };
+  const isOver = isOverBudget(switches, nodePool, config);
+  // What was done to a pool within the cooldown is in the budget of the hour.
+  const isUntouched = isOver && config.cooldownSeconds <= 3600 && config.maxAlertAgeSeconds <= 3600;
+  const pool = isUntouched ? undefined : await recall(toLockName(nodePool));
+  const poolAnnotations = pool?.annotations ?? {};
+  if (!isOver && !isDone(action, poolAnnotations, config, switches.serverNow)) {
+    return crowd.isCrowded(action, nodePool)
+      ? { refusal: crowd.refuse(action, nodePool), nodePool }
+      : { nodePool };
+  }
+
+  // A record with a plan has charged the budget for its pool within the hour, unless the repair was left to GKE, or it waits for
+  // approval.
+  const mayWait = action.approval !== undefined || config.approvalActions.length > 0;
+  const isNew = isUntouched && effects.cordon && !mayWait && incident?.isRenotification === false;
+  if (!isNew && (await readRecord(kubernetes, id))) return { nodePool };
+  const health = named ? [named] : await listPoolHealth(kubernetes, nodePool);
+  const snapshot = {
+    nodePool,
+    nodes: { schedulable: health, cordoned: [] },
+    namedNode: named,
+    eventTarget: undefined,
+  };
+  const shared = { kubernetes, config, poolAnnotations };
+  await assertStillWanted(action, snapshot, { ...shared, readHealth: async () => health });
+  // Beyond the budget, nothing is done either way.
+  if (incident && !isUntouched && (await hasClosed(kubernetes, incident.id))) {
+    throw new Ignored('its incident has closed already', { isOver: true });
+  }
+  try {
+    const maxPools = toMaxPools(config.maxPoolsPerHour, 0);
+    await assertWithinLimits(action, snapshot, { ...shared, switches, maxPools, correlation: undefined });
+  } catch (error) {
+    if (error instanceof FailoverError) {
+      const isNoted = async () => {
+        const current = await recall(clusterLease);
+        return Object.hasOwn(readRefusedPools(current?.annotations ?? {}, switches.serverNow), nodePool);
+      };
+      return { refusal: error, nodePool, isNoted };
+    }
+    throw error;
+  }
+  return { nodePool };
+}
+
+/** A share of the pools has to be counted, which the claim does. */
+function isOverBudget(switches: ClusterSwitches, nodePool: string, { maxPoolsPerHour }: Config): boolean {
+  if (typeof maxPoolsPerHour !== 'number') return false;
+  try {
+    assertBudgetLeft(switches, nodePool, { isAlert: true, maxPools: toMaxPools(maxPoolsPerHour, 0) });
+    return false;
+  } catch (error) {
+    if (error instanceof FailoverError) return true;
+    throw error;
+  }
+}
+
+/** Another action has done to the pool within the cooldown what this one asks for. */
+function isDone(
+  action: Action,
+  annotations: Readonly<Record<string, string>>,
+  { cooldownSeconds }: Config,
+  serverNow: number,
+): boolean {
+  return cooledEffects(action).some((effect) => {
+    const mark = readMark(annotations, effect);
+    if (!mark || mark.action === action.id || !isAccepted(mark)) return false;
+    return serverNow - Date.parse(mark.at) < cooldownSeconds * 1000;
+  });
+}
