@@ -23,6 +23,8 @@ import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon } from './repair-plan.ts';
+import { readRestartFacts, readRunOf } from './restart-facts.ts';
+import type { RestartFacts, Run } from './restart-facts.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
 import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
@@ -45,6 +47,14 @@ export interface DecideTools {
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
   askMachine: AskMachine;
+  /** What is being read already. */
+  reads?: DecideReads;
+}
+
+/** What only some decisions need, if it is being read already. */
+export interface DecideReads {
+  health?: Promise<NodeHealth[]>;
+  run?: Promise<Run>;
 }
 
 /**
@@ -112,20 +122,25 @@ interface Reads {
   readHealth: () => Promise<NodeHealth[]>;
   /** The Lease of the JobSet's last restart. */
   readMarkLease: () => Promise<LeaseState | undefined>;
+  readFacts: () => Promise<RestartFacts>;
 }
 
 /** The named node has been read already. */
-function toReads(
-  { namespace, jobSetName = '' }: Action,
-  { namedNode, nodePool }: Snapshot,
-  { kubernetes }: DecideTools,
-): Reads {
-  let health: Promise<NodeHealth[]> | undefined;
+function toReads(action: Action, snapshot: Snapshot, { kubernetes, reads = {} }: DecideTools): Reads {
+  const { namespace, jobSetName = '' } = action;
+  const { namedNode, nodePool } = snapshot;
+  let { health, run } = reads;
   let markLease: Promise<LeaseState | undefined> | undefined;
+  const readRun = () => (run ??= readRunOf(kubernetes, { namespace, jobSetName }));
   return {
     readHealth: () =>
       (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool)),
-    readMarkLease: () => (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
+    readMarkLease: () =>
+      run
+        ? run.then((known) => known.markLease)
+        : (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
+    readFacts: () =>
+      readRestartFacts(kubernetes, { namespace, jobSetName, nodePool }, { run: readRun(), snapshot }),
   };
 }
 
@@ -211,7 +226,7 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
   }
   if (action.effects.restart) {
     const request = toRestartRequest(action, nodePool);
-    plan.restart = await planRestart(kubernetes, request, config, tools.readMarkLease);
+    plan.restart = await planRestart(kubernetes, request, config, await tools.readFacts());
   }
   if (action.effects.repair) {
     const target = {

@@ -1,3 +1,4 @@
+import { waitForAll } from '../ahead.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
@@ -12,7 +13,7 @@ import type { RepairStep } from '../step.ts';
 /** What a repair works with. */
 export interface RepairTools extends DeleteMachineTools {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
-  beforeDeletion: () => Promise<void>;
+  beforeDeletion: () => Promise<unknown>;
 }
 
 /**
@@ -26,8 +27,6 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const { kubernetes, lock, actionId } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
-  await tools.beforeDeletion();
-  if (way === undefined && tools.isResume) await assertNoReportSince(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
@@ -39,8 +38,13 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {
-    // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
-    await writeMark(wasAccepted ? 'accepted' : 'begun');
+    // The mark is written before the deletion, because the next alert comes at once, even if this instance dies after the
+    // deletion. The check is made at the same time, so that as little as possible passes between it and the deletion.
+    await waitForAll([
+      tools.beforeDeletion(),
+      way === undefined && tools.isResume ? assertNoReportSince(plan, tools) : undefined,
+      writeMark(wasAccepted ? 'accepted' : 'begun'),
+    ]);
     deletion =
       way === undefined
         ? await deleteMachine(plan, { ...tools, deleteInstance })

@@ -6,10 +6,13 @@ import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
+import { readLastActionId, seePoolLease } from '../state/pool-lease.ts';
 import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord, takeRecordUp } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { RecordedStep } from '../step.ts';
+import { ahead } from '../ahead.ts';
+import type { Reads } from './reads.ts';
 
 /** The exclusive right to carry an action out: its record, and its pool's lock. */
 export interface Claim {
@@ -22,6 +25,18 @@ export interface Claim {
   kubernetes: Kubernetes;
   /** Another action that the last holder of this pool's lock left unfinished. */
   unfinishedId: string | undefined;
+  /** What the decision rests on, if it could be read while the claim was being written. */
+  reads: Reads | undefined;
+}
+
+/** What a claim works with. */
+interface ClaimTools {
+  kubernetes: Kubernetes;
+  clock: Clock;
+  /** Called for a new id only. */
+  resolvePool: () => Promise<string>;
+  /** Begins to read what the decision rests on. Undefined where that is known only under the claim. */
+  beginReads?: ((nodePool: string) => Reads) | undefined;
 }
 
 /** The answer of an action that was done before, and when, in ms since the epoch by the API server's clock. */
@@ -41,36 +56,28 @@ const pollMs = 500;
  * request carries the same action out, it waits for up to 10 s. The record is looked up before names are resolved, because
  * the action itself changes what they resolve to.
  *
- * @param resolvePool is called for a new id only
  * @throws {FailoverError} `id_reused`, `action_in_progress`, and whatever `resolvePool` throws
  */
-export async function claimAction(
-  action: Action,
-  {
-    kubernetes,
-    clock,
-    resolvePool,
-  }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
-): Promise<{ claim: Claim } | Recorded> {
+export async function claimAction(action: Action, tools: ClaimTools): Promise<{ claim: Claim } | Recorded> {
+  const { kubernetes, clock } = tools;
   const { id } = action;
-  const hash = hashAction(action);
-  const claimId = randomUUID();
+  const claiming = { hash: hashAction(action), claimId: randomUUID() };
+  const { hash, claimId } = claiming;
   const stopWaitingAt = clock.now() + waitForOthersMs;
   const countConflict = limitConflicts();
+  let seen: Seen = lookAhead(action, tools);
   let created: ActionRecord | undefined;
   for (let round = 1; ; round++) {
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
     if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
-    const nodePool = known?.nodePool ?? (await resolvePool());
-    if (!known) {
-      created = await createRecord(kubernetes, action, { hash, nodePool, claimId });
-      if (!created) {
-        countConflict();
-        continue;
-      }
-    }
-    const lock = await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId });
+    const nodePool = known?.nodePool ?? (await (seen.resolving ?? tools.resolvePool()));
+    const taken: Taken = known
+      ? { lock: await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId }) }
+      : await claimBoth(action, { ...claiming, nodePool }, seen, tools);
+    seen = {};
+    created = taken.created ?? created;
+    const { lock } = taken;
     if (!(lock instanceof PoolLock)) {
       if (clock.now() + pollMs < stopWaitingAt) {
         await clock.sleep(pollMs * (0.5 + Math.random()));
@@ -81,15 +88,9 @@ export async function claimAction(
       throw actionInProgress(id, nodePool, lock, kubernetes.serverNow());
     }
     // A record that was created just now is current, unless this id has held the lock since.
-    const fresh = known || lock.lastActionId === id ? undefined : created;
-    const claim = await confirmClaim(action, {
-      hash,
-      claimId,
-      lock,
-      kubernetes,
-      nodePool,
-      fresh,
-    }).catch(async (error: unknown) => {
+    const fresh = known || lock.lastActionId === id ? undefined : taken.created;
+    const held = { ...claiming, ...taken, lock, kubernetes, nodePool, fresh };
+    const claim = await confirmClaim(action, held).catch(async (error: unknown) => {
       await lock.release({ forget: true }).catch(() => undefined);
       throw error;
     });
@@ -99,6 +100,69 @@ export async function claimAction(
   }
 }
 
+/** What was begun to be read before it was known that it is needed. */
+interface Seen {
+  resolving?: Promise<string> | undefined;
+  lease?: ReturnType<typeof seePoolLease> | undefined;
+}
+
+/**
+ * Begins to look up what a new action needs while its record is looked up. Alerts come again and again, and most of them are known,
+ * so for them nothing is read that may not be needed.
+ */
+function lookAhead(
+  { incident, nodeName, nodePool }: Action,
+  { kubernetes, resolvePool }: Pick<ClaimTools, 'kubernetes' | 'resolvePool'>,
+): Seen {
+  if (incident) return {};
+  return {
+    resolving: nodeName === undefined ? undefined : ahead(resolvePool()),
+    lease: nodePool === undefined ? undefined : ahead(seePoolLease(kubernetes, nodePool)),
+  };
+}
+
+/** What came of the two writes of a claim. */
+interface Taken {
+  lock: PoolLock | LockBusy;
+  /** Undefined if the record existed already. */
+  created?: ActionRecord | undefined;
+  /** Whether the last holder of the lock left its action unfinished. */
+  unfinished?: Promise<string | undefined>;
+  reads?: Reads | undefined;
+}
+
+/**
+ * Creates the record and takes the lock at the same time: whichever of the two comes first, or alone, the same request sent again
+ * goes on from there. Begins to read what the decision rests on, too. That holds if the lock is taken from the Lease as it was
+ * read before all of it, because then nobody else has held the lock since.
+ */
+async function claimBoth(
+  action: Action,
+  { hash, claimId, nodePool }: { hash: string; claimId: string; nodePool: string },
+  before: Seen,
+  { kubernetes, clock, beginReads }: ClaimTools,
+): Promise<Taken> {
+  const { id } = action;
+  const seen = await (before.lease ?? seePoolLease(kubernetes, nodePool));
+  const reads = seen.isFree ? beginReads?.(nodePool) : undefined;
+  const unfinished = seen.isFree
+    ? ahead(findUnfinished(kubernetes, readLastActionId(seen.lease), id))
+    : undefined;
+  // Both are waited for, because no write may still be under way when the lock is given back.
+  const [made, locked] = await Promise.allSettled([
+    createRecord(kubernetes, action, { hash, nodePool, claimId }),
+    acquirePoolLock(kubernetes, clock, nodePool, { id, claimId }, seen),
+  ]);
+  const lock = locked.status === 'fulfilled' ? locked.value : undefined;
+  if (made.status === 'rejected') {
+    if (lock instanceof PoolLock) await lock.release({ forget: true }).catch(() => undefined);
+    throw made.reason;
+  }
+  if (!lock) throw (locked as PromiseRejectedResult).reason;
+  const isSafe = lock instanceof PoolLock && lock.isAsSeen;
+  return { lock, created: made.value, ...(isSafe ? { reads, ...(unfinished ? { unfinished } : {}) } : {}) };
+}
+
 /**
  * Under the lock, the record as it is now decides: another claim may have finished or aborted since it was read.
  *
@@ -106,7 +170,7 @@ export async function claimAction(
  */
 async function confirmClaim(
   action: Action,
-  held: {
+  held: Pick<Taken, 'unfinished' | 'reads'> & {
     hash: string;
     claimId: string;
     lock: PoolLock;
@@ -116,7 +180,7 @@ async function confirmClaim(
   },
 ): Promise<{ claim: Claim } | Recorded | undefined> {
   const { id } = action;
-  const { hash, claimId, lock, nodePool, fresh } = held;
+  const { hash, claimId, lock, nodePool, fresh, unfinished } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
@@ -129,8 +193,9 @@ async function confirmClaim(
   // Nobody who made the record and gave up may delete or end it under this claim.
   const taken = await takeRecordUp(kubernetes, record, claimId);
   if (!taken) return undefined;
-  const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
-  return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId } };
+  const unfinishedId = await (unfinished ?? findUnfinished(kubernetes, lock.lastActionId, id));
+  const reads = fresh ? held.reads : undefined;
+  return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId, reads } };
 }
 
 async function findUnfinished(

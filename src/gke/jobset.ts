@@ -51,6 +51,7 @@ export interface FailurePolicyRule {
 export interface ChildJob {
   name: string;
   uid: string;
+  owners: string[];
   replicatedJob: string;
   /** The Job's number, which is unique in the JobSet. */
   globalIndex: number;
@@ -143,17 +144,23 @@ export function attemptOf(jobSet: JobSet): number {
 }
 
 /** Lists the child Jobs of a JobSet, of all attempts, by their number. Jobs of another JobSet of this name are left out. */
-export function readJobs({ batch }: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
-  const { namespace, name } = jobSet.metadata;
-  return listAll(
-    (page) => batch.listNamespacedJob({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
-    (job) => ({ owner: job.metadata?.ownerReferences?.map(({ uid }) => uid) ?? [], job: toChildJob(job) }),
-  ).then((jobs) =>
-    jobs
-      .filter(({ owner }) => owner.includes(jobSet.metadata.uid))
-      .map(({ job }) => job)
-      .sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1)),
-  );
+export async function readJobs(kubernetes: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
+  return keepOwn(jobSet, await listJobs(kubernetes, jobSet.metadata));
+}
+
+/** Lists the Jobs of a name's JobSets, which need not be known yet; {@link keepOwn} chooses among them. */
+export function listJobs(
+  { batch }: Pick<Kubernetes, 'batch'>,
+  { namespace, name }: Pick<JobSet['metadata'], 'namespace' | 'name'>,
+): Promise<ChildJob[]> {
+  const ofName = { namespace, labelSelector: `${label}jobset-name=${name}` };
+  return listAll((page) => batch.listNamespacedJob({ ...ofName, ...page }), toChildJob);
+}
+
+/** Keeps the Jobs of this very JobSet, by their number. */
+export function keepOwn({ metadata: { uid } }: JobSet, jobs: ChildJob[]): ChildJob[] {
+  const own = jobs.filter(({ owners }) => owners.includes(uid));
+  return own.sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1));
 }
 
 /** Lists the pods of a JobSet, of all attempts. Without a name, it lists the pods of all JobSets in the namespace. */
@@ -184,6 +191,7 @@ function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
+    owners: metadata?.ownerReferences?.map(({ uid }) => uid) ?? [],
     replicatedJob: labels[`${label}replicatedjob-name`] ?? '',
     globalIndex: Number(labels[`${label}job-global-index`] ?? labels[`${label}job-index`] ?? 0),
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),
