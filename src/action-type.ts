@@ -34,6 +34,14 @@ export const faults = ['performance', 'silent_data_corruption', 'xid', 'unspecif
 
 export type Fault = (typeof faults)[number];
 
+/** What is done where a run has no spare capacity to move to, in the order in which messages list it. `restart` is the default. */
+export const spareWishes = ['restart', 'refuse', 'repair'] as const;
+
+/** The wishes that differ from the default. */
+export const recordedWishes = ['refuse', 'repair'] as const satisfies readonly (typeof spareWishes)[number][];
+
+export type WhenNoSpare = (typeof recordedWishes)[number];
+
 /** What an action does to the pool and to what runs on it. */
 export interface Effects {
   cordon: boolean;

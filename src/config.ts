@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { actionTypes } from './action-type.ts';
 import type { ActionType } from './action-type.ts';
+import { logRulesSchema } from './alert/log-rules.ts';
+import type { LogRules } from './alert/log-rules.ts';
 import { clusterNameSchema } from './cluster-name.ts';
 import type { ClusterName } from './cluster-name.ts';
 import { dnsLabel } from './names.ts';
@@ -11,6 +13,8 @@ export interface Config {
   allowedActions: ActionType[];
   alertActions: ActionType[];
   allowedNamespaces: string[];
+  /** What log entries ask for, by the rule's id. */
+  logRules: LogRules;
   cooldownSeconds: number;
   /** A number of pools, or a share of the cluster's accelerator pools. */
   maxPoolsPerHour: number | { percent: number };
@@ -64,6 +68,7 @@ export function readConfig(environment: Environment): Config {
     allowedActions,
     alertActions,
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
+    logRules: settings.LOG_RULES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
     maxPoolsPerHour: settings.MAX_POOLS_PER_HOUR,
     maxAttemptsPerDay: settings.MAX_ATTEMPTS_PER_DAY,
@@ -206,6 +211,7 @@ const settingsSchema = v.object({
     ),
     'default',
   ),
+  LOG_RULES: v.optional(logRulesSchema, '{}'),
   COOLDOWN_SECONDS: wholeNumber(0, 604_800, 'seconds', '3600'),
   MAX_POOLS_PER_HOUR: numberOrPercentage(1, 1000, 'pools', '2'),
   MAX_ATTEMPTS_PER_DAY: wholeNumber(1, 100, 'attempts', '3'),

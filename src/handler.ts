@@ -1,7 +1,9 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { randomUUID } from 'node:crypto';
 import { toAlert } from './alert/alert.ts';
-import { isForAlerts, isPushEnvelope, unpackNotification } from './alert/notification.ts';
+import { readAlert } from './alert/log-entry.ts';
+import { RecentEntries } from './alert/recent-entries.ts';
+import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
 import {
   logReceived,
   sendDone,
@@ -73,15 +75,19 @@ const shutDownMs = 7_000;
 export function createHandler(options: HandlerOptions): Handler {
   const running = new Map<Promise<void>, Deadline>();
   const readPictures = createReadPictures(options.services);
-  const answerRead = createAnswerRead(options.services, readPictures);
-  const answerPage = createAnswerPage(options.services, readPictures);
+  const parts: Parts = {
+    ...options,
+    answerRead: createAnswerRead(options.services, readPictures),
+    answerPage: createAnswerPage(options.services, readPictures),
+    recentEntries: new RecentEntries(),
+  };
   const { clock, config } = options.services;
   let shutDownBy = Number.POSITIVE_INFINITY;
   return {
     async handle(request, response) {
       const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
       if (shutDownBy < Number.POSITIVE_INFINITY) deadline.shorten(Math.max(0, shutDownBy - clock.now()));
-      const answering = answer(request, response, deadline, { ...options, answerRead, answerPage });
+      const answering = answer(request, response, deadline, parts);
       running.set(answering, deadline);
       await answering.finally(() => running.delete(answering));
     },
@@ -95,7 +101,11 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /** The options, and what the handler makes of them once. */
-type Parts = HandlerOptions & { answerRead: AnswerRead; answerPage: AnswerPage };
+type Parts = HandlerOptions & {
+  answerRead: AnswerRead;
+  answerPage: AnswerPage;
+  recentEntries: RecentEntries;
+};
 
 /** What a request came to. */
 type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
@@ -172,7 +182,7 @@ async function dispatch(exchange: Exchange, deadline: Deadline, options: Parts):
   const body = await receiveBody(request, response, deadline.signal);
   if (pathOf(request) === alertsPath) {
     admit(request, options);
-    return takeAlert(exchange, body, deadline, services);
+    return takeAlert(exchange, body, deadline, options);
   }
   if (pathOf(request) !== reconcilePath) setId(exchange, readId(body.text));
   admit(request, options);
@@ -221,15 +231,16 @@ async function takeAlert(
   exchange: Exchange,
   received: Body,
   deadline: Deadline,
-  services: Services,
+  { services, recentEntries }: Parts,
 ): Promise<Outcome> {
   // Until the body is parsed, a push cannot be told from the webhook, and gets no acknowledgement.
   exchange.channel = 'webhook';
   assertNoQuery(exchange.request);
   const body = readJsonBody(exchange.request, received, 'alert');
   if (isPushEnvelope(body)) exchange.channel = 'push';
-  const notification = unpackNotification(body);
+  const notification = readAlert(body, services.config.logRules);
   if (notification.incidentId !== undefined) setId(exchange, notification.incidentId);
+  recentEntries.admit(notification);
   const alert = toAlert(notification, services.config, services.clock.now());
   logReceived(exchange, alert.action);
   const { caller } = exchange;

@@ -2,6 +2,7 @@
 import domain from 'node:domain';
 import type { Domain } from 'node:domain';
 import { http } from '@google-cloud/functions-framework';
+import { checkLogRules } from './alert/check-log-rules.ts';
 import type { FunctionName } from './request/route.ts';
 import { keepRawBodies } from './request/body.ts';
 import { ConfigError, readConfig, readWebhookCredentials } from './config.ts';
@@ -29,6 +30,7 @@ http(name, async (request, response) => {
 function start(): Handler {
   try {
     const config = readConfig(process.env);
+    checkLogRules(config);
     const projectId = process.env['GOOGLE_CLOUD_PROJECT'] ?? config.clusters[0]?.projectId;
     const webhook = target === webhookTarget ? { webhook: readWebhookCredentials(process.env) } : {};
     return createHandler({ services: createServices(config), log, projectId, name, ...webhook });

@@ -30,12 +30,22 @@ const restartPlanSchema = v.object({
   /** The Job's index-0 pod. */
   leader: v.exactOptional(v.object({ name: v.string(), uid: v.string(), nodeName: v.optional(v.string()) })),
   way: v.exactOptional(waySchema),
+  /** The seconds that the attempt's pods get to end, where the caller gives them fewer than their own. */
+  graceSeconds: v.exactOptional(v.number()),
+  /** How many seconds the pods of the attempt may take to end, when it was decided. */
+  terminatesWithinSeconds: v.exactOptional(v.number()),
   /** How many restarts the JobSet has left, this one included; absent where its failurePolicy sets no limit. */
   restartsLeft: v.exactOptional(v.number()),
   /** Nodes outside the pool that could take a pod of the Job. */
   schedulableElsewhere: v.exactOptional(v.number()),
   /** The pools that the next attempt may land on, up to a bound. */
   mayLandOn: v.exactOptional(v.array(v.string())),
+  /** How many whole slices, or nodes, are free elsewhere, and how many the Jobs need. Absent where it is not known. */
+  spare: v.exactOptional(v.object({ slices: v.number(), needed: v.number() })),
+  /** Why that is not enough, or why it is not known. */
+  lacksSpare: v.exactOptional(v.string()),
+  /** So the pool is repaired, and the run restarts there. The plan has the repair, too. */
+  inPlace: v.exactOptional(v.literal(true)),
   /** Which Jobs of the next attempt would wait for capacity, for the answer. */
   roomWarning: v.exactOptional(v.string()),
   /** The pools that the JobSet has live pods on, where it has none on the action's. */
@@ -80,6 +90,8 @@ const repairPlanSchema = v.object({
     v.object({
       bootId: v.exactOptional(v.string()),
       startedAt: v.exactOptional(v.number()),
+      /** The action that asked for a repair of this node last. */
+      askedBy: v.exactOptional(v.string()),
       /** GKE's words for an earlier report. */
       status: v.exactOptional(v.string()),
       operation: v.exactOptional(v.string()),

@@ -50,9 +50,17 @@ export type RestartStep = {
   /** How many Jobs are deleted, where the way is `jobs_recreated`, and why that is the way. */
   jobs?: number;
   why?: string;
+  /** The seconds that the caller gives the attempt's pods to end, how long they may take, and how many were given fewer. */
+  restart_grace_seconds?: number;
+  terminates_within_seconds?: number;
+  ended_sooner?: number;
   /** As `maxRestarts` counts them, this restart included: at 1 it is the last. */
   restarts_left?: number;
   schedulable_elsewhere?: number;
+  /** Whole free slices, or nodes, elsewhere, and how many all Jobs need. Absent where it is not known. */
+  spare?: { slices: number; needed: number };
+  /** Why the pool is repaired in place, and the run restarts there. */
+  in_place?: string;
   /** The queue of Kueue that manages the JobSet, and what the restart does to its Workload. */
   queue?: { name: string; admitted: boolean; workload: string };
   /** For `not_on_pool`: the pools that the JobSet has live pods on. */

@@ -7,6 +7,10 @@ locals {
     [for p in var.alert_policies : p.on_close if p.on_close != null],
     [for p in var.alert_policies : p.on_failure if p.on_failure != null],
     [for p in var.alert_policies : "uncordon_nodepool" if p.uncordon_when_repaired],
+    [for r in var.log_rules : r.action],
+    [for r in var.log_rules : r.on_failure if r.on_failure != null],
+    [for r in var.log_rules : "uncordon_nodepool" if r.uncordon_when_repaired],
+    flatten([for p in var.alert_policies : ["cordon_and_repair_nodepool", "uncordon_nodepool"] if p.when_no_spare == "repair"]),
     tolist(var.additional_alert_actions),
   )))
   takes_alerts = length(local.alert_actions) > 0
@@ -42,11 +46,14 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
       failover_repair                 = each.value.repair
       failover_fault                  = each.value.fault
+      failover_restart_grace_seconds  = each.value.restart_grace_seconds == null ? null : tostring(each.value.restart_grace_seconds)
       failover_jobset                 = each.value.jobset
       failover_namespace              = each.value.namespace
       failover_cluster                = each.value.cluster
       failover_dry_run                = each.value.dry_run ? "true" : null
       failover_expected_node_counts   = each.value.expected_node_counts ? "true" : null
+      failover_spare_capacity         = each.value.spare_capacity ? "true" : null
+      failover_when_no_spare          = each.value.when_no_spare
     } : k => v if v != null },
   )
 

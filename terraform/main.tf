@@ -56,6 +56,7 @@ locals {
     },
     # An empty list would mean the default, which is everything that is allowed.
     local.takes_alerts ? { ALERT_ACTIONS = join(",", local.alert_actions) } : {},
+    length(var.log_rules) == 0 ? {} : { LOG_RULES = jsonencode(local.log_rules) },
   )
 }
 

@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, jobset, namespace, cluster, dry_run and expected_node_counts become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -27,6 +27,8 @@ variable "alert_policies" {
     repair = optional(string)
     # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
     fault = optional(string)
+    # How many seconds the pods of the restarted attempt get to end, if fewer than their own.
+    restart_grace_seconds = optional(number)
     # Which JobSet; without it the one on the pool.
     jobset = optional(string)
     # Of the JobSet: one of allowed_namespaces.
@@ -37,6 +39,10 @@ variable "alert_policies" {
     dry_run = optional(bool, false)
     # Refuse unless the pool has as many nodes as its TPU topology says.
     expected_node_counts = optional(bool, false)
+    # Refuse a restart unless whole free slices for all its Jobs are outside the pool.
+    spare_capacity = optional(bool, false)
+    # What is done where they are not: restart (the default), refuse, or repair, which repairs the pool in place.
+    when_no_spare = optional(string)
 
     # After this long without data the incident closes.
     auto_close = optional(string, "1800s")
@@ -116,12 +122,28 @@ variable "alert_policies" {
     error_message = "uncordon_when_repaired is for a policy that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
   }
   validation {
+    condition     = alltrue([for p in var.alert_policies : p.restart_grace_seconds == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && p.restart_grace_seconds >= 0 && p.restart_grace_seconds <= 3600 && floor(p.restart_grace_seconds) == p.restart_grace_seconds])
+    error_message = "restart_grace_seconds is for a policy that restarts: a whole number of seconds from 0 to 3600."
+  }
+  validation {
     condition     = alltrue([for p in var.alert_policies : p.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], p.repair)])
     error_message = "repair is for a policy that repairs: delete, reboot, maintenance or report_faulty_host."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : (p.fault != null) == (coalesce(p.repair, "delete") == "report_faulty_host") && (p.fault == null ? true : contains(["performance", "silent_data_corruption", "xid", "unspecified"], p.fault))])
     error_message = "fault goes with repair = report_faulty_host, and with nothing else: performance, silent_data_corruption, xid or unspecified."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.when_no_spare == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && contains(["restart", "refuse", "repair"], p.when_no_spare)])
+    error_message = "when_no_spare is for the action cordon_nodepool_and_restart_jobset: restart, refuse or repair."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.when_no_spare == "repair" ? length(setsubtract(["cordon_and_repair_nodepool", "uncordon_nodepool"], var.allowed_actions)) == 0 : true])
+    error_message = "For when_no_spare = repair, allowed_actions must list cordon_and_repair_nodepool and uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : !p.spare_capacity || (p.action == "cordon_nodepool_and_restart_jobset" && coalesce(p.when_no_spare, "refuse") == "refuse")])
+    error_message = "spare_capacity is for the action cordon_nodepool_and_restart_jobset, and refuses without capacity, so when_no_spare can only be refuse."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.jobset == null || p.action == "cordon_nodepool_and_restart_jobset"])
@@ -203,6 +225,96 @@ variable "grant_token_creator" {
   type        = bool
   default     = false
   nullable    = false
+}
+
+variable "log_rules" {
+  description = "Log entries that call the function within seconds, by a short name: a sink in each cluster's project sends what fits to the topic of the alerts (LOG_RULES). An entry fits with all of contains in its text, or with method in an audit log. action, on_failure and so on are those of alert_policies. Where several rules fit, the first by name decides."
+  type = map(object({
+    # Which log: serialconsole.googleapis.com/serial_port_1_output, for one.
+    log = string
+    # Whose: gce_instance or k8s_node. A container's own lines have no say.
+    resource_type = optional(string, "gce_instance")
+    # All of these are in the text, in any case.
+    contains = optional(list(string))
+    # The method of an entry of an audit log.
+    method = optional(string)
+
+    # What is done: one of allowed_actions.
+    action = string
+    # What follows a restart that did not bring the run back: repair_nodepool or cordon_and_repair_nodepool.
+    on_failure = optional(string)
+    # Uncordon the pool once the machine is back.
+    uncordon_when_repaired = optional(bool, false)
+    # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
+    repair = optional(string)
+    # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
+    fault = optional(string)
+    # Which JobSet; without it the one on the pool.
+    jobset = optional(string)
+    # Of the JobSet: one of allowed_namespaces.
+    namespace = optional(string)
+    # The cluster's short name, where several are in the machine's region.
+    cluster = optional(string)
+    # Log what would be done, and change nothing.
+    dry_run = optional(bool, false)
+    # Refuse unless the pool has as many nodes as its TPU topology says.
+    expected_node_counts = optional(bool, false)
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(var.log_rules) == 0 || var.webhook == null
+    error_message = "A log sink sends by Pub/Sub, so log_rules do not go with webhook."
+  }
+  validation {
+    condition     = alltrue([for id, r in var.log_rules : can(regex("^[a-z][a-z0-9_-]{0,62}$", id))])
+    error_message = "A rule is named by at most 63 lower-case letters, digits, dashes and underscores, and begins with a letter."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : (r.contains == null) != (r.method == null) && (r.contains == null ? true : length(r.contains) > 0)])
+    error_message = "A rule has either contains, a list of texts, or method."
+  }
+  validation {
+    condition     = alltrue(flatten([for r in var.log_rules : [for t in coalesce(r.contains, []) : length(t) >= 3 && length(t) <= 200]]))
+    error_message = "Each text of contains has 3 to 200 characters."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : contains(["gce_instance", "k8s_node"], r.resource_type)])
+    error_message = "resource_type is gce_instance or k8s_node: what a container writes must not have machines repaired."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : can(regex("^[A-Za-z0-9._/-]{1,511}$", r.log)) && (r.method == null ? true : can(regex("^[A-Za-z0-9._]{3,200}$", r.method)))])
+    error_message = "log is the id of a log, not encoded, such as cloudaudit.googleapis.com/system_event; method is the name of a method, such as compute.instances.hostError."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : contains(var.allowed_actions, r.action) && r.action != "uncordon_nodepool"])
+    error_message = "The action of a log rule must be one of allowed_actions; it cannot uncordon."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : r.on_failure == null ? true : r.action == "cordon_nodepool_and_restart_jobset" && contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.on_failure) && contains(var.allowed_actions, r.on_failure)])
+    error_message = "on_failure follows a restart: with the action cordon_nodepool_and_restart_jobset it is repair_nodepool or cordon_and_repair_nodepool, and allowed_actions must list it."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : !r.uncordon_when_repaired ? true : (r.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
+    error_message = "uncordon_when_repaired is for a rule that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : r.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], r.repair)])
+    error_message = "repair is for a rule that repairs: delete, reboot, maintenance or report_faulty_host."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : (r.fault != null) == (coalesce(r.repair, "delete") == "report_faulty_host") && (r.fault == null ? true : contains(["performance", "silent_data_corruption", "xid", "unspecified"], r.fault))])
+    error_message = "fault goes with repair = report_faulty_host, and with nothing else: performance, silent_data_corruption, xid or unspecified."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : r.jobset == null || r.action == "cordon_nodepool_and_restart_jobset"])
+    error_message = "Only cordon_nodepool_and_restart_jobset takes a jobset."
+  }
+  validation {
+    condition     = alltrue([for r in var.log_rules : (r.namespace == null ? true : contains(var.allowed_namespaces, r.namespace)) && (r.cluster == null ? true : contains([for c in var.clusters : split("/", c)[5]], r.cluster))])
+    error_message = "The namespace of a log rule must be one of allowed_namespaces, its cluster the short name of one of clusters."
+  }
 }
 
 variable "max_alert_age_seconds" {

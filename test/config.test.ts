@@ -12,6 +12,7 @@ describe('readConfig', () => {
       allowedActions: [...actionTypes],
       alertActions: [...actionTypes],
       allowedNamespaces: ['default'],
+      logRules: {},
       cooldownSeconds: 3600,
       maxPoolsPerHour: 2,
       maxAttemptsPerDay: 3,

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { http } from '@google-cloud/functions-framework';
 import { getTestServer } from '@google-cloud/functions-framework/testing';
 import { expect } from 'chai';
-import { unpackNotification } from '../src/alert/notification.ts';
+import { readNotification, unpack } from '../src/alert/notification.ts';
 import { toAlert } from '../src/alert/alert.ts';
 import { createSystemClock } from '../src/clock.ts';
 import { readConfig } from '../src/config.ts';
@@ -282,14 +282,16 @@ describe('the doors of the function', () => {
 describe('an alert of a PromQL condition', () => {
   const read = async (type: string, resource: Record<string, string>) =>
     toAlert(
-      unpackNotification(
-        createNotification({
-          startedAt: Date.now(),
-          type,
-          resource,
-          condition: 'promql',
-          clusterLabels: null,
-        }),
+      readNotification(
+        unpack(
+          createNotification({
+            startedAt: Date.now(),
+            type,
+            resource,
+            condition: 'promql',
+            clusterLabels: null,
+          }),
+        ),
       ),
       config,
       Date.now(),

@@ -191,7 +191,7 @@ describe('createHandler', () => {
         status: 400,
         error:
           'unknown field "__proto__"; known fields: id, dry_run, requestor, reason, type, namespace, jobset_name, node_pool, ' +
-          'node_name, preflight_checks, on_failure, uncordon_when_repaired, repair, fault, cluster',
+          'node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, repair, fault, cluster',
       },
     ];
     for (const row of bodies) {

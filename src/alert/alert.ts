@@ -58,9 +58,14 @@ export function toAlert(notification: Notification, config: Config, now: number)
             uncordon_when_repaired: policy.uncordonsWhenRepaired,
             repair: policy.repair,
             fault: policy.fault,
+            restart_grace_seconds: policy.restartGraceSeconds,
+            when_no_spare: policy.whenNoSpare,
           }
         : {}),
-      preflight_checks: { expected_node_counts: policy.expectsNodeCounts },
+      preflight_checks: {
+        expected_node_counts: policy.expectsNodeCounts,
+        spare_capacity: state === 'open' && policy.requiresSpare,
+      },
       cluster: place.clusters[0]?.fullName,
     },
     config.clusters,

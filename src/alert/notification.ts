@@ -9,6 +9,8 @@ import { isObject } from '../request/fields.ts';
 export interface Notification {
   /** When Pub/Sub published it, in ms since the epoch; undefined if it came by the webhook channel. */
   publishedAt: number | undefined;
+  /** True if it was made of a log entry, which nothing limits the rate of. */
+  isLogEntry?: boolean;
   /** True for the notification that "Send test notification" sends. */
   isTest: boolean;
   /** The incident's id; undefined if it is missing or ill-formed. */
@@ -46,16 +48,32 @@ function unwrapEvent(body: unknown): unknown {
   return isObject(body) && typeof body['specversion'] === 'string' ? body['data'] : body;
 }
 
+/** What was sent to `/alerts`, out of its envelope. */
+export interface Unpacked {
+  payload: unknown;
+  /** When Pub/Sub published it, in ms since the epoch; undefined without an envelope. */
+  publishedAt: number | undefined;
+  /** True if it was in a push envelope. */
+  isPushed: boolean;
+}
+
 /**
- * Unpacks a notification, which is bare or in a push envelope.
+ * Takes a body out of its push envelope, if it is in one.
  *
- * @throws {FailoverError} `invalid_action` if the body is not a notification
+ * @throws {FailoverError} `invalid_action` if the envelope's data is not JSON
  */
-export function unpackNotification(body: unknown): Notification {
+export function unpack(body: unknown): Unpacked {
   const envelope = unwrapEvent(body);
-  const { payload, publishedAt } = hasMessage(envelope)
-    ? openEnvelope(envelope)
-    : { payload: body, publishedAt: undefined };
+  if (!hasMessage(envelope)) return { payload: body, publishedAt: undefined, isPushed: false };
+  return { ...openEnvelope(envelope), isPushed: true };
+}
+
+/**
+ * Reads a notification of Cloud Monitoring.
+ *
+ * @throws {FailoverError} `invalid_action` if that is not what was sent
+ */
+export function readNotification({ payload, publishedAt }: Unpacked): Notification {
   if (!isObject(payload) || !isObject(payload['incident'])) {
     throw invalidAction(
       'the body is not a Cloud Monitoring notification (an object with "incident"), bare or in a Pub/Sub push envelope',
@@ -140,7 +158,7 @@ function checkShape<const Schema extends v.GenericSchema>(
 const textSchema = v.string('must be a string');
 
 /** An incident's id becomes the action's id, and `<id>.closed` must be a valid id too. */
-const incidentIdSchema = v.pipe(
+export const incidentIdSchema = v.pipe(
   textSchema,
   v.regex(/^[A-Za-z0-9._-]{1,120}$/, 'must have 1 to 120 characters of A-Z a-z 0-9 . _ -'),
 );

@@ -1,5 +1,6 @@
 import { invalidAction } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
+import { mostGraceSeconds } from '../request/action.ts';
 import { quote } from '../request/printable-text.ts';
 
 /** What the user labels of an alert policy ask for. docs/alerts.md describes each label. */
@@ -10,11 +11,14 @@ export interface PolicyLabels {
   clusterName: string | undefined;
   isDryRun: boolean;
   expectsNodeCounts: boolean;
+  requiresSpare: boolean;
+  whenNoSpare: string | undefined;
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
   repair: string | undefined;
   fault: string | undefined;
+  restartGraceSeconds: number | undefined;
 }
 
 /**
@@ -47,12 +51,23 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     clusterName: text('cluster'),
     isDryRun: boolean('dry_run'),
     expectsNodeCounts: boolean('expected_node_counts'),
+    requiresSpare: boolean('spare_capacity'),
+    whenNoSpare: text('when_no_spare'),
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
     repair: text('repair'),
     fault: text('fault'),
+    restartGraceSeconds: parseSeconds(text('restart_grace_seconds')),
   };
+}
+
+function parseSeconds(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  if (/^\d{1,4}$/.test(given) && Number(given) <= mostGraceSeconds) return Number(given);
+  throw invalidAction(
+    `label ${prefix}restart_grace_seconds of the alert policy must be a whole number of seconds from 0 to ${mostGraceSeconds}`,
+  );
 }
 
 const prefix = 'failover_';
@@ -63,9 +78,12 @@ const policyLabels = [
   'cluster',
   'dry_run',
   'expected_node_counts',
+  'spare_capacity',
+  'when_no_spare',
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
   'repair',
   'fault',
+  'restart_grace_seconds',
 ];

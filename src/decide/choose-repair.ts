@@ -5,6 +5,7 @@ import type { BegunTools } from './begun-marks.ts';
 import { judgeGkeWork } from './gke-at-work.ts';
 import { describeHistory } from './host-history.ts';
 import { chooseRepairWay } from './label-repair.ts';
+import { assertNotLookedAfter } from './looked-after.ts';
 import { assertClaimedOnce, describeImpact } from './repair-facts.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { planRepair } from './repair-plan.ts';
@@ -25,7 +26,7 @@ export interface ChooseRepairTools extends BegunTools {
  * Chooses the machine to repair, and says what the repair means.
  *
  * @throws {FailoverError} any refusal of a repair
- * @throws {Ignored} for an alert about a machine that was replaced
+ * @throws {Ignored} for an alert about a machine that was replaced, or whose repair by GKE another action looks after
  */
 export async function chooseRepair(
   action: Action,
@@ -49,6 +50,7 @@ export async function chooseRepair(
   const asking = { ...tools, askMachine, serverNow };
   const doubt = await assertNotReplacement(action, plan, node, asking);
   const gke = judgeGkeWork(plan, { nodePool: snapshot.nodePool, poolNodes, node, work: repairFacts.work });
+  await assertNotLookedAfter(action, snapshot.nodePool, { ...plan, ...gke.found }, tools.kubernetes);
   const names = poolNodes.map(({ name }) => name);
   const isLeft = gke.found.leftTo !== undefined || gke.found.busy !== undefined;
   const way = isLeft

@@ -14,12 +14,13 @@ import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
-import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
+import { listPoolHealth, toAllNodes, toShownMachine } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { chooseRepair } from './choose-repair.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
+import { assertComesBack, isInPlace, isUnderWay } from './no-spare.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon } from './repair-plan.ts';
@@ -27,7 +28,7 @@ import { readRestartFacts, readRunOf } from './restart-facts.ts';
 import type { RestartFacts, Run } from './restart-facts.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
-import { assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
+import { assertRepairStillWanted, assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -67,7 +68,7 @@ export interface DecideReads {
 export async function decide(action: Action, snapshot: Snapshot, tools: DecideTools): Promise<Plan> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  await assertWithinLimits(action, snapshot, tools);
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
   return plan;
@@ -87,8 +88,10 @@ export async function assertMayResume(
   tools: DecideTools,
 ): Promise<void> {
   const reads = toReads(action, snapshot, tools);
-  await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
-  await assertWithinLimits(action, snapshot.nodePool, tools);
+  if (!isUnderWay(plan, tools.poolAnnotations, action.id)) {
+    await assertResumeStillWanted(action, snapshot, plan, { ...tools, ...reads });
+  }
+  await assertWithinLimits(action, snapshot, tools);
   await assertMayDo(action, snapshot, plan, { ...tools, ...reads });
 }
 
@@ -105,7 +108,7 @@ export async function decideDryRun(
 ): Promise<{ plan: Plan; limits: LimitsStep[] }> {
   const reads = toReads(action, snapshot, tools);
   await assertStillWanted(action, snapshot, { ...tools, ...reads });
-  const early = await findLimit(() => assertWithinLimits(action, snapshot.nodePool, tools));
+  const early = await findLimit(() => assertWithinLimits(action, snapshot, tools));
   const plan = await choose(action, snapshot, { ...tools, ...reads });
   const limit = early ?? (await findLimit(() => assertMayDo(action, snapshot, plan, { ...tools, ...reads })));
   const target = snapshot.nodePool;
@@ -157,19 +160,20 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
 /** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
 async function assertWithinLimits(
   action: Action,
-  nodePool: string,
+  { nodePool, nodes }: Snapshot,
   { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+  effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
   refusePaused(switches);
-  for (const effect of cooledEffects(action)) {
+  for (const effect of effects) {
     const { id } = action;
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
   }
   // A person's override is not meant for alerts.
   const isAlert = isFromAlert(action);
   if (switches.overrideUntil !== undefined && !isAlert) return;
-  for (const effect of cooledEffects(action)) {
+  for (const effect of effects) {
     assertNotCoolingDown(poolAnnotations, effect, {
       config,
       id: action.id,
@@ -179,14 +183,15 @@ async function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
-  if (!action.effects.repair) return;
+  if (!effects.includes('repair')) return;
   const asking = { config, id: action.id, isAlert, switches };
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations), asking);
+  const shown = toAllNodes(nodes).map((node) => toShownMachine(node));
+  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
 }
 
 /**
  * Asks what depends on the plan: what another action has begun, whether GKE is at work on the pool, and how often the JobSet was
- * restarted.
+ * restarted. A repair in place has the limits of every repair.
  *
  * @throws {FailoverError} `action_in_progress`, `rate_limited`, `pool_busy`, `attempts_exhausted`
  */
@@ -196,6 +201,7 @@ async function assertMayDo(
   plan: Plan,
   tools: DecideTools & Reads,
 ): Promise<void> {
+  if (isInPlace(plan)) await assertWithinLimits(action, snapshot, tools, ['repair']);
   assertSameAsBegun(action, snapshot, plan, tools);
   assertPoolNotBusy(plan.repair);
   if (plan.restart?.outcome !== 'restart') return;
@@ -228,7 +234,9 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
     const request = toRestartRequest(action, nodePool);
     plan.restart = await planRestart(kubernetes, request, config, await tools.readFacts());
   }
-  if (action.effects.repair) {
+  const isInPlaceNow = plan.restart?.inPlace === true;
+  if (isInPlaceNow && action.incident) await assertRepairStillWanted(action.incident, snapshot, tools);
+  if (action.effects.repair || isInPlaceNow) {
     const target = {
       nodePool,
       nodeName: action.nodeName,
@@ -236,6 +244,7 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
       isAutopilot: cluster.isAutopilot,
     };
     plan.repair = await chooseRepair(action, snapshot, { ...tools, target });
+    if (plan.restart) assertComesBack(plan.repair, `${action.namespace}/${action.jobSetName}`);
   }
   return plan;
 }

@@ -11,6 +11,7 @@ import {
   whyNoMaintenance,
   whyNotReportable,
 } from '../gke/repair-labels.ts';
+import { repairAnnotation } from '../names.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
@@ -42,11 +43,12 @@ export async function chooseRepairWay(
   tools: WayTools,
 ): Promise<WayOfRepair> {
   if (way === undefined) return chooseDeletion(plan, node, poolNodes);
-  const underWay = findRepairUnderWay(node);
+  const { repairTimeoutSeconds } = tools.config;
+  const underWay = findRepairUnderWay(node, { serverNow: tools.serverNow, repairTimeoutSeconds });
   if (underWay !== undefined) {
     throw repairRefused(
       `node ${node.name} is under repair already (${underWay}), by GKE or because somebody asked for it; nothing was asked for. ` +
-        'Send this again once that is over and the label is gone',
+        `Send this again once that is over and the label is gone${describeWayOut(node, underWay)}`,
     );
   }
   assertNotDeleting(plan, tools);
@@ -62,6 +64,7 @@ export async function chooseRepairWay(
   ];
   const startedAt = typeof asked === 'string' ? undefined : asked.startedAt;
   const { bootId } = node;
+  const askedBy = node.annotations[repairAnnotation];
   return {
     plan: {
       way,
@@ -70,6 +73,7 @@ export async function chooseRepairWay(
       before: {
         ...(bootId === undefined ? {} : { bootId }),
         ...(startedAt === undefined ? {} : { startedAt }),
+        ...(askedBy === undefined ? {} : { askedBy }),
         ...(way === 'report_faulty_host' ? readReport(node) : {}),
       },
     },
@@ -80,24 +84,32 @@ export async function chooseRepairWay(
 /**
  * Refuses a deletion while the host of any of these nodes is being reported: it would make the report fail.
  *
- * @param isResume the deletion was planned before, and may have been sent before
+ * @param isPlanned the deletion was planned before, and a resume may have sent it before
  * @throws {FailoverError} `repair_refused`
  */
-export function assertNoReport(nodes: NodeRef[], { isResume }: { isResume: boolean }): void {
+export function assertNoReport(nodes: NodeRef[], { isPlanned }: { isPlanned: boolean }): void {
   for (const node of nodes) {
     const report = findReportUnderWay(node);
     if (report === undefined) continue;
-    const [since, now] = isResume ? [' since this action was planned', ' now'] : ['', ''];
+    const [since, now] = isPlanned ? [' since this action was planned', ' now'] : ['', ''];
     throw repairRefused(
       `the host of node ${node.name} is being reported as faulty (${report})${since}, and a deletion of the machine would make the ` +
-        `report fail; nothing was deleted${now}. Wait until GKE has taken the label away`,
+        `report fail; nothing was deleted${now}. Wait until GKE has taken the label away${describeWayOut(node, report)}`,
     );
   }
 }
 
+/** How to take a label away that asks for a repair; nothing for one with which GKE tells what it does. */
+function describeWayOut({ name }: NodeRef, underWay: string): string {
+  const [, key] = /^label (.*(?:fault-behavior|perform-\w+))=/.exec(underWay) ?? [];
+  return key === undefined
+    ? ''
+    : `; to take away a label that GKE has left: kubectl label node ${name} ${key}-`;
+}
+
 /** In a slice, all machines go. */
 function chooseDeletion(plan: RepairPlan, node: NodeHealth, poolNodes: NodeRef[]): WayOfRepair {
-  assertNoReport(plan.isMultiHost ? poolNodes : [node], { isResume: false });
+  assertNoReport(plan.isMultiHost ? poolNodes : [node], { isPlanned: false });
   if (!isAllCapacity(node)) return { plan: {}, warnings: [] };
   const warning =
     `the hosts of the reservation of node ${node.name} come back as they are (all-capacity mode), so a deletion draws the same host ` +

@@ -4,6 +4,8 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listNodeRooms } from '../gke/node-room.ts';
 import { nodePoolLabel } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
+import { toExpectedNodes } from '../gke/slice.ts';
+import { listStayingPods } from '../gke/staying-pods.ts';
 import { ignoresCordon, whyUnfitByKind } from './fit.ts';
 import { toNextJobs } from './next-attempt.ts';
 import type { NextJob } from './next-attempt.ts';
@@ -11,6 +13,8 @@ import { hostnameLabel, isPinnedTo, matchesNode, namesOtherPool } from './placem
 import { findQueue, toEvictionLines } from './queue.ts';
 import { describeShortage, surveyNode } from './room.ts';
 import type { JobGroup, NodeSurvey } from './room.ts';
+import { countSpare } from './spare.ts';
+import type { Spare } from './spare.ts';
 
 /** What a restart would run into, from fresh reads. */
 export interface Facts {
@@ -23,12 +27,20 @@ export interface Facts {
   poolNodes: NodeRef[];
   /** The Job that is made to fail. */
   planned: ChildJob;
+  /** The namespaces in which pods may be seen. */
+  namespaces: string[];
+  /** The pool may be repaired in place, so that pods which may run nowhere else come back to it. */
+  mayStay: boolean;
 }
 
 /** What is left for the next attempt when the pool is cordoned. */
 export interface Prediction {
   schedulableElsewhere: number;
   roomWarning?: string;
+  /** Absent where it is not known. */
+  spare?: Spare;
+  /** Why the spare capacity is not enough, or why it is not known. */
+  lacksSpare?: string;
   /** The pools whose nodes could take a pod of any Job, by name, up to a bound. */
   mayLandOn: string[];
 }
@@ -39,32 +51,57 @@ export interface Prediction {
  * @throws {FailoverError} `restart_refused` where a cordon does not keep pods off the pool, or they may run nowhere else
  */
 export async function predictNextAttempt(
-  kubernetes: Pick<Kubernetes, 'core' | 'serverNow'>,
+  kubernetes: Pick<Kubernetes, 'core' | 'serverNow' | 'within'>,
   facts: Facts,
 ): Promise<Prediction> {
-  const { nodePool, poolNodes, planned } = facts;
-  const jobs = toNextJobs(facts.jobSet, facts.jobs, facts.pods);
+  const { nodePool, poolNodes, planned, jobSet, mayStay } = facts;
+  const jobs = toNextJobs(jobSet, facts.jobs, facts.pods);
   const here = new Set(facts.onPool.map(({ jobUid }) => jobUid));
   const hostnames = new Set(poolNodes.flatMap((node) => node.labels[hostnameLabel] ?? []));
+  const bound: FailoverError[] = [];
   for (const job of jobs) {
     const isHere = job.uid !== undefined && here.has(job.uid);
-    refuseByItself(job, isHere, { ...facts, hostnames });
+    const refusal = findBound(job, isHere, { ...facts, hostnames });
+    if (refusal && !mayStay) throw refusal;
+    if (refusal) bound.push(refusal);
+    refuseUncordonableHere(job, isHere, facts);
   }
   const groups = toGroups(jobs);
-  const [surveys] = await Promise.all([
+  const { namespace, name } = jobSet.metadata;
+  const [surveys, staying] = await Promise.all([
     surveyElsewhere(kubernetes, groups, nodePool),
+    listStayingPods(kubernetes, facts.namespaces, { namespace, name }),
     refuseUnkept(kubernetes, jobs, nodePool),
   ]);
   for (const [index, group] of groups.entries()) {
     const isMatched = surveys.some(({ answers }) => answers[index] !== undefined);
-    if (!isMatched) refuseUnmatched(group, facts);
+    const refusal = isMatched ? undefined : findUnmatched(group, facts);
+    if (refusal && !mayStay) throw refusal;
+    if (refusal) bound.push(refusal);
   }
   const ofPlanned = groups.findIndex(({ jobs }) => jobs.some(({ name }) => name === planned.name));
-  const roomWarning = describeShortage(groups, surveys);
+  const shortage = describeShortage(groups, surveys);
+  const [sliceSize] = poolNodes.map((node) => toExpectedNodes(node));
+  const counted = countSpare(groups, surveys, staying.pods, typeof sliceSize === 'number' ? sliceSize : 1);
   return {
     schedulableElsewhere: surveys.filter(({ answers }) => typeof answers[ofPlanned] === 'number').length,
-    ...(roomWarning === undefined ? {} : { roomWarning }),
+    ...(shortage === undefined ? {} : { roomWarning: `${shortage}, so the JobSet will wait for capacity` }),
+    ...judgeSpare(counted, { bound: bound[0]?.message.split(';')[0], shortage, unread: staying.unread }),
     mayLandOn: listPools(surveys),
+  };
+}
+
+/** What is certain to lack is told first. Where pods cannot be seen, what looks free may be in use. */
+function judgeSpare(
+  { spare, lack }: ReturnType<typeof countSpare>,
+  { bound, shortage, unread }: { bound: string | undefined; shortage: string | undefined; unread: string[] },
+): Pick<Prediction, 'spare' | 'lacksSpare'> {
+  if (bound !== undefined) return { spare: { ...spare, slices: 0 }, lacksSpare: bound };
+  const why = shortage ?? lack;
+  if (why !== undefined) return { spare, lacksSpare: why };
+  if (unread.length === 0) return { spare };
+  return {
+    lacksSpare: `what is free is not known, because the pods of namespace ${unread.join(', ')} could not be read`,
   };
 }
 
@@ -76,24 +113,27 @@ function listPools(surveys: NodeSurvey[]): string[] {
   return [...new Set(fitting.flatMap(({ nodePool }) => nodePool ?? []))].toSorted().slice(0, mostPools);
 }
 
-/** Refuses what is certain without another read. */
-function refuseByItself(
+/** Finds a Job that is bound to the pool, which is certain without another read. */
+function findBound(
   job: NextJob,
   isHere: boolean,
-  { jobSet, nodePool, poolNodes, hostnames }: Facts & { hostnames: Set<string> },
-): void {
+  { jobSet, nodePool, hostnames }: Facts & { hostnames: Set<string> },
+): FailoverError | undefined {
   if (isPinnedTo(job.needs, nodePool, hostnames)) {
-    throw refuse(
+    return refuse(
       job,
       `may run in node pool ${nodePool} only, which is to be cordoned; repair it instead (cordon_and_repair_nodepool)${describeOtherWay(jobSet)}`,
     );
   }
-  if (isHere && job.isAssigned) {
-    throw refuse(
-      job,
-      `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool). To evict it: ${toEvictionLines(jobSet)}`,
-    );
-  }
+  if (!isHere || !job.isAssigned) return undefined;
+  return refuse(
+    job,
+    `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool). To evict it: ${toEvictionLines(jobSet)}`,
+  );
+}
+
+/** Refuses a Job on the pool whose pods no cordon keeps off. */
+function refuseUncordonableHere(job: NextJob, isHere: boolean, { nodePool, poolNodes }: Facts): void {
   const { nodeName } = job.needs;
   const isNamed = nodeName !== undefined && poolNodes.some(({ name }) => name === nodeName);
   if (isNamed || (isHere && ignoresCordon(job.needs))) throw refuseUncordonable(job, nodePool);
@@ -125,12 +165,15 @@ function refuseUncordonable(job: NextJob, nodePool: string): FailoverError {
   );
 }
 
-/** Refuses Jobs whose pods the pool's nodes match, and no others. Pods without a selector just lack nodes. */
-function refuseUnmatched({ jobs: [job], needs }: JobGroup, { jobSet, nodePool, poolNodes }: Facts): void {
+/** Finds Jobs whose pods the pool's nodes match, and no others. Pods without a selector just lack nodes. */
+function findUnmatched(
+  { jobs: [job], needs }: JobGroup,
+  { jobSet, nodePool, poolNodes }: Facts,
+): FailoverError | undefined {
   const asked = describeSelection(needs);
   const isPinned = poolNodes.some((node) => matchesNode(needs, node)) && !namesOtherPool(needs, nodePool);
-  if (!job || asked === undefined || !isPinned) return;
-  throw refuse(
+  if (!job || asked === undefined || !isPinned) return undefined;
+  return refuse(
     job,
     `ask for nodes with ${asked}, and no node outside node pool ${nodePool} has it, cordoned or not; give the nodes of another pool what they ask for (a pool without nodes cannot be seen), or repair this pool instead (cordon_and_repair_nodepool)${describeOtherWay(jobSet)}`,
   );

@@ -1,3 +1,4 @@
+import { mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
@@ -40,11 +41,11 @@ const podsPatienceMs = 5_000;
  */
 export async function readRepairFacts(
   kubernetes: Kubernetes,
-  action: Pick<Action, 'effects'>,
+  action: Pick<Action, 'effects' | 'whenNoSpare'>,
   { allowedNamespaces }: Pick<Config, 'allowedNamespaces'>,
   readWork: () => Promise<GkeWork>,
 ): Promise<RepairFacts | undefined> {
-  if (!action.effects.repair) return undefined;
+  if (!mayRepair(action)) return undefined;
   const [nodesOfMachine, work, hosts, ...namespaces] = await Promise.all([
     listMachines(kubernetes),
     readWork(),

@@ -7,6 +7,8 @@ import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isAccepted } from '../state/deed.ts';
 import { findEnding } from './hanging-pods.ts';
+import { judgeNoSpare } from './no-spare.ts';
+import type { SpareWish } from './no-spare.ts';
 import { predictNextAttempt } from './prediction.ts';
 import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan } from '../plan.ts';
@@ -16,6 +18,7 @@ import type { RestartFacts } from './restart-facts.ts';
 import { assertRestartable } from './restart-policy.ts';
 import { chooseRestartWay } from './restart-way.ts';
 import type { RestartStep } from '../step.ts';
+import { toTermination } from './termination.ts';
 import { describeAbsence } from './where-it-runs.ts';
 
 /** A JobSet that is to be restarted from a pool. */
@@ -27,12 +30,24 @@ export interface RestartRequest {
   nodeName: string | undefined;
   /** No person asks for it now. */
   isFromAlert: boolean;
+  /** The seconds that the attempt's pods get to end. Undefined leaves them their own. */
+  graceSeconds?: number | undefined;
+  /** What is to be done where no spare capacity is. */
+  wish: SpareWish;
 }
 
 /** Says which JobSet an action restarts from a pool. */
 export function toRestartRequest(action: Action, nodePool: string): RestartRequest {
-  const { namespace, jobSetName = '', nodeName } = action;
-  return { namespace, jobSetName, nodePool, nodeName, isFromAlert: isFromAlert(action) };
+  const { namespace, jobSetName = '', nodeName, restartGraceSeconds: graceSeconds } = action;
+  return {
+    namespace,
+    jobSetName,
+    nodePool,
+    nodeName,
+    isFromAlert: isFromAlert(action),
+    graceSeconds,
+    wish: action,
+  };
 }
 
 /**
@@ -46,7 +61,7 @@ export async function planRestart(
   config: Config,
   known?: RestartFacts,
 ): Promise<RestartPlan> {
-  const { namespace, jobSetName, nodePool } = request;
+  const { namespace, jobSetName, nodePool, wish } = request;
   const facts = known ?? (await readRestartFacts(kubernetes, request));
   const { jobSet, jobs, pods, nodes } = facts;
   const mark = readRestartMark(facts.markLease);
@@ -66,24 +81,37 @@ export async function planRestart(
     return { ...plan, outcome: 'not_on_pool', ...absence };
   }
   const chosen = { name: job.name, uid: job.uid, replicatedJob: job.replicatedJob };
-  if (job.isEnding) return { ...plan, job: chosen, outcome: 'already_restarting' };
+  const predict = () => {
+    const shared = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
+    const mayStay = wish.whenNoSpare === 'repair';
+    return predictNextAttempt(kubernetes, { ...shared, namespaces: config.allowedNamespaces, mayStay });
+  };
+  if (job.isEnding) {
+    // It has ended by itself, and the pool that is to be cordoned may be the only one that it can come back to.
+    const waiting = wish.whenNoSpare === 'repair' ? await predict() : undefined;
+    const inPlace =
+      waiting?.spare && waiting.lacksSpare !== undefined ? { ...waiting, inPlace: true as const } : {};
+    return { ...plan, job: chosen, outcome: 'already_restarting', ...inPlace };
+  }
   const now = { jobSet, attempt, jobs, config, serverNow: kubernetes.serverNow() };
   const outcome = mark && judgeRestartMark(mark, now);
   // What is only begun is decided after the cordon, when the answer to its deletion has come.
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
   const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
   const chosenWay = chooseRestartWay(jobSet, jobs, job, leader);
-  const run = { jobSet, jobs, pods, onPool, nodePool, poolNodes: nodes, planned: job };
-  const prediction = await predictNextAttempt(kubernetes, run);
+  const prediction = await predict();
+  const noSpare = judgeNoSpare(prediction, wish, `${namespace}/${jobSetName}`);
   const queue = findQueue(jobSet);
   return {
     ...plan,
     job: chosen,
     outcome: 'restart',
     ...chosenWay,
+    ...toTermination({ jobs, pods, attempt, planned: job, leader }, chosenWay.way, request.graceSeconds),
     ...(leader ? { leader: { name: leader.name, uid: leader.uid, nodeName: leader.nodeName } } : {}),
     ...(queue === undefined ? {} : { queue }),
     ...prediction,
+    ...noSpare,
   };
 }
 
@@ -124,7 +152,10 @@ async function wasMadeAnew(
 /** The step of the answer. Before the restart, and in a dry run, its outcome is `would_restart`. */
 export function describeRestart(plan: RestartPlan): RestartStep {
   const { jobSet, outcome, attempt, job, jobs, leader, way, restartsLeft, schedulableElsewhere } = plan;
-  const warnings = [plan.warning, plan.roomWarning].filter((text) => text !== undefined);
+  const { spare, lacksSpare, inPlace } = plan;
+  const warnings = [plan.warning, inPlace ? undefined : warnOfRoom(plan)].filter(
+    (text) => text !== undefined,
+  );
   return {
     step: 'restart',
     target: `${jobSet.namespace}/${jobSet.name}`,
@@ -135,12 +166,24 @@ export function describeRestart(plan: RestartPlan): RestartStep {
     ...(way === 'leader_pod' && leader ? { leader_pod: leader.name } : {}),
     ...(jobs === undefined ? {} : { jobs: jobs.length }),
     ...(plan.why === undefined ? {} : { why: plan.why }),
+    ...(plan.graceSeconds === undefined ? {} : { restart_grace_seconds: plan.graceSeconds }),
+    ...(plan.terminatesWithinSeconds === undefined
+      ? {}
+      : { terminates_within_seconds: plan.terminatesWithinSeconds }),
     ...(restartsLeft === undefined ? {} : { restarts_left: restartsLeft }),
     ...(schedulableElsewhere === undefined ? {} : { schedulable_elsewhere: schedulableElsewhere }),
+    ...(spare === undefined ? {} : { spare }),
+    ...(inPlace && lacksSpare !== undefined ? { in_place: lacksSpare } : {}),
     ...(plan.queue === undefined ? {} : { queue: describeQueue(plan.queue) }),
     ...(plan.runsOn === undefined ? {} : { runs_on: plan.runsOn }),
     ...(warnings.length === 0 ? {} : { warning: warnings.join('; ') }),
   };
+}
+
+/** An earlier version recorded the warning alone. */
+function warnOfRoom({ roomWarning, lacksSpare, spare }: RestartPlan): string | undefined {
+  if (roomWarning !== undefined || lacksSpare === undefined) return roomWarning;
+  return spare ? `${lacksSpare}, so the JobSet will wait for capacity` : lacksSpare;
 }
 
 /** Chooses among the Jobs with a live pod on the pool, because others are healthy: the Job on `node_name`, else the lowest global index. */

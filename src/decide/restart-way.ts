@@ -23,7 +23,7 @@ export function chooseRestartWay(
   job: ChildJob,
   leader: JobPod | undefined,
 ): ChosenWay {
-  const way = leader && failsByItsLeader(job) ? 'leader_pod' : 'job_deadline';
+  const way = leader && failsByALostPod(job) ? 'leader_pod' : 'job_deadline';
   try {
     const restartsLeft = assertPolicyRestarts(jobSet, job.replicatedJob, way);
     assertOthersRestart(jobSet, jobs, job);
@@ -40,8 +40,8 @@ export function chooseRestartWay(
   }
 }
 
-/** Only such a Job fails as soon as its leader is deleted. Any other Job replaces the pod and goes on. */
-function failsByItsLeader(job: ChildJob): boolean {
+/** Only such a Job fails as soon as a pod of it is deleted. Any other Job replaces the pod and goes on. */
+export function failsByALostPod(job: ChildJob): boolean {
   return (
     job.isIndexed &&
     job.backoffLimit === 0 &&

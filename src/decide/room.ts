@@ -1,5 +1,6 @@
 import type { NodeRoom } from '../gke/node-room.ts';
 import type { PodNeeds } from '../gke/pod-needs.ts';
+import { toExpectedNodes } from '../gke/slice.ts';
 import { amountOf, countPlaces, whyUnfit } from './fit.ts';
 import type { NextJob } from './next-attempt.ts';
 import { matchesNode } from './placement.ts';
@@ -16,6 +17,8 @@ export interface NodeSurvey {
   nodePool: string | undefined;
   /** For how many pods it has room if it is empty; or why for none; undefined where the selectors don't match it. */
   answers: (number | string | undefined)[];
+  /** How many nodes its multi-host slice has; undefined for an independent node. */
+  sliceSize: number | undefined;
   /** By label, the value that an exclusive placement looks at. */
   domains: (string | undefined)[];
   /** How much it has of each device that a pod requests. */
@@ -24,9 +27,11 @@ export interface NodeSurvey {
 
 /** Asks a node outside the pool for every group. */
 export function surveyNode(node: NodeRoom, groups: JobGroup[], serverNow: number): NodeSurvey {
+  const expected = toExpectedNodes(node);
   return {
     name: node.name,
     nodePool: node.nodePool,
+    sliceSize: typeof expected === 'number' ? expected : undefined,
     answers: groups.map(({ needs }) =>
       matchesNode(needs, node) && (needs.nodeName ?? node.name) === node.name
         ? (whyUnfit(needs, node, serverNow) ?? countPlaces(needs, node))
@@ -47,7 +52,7 @@ export function describeShortage(groups: JobGroup[], surveys: NodeSurvey[]): str
   const found = shortages.length > 0 ? shortages : describeDevices(groups, surveys);
   if (found.length === 0) return undefined;
   const more = found.length > mostShown ? [`and ${found.length - mostShown} more such Jobs`] : [];
-  return `${[...found.slice(0, mostShown), ...more].join('; ')}, so the JobSet will wait for capacity`;
+  return [...found.slice(0, mostShown), ...more].join('; ');
 }
 
 function describeGroup(
@@ -116,7 +121,7 @@ function describeDevices(groups: JobGroup[], surveys: NodeSurvey[]): string[] {
 }
 
 /** Devices are whole, and nothing but pods uses them, unlike cpu and memory. */
-function devicesOf({ requests }: PodNeeds): string[] {
+export function devicesOf({ requests }: PodNeeds): string[] {
   return Object.keys(requests).filter((resource) => resource.includes('/'));
 }
 

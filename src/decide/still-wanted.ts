@@ -51,16 +51,22 @@ export async function assertStillWanted(
 ): Promise<void> {
   const { incident, effects } = action;
   if (!incident || incident.isClosed) return;
-  if (effects.repair) {
-    const health = await tools.readHealth();
-    assertNotHandled(snapshot, health, tools);
-    assertNotRecovered(incident, health);
-  }
+  if (effects.repair) await assertRepairStillWanted(incident, snapshot, tools);
   if (effects.restart || isOfRun(incident)) {
     await assertRunNotRecovered(action, incident, snapshot, tools);
   } else if (isCordonOnly(action)) {
     await assertTargetNotBack(incident, snapshot, tools);
   }
+}
+
+/** @throws {Ignored} where the machine is being repaired, was replaced, or is back */
+export async function assertRepairStillWanted(
+  incident: Incident,
+  snapshot: Snapshot,
+  tools: StillWantedTools,
+): Promise<void> {
+  assertNotHandled(snapshot, await tools.readHealth(), tools);
+  assertNotRecovered(incident, await tools.readHealth());
 }
 
 /**
@@ -91,10 +97,9 @@ async function assertRestStillWanted(
   plan: Plan,
   tools: StillWantedTools,
 ): Promise<void> {
-  const { id } = action;
   const findOwn = (effect: Effect) => {
     const mark = readMark(tools.poolAnnotations, effect);
-    return mark?.action === id ? mark : undefined;
+    return mark?.action === action.id ? mark : undefined;
   };
   if (plan.repair) {
     const health = await tools.readHealth();

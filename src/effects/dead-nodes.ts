@@ -29,6 +29,11 @@ function isOfEnding({ attempt, jobUid = '' }: JobPod, { lastAttempt, jobUids }: 
   return attempt < lastAttempt || (attempt === lastAttempt && (jobUids?.has(jobUid) ?? true));
 }
 
+/** A pod that was deleted with grace 0 waits for no kubelet, only for the Job controller's finalizer. */
+function isReleased({ isTerminating, graceSeconds }: JobPod): boolean {
+  return isTerminating && graceSeconds === 0;
+}
+
 /** The pods that held the restart up, for the restart's step. */
 export interface PodsOnDeadNodes {
   deleted_on_dead_nodes?: string[];
@@ -67,7 +72,7 @@ export async function findOnDeadNodes(
   const stateOf = (pod: JobPod) => (pod.nodeName === undefined ? 'alive' : nodes.get(pod.nodeName));
   return {
     dead: suspects.filter((pod) => stateOf(pod) === 'dead'),
-    waiting: suspects.filter((pod) => stateOf(pod) === 'sick'),
+    waiting: suspects.filter((pod) => stateOf(pod) === 'sick' && !isReleased(pod)),
   };
 }
 
@@ -95,7 +100,7 @@ export async function deletePodsOnDeadNodes(
     if ((await findJobSet(kubernetes, namespace, name))?.metadata.uid !== uid) return {};
     await beforeDeletion();
   }
-  await concurrently(dead, concurrency, (pod) => deletePod(kubernetes, namespace, pod));
+  await concurrently(dead, concurrency, (pod) => deletePod(kubernetes, namespace, pod, 0));
   return {
     ...(dead.length > 0 ? { deleted_on_dead_nodes: listNames(dead) } : {}),
     ...(waiting.length > 0 ? { may_hold_up_the_restart: listNames(waiting) } : {}),
@@ -103,7 +108,7 @@ export async function deletePodsOnDeadNodes(
 }
 
 /** One after the other, the thousand machines of a large slice would outlast the lock. */
-async function concurrently<Item>(
+export async function concurrently<Item>(
   items: Item[],
   concurrency: number,
   work: (item: Item) => Promise<void>,
@@ -112,13 +117,15 @@ async function concurrently<Item>(
   for (const each of settled) if ('error' in each) throw each.error;
 }
 
-async function deletePod({ core }: Kubernetes, namespace: string, { name, uid }: JobPod): Promise<void> {
+/** Deletes a pod by its uid. One that is gone, or was made anew, is left alone. */
+export async function deletePod(
+  { core }: Pick<Kubernetes, 'core'>,
+  namespace: string,
+  { name, uid }: JobPod,
+  gracePeriodSeconds: number,
+): Promise<void> {
   try {
-    await core.deleteNamespacedPod({
-      namespace,
-      name,
-      body: { gracePeriodSeconds: 0, preconditions: { uid } },
-    });
+    await core.deleteNamespacedPod({ namespace, name, body: { gracePeriodSeconds, preconditions: { uid } } });
   } catch (error) {
     if (!isUpstreamStatus(error, 404, 409)) throw error;
   }

@@ -1,19 +1,23 @@
 import { waitForAll } from '../ahead.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
-import { instanceIdAnnotation, listPoolHealth, nodePoolLabel, readNodeHealth } from '../gke/nodes.ts';
+import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';
 import { deleteMachine, watchFate } from './delete-machine.ts';
-import type { DeleteMachineTools, Deletion } from './delete-machine.ts';
+import type { Deletion } from './delete-machine.ts';
 import { labelNode } from './label-node.ts';
+import type { LabelNodeTools } from './label-node.ts';
 import type { RepairStep } from '../step.ts';
 
 /** What a repair works with. */
-export interface RepairTools extends DeleteMachineTools {
+export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
   beforeDeletion: () => Promise<unknown>;
+  /** The machines of the pool when the action was claimed. */
+  shown: ShownMachine[];
 }
 
 /**
@@ -24,7 +28,7 @@ export interface RepairTools extends DeleteMachineTools {
  * @throws {FailoverError} `repair_refused` for a resumed deletion by name, or while the host is being reported
  */
 export async function repairInstance(plan: RepairPlan, tools: RepairTools): Promise<RepairStep> {
-  const { kubernetes, lock, actionId } = tools;
+  const { kubernetes, lock, actionId, shown } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
@@ -34,15 +38,15 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const wasAccepted = before?.action === actionId && isAccepted(before);
   const mark = { action: actionId, at, firstAt, instanceId: plan.instanceId, way };
   const writeMark = (state: 'begun' | 'accepted') =>
-    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }));
+    lock.update((annotations) => withMark(annotations, 'repair', { ...mark, state }, shown));
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {
     // The mark is written before the deletion, because the next alert comes at once, even if this instance dies after the
-    // deletion. The check is made at the same time, so that as little as possible passes between it and the deletion.
+    // deletion. The checks are made at the same time, so that as little as possible passes between them and the deletion.
     await waitForAll([
       tools.beforeDeletion(),
-      way === undefined && tools.isResume ? assertNoReportSince(plan, tools) : undefined,
+      way === undefined ? assertNoReportSince(plan, tools) : undefined,
       writeMark(wasAccepted ? 'accepted' : 'begun'),
     ]);
     deletion =
@@ -61,19 +65,24 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
 }
 
 /**
- * A report may have begun since the plan of a resume was made. Once the machine is another one, the deletion has happened.
+ * A report may have begun since the plan was made, also while this action cordoned the pool. Once the machine is another one,
+ * the deletion has happened.
  *
  * @throws {FailoverError} `repair_refused`
  */
 async function assertNoReportSince(
-  { node, instanceId, isMultiHost }: RepairPlan,
-  { kubernetes }: RepairTools,
+  { node: { name, uid }, instanceId, isMultiHost }: RepairPlan,
+  { kubernetes, lock: { nodePool } }: RepairTools,
 ): Promise<void> {
-  const named = await readNodeHealth(kubernetes, node.name);
-  if (named?.uid !== node.uid || named.annotations[instanceIdAnnotation] !== instanceId) return;
-  const nodePool = named.labels[nodePoolLabel];
-  const nodes = isMultiHost && nodePool !== undefined ? await listPoolHealth(kubernetes, nodePool) : [named];
-  assertNoReport(nodes, { isResume: true });
+  const read = async () => {
+    const node = await readNode(kubernetes, name);
+    return node ? [node] : [];
+  };
+  const nodes = isMultiHost ? await listPool(kubernetes, nodePool) : await read();
+  const isThere = nodes.some(
+    (node) => node.uid === uid && node.annotations[instanceIdAnnotation] === instanceId,
+  );
+  if (isThere) assertNoReport(nodes, { isPlanned: true });
 }
 
 /** @throws {FailoverError} `repair_refused` */

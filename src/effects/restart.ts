@@ -21,9 +21,11 @@ import {
 } from '../state/restart-mark.ts';
 import type { RestartMark } from '../state/restart-mark.ts';
 import { RestartMarks } from '../state/restart-marks.ts';
+import { withWarning } from '../step.ts';
 import type { RestartStep } from '../step.ts';
 import { deletePodsOnDeadNodes, findOnDeadNodes, toEnding } from './dead-nodes.ts';
 import { endAttempt } from './end-attempt.ts';
+import { endPodsSooner } from './end-pods-sooner.ts';
 import type { EndableAttempt } from './end-attempt.ts';
 
 /** What a restart works with. */
@@ -43,7 +45,8 @@ export interface RestartTools {
 
 /**
  * Restarts the JobSet as planned: deletes the leader pod of the planned Job, or ends the Job by its deadline, or deletes every
- * Job. Then deletes the attempt's pods on dead nodes, because the restart waits for them for ever. Safe to repeat.
+ * Job. Then gives the attempt's pods the grace that the caller asked for, and deletes those on dead nodes, because the restart
+ * waits for them for ever. Safe to repeat.
  *
  * @throws {FailoverError} `restart_refused` when the JobSet has changed so that a failed Job would end the run;
  *   `attempts_exhausted` when other actions have restarted it too often since the decision
@@ -54,9 +57,12 @@ export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Pro
   const step = describeRestart({ ...plan, ...(way ? { way } : {}) });
   if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...step, outcome };
   const { kubernetes, config, beforeDeletion } = tools;
+  const isLeaderDeleted = outcome === 'restarted' && way === 'leader_pod';
+  const { warning, ...sooner } = await endPodsSooner(plan, isLeaderDeleted, tools);
   const freeing = { kubernetes, concurrency: config.cordonConcurrency, beforeDeletion };
   const pods = await deletePodsOnDeadNodes(toEnding(plan), freeing, suspects);
-  return { ...step, outcome, ...pods };
+  const done = { ...step, outcome, ...sooner, ...pods };
+  return warning === undefined ? done : withWarning(done, warning);
 }
 
 /** What came of ending an attempt, and the way that was taken. */
@@ -129,8 +135,10 @@ async function endMarked(
     // Time has passed since the JobSet was looked at.
     if (isFirst && checked.value === 'cordoned') continue;
     if (!isFirst) await tools.beforeDeletion();
-    // What hangs on dead nodes hangs there whatever comes of the deletion.
-    const suspects = ahead(findOnDeadNodes(toEnding(plan), { kubernetes, concurrency: cordonConcurrency }));
+    // What hangs on dead nodes hangs there whatever comes of the deletion. A grace that the caller asked for takes time.
+    const isPrompt = plan.graceSeconds === undefined;
+    const freeing = { kubernetes, concurrency: cordonConcurrency };
+    const suspects = isPrompt ? ahead(findOnDeadNodes(toEnding(plan), freeing)) : undefined;
     if (!(await marks.begin(found.lease))) {
       // An action for another pool was first. What it did decides.
       countConflict();
@@ -139,7 +147,7 @@ async function endMarked(
     const isEnded = await endAttempt(plan, found, tools, fate);
     if (isEnded) {
       await marks.accept();
-      return { outcome: 'restarted', way: found.way, suspects };
+      return { outcome: 'restarted', way: found.way, ...(suspects ? { suspects } : {}) };
     }
     way = 'job_deadline';
   }

@@ -1,13 +1,14 @@
 import { ahead } from '../ahead.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
+import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
-import { toAllNodes } from '../gke/nodes.ts';
+import { toAllNodes, toShownMachine } from '../gke/nodes.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -145,6 +146,7 @@ async function restartStep(
   await fence.settle();
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
+  assertDecided(newer, plan, step.target);
   const recovered = await findRecoveredRun(action, nodePool, kubernetes);
   if (recovered !== undefined) return withWarning(step, leftAlone(recovered, nodePool));
   execution.record = await writePlan(kubernetes, execution.record, { ...plan, restart: newer });
@@ -158,14 +160,15 @@ function leftAlone(recovered: string, nodePool: string): string {
 
 function repairStep(
   execution: Execution,
-  { isResume }: Prepared,
+  { isResume, snapshot }: Prepared,
   repair: RepairPlan,
   fence: Fence,
 ): Promise<RepairStep> {
   const { services, log } = execution;
   if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
-  const tools = { ...toTools(execution, fence), deleteInstance, readInstance, log, isResume };
+  const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+  const tools = { ...toTools(execution, fence), deleteInstance, readInstance, log, isResume, shown };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 

@@ -2,6 +2,7 @@ import type { Action } from '../request/action.ts';
 import type { Claim } from './claim.ts';
 import { hasClosed } from '../state/closed-incidents.ts';
 import type { Config } from '../config.ts';
+import { isUnderWay } from '../decide/no-spare.ts';
 import { Ignored } from '../ignored.ts';
 import type { Plan } from '../plan.ts';
 import { assertStillBroken } from '../decide/still-wanted.ts';
@@ -24,10 +25,11 @@ export async function checkAlert(action: Action, claim: Claim, config: Config): 
   if (incident.uncordonsOnClose && effects.cordon) {
     await addHold(lock, incident.id, kubernetes.serverNow());
   }
+  const { plan } = record;
+  if (plan && isUnderWay(plan, lock.annotations, action.id)) return { ...action, ...toNames(plan, action) };
   if (await hasClosed(kubernetes, incident.id)) {
     throw new Ignored('its incident has closed already', { isOver: true });
   }
-  const { plan } = record;
   if (plan?.repair) await assertStillBroken(kubernetes, incident, plan.repair);
   // A resume carries out the plan, whatever the names resolve to now.
   if (plan) return { ...action, ...toNames(plan, action) };

@@ -1,3 +1,4 @@
+import { mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
@@ -44,7 +45,7 @@ export async function failover(
 ): Promise<Outcome> {
   // An alert was authorised before, when its cluster was searched for. An action of a caller is authorised here only.
   authoriseAction(action, services.config);
-  if (action.effects.repair && !action.dryRun) await services.prepareRepair();
+  if (mayRepair(action) && !action.dryRun) await services.prepareRepair();
   const cluster = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
   try {
     if (action.dryRun) {

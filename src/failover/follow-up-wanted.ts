@@ -6,7 +6,7 @@ import type { Action } from '../request/action.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { readRecord } from '../state/record.ts';
-import { createReader, judge } from '../verify/verify.ts';
+import { createReader, judge, judgeRepair } from '../verify/verify.ts';
 import type { Claim } from './claim.ts';
 
 /**
@@ -25,7 +25,7 @@ export async function assertFollowUpWanted(
   const before = await readRecord(kubernetes, followUpOf.id);
   if (!before) throw new Ignored(`the record of action ${followUpOf.id}, which this follows, is gone`);
   const reader = createReader(kubernetes, askMachine);
-  const { verdict } = await judge(before, reader);
+  const { verdict } = await (effects.uncordon ? judgeRepair(before, reader) : judge(before, reader));
   if (effects.uncordon && verdict !== 'repaired' && verdict !== 'reported') {
     throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
   }

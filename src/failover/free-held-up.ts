@@ -92,7 +92,9 @@ async function free(
     lock = taken;
     await assertNotPaused(kubernetes);
     const uncordonedBy = readLastUncordon(taken.annotations);
-    if (uncordonedBy === lastUncordon) return;
+    // A run that restarts in place is to come back to the pool.
+    const isOwn = uncordonedBy?.split('/')[0] === `${id}.uncordon`;
+    if (uncordonedBy === lastUncordon || isOwn) return;
     throw new FailoverError(
       'target_changed',
       `action ${uncordonedBy?.split('/')[0]} has uncordoned the pool since, so the run could come back to it; to free them all the ` +

@@ -89,6 +89,8 @@ export interface JobPod {
   isLive: boolean;
   isTerminating: boolean;
   isReady: boolean;
+  /** How many seconds it gets to end: once it terminates, those that its deletion gave it. */
+  graceSeconds: number;
   needs: PodNeeds;
 }
 
@@ -118,24 +120,15 @@ export async function findJobSet(
   name: string,
 ): Promise<JobSet | undefined> {
   try {
-    const found = (await custom.getNamespacedCustomObject({
-      group,
-      version,
-      namespace,
-      plural: 'jobsets',
-      name,
-    })) as JobSet;
+    const request = { group, version, namespace, plural: 'jobsets', name };
+    const found = (await custom.getNamespacedCustomObject(request)) as JobSet;
     if (found.kind === 'JobSet' && found.metadata?.uid && found.spec) return found;
   } catch (error) {
     if (isUpstreamStatus(error, 404)) return undefined;
     throw error;
   }
-  throw new UpstreamError({
-    api: 'Kubernetes API',
-    call: `GET jobsets/${namespace}/${name}`,
-    status: 200,
-    reason: 'without a JobSet',
-  });
+  const call = `GET jobsets/${namespace}/${name}`;
+  throw new UpstreamError({ api: 'Kubernetes API', call, status: 200, reason: 'without a JobSet' });
 }
 
 /** Returns the current restart attempt of a JobSet, which is the number of its restarts so far. */
@@ -144,8 +137,11 @@ export function attemptOf(jobSet: JobSet): number {
 }
 
 /** Lists the child Jobs of a JobSet, of all attempts, by their number. Jobs of another JobSet of this name are left out. */
-export async function readJobs(kubernetes: Pick<Kubernetes, 'batch'>, jobSet: JobSet): Promise<ChildJob[]> {
-  return keepOwn(jobSet, await listJobs(kubernetes, jobSet.metadata));
+export async function readJobs(
+  kubernetes: Pick<Kubernetes, 'batch'>,
+  { metadata }: { metadata: Pick<JobSet['metadata'], 'namespace' | 'name' | 'uid'> },
+): Promise<ChildJob[]> {
+  return keepOwn({ metadata }, await listJobs(kubernetes, metadata));
 }
 
 /** Lists the Jobs of a name's JobSets, which need not be known yet; {@link keepOwn} chooses among them. */
@@ -158,7 +154,7 @@ export function listJobs(
 }
 
 /** Keeps the Jobs of this very JobSet, by their number. */
-export function keepOwn({ metadata: { uid } }: JobSet, jobs: ChildJob[]): ChildJob[] {
+export function keepOwn({ metadata: { uid } }: { metadata: { uid: string } }, jobs: ChildJob[]): ChildJob[] {
   const own = jobs.filter(({ owners }) => owners.includes(uid));
   return own.sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1));
 }
@@ -245,6 +241,7 @@ function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
     isLive: !['Succeeded', 'Failed'].includes(status?.phase ?? ''),
     isTerminating: metadata?.deletionTimestamp !== undefined,
     isReady: (status?.conditions ?? []).some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+    graceSeconds: metadata?.deletionGracePeriodSeconds ?? spec?.terminationGracePeriodSeconds ?? 30,
     needs: toPodNeeds({ ...(metadata ? { metadata } : {}), ...(spec ? { spec } : {}) }),
   };
 }

@@ -92,7 +92,7 @@ async function send(context: RequestContext, perform: Perform): Promise<Response
 
 /** Sends a call with retries. This is the only place that converts the errors of Kubernetes calls. */
 function performCall(
-  { method, url, headers, body }: Call,
+  { method, url, headers, body, isAnswerUnread = false }: Call,
   { token, transport, limits: { gate, ...ungated }, certifiedBy }: Connection,
   serverClock: ServerClock,
 ): Promise<Answer> {
@@ -112,7 +112,9 @@ function performCall(
     }
     serverClock.observe(answer, sentAt);
     if (answer.status >= 400) throw toStatusError(answer, method, describe());
-    if (answer.body.length < longBody) return { ...answer, object: parseObject(answer, describe) };
+    if (answer.body.length < longBody && !isAnswerUnread) {
+      return { ...answer, object: parseObject(answer, describe) };
+    }
     assertObject(answer, describe);
     return { ...answer, object: undefined };
   });

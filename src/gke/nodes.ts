@@ -1,10 +1,13 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
-import { metadataListOnly, metadataOnly, withHeaders } from './direct-patch.ts';
+import { readAskedAt } from './asking-labels.ts';
+import { metadataListOnly, metadataOnly, reducedTo, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
+import type { ListPage } from './list.ts';
 import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
+import { repairAnnotation } from '../names.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
@@ -18,6 +21,8 @@ export interface NodeRef {
   annotations: Record<string, string>;
   /** In ms since the epoch, by the API server's clock. */
   createdAt: number;
+  /** When the labels were set that ask for a reboot or a maintenance, where it has any. */
+  askedAt?: Record<string, number> | undefined;
 }
 
 /** A node with its health. */
@@ -52,19 +57,17 @@ export async function readNode({ core }: Core, name: string): Promise<NodeRef | 
 
 /** Lists the metadata of a pool's nodes, or only of those that a field selector matches. */
 export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
-  return listAll(
-    (page) =>
-      core.listNode(
-        {
-          labelSelector: `${nodePoolLabel}=${nodePool}`,
-          ...(fieldSelector ? { fieldSelector } : {}),
-          ...page,
-        },
-        withHeaders({ Accept: metadataListOnly }),
-      ),
-    (node) => toNodeRef(node),
-  );
+  const selectors = {
+    labelSelector: `${nodePoolLabel}=${nodePool}`,
+    ...(fieldSelector ? { fieldSelector } : {}),
+  };
+  return listAll<NodeRef>(async (page) => {
+    const list = await core.listNode({ ...selectors, ...page }, asNodeRefs);
+    return list as unknown as ListPage<NodeRef>;
+  });
 }
+
+const asNodeRefs = reducedTo((node) => toNodeRef(node), metadataListOnly);
 
 /** Lists the metadata of the nodes of all pools. */
 export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
@@ -127,6 +130,7 @@ const deadAfterMs = 60_000;
 
 function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   const labels = metadata?.labels ?? {};
+  const askedAt = metadata && readAskedAt(metadata);
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
@@ -134,6 +138,7 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
     labels,
     annotations: metadata?.annotations ?? {},
     createdAt: toMs(metadata?.creationTimestamp) ?? 0,
+    ...(askedAt === undefined ? {} : { askedAt }),
   };
 }
 
@@ -168,6 +173,18 @@ function hasAllocatableAccelerators({ status }: V1Node): boolean {
 
 /** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
+
+/** What a node says of its machine. */
+export interface ShownMachine {
+  instanceId: string | undefined;
+  /** The action that last asked for a repair by a label of the node. */
+  repairedBy: string | undefined;
+}
+
+/** Reads what a node says of its machine. */
+export function toShownMachine({ annotations }: Pick<NodeRef, 'annotations'>): ShownMachine {
+  return { instanceId: annotations[instanceIdAnnotation], repairedBy: annotations[repairAnnotation] };
+}
 
 /** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
 export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {

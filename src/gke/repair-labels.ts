@@ -1,4 +1,5 @@
 import type { Fault, LabelWay } from '../action-type.ts';
+import { askingLabels } from './asking-labels.ts';
 import { activeMaintenanceLabel, isBoughtAs, isMaintained } from './node-labels.ts';
 import type { NodeHealth, NodeRef } from './nodes.ts';
 
@@ -7,8 +8,6 @@ import type { NodeHealth, NodeRef } from './nodes.ts';
 const prefix = 'cloud.google.com/';
 
 export const faultLabel = `${prefix}fault-behavior`;
-const maintenanceLabel = `${prefix}perform-maintenance`;
-const rebootLabel = `${prefix}perform-reboot`;
 const reportStatusLabel = `${prefix}report-and-replace-status`;
 const reportOperationLabel = `${prefix}report-and-replace-operation`;
 
@@ -22,9 +21,8 @@ const faultNames: Record<Fault, string> = {
 
 /** Returns the label that asks GKE for a repair. */
 export function toRepairLabel(way: LabelWay, fault: Fault = 'unspecified'): { key: string; value: string } {
-  if (way === 'reboot') return { key: rebootLabel, value: 'true' };
-  if (way === 'maintenance') return { key: maintenanceLabel, value: 'true' };
-  return { key: faultLabel, value: faultNames[fault] };
+  const asking = askingLabels.find((each) => each.way === way);
+  return asking ? { key: asking.label, value: 'true' } : { key: faultLabel, value: faultNames[fault] };
 }
 
 /** How far GKE has come with the report of a node's host, in its own words. It keeps both after the report's end. */
@@ -52,14 +50,41 @@ export function findReportUnderWay({ labels }: NodeRef): string | undefined {
   return isRunning ? `label ${reportStatusLabel}=${status}` : undefined;
 }
 
-/** Says which other repair of a node a label asks for or GKE is at; undefined if none. */
-export function findRepairUnderWay(node: NodeRef): string | undefined {
+/** Until when a label counts that asks for a reboot or a maintenance. */
+export interface LabelPatience {
+  /** By the API server's clock, in ms since the epoch. */
+  serverNow: number;
+  repairTimeoutSeconds: number;
+}
+
+/** How long a repair has before its verdict. The maintenance of a host took 35 minutes where it was measured. */
+export function toRepairSeconds(way: LabelWay | undefined, repairTimeoutSeconds: number): number {
+  return way === 'maintenance' ? 2 * repairTimeoutSeconds : repairTimeoutSeconds;
+}
+
+/**
+ * Says which other repair of a node a label asks for or GKE is at; undefined if none. A label that GKE has left there does not
+ * count for ever.
+ */
+export function findRepairUnderWay(node: NodeRef, patience: LabelPatience): string | undefined {
   const report = findReportUnderWay(node);
   if (report !== undefined) return report;
-  const { labels } = node;
-  const asked = [rebootLabel, maintenanceLabel].find((label) => labels[label] === 'true');
-  if (asked !== undefined) return `label ${asked}=true`;
+  const left = findLeftLabels(node, patience);
+  const asked = askingLabels.find(({ label }) => node.labels[label] === 'true' && !left.includes(label));
+  if (asked !== undefined) return `label ${asked.label}=true`;
   return isMaintained(node) ? `label ${activeMaintenanceLabel}=ONGOING` : undefined;
+}
+
+/**
+ * Lists the labels that asked for a reboot or a maintenance so long ago that its verdict would be due. It is not documented that
+ * GKE takes them away.
+ */
+export function findLeftLabels(node: NodeRef, { serverNow, repairTimeoutSeconds }: LabelPatience): string[] {
+  return askingLabels.flatMap(({ label, way }) => {
+    const at = node.labels[label] === undefined ? undefined : node.askedAt?.[label];
+    const limitMs = toRepairSeconds(way, repairTimeoutSeconds) * 1000;
+    return at !== undefined && serverNow - at >= limitMs ? [label] : [];
+  });
 }
 
 /** The annotation in which GKE tells of a maintenance of a node's host. */

@@ -8,6 +8,7 @@ import type { Action } from '../request/action.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
+import type { RecordedAction } from '../state/recorded-action.ts';
 import { isWhole } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import type { ReconcileTools } from './report.ts';
@@ -64,23 +65,13 @@ export function toFollowUp(
   verdict: Verdict,
   cluster: Action['cluster'],
 ): Action | undefined {
-  const { action, nodePool, id } = record;
+  const { action, id, plan } = record;
   if (!action) return undefined;
-  const shared = {
-    dryRun: false,
-    requestor: record.requestor,
-    cluster,
-    namespace: action.namespace,
-    nodePool,
-    jobSetName: undefined,
-    expectedNodeCounts: false,
-    caller: action.caller,
-    followUpOf: { id, isOfAlert: action.incident !== undefined || action.followUpOf?.isOfAlert === true },
-  };
   const { onFailure, uncordonWhenRepaired = false } = action;
-  if (verdict.verdict === 'not_recovered' && onFailure !== undefined) {
+  // Where the run was restarted in place, its machine was repaired already.
+  if (verdict.verdict === 'not_recovered' && onFailure !== undefined && !plan?.repair) {
     return {
-      ...shared,
+      ...toShared(record, action, cluster),
       id: `${id}.on-failure`,
       type: onFailure,
       effects: effectsOf[onFailure],
@@ -89,16 +80,50 @@ export function toFollowUp(
       uncordonWhenRepaired,
     };
   }
-  if (isWhole(verdict) && uncordonWhenRepaired) {
-    return {
-      ...shared,
-      id: `${id}.uncordon`,
-      type: 'uncordon_nodepool',
-      effects: effectsOf.uncordon_nodepool,
-      reason: `the machine is back after action ${id}: ${record.reason}`,
-      nodeName: undefined,
-      uncordonWhenRepaired: false,
-    };
-  }
-  return undefined;
+  const isReleased = uncordonWhenRepaired || plan?.restart?.inPlace === true;
+  return isWhole(verdict) && isReleased ? toRelease(record, action, cluster) : undefined;
+}
+
+/** The release of the cordons once the machine is back. */
+function toRelease(record: ActionRecord, action: RecordedAction, cluster: Action['cluster']): Action {
+  return {
+    ...toShared(record, action, cluster),
+    id: `${record.id}.uncordon`,
+    type: 'uncordon_nodepool',
+    effects: effectsOf.uncordon_nodepool,
+    reason: `the machine is back after action ${record.id}: ${record.reason}`,
+    nodeName: undefined,
+    uncordonWhenRepaired: false,
+  };
+}
+
+function toShared(
+  { id, requestor, nodePool }: ActionRecord,
+  action: RecordedAction,
+  cluster: Action['cluster'],
+): Omit<Action, 'id' | 'type' | 'effects' | 'reason' | 'nodeName'> {
+  return {
+    dryRun: false,
+    requestor,
+    cluster,
+    namespace: action.namespace,
+    nodePool,
+    jobSetName: undefined,
+    expectedNodeCounts: false,
+    caller: action.caller,
+    followUpOf: { id, isOfAlert: action.incident !== undefined || action.followUpOf?.isOfAlert === true },
+  };
+}
+
+/**
+ * Releases the pool of a run that restarts in place as soon as the pool is whole: until then, the run waits. It is the same
+ * action that `uncordon_when_repaired` asks for, so that it is done once, however often reconcile comes by.
+ */
+export async function release(record: ActionRecord, at: number, tools: ReconcileTools): Promise<void> {
+  const { kubernetes, name } = tools.cluster;
+  if (!record.action) return;
+  const action = toRelease(record, record.action, name);
+  const own = await readRecord(kubernetes, action.id);
+  if (own?.answer) return;
+  await followUp(action, record, { verdict: 'repaired', at: new Date(at).toISOString() }, tools);
 }

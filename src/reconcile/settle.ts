@@ -8,7 +8,7 @@ import { describeVerdict, hasHelped } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import { judge, toVerdict } from '../verify/verify.ts';
 import type { Reader } from '../verify/verify.ts';
-import { followUp, toFollowUp } from './follow-up.ts';
+import { followUp, release, toFollowUp } from './follow-up.ts';
 import type { ReconcileTools, Result } from './report.ts';
 
 /** Whoever gave a verdict has this long to tell of it, and to do what follows from it. */
@@ -32,6 +32,8 @@ export async function settle(
     config: services.config,
     serverNow: kubernetes.serverNow(),
   });
+  const { repaired } = judgement;
+  if (repaired && !repaired.isSameHost) await release(record, repaired.at ?? kubernetes.serverNow(), tools);
   if (verdict) return giveVerdict(record, verdict, tools);
   if (judgement.verdict === undefined && (await mayHang(judgement.heldUpOn, record, tools))) {
     const { clock, config } = services;

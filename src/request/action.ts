@@ -1,14 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { actionTypes, effectsOf, faults, followUpTypes, repairWays } from '../action-type.ts';
-import type { ActionType, Effects, Fault, FollowUpType, LabelWay } from '../action-type.ts';
+import { actionTypes, effectsOf, faults, followUpTypes, repairWays, spareWishes } from '../action-type.ts';
+import type { ActionType, Effects, Fault, FollowUpType, LabelWay, WhenNoSpare } from '../action-type.ts';
 import { resolveCluster } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { invalidAction } from '../errors.ts';
 import { dnsLabel } from '../names.ts';
 import { suggestName } from '../nearest-name.ts';
-import { booleanField, objectField, parseFields, proseField, textField } from './fields.ts';
+import { booleanField, objectField, parseFields, proseField, textField, wholeNumberField } from './fields.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
+import { parseSpare } from './spare.ts';
 
 /** What a caller asks for, checked. Absent fields are undefined. docs/api.md describes the fields. */
 export interface Action {
@@ -29,12 +30,18 @@ export interface Action {
   cluster: ClusterName;
   /** What is done on the same pool if the run is not back in time after a restart. */
   onFailure?: FollowUpType | undefined;
+  /** Spare capacity for the next attempt is a condition. */
+  requiresSpare?: boolean;
+  /** What is done where there is no spare capacity; undefined to restart all the same. */
+  whenNoSpare?: WhenNoSpare | undefined;
   /** The label that asks GKE for the repair; undefined for a deletion. */
   repair?: LabelWay | undefined;
   /** What is wrong with the host that is reported. */
   fault?: Fault | undefined;
   /** Once the machine is back, this function's cordons of the pool are released. */
   uncordonWhenRepaired?: boolean;
+  /** The seconds that the pods of the restarted attempt get to end; undefined leaves them their own. */
+  restartGraceSeconds?: number | undefined;
   /** The e-mail address of the caller that IAM let in, as its token says. */
   caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
@@ -46,6 +53,11 @@ export interface Action {
 /** True if no person asks for the action now: an alert does, or the verdict of an alert's action. */
 export function isFromAlert({ incident, followUpOf }: Pick<Action, 'incident' | 'followUpOf'>): boolean {
   return incident !== undefined || followUpOf?.isOfAlert === true;
+}
+
+/** True if the action may repair a machine: its type does, or it does so where there is no spare capacity. */
+export function mayRepair({ effects, whenNoSpare }: Pick<Action, 'effects' | 'whenNoSpare'>): boolean {
+  return effects.repair || (effects.restart && whenNoSpare === 'repair');
 }
 
 /**
@@ -103,6 +115,11 @@ function parseOnFailure(given: string | undefined, type: ActionType): FollowUpTy
   throw invalidAction(`on_failure is for an action that restarts, and ${type} does not`);
 }
 
+function parseRestartGrace(given: number | undefined, type: ActionType): number | undefined {
+  if (given === undefined || effectsOf[type].restart) return given;
+  throw invalidAction(`restart_grace_seconds is for an action that restarts, and ${type} does not`);
+}
+
 function parseUncordonWhenRepaired(
   given: boolean | undefined,
   { type, onFailure }: { type: ActionType; onFailure: FollowUpType | undefined },
@@ -118,6 +135,9 @@ function toAction(
   clusters: ClusterName[],
   generatedId: string,
 ): Action {
+  const restartGraceSeconds = parseRestartGrace(fields.restart_grace_seconds, fields.type);
+  const preflight = parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks');
+  const spare = { spareCapacity: preflight.spare_capacity, whenNoSpare: fields.when_no_spare };
   return {
     id: fields.id ?? generatedId,
     dryRun: fields.dry_run ?? false,
@@ -129,11 +149,11 @@ function toAction(
     jobSetName: fields.jobset_name,
     nodePool: fields.node_pool,
     nodeName: fields.node_name,
-    expectedNodeCounts:
-      parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks').expected_node_counts ??
-      false,
+    expectedNodeCounts: preflight.expected_node_counts ?? false,
     cluster: resolveCluster(fields.cluster, clusters),
     ...parseRepair(fields, fields.type),
+    ...(restartGraceSeconds !== undefined && { restartGraceSeconds }),
+    ...parseSpare(spare, fields.type),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
@@ -153,13 +173,16 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
-  const { onFailure, uncordonWhenRepaired = false, repair, fault } = action;
+  const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds } = action;
+  const { requiresSpare = false, whenNoSpare } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
     // Absent, they leave the hash as earlier versions made it.
     ...(onFailure !== undefined || uncordonWhenRepaired ? [{ onFailure, uncordonWhenRepaired }] : []),
     ...(repair === undefined ? [] : [{ repair, fault }]),
+    ...(restartGraceSeconds === undefined ? [] : [{ restartGraceSeconds }]),
+    ...(requiresSpare || whenNoSpare !== undefined ? [{ requiresSpare, whenNoSpare }] : []),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -168,6 +191,9 @@ export function hashAction(action: Action): string {
 }
 
 const dnsSubdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+/** An hour is longer than a checkpoint takes to save. */
+export const mostGraceSeconds = 3600;
 
 const actionFields = {
   id: textField({
@@ -186,6 +212,8 @@ const actionFields = {
   preflight_checks: objectField(),
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
+  restart_grace_seconds: wholeNumberField({ max: mostGraceSeconds, unit: 'seconds' }),
+  when_no_spare: textField({ max: 128, rule: `must be one of ${spareWishes.join(', ')}` }),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
   fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({
@@ -195,4 +223,4 @@ const actionFields = {
   }),
 };
 
-const preflightFields = { expected_node_counts: booleanField() };
+const preflightFields = { expected_node_counts: booleanField(), spare_capacity: booleanField() };

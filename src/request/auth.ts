@@ -30,9 +30,10 @@ export function authoriseAction(action: Action, config: Config): void {
   }
 }
 
-/** What the verdict of an action may ask for: it is refused now, rather than when the run needs it. */
-function followUpsOf({ onFailure, uncordonWhenRepaired }: Action): ActionType[] {
+/** What an action may come to, and what its verdict may ask for: it is refused now, rather than when the run needs it. */
+function followUpsOf({ onFailure, uncordonWhenRepaired, whenNoSpare }: Action): ActionType[] {
   return [
+    ...(whenNoSpare === 'repair' ? (['cordon_and_repair_nodepool', 'uncordon_nodepool'] as const) : []),
     ...(onFailure === undefined ? [] : [onFailure]),
     ...(uncordonWhenRepaired === true ? (['uncordon_nodepool'] as const) : []),
   ];

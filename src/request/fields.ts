@@ -52,6 +52,12 @@ export function booleanField() {
   return v.nullish(v.boolean('must be true or false, without quotes'));
 }
 
+/** A field that is a whole number from 0 to `max`, `null` or absent. `""` is an error. */
+export function wholeNumberField({ max, unit }: { max: number; unit: string }) {
+  const rule = `must be a whole number of ${unit} from 0 to ${max}, without quotes`;
+  return v.nullish(v.pipe(v.number(rule), v.integer(rule), v.minValue(0, rule), v.maxValue(max, rule)));
+}
+
 /** A field that is an object, `null` or absent. */
 export function objectField() {
   return v.nullish(v.custom<Record<string, unknown>>(isObject, 'must be an object'));

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { labelWays } from '../action-type.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
+import type { ShownMachine } from '../gke/nodes.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { withAttempts } from './attempts.ts';
 import type { Subject } from './attempts.ts';
@@ -72,17 +73,23 @@ export function hasOwnMark(annotations: Annotations, actionId: string): boolean 
   return Object.values(readMarks(annotations)).some((mark) => mark.action === actionId && isAccepted(mark));
 }
 
-/** Adds an effect's mark, and drops marks that are a week old. An accepted repair is listed as an attempt, too. */
+/**
+ * Adds an effect's mark, and drops marks that are a week old. An accepted repair is listed as an attempt, too.
+ *
+ * @param shown are the machines of the pool, by which the mark that is overwritten is judged
+ */
 export function withMark(
   annotations: Annotations,
   effect: Effect,
   mark: CooldownMark,
+  shown?: ShownMachine[],
 ): Record<string, string> {
   const marks = readMarks(annotations);
   const kept = Object.entries(marks).filter(
     ([, { at }]) => Date.parse(mark.at) - Date.parse(at) < keepMarksMs,
   );
-  const listed = effect === 'repair' ? withAttempts(annotations, marks[effect], mark) : annotations;
+  const listed =
+    effect === 'repair' ? withAttempts(annotations, asEnded(marks[effect], shown), mark) : annotations;
   return { ...listed, [marksKey]: JSON.stringify({ ...Object.fromEntries(kept), [effect]: mark }) };
 }
 
@@ -96,10 +103,30 @@ export function withoutMark(
   return { ...annotations, [marksKey]: JSON.stringify(before ? { ...others, [effect]: before } : others) };
 }
 
-/** The repairs of a pool, so that another one can be refused. */
-export function toRepairs(nodePool: string, annotations: Annotations): Subject {
+/**
+ * A repair of which it is unknown whether it was accepted counts as accepted once no node has its machine any more, or once the
+ * node says that its label was set: otherwise a repair whose answers were all lost would not count as an attempt. It also counts
+ * where nobody knows its machine.
+ */
+function asEnded(
+  mark: CooldownMark | undefined,
+  shown: ShownMachine[] | undefined,
+): CooldownMark | undefined {
+  if (!mark || !shown || isAccepted(mark)) return mark;
+  const machine = shown.find(({ instanceId }) => instanceId !== undefined && instanceId === mark.instanceId);
+  const isLeft = machine !== undefined && (mark.way === undefined || machine.repairedBy !== mark.action);
+  return isLeft ? mark : { ...mark, state: 'accepted' };
+}
+
+/**
+ * The repairs of a pool, so that another one can be refused.
+ *
+ * @param shown are the machines that the nodes of the pool say they have
+ */
+export function toRepairs(nodePool: string, annotations: Annotations, shown?: ShownMachine[]): Subject {
   const what = `node pool ${nodePool} was repaired`;
-  return { what, lease: `pool-${nodePool}`, annotations, mark: readMark(annotations, 'repair') };
+  const mark = asEnded(readMark(annotations, 'repair'), shown);
+  return { what, lease: `pool-${nodePool}`, annotations, mark };
 }
 
 /**

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { actionTypes, effectsOf, faults, followUpTypes, labelWays } from '../action-type.ts';
+import { actionTypes, effectsOf, faults, followUpTypes, labelWays, recordedWishes } from '../action-type.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import type { Action } from '../request/action.ts';
 
@@ -31,8 +31,11 @@ export const recordedActionSchema = v.object({
   expectedNodeCounts: v.boolean(),
   onFailure: v.optional(v.picklist(followUpTypes)),
   uncordonWhenRepaired: v.optional(v.boolean()),
+  requiresSpare: v.optional(v.boolean()),
+  whenNoSpare: v.optional(v.picklist(recordedWishes)),
   repair: v.optional(v.picklist(labelWays)),
   fault: v.optional(v.picklist(faults)),
+  restartGraceSeconds: v.optional(v.number()),
   caller: v.optional(v.string()),
   incident: v.optional(incidentSchema),
   followUpOf: v.optional(v.object({ id: v.string(), isOfAlert: v.boolean() })),
@@ -48,8 +51,11 @@ export function toRecordedAction(action: Action): RecordedAction {
     expectedNodeCounts: action.expectedNodeCounts,
     onFailure: action.onFailure,
     uncordonWhenRepaired: action.uncordonWhenRepaired,
+    requiresSpare: action.requiresSpare,
+    whenNoSpare: action.whenNoSpare,
     repair: action.repair,
     fault: action.fault,
+    restartGraceSeconds: action.restartGraceSeconds,
     caller: action.caller,
     incident: action.incident,
     followUpOf: action.followUpOf,
@@ -80,8 +86,11 @@ export function fromRecordedAction(
     cluster,
     onFailure: stored.onFailure,
     uncordonWhenRepaired: stored.uncordonWhenRepaired ?? false,
+    ...(stored.requiresSpare !== undefined && { requiresSpare: stored.requiresSpare }),
+    whenNoSpare: stored.whenNoSpare,
     repair: stored.repair,
     fault: stored.fault,
+    restartGraceSeconds: stored.restartGraceSeconds,
     caller: stored.caller,
     ...(incident && { incident: { ...incident, subject: incident.subject, namespace: incident.namespace } }),
     ...(followUpOf && { followUpOf }),

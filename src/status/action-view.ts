@@ -37,7 +37,15 @@ export interface ActionView {
 
 /** What was decided before anything was deleted. */
 export interface PlanView {
-  restart?: { outcome: string; attempt: number; job?: string; way?: string; leader_pod?: string };
+  restart?: {
+    outcome: string;
+    attempt: number;
+    job?: string;
+    way?: string;
+    leader_pod?: string;
+    spare?: { slices: number; needed: number };
+    in_place?: string;
+  };
   repair?: {
     node: string;
     instance: string;
@@ -116,6 +124,8 @@ function showPlan({ restart, repair }: NonNullable<ActionRecord['plan']>): PlanV
         job: restart.job?.name,
         way: restart.way,
         leader_pod: restart.leader?.name,
+        spare: restart.spare,
+        in_place: restart.inPlace ? restart.lacksSpare : undefined,
       }),
     repair:
       repair &&

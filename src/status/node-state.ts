@@ -1,7 +1,8 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
-import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
+import { hasAcceleratorLabel, isHealthy, nodePoolLabel, toShownMachine } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/nodes.ts';
 import { actionAnnotation } from '../names.ts';
 
 /** `failing`: Ready, but a condition or a taint says that it is not well, or its accelerators are not allocatable. */
@@ -16,6 +17,8 @@ export interface NodeView {
   cordonedBy: string | undefined;
   /** By its labels. */
   hasAccelerators: boolean;
+  /** What the node says of its machine. */
+  machine: ShownMachine;
 }
 
 /** Lists the nodes of all pools with their states. */
@@ -24,7 +27,14 @@ export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<No
     const { name, nodePool = '', isCordoned } = node;
     const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
     const hasAccelerators = hasAcceleratorLabel(node.labels);
-    return { name, nodePool, state: stateOf(node), cordonedBy, hasAccelerators };
+    return {
+      name,
+      nodePool,
+      state: stateOf(node),
+      cordonedBy,
+      hasAccelerators,
+      machine: toShownMachine(node),
+    };
   });
 }
 

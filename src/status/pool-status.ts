@@ -89,7 +89,14 @@ function showPool(
     runs: {},
     lock: lock && { action: lock.actionId, until: toTime(lock.freeAt) },
     cooldowns: showCooldowns(annotations, rules),
-    attempts: showAttempts(toRepairs(name, annotations), rules),
+    attempts: showAttempts(
+      toRepairs(
+        name,
+        annotations,
+        nodes.map(({ machine }) => machine),
+      ),
+      rules,
+    ),
   });
 }
 

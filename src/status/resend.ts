@@ -1,5 +1,6 @@
 import type { ClusterName } from '../cluster-name.ts';
 import type { ActionRecord } from '../state/record-format.ts';
+import type { RecordedAction } from '../state/recorded-action.ts';
 import { withoutAbsent } from './action-view.ts';
 
 /**
@@ -20,11 +21,24 @@ export function toResendable(
     jobset_name: action.jobSetName,
     node_pool: action.nodePool,
     node_name: action.nodeName,
-    preflight_checks: action.expectedNodeCounts ? { expected_node_counts: true } : undefined,
+    preflight_checks: toPreflightChecks(action),
+    when_no_spare: action.whenNoSpare,
     on_failure: action.onFailure,
     repair: action.repair,
     fault: action.fault,
     uncordon_when_repaired: action.uncordonWhenRepaired === true ? true : undefined,
+    restart_grace_seconds: action.restartGraceSeconds,
     cluster: cluster.fullName,
   });
+}
+
+function toPreflightChecks({
+  expectedNodeCounts,
+  requiresSpare = false,
+}: RecordedAction): object | undefined {
+  if (!expectedNodeCounts && !requiresSpare) return undefined;
+  return {
+    ...(expectedNodeCounts && { expected_node_counts: true }),
+    ...(requiresSpare && { spare_capacity: true }),
+  };
 }

@@ -1,5 +1,5 @@
 import { FailoverError } from '../errors.ts';
-import { findJobSet } from '../gke/jobset.ts';
+import { attemptOf, findJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { LeaseState } from '../state/lease.ts';
 import { readMarkedJobSet, readRestartMark, toRestarts } from '../state/restart-mark.ts';
@@ -31,11 +31,12 @@ export async function showRestarted(
       const jobSet = readMarkedJobSet(lease);
       const [namespace = '', name = ''] = jobSet?.split('/') ?? [];
       if (jobSet === undefined || !rules.config.allowedNamespaces.includes(namespace)) return [];
-      const attemptsOf = (uid: string) => showAttempts(toRestarts({ namespace, name, uid }, lease), rules);
+      const attemptsOf = (uid: string, attempt = Infinity) =>
+        showAttempts(toRestarts({ namespace, name, uid }, lease, attempt), rules);
       if (!hasRecent(lease, attemptsOf)) return [];
       try {
-        const uid = (await findJobSet(kubernetes, namespace, name))?.metadata.uid;
-        return uid === undefined ? [] : [{ name: jobSet, attempts: attemptsOf(uid) }];
+        const found = await findJobSet(kubernetes, namespace, name);
+        return found ? [{ name: jobSet, attempts: attemptsOf(found.metadata.uid, attemptOf(found)) }] : [];
       } catch (error) {
         if (!(error instanceof FailoverError)) throw error;
         onUnread(`JobSet ${jobSet}`, error);

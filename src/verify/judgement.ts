@@ -9,6 +9,7 @@ export type Judgement =
       attempt?: number;
       why?: string;
       isSameHost?: boolean;
+      repaired?: Repaired;
     }
   | {
       verdict: undefined;
@@ -19,7 +20,15 @@ export type Judgement =
       onTimeOut?: VerdictName;
       /** The nodes of pods that are still there although their attempt has ended. */
       heldUpOn?: string[];
+      repaired?: Repaired;
     };
+
+/** The pool of a run that restarts in place, once it is whole. From then on, the run is waited for. */
+export interface Repaired {
+  /** When, in ms since the epoch; undefined where the cluster does not say. */
+  at: number | undefined;
+  isSameHost: boolean;
+}
 
 /** Counts equal reasons, the most frequent first. */
 export function countReasons(reasons: string[], of: string, most = 3): string {

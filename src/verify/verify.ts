@@ -4,9 +4,11 @@ import type { AskMachine, Instance } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listCordoned, listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
+import { toRepairSeconds } from '../gke/repair-labels.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
+import { judgeInPlace } from './in-place.ts';
 import type { Judgement } from './judgement.ts';
 import { judgeLabelled } from './labelled.ts';
 import { judgeMachine } from './machine.ts';
@@ -60,10 +62,16 @@ function once<Key, Value>(
 
 /** Says what has become of an action that deleted something, as the cluster is now. It only reads. */
 export async function judge(record: ActionRecord, reader: Reader): Promise<Judgement> {
+  const { plan, nodePool } = record;
+  if (!plan?.restart) return judgeRepair(record, reader);
+  const { restart } = plan;
+  const run = await judgeRun(restart, await reader.run(restart.jobSet), () => reader.cordoned(nodePool));
+  return plan.repair ? judgeInPlace(await judgeRepair(record, reader), run) : run;
+}
+
+/** Says what has become of the machine that an action had repaired. */
+export async function judgeRepair(record: ActionRecord, reader: Reader): Promise<Judgement> {
   const { plan, nodePool, answer } = record;
-  if (plan?.restart) {
-    return judgeRun(plan.restart, await reader.run(plan.restart.jobSet), () => reader.cordoned(nodePool));
-  }
   if (!plan?.repair) throw new Error(`action ${record.id} deleted nothing, so there is nothing to verify`);
   const { way } = plan.repair;
   if (way !== undefined && !plan.repair.leftTo) {
@@ -93,8 +101,10 @@ export function toVerdict(
   const attempt = judgement.attempt === undefined ? {} : { attempt: judgement.attempt };
   const why = judgement.why === undefined ? {} : { why: judgement.why };
   if (judgement.verdict === undefined) {
-    const limitSeconds = plan?.restart ? config.recoveryTimeoutSeconds : toRepairLimit(plan?.repair, config);
-    if (serverNow - endedAt(record) < limitSeconds * 1000) return undefined;
+    const { repaired } = judgement;
+    const isRun = plan?.repair ? repaired !== undefined : plan?.restart !== undefined;
+    const limitSeconds = isRun ? config.recoveryTimeoutSeconds : toRepairLimit(plan?.repair, config);
+    if (serverNow - (repaired?.at ?? endedAt(record)) < limitSeconds * 1000) return undefined;
     const verdict = judgement.onTimeOut ?? toLateVerdict(plan);
     return { verdict, at, ...attempt, why: `not within ${limitSeconds} s: ${judgement.why}` };
   }
@@ -110,6 +120,7 @@ export function toVerdict(
     verdict,
     at,
     ...(verdict === 'recovered' ? { recovered_at: time } : { repaired_at: time }),
+    ...toRepairedAt(judgement.repaired?.at, record, serverNow),
     seconds: toSeconds(since - startedAt),
     seconds_since_request: toSeconds(since - receivedAt),
     ...attempt,
@@ -118,13 +129,23 @@ export function toVerdict(
   };
 }
 
+/** When the pool of a run that restarts in place was whole. */
+function toRepairedAt(
+  at: number | undefined,
+  { receivedAt }: ActionRecord,
+  serverNow: number,
+): Pick<Verdict, 'repaired_at'> {
+  if (at === undefined) return {};
+  const since = findSince(at, { receivedAt, serverNow, toleranceMs: toleranceMs.repaired });
+  return { repaired_at: new Date(since).toISOString() };
+}
+
 /** GKE drains a node for up to an hour before it makes the machine anew. */
 const gkesDrainSeconds = 3_600;
 
 function toRepairLimit(repair: RepairPlan | undefined, { repairTimeoutSeconds }: Config): number {
   if (repair?.leftTo) return repairTimeoutSeconds + gkesDrainSeconds;
-  // The maintenance of a host took 35 minutes where it was measured, of which 15 were the drain.
-  return repair?.way === 'maintenance' ? 2 * repairTimeoutSeconds : repairTimeoutSeconds;
+  return toRepairSeconds(repair?.way, repairTimeoutSeconds);
 }
 
 function toLateVerdict(plan: ActionRecord['plan']): VerdictName {

@@ -169,6 +169,36 @@ run "pubsub" {
   }
 }
 
+run "spare_capacity" {
+  variables {
+    alert_policies = {
+      condition = {
+        action         = "cordon_nodepool_and_restart_jobset"
+        spare_capacity = true
+        conditions     = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+      in_place = {
+        action        = "cordon_nodepool_and_restart_jobset"
+        when_no_spare = "repair"
+        conditions    = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["condition"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_spare_capacity = "true" })
+    error_message = "The condition is a label."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.failover["in_place"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_when_no_spare = "repair" })
+    error_message = "What is done without spare capacity is a label."
+  }
+  assert {
+    condition     = output.alert_actions == tolist(["cordon_and_repair_nodepool", "cordon_nodepool_and_restart_jobset", "uncordon_nodepool"])
+    error_message = "The repair in place is refused unless alerts may ask for it."
+  }
+}
+
 run "what_follows_a_verdict" {
   variables {
     alert_policies = {
@@ -188,6 +218,23 @@ run "what_follows_a_verdict" {
   assert {
     condition     = output.alert_actions == tolist(["cordon_nodepool_and_restart_jobset", "repair_nodepool", "uncordon_nodepool"])
     error_message = "What follows is refused unless alerts may ask for it."
+  }
+}
+
+run "grace_of_a_restart" {
+  variables {
+    alert_policies = {
+      slice = {
+        action                = "cordon_nodepool_and_restart_jobset"
+        restart_grace_seconds = 0
+        conditions            = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_restart_grace_seconds = "0" })
+    error_message = "A grace of 0 is a label, too."
   }
 }
 
@@ -223,5 +270,58 @@ run "policies_made_elsewhere" {
   assert {
     condition     = google_service_account_iam_member.token_creator[0].role == "roles/iam.serviceAccountTokenCreator"
     error_message = "Old projects can have the token creator."
+  }
+}
+
+run "log_entries" {
+  variables {
+    clusters       = ["projects/my-project/locations/us-central1/clusters/train", "projects/other-project/locations/us-east5/clusters/east"]
+    alert_policies = {}
+    log_rules = {
+      xid-79 = {
+        log      = "serialconsole.googleapis.com/serial_port_1_output"
+        contains = ["NVRM: Xid", "): 79,"]
+        action   = "cordon_and_repair_nodepool"
+        repair   = "report_faulty_host"
+        fault    = "xid"
+      }
+      host-error = {
+        log     = "cloudaudit.googleapis.com/system_event"
+        method  = "compute.instances.hostError"
+        action  = "cordon_nodepool_and_restart_jobset"
+        dry_run = true
+      }
+    }
+  }
+
+  assert {
+    condition     = output.alert_actions == tolist(["cordon_and_repair_nodepool", "cordon_nodepool_and_restart_jobset"])
+    error_message = "What log entries ask for is all that alerts may ask for."
+  }
+  assert {
+    condition = google_cloudfunctions2_function.this["failover"].service_config[0].environment_variables["LOG_RULES"] == jsonencode({
+      host-error = { log = "cloudaudit.googleapis.com/system_event", resource_type = "gce_instance", method = "compute.instances.hostError", labels = { failover_action = "cordon_nodepool_and_restart_jobset", failover_dry_run = "true" } }
+      xid-79     = { log = "serialconsole.googleapis.com/serial_port_1_output", resource_type = "gce_instance", contains = ["NVRM: Xid", "): 79,"], labels = { failover_action = "cordon_and_repair_nodepool", failover_repair = "report_faulty_host", failover_fault = "xid" } }
+    })
+    error_message = "The function gets the rules with the labels of a policy."
+  }
+  assert {
+    condition     = sort(keys(google_logging_project_sink.this)) == tolist(["my-project", "other-project"]) && alltrue([for s in google_logging_project_sink.this : s.destination == "pubsub.googleapis.com/projects/my-project/topics/mock" && s.unique_writer_identity])
+    error_message = "Each project that has a cluster sends its entries to the topic of the alerts."
+  }
+  assert {
+    condition     = google_logging_project_sink.this["my-project"].filter == "(resource.type=\"gce_instance\" AND log_id(\"cloudaudit.googleapis.com/system_event\") AND protoPayload.methodName=\"compute.instances.hostError\") OR (resource.type=\"gce_instance\" AND log_id(\"serialconsole.googleapis.com/serial_port_1_output\") AND (textPayload:\"NVRM: Xid\" OR jsonPayload.message:\"NVRM: Xid\" OR jsonPayload.MESSAGE:\"NVRM: Xid\") AND (textPayload:\"): 79,\" OR jsonPayload.message:\"): 79,\" OR jsonPayload.MESSAGE:\"): 79,\"))"
+    error_message = "A sink sends what a rule fits."
+  }
+  assert {
+    condition     = alltrue([for m in google_pubsub_topic_iam_member.logs : m.role == "roles/pubsub.publisher" && m.member == "serviceAccount:service-123456789012@gcp-sa-logging.iam.gserviceaccount.com"])
+    error_message = "The sink may publish."
+  }
+}
+
+run "no_log_entries" {
+  assert {
+    condition     = length(google_logging_project_sink.this) == 0 && length(google_pubsub_topic_iam_member.logs) == 0 && !contains(keys(google_cloudfunctions2_function.this["failover"].service_config[0].environment_variables), "LOG_RULES")
+    error_message = "No log entry comes here unless it was asked for."
   }
 }

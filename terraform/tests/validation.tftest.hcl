@@ -357,10 +357,50 @@ run "reboot_of_a_cordon" {
   expect_failures = [var.alert_policies]
 }
 
+run "no_spare_misspelt" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", when_no_spare = "repiar", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "no_spare_of_a_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "repair_nodepool", when_no_spare = "refuse", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "spare_capacity_and_repair" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", spare_capacity = true, when_no_spare = "repair", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
 run "uncordon_without_a_repair" {
   command = plan
   variables {
     alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", uncordon_when_repaired = true, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "grace_without_a_restart" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool", restart_grace_seconds = 5, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "grace_of_half_a_second" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", restart_grace_seconds = 0.5, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
   }
   expect_failures = [var.alert_policies]
 }
@@ -403,4 +443,76 @@ run "archive_that_is_no_zip" {
     source_archive = { bucket = "builds", object = "failover.tgz" }
   }
   expect_failures = [var.source_archive]
+}
+
+run "log_rule_without_what_to_look_for" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_text_and_method" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], method = "a.b.c", action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_empty_list" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = [], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_a_short_text" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_of_a_container" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", resource_type = "k8s_container", contains = ["Xid 79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_an_encoded_log" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "a%2Fb", contains = ["Xid 79"], action = "cordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_that_uncordons" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "uncordon_nodepool" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_with_a_fault_and_no_report" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_and_repair_nodepool", fault = "xid" } }
+  }
+  expect_failures = [var.log_rules]
+}
+
+run "log_rule_of_another_cluster" {
+  command = plan
+  variables {
+    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_nodepool", cluster = "other" } }
+  }
+  expect_failures = [var.log_rules]
 }

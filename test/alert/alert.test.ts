@@ -5,7 +5,7 @@ import type { Alert } from '../../src/alert/alert.ts';
 import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { Ignored } from '../../src/ignored.ts';
-import { unpackNotification } from '../../src/alert/notification.ts';
+import { readNotification, unpack } from '../../src/alert/notification.ts';
 import {
   capturedNames,
   conditions,
@@ -22,7 +22,7 @@ const zonal = 'projects/demo-project/locations/us-central1-b/clusters/zonal';
 const config = readConfig({ CLUSTERS: demo });
 
 function read(payload: unknown, clusters = demo, at = now): Alert {
-  return toAlert(unpackNotification(payload), readConfig({ CLUSTERS: clusters }), at);
+  return toAlert(readNotification(unpack(payload)), readConfig({ CLUSTERS: clusters }), at);
 }
 
 function construct(options: Partial<NotificationOptions>, clusters?: string): Alert {

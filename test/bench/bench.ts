@@ -8,7 +8,9 @@ import { drawChart } from './chart.ts';
 import { startEmulatorProcess } from './emulator-process.ts';
 import { measureCold } from './measure-cold.ts';
 import { measureCordons, measureFootprint, measureSequential } from './measure-cordon.ts';
+import { measureGrowth } from './measure-growth.ts';
 import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
+import { measureRecovery } from './measure-recovery.ts';
 import { measureThrottled } from './measure-throttled.ts';
 import { measureViews } from './measure-views.ts';
 import { measureWarm } from './measure-warm.ts';
@@ -29,6 +31,8 @@ const groups = {
   alert: measureFirstCordon,
   sequential: measureSequential,
   views: measureViews,
+  recovery: measureRecovery,
+  growth: measureGrowth,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);

@@ -1,3 +1,5 @@
+import { drawPlot, plotStyle } from './plot.ts';
+import type { Plot } from './plot.ts';
 import type { Result } from './result.ts';
 
 /** A bar of the picture: a measurement, and where it has one, a mark for what it is compared with. */
@@ -22,10 +24,15 @@ export function drawChart(results: Result[]): string {
     y += titleHeight + section.bars.length * barHeight + gap;
     return drawn;
   });
+  const plots = toPlots(results);
+  if (plots.length > 0) {
+    parts.push(drawPlots(plots, y));
+    y += titleHeight + plotHeight + gap;
+  }
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" height="${y}" role="img" aria-labelledby="title desc">`,
     '<title id="title">How fast it is; lower is better</title>',
-    `<desc id="desc">${escape(describe(sections))}</desc>`,
+    `<desc id="desc">${escape([describe(sections), ...plots.map(describePlot)].join(' '))}</desc>`,
     style,
     drawHead(),
     ...parts,
@@ -41,6 +48,8 @@ const headHeight = 86;
 const titleHeight = 36;
 const barHeight = 32;
 const gap = 22;
+const plotHeight = 216;
+const plotGap = 28;
 
 const style = `<style>
   text { font: 18px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -49,14 +58,14 @@ const style = `<style>
   .bar { fill: #2f6fdb }
   .base { fill: #afb8c1 }
   .mark { stroke: #cf222e; stroke-width: 3 }
-  .halo { stroke: #fff; stroke-width: 7 }
+  .halo { stroke: #fff; stroke-width: 7 }${plotStyle.light}
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc }
     .note { fill: #9198a1 }
     .bar { fill: #4493f8 }
     .base { fill: #656c76 }
     .mark { stroke: #f85149 }
-    .halo { stroke: #0d1117 }
+    .halo { stroke: #0d1117 }${plotStyle.dark}
   }
 </style>`;
 
@@ -64,7 +73,7 @@ const style = `<style>
 function describe(sections: Section[]): string {
   const texts = sections.map(({ title, bars }) => {
     const values = bars.map(({ label, ms, note, markMs }) => {
-      const bound = markMs === undefined ? '' : `lower bound ${toTime(markMs)}`;
+      const bound = markMs === undefined ? '' : `a bare client ${toTime(markMs)}`;
       return [`${label} ${toTime(ms)}`, note, bound].filter(Boolean).join(', ');
     });
     return `${title}: ${values.join('; ')}.`;
@@ -109,6 +118,58 @@ function toSections(results: Result[]): Section[] {
   ];
 }
 
+interface NamedPlot extends Plot {
+  /** The largest size, and what was measured there, in words. */
+  summary: string;
+}
+
+/** The rows of the group `growth`, as one curve for each thing that grows. */
+function toPlots(results: Result[]): NamedPlot[] {
+  const toCount = (count: number) => count.toLocaleString('en');
+  return [
+    { title: 'Time of a cordon', pattern: /^growth-cordon-(\d+)$/, xLabel: 'nodes', toY: toTime },
+    {
+      title: 'Most memory meanwhile',
+      pattern: /^growth-cordon-(\d+)-rss$/,
+      xLabel: 'nodes',
+      toY: (mb: number) => `${Math.round(mb)} MB`,
+    },
+    { title: 'Time of a reconcile', pattern: /^growth-reconcile-(\d+)$/, xLabel: 'open', toY: toTime },
+  ].flatMap(({ title, pattern, xLabel, toY }) => {
+    const rows = results.flatMap((result) => {
+      const [, size] = pattern.exec(result.name) ?? [];
+      return size === undefined ? [] : [{ x: Number(size), y: result.value, straight: result.reference }];
+    });
+    const points = rows.map(({ x, y }) => ({ x, y })).sort((a, b) => a.x - b.x);
+    const [first] = points;
+    const last = points.at(-1);
+    if (!first || !last) return [];
+    const straight = rows.find(({ x }) => x === last.x)?.straight ?? undefined;
+    const line = straight === undefined ? {} : { line: { from: first, to: { x: last.x, y: straight } } };
+    const summary = `${toY(last.y)} at ${toCount(last.x)} ${xLabel}${straight === undefined ? '' : `, a straight line would be at ${toY(straight)}`}`;
+    return [{ title, points, ...line, xLabel, toX: toCount, toY, summary }];
+  });
+}
+
+function describePlot({ title, summary }: NamedPlot): string {
+  return `${title}, a curve: ${summary}.`;
+}
+
+function drawPlots(plots: NamedPlot[], top: number): string {
+  const each = (width - 2 * margin - plotGap * (plots.length - 1)) / plots.length;
+  return [
+    `<text class="title" x="${margin}" y="${top + 20}">How cost grows <tspan class="note">(dashed: a straight line)</tspan></text>`,
+    ...plots.map((plot, index) =>
+      drawPlot(plot, {
+        left: Math.round(margin + index * (each + plotGap)),
+        top: top + titleHeight,
+        width: Math.round(each),
+        height: plotHeight,
+      }),
+    ),
+  ].join('\n');
+}
+
 /** What holds for all groups, and what the colours mean. */
 function drawHead(): string {
   const y = 60;
@@ -116,7 +177,7 @@ function drawHead(): string {
     `<text class="note" x="${margin}" y="26">Lower is better. Each group has its own scale.</text>`,
     `<rect class="bar" x="${margin}" y="${y - 14}" width="18" height="16" rx="3"/><text x="${margin + 26}" y="${y}">the function</text>`,
     `<rect class="base" x="172" y="${y - 14}" width="18" height="16" rx="3"/><text x="198" y="${y}">for comparison</text>`,
-    `${drawMark(358, y - 18, y + 5)}<text x="368" y="${y}">red line: lower bound, the patches alone</text>`,
+    `${drawMark(358, y - 18, y + 5)}<text x="368" y="${y}">red line: a bare client, the patches alone</text>`,
   ].join('\n');
 }
 

@@ -43,7 +43,7 @@ async function build(spec: WorldSpec): Promise<Record<string, string>> {
 }
 
 function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
-  const { nodes, slices, otherNodes = 0, paddingBytes = 0, records = 0 } = spec;
+  const { nodes, slices, sliceNodes = 16, otherNodes = 0, paddingBytes = 0, records = 0 } = spec;
   if (nodes === undefined && slices === undefined) return createDemoWorld(emulator, { paddingBytes });
   const cluster = emulator.addCluster({ name: demoCluster });
   addSystemNamespace(cluster);
@@ -52,11 +52,11 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
   }
   if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
   for (let index = 0; index < (slices ?? 0); index++) {
-    cluster.addTpuSlice(`slice-${index}`);
+    cluster.addTpuSlice(`slice-${index}`, { nodes: sliceNodes, topology: `${sliceNodes / 4}x4x4` });
     cluster.addJobSet({
       name: `train-${index}`,
       exclusiveTopology: 'cloud.google.com/gke-nodepool',
-      replicatedJobs: [{ name: 'workers', parallelism: 16, backoffLimit: 0 }],
+      replicatedJobs: [{ name: 'workers', parallelism: sliceNodes, backoffLimit: 0 }],
     });
   }
   for (let index = 0; index < records; index++) addRecord(cluster, index);

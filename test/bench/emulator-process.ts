@@ -6,8 +6,10 @@ import { join } from 'node:path';
 export interface WorldSpec {
   /** Machines of one slice, `slice-a`, with nothing running. */
   nodes?: number;
-  /** The number of slices of 16 machines, each with its own running JobSet. */
+  /** The number of slices, each with its own running JobSet. */
   slices?: number;
+  /** Machines of each of them, 16 unless given. */
+  sliceNodes?: number;
   /** Machines of the cluster that are in another pool. */
   otherNodes?: number;
   /** Records of actions that are settled. */

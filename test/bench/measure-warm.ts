@@ -1,14 +1,18 @@
+import { startBareClient } from './bare-client.ts';
 import type { EmulatorProcess } from './emulator-process.ts';
 import { startFunction } from './function-process.ts';
 import { median, quantile } from './result.ts';
-import type { Result } from './result.ts';
+import type { Goal, Result } from './result.ts';
 
 const delayMs = 20;
 const warmUps = 5;
 
+/** What half of the actions may take beyond the floor. */
+const goals: Record<string, Goal> = { 'warm-cordon': 'value <= 15', 'warm-restart': 'value <= 40' };
+
 /**
- * Measures a warm instance, each action on a slice and a JobSet of its own, against the round trips: the calls that
- * followed one another × the delay of each.
+ * Measures a warm instance, each action on a slice and a JobSet of its own, against its floor: how long a bare client takes for as
+ * many calls in a row as those of the action that followed one another. Each action is measured in turn with its floor.
  */
 export async function measureWarm(
   emulator: EmulatorProcess,
@@ -28,10 +32,12 @@ export async function measureWarm(
       ...(await emulator.build({ slices: count + warmUps, delayMs })),
       MAX_POOLS_PER_HOUR: '1000',
     };
+    const bare = await startBareClient(environment);
     const placements = await emulator.placements();
     const started = await startFunction({ source, target: 'failover', environment });
     const totals: number[] = [];
     const floors: number[] = [];
+    const trips: number[] = [];
     for (const [run, { pool, jobSet }] of placements.entries()) {
       progress(run);
       const { requests } = await emulator.report();
@@ -41,11 +47,15 @@ export async function measureWarm(
         isRestart ? { ...action, jobset_name: jobSet } : action,
       );
       if (status !== 200) throw new Error(`the action failed: ${JSON.stringify(body)}\n${started.output()}`);
+      const roundTrips = await emulator.countRoundTrips(requests, delayMs);
+      const floor = await bare.callInARow(roundTrips);
       if (run < warmUps) continue;
       totals.push(ms);
-      floors.push(delayMs * (await emulator.countRoundTrips(requests, delayMs)));
+      floors.push(floor.ms);
+      trips.push(roundTrips);
     }
     await started.stop();
+    bare.stop();
     const floor = median(floors);
     const above = totals.map((total, index) => total - (floors[index] ?? floor));
     const describe = (suffix: string, share: number): Result => ({
@@ -54,8 +64,8 @@ export async function measureWarm(
       unit: 'ms',
       reference: floor,
       ratio: quantile(totals, share) / floor,
-      goal: null,
-      what: `${suffix === '' ? 'half' : '99 %'} take at most this beyond their ${floor / delayMs} round trips of ${delayMs} ms; the ratio is of the whole`,
+      goal: suffix === '' ? (goals[name] ?? null) : null,
+      what: `${suffix === '' ? 'half' : '99 %'} take at most this beyond what a bare client takes for their ${median(trips)} round trips of ${delayMs} ms; the ratio is of the whole`,
     });
     results.push(describe('', 0.5), describe('-p99', 0.99));
   }

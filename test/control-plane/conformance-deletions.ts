@@ -68,6 +68,20 @@ export function describeDeletions(stage: () => Stage): void {
       await remove(successor, { gracePeriodSeconds: 0 });
     });
 
+    it('shortens the grace of a pod that terminates already, and never prolongs it', async () => {
+      const pod = await create({ annotations: { 'autometric-failover.test/uses-its-grace': 'true' } });
+      const isBound = async (): Promise<boolean> => (await find(pod))?.status.phase === 'Running';
+      await eventually('the pod runs', isBound, { advance: stage().advance });
+      const graces: (number | undefined)[] = [];
+      for (const gracePeriodSeconds of [600, 300, 500]) {
+        await remove(pod, { gracePeriodSeconds, preconditions: { uid: pod.metadata.uid } });
+        graces.push((await find(pod))?.metadata.deletionGracePeriodSeconds);
+      }
+      expect(graces).to.deep.equal([600, 300, 300]);
+      await remove(pod, { gracePeriodSeconds: 0 });
+      await gone(pod);
+    });
+
     it('keeps a pod that has a finalizer, marked for deletion, until the finalizer is gone', async () => {
       const pod = await create({ finalizers: ['example.com/hold'] });
       const { status } = await remove(pod, { gracePeriodSeconds: 0 });

@@ -9,6 +9,7 @@ import { describeLeases } from './conformance-leases.ts';
 import { describeMachines } from './conformance-machines.ts';
 import { describeReads } from './conformance-reads.ts';
 import { describeRefusals } from './conformance-refusals.ts';
+import { describeRepairLabels } from './conformance-repair-labels.ts';
 import { describeRestarts } from './conformance-restarts.ts';
 import { describeScheduling } from './conformance-scheduling.ts';
 import { describeWrites } from './conformance-writes.ts';
@@ -47,6 +48,7 @@ export function describeConformance(name: string, start: () => Promise<Conforman
     describeLeases(current);
     describeEvents(current);
     describeCordons(current);
+    describeRepairLabels(current);
     describeDeletions(current);
     describeMachines(current);
     describeScheduling(current);

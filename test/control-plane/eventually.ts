@@ -31,7 +31,8 @@ export async function eventually<T>(
     }
     const passedMs = advance ? advances * 1000 : Date.now() - started;
     if (passedMs >= timeoutMs) {
-      throw new Error(`${what}: not within ${timeoutMs / 1000} s`, ...(problem ? [{ cause: problem }] : []));
+      const seen = problem instanceof Error ? `: ${problem.message}` : '';
+      throw new Error(`${what}: not within ${timeoutMs / 1000} s${seen}`, { cause: problem });
     }
     if (advance) advance();
     else await delay(intervalMs);

@@ -109,9 +109,13 @@ export async function createFailoverRig(
       const isThere = async () => {
         const nodes = new Set((await nodesOf(pool)).map(({ metadata }) => metadata.name));
         const running = await world.runningPods(jobSet, namespace);
-        return running.filter(({ spec }) => nodes.has(spec.nodeName ?? '')).length === count;
+        if (running.filter(({ spec }) => nodes.has(spec.nodeName ?? '')).length === count) return true;
+        const pods = await world.pods(jobSet, namespace);
+        throw new Error(
+          JSON.stringify(pods.map(({ metadata, spec, status }) => [metadata.name, spec.nodeName, status])),
+        );
       };
-      await eventually(`${jobSet} runs on ${pool}`, isThere, { timeoutMs: 90_000 });
+      await eventually(`${jobSet} runs on ${pool}`, isThere);
     },
     async expireLock(pool) {
       const renewTime = new Date(Date.now() - 120_000).toISOString().replace('Z', '000Z');

@@ -127,6 +127,30 @@ export async function deleteJobs({ stage, name }: Run): Promise<void> {
   await Promise.all((items ?? []).map(remove));
 }
 
+/** Gives every pod of an attempt 0 s to end, whatever it has. */
+export async function hurryPods(run: Run): Promise<void> {
+  const attempt = attemptOf(run.leader);
+  const pods = (await run.world.pods(run.name)).filter((pod) => attemptOf(pod) === attempt);
+  await Promise.all(
+    pods.map(({ metadata: { namespace, name, uid } }) =>
+      run.stage.client.request('DELETE', `/api/v1/namespaces/${namespace}/pods/${name}`, {
+        body: { gracePeriodSeconds: 0, preconditions: { uid } },
+      }),
+    ),
+  );
+}
+
+/** Answers once the first Job has begun to fail. */
+export async function jobFails(run: Run): Promise<void> {
+  const isFailing = async () => {
+    const { status } = await readJob(run);
+    return (
+      status.conditions?.some(({ type, status: is }) => type === 'FailureTarget' && is === 'True') === true
+    );
+  };
+  await eventually('the Job has begun to fail', isFailing, { advance: run.stage.advance });
+}
+
 /** Suspends the JobSet and waits until its pods are gone, or resumes it. */
 export async function suspend({ stage, world, name }: Run, value: boolean): Promise<void> {
   await stage.client.patch(`${jobSetsPath('default')}/${name}`, { spec: { suspend: value } });

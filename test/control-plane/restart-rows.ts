@@ -9,6 +9,8 @@ import {
   deletePod,
   evictLeader,
   failJob,
+  hurryPods,
+  jobFails,
   nodeCount,
   setDeadline,
   suspend,
@@ -55,6 +57,8 @@ export const disruption = (action: string): Partial<JobSetSpec> => ({
   },
 });
 const replaceFailed: Partial<JobSetSpec> = { job: { podReplacementPolicy: 'Failed' } };
+/** Pods that take longer to end than any test waits. */
+const slowPods: Partial<JobSetSpec> = { graceSeconds: 600 };
 const restarts = (maxRestarts: number, more: object = {}): Partial<JobSetSpec> => ({
   failurePolicy: { maxRestarts, ...more },
 });
@@ -155,6 +159,31 @@ export const restartRows: RestartRow[] = [
   ...rows("the JobSet's status says one restart more", countRestart, {
     'no failurePolicy': [{ failurePolicy: null }, uncounted],
   }),
+  ...rows(
+    'the leader is deleted, and the others, which would take ten minutes, with grace 0',
+    deleteAndHurry,
+    {
+      'backoffLimit 0': [slowPods, movedRun],
+      'two replicated Jobs': [{ ...twoJobs, ...slowPods }, movedRun],
+      "a follower's machine is dead": [{ ...slowPods, dead: 'follower' }, movedRun],
+    },
+  ),
+  ...rows(
+    'the Job gets a deadline, and once it fails its pods, which would take ten minutes, grace 0',
+    failAndHurry,
+    {
+      'backoffLimit 6': [{ ...defaultLimit, ...slowPods }, movedRun],
+      'podReplacementPolicy Failed': [{ ...defaultLimit, ...replaceFailed, ...slowPods }, movedRun],
+    },
+  ),
+  ...rows(
+    'every Job is deleted, and its pods, which would take ten minutes, with grace 0',
+    deleteJobsAndHurry,
+    {
+      'no failurePolicy': [{ ...slowPods, failurePolicy: null }, byItself],
+      'two replicated Jobs': [{ ...twoJobs, ...slowPods, failurePolicy: null }, byItself],
+    },
+  ),
   // About a minute in real time, because pods of a node that is gone are collected every 20 s, after 40 s of
   // quarantine.
   ...rows("a follower's machine is dead, the leader deleted, and the dead node goes", deleteLeaderAndNode, {
@@ -183,6 +212,22 @@ async function deleteBoth(run: Run): Promise<void> {
 async function setDeadlineAndDelete(run: Run): Promise<void> {
   await setDeadline(run);
   await deletePod(run, run.follower);
+}
+
+async function deleteAndHurry(run: Run): Promise<void> {
+  await deleteLeader(run);
+  await hurryPods(run);
+}
+
+async function failAndHurry(run: Run): Promise<void> {
+  await setDeadline(run);
+  await jobFails(run);
+  await hurryPods(run);
+}
+
+async function deleteJobsAndHurry(run: Run): Promise<void> {
+  await deleteJobs(run);
+  await hurryPods(run);
 }
 
 async function suspendAndResume(run: Run): Promise<void> {

@@ -203,9 +203,11 @@ describe('verdicts on a real control plane', function () {
       const failover = await rig.serve();
       expect(await failover.send(restart(name))).to.include({ status: 200 });
       await controlPlane.admin.request('DELETE', `${jobSetsPath('default')}/${name}`);
-      await eventually('the JobSet is gone', async () => {
+      // Its pods, too: next to an old pod on the cordoned slice, the scheduler keeps the new leader Pending for up to
+      // five minutes, because its affinity to pods of a Job of that name is not asked again when the old pod goes.
+      await eventually('the JobSet and its pods are gone', async () => {
         const { status } = await controlPlane.admin.request('GET', `${jobSetsPath('default')}/${name}`);
-        return status === 404;
+        return status === 404 && (await rig.world.pods(name)).length === 0;
       });
       if (isMadeAnew) {
         await rig.world.addJobSet({ name, parallelism: nodeCount });

@@ -53,10 +53,14 @@ export interface JobSetSpec {
   failurePolicy?: object | null;
   /** Further fields of the Jobs' spec, e.g. podReplacementPolicy. */
   job?: object;
+  /** Its pods have so many seconds to end, and use them. Otherwise they end at once. */
+  graceSeconds?: number;
   suspend?: boolean;
   startupPolicy?: object;
 }
 
+/** The kubelets know it: a pod that ignores SIGTERM. */
+const usesItsGrace = 'autometric-failover.test/uses-its-grace';
 export const poolLabel = 'cloud.google.com/gke-nodepool';
 export const topologyLabel = 'cloud.google.com/gke-tpu-topology';
 export const chipsPerNode = 4;
@@ -165,7 +169,9 @@ export function jobSetManifest(spec: JobSetSpec): object {
       ...(backoffLimit !== null && { backoffLimit }),
       ...spec.job,
       template: {
+        ...(spec.graceSeconds !== undefined && { metadata: { annotations: { [usesItsGrace]: 'true' } } }),
         spec: {
+          ...(spec.graceSeconds !== undefined && { terminationGracePeriodSeconds: spec.graceSeconds }),
           restartPolicy: 'Never',
           // Exclusive placement ignores sizes, so without a selector a leader can take a slice that is too small.
           nodeSelector:

@@ -34,8 +34,10 @@ describe('planRestart', () => {
       job: { name: 'train-workers-0', uid: job?.metadata.uid, replicatedJob: 'workers' },
       leader: { name: leader.metadata.name, uid: leader.metadata.uid, nodeName: leader.spec.nodeName },
       way: 'leader_pod',
+      terminatesWithinSeconds: 30,
       restartsLeft: 3,
       schedulableElsewhere: 4,
+      spare: { slices: 1, needed: 1 },
       mayLandOn: ['slice-b'],
     });
     expect(world.emulator.writes()).to.deep.equal([]);

@@ -19,6 +19,7 @@ const apiOf: Record<string, string> = {
   google_cloud_scheduler_job: 'cloudscheduler',
   google_cloudfunctions2_function: 'cloudfunctions',
   google_logging_metric: 'logging',
+  google_logging_project_sink: 'logging',
   google_monitoring_alert_policy: 'monitoring',
   google_monitoring_dashboard: 'monitoring',
   google_monitoring_notification_channel: 'monitoring',
@@ -196,6 +197,12 @@ export class FreshProject {
         const uri = `https://${name}-abc-uc.a.run.app`;
         return { ...values, id: `functions/${name}/${n}`, service_config: [{ ...config, uri }] };
       }
+      case 'google_logging_project_sink':
+        return {
+          ...values,
+          id: `projects/${text(values['project'])}/sinks/${name}`,
+          writer_identity: `serviceAccount:service-${projectNumber}@gcp-sa-logging.iam.gserviceaccount.com`,
+        };
       case 'google_monitoring_notification_channel':
         return {
           ...values,

@@ -284,11 +284,13 @@ describe('a deletion by name', () => {
         kubernetes: kubernetes.throughGate(lock.gate),
         lock,
         deadline: new Deadline(clock, 240_000),
+        config: readConfig({ CLUSTERS: trainCluster }),
         ...createInMemoryCompute(emulator, clock),
         log: createLog((line) => log.push(JSON.parse(line) as Record<string, unknown>)),
         actionId: 'a',
         isResume,
         beforeDeletion: async () => undefined,
+        shown: [],
       });
     } finally {
       await lock.release({ forget: false });

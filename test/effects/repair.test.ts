@@ -68,11 +68,13 @@ async function carryOut(world: InMemoryWorld, planned: RepairPlan, carrier: Carr
       kubernetes: kubernetes.throughGate(lock.gate),
       lock,
       deadline: new Deadline(world.clock, 240_000),
+      config: readConfig({ CLUSTERS: trainCluster }),
       ...createInMemoryCompute(world.emulator, world.clock),
       log: createLog(() => undefined),
       actionId: id,
       isResume,
       beforeDeletion,
+      shown: [],
     });
   } finally {
     await lock.release({ forget: false });

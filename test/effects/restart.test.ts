@@ -30,8 +30,10 @@ describe('restartJobSet', () => {
       job: 'train-workers-0',
       way: 'leader_pod',
       leader_pod: metadata.name,
+      terminates_within_seconds: 30,
       restarts_left: 3,
       schedulable_elsewhere: 4,
+      spare: { slices: 1, needed: 1 },
     });
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
     const [deletion] = world.emulator.writes().filter(({ method }) => method === 'DELETE');

@@ -128,6 +128,11 @@ const scenes: Scene[] = [
     caption: 'The JobSet makes its pods anew by itself, and they find room on slice-a:',
     verdictOf: '0.demo1',
   },
+  {
+    title: 'Now slice-b is cordoned, so no slice is free: a restart that must not wait is refused',
+    action: { ...restart, id: 'demo-no-spare', when_no_spare: 'refuse', dry_run: true },
+    expected: 409,
+  },
 ];
 
 const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
@@ -162,7 +167,14 @@ async function play(
   console.log(
     paint(response.ok ? 'green' : 'yellow', `HTTP ${response.status}${body.code ? ` ${body.code}` : ''}`),
   );
-  for (const step of body.steps ?? []) console.log(`  ${summarise([step])}`);
+  for (const step of body.steps ?? []) {
+    console.log(`  ${summarise([step])}`);
+    const spare = v.safeParse(v.object({ slices: v.number(), needed: v.number() }), step['spare']);
+    if (spare.success) {
+      const { slices, needed } = spare.output;
+      console.log(paint('dim', `  spare capacity: whole slices that are free ${slices}, needed ${needed}`));
+    }
+  }
   if (body.error) console.log(`  ${body.error}`);
   const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));
   console.log(paint('dim', `  sent to the cluster and to Compute: ${describeWrites(writes)}`));

@@ -53,6 +53,8 @@ export interface MachineTroubles {
   reportError: string | undefined;
   /** Whether GKE does nothing for the labels that ask for a repair. */
   ignoresLabels: boolean;
+  /** Whether GKE leaves the label there that asked for a reboot. */
+  keepsRebootLabels: boolean;
   /** GKE repairs machines whose nodes have not been Ready for ten minutes. */
   repairsItself: boolean;
   /** Compute has no machine of this kind left. */

@@ -107,11 +107,18 @@ function failPull(state: ClusterState, pod: Pod): void {
   }
 }
 
+/** A pod that carries it ignores SIGTERM, so it ends when its grace is over. KWOK's stages know it, too. */
+export const usesItsGraceAnnotation = 'autometric-failover.test/uses-its-grace';
+
 /** Reports a deleted pod as ended by SIGTERM, at once. With its phase reported, the object can be removed. */
 function endPod(state: ClusterState, pod: Pod): void {
   // Read again: counting it may have removed the finalizer, and so the pod, within this step.
   const current = state.store.get('pods', pod.metadata.namespace, pod.metadata.name);
   if (current?.metadata.uid !== pod.metadata.uid) return;
+  const killedAt = Date.parse(current.metadata.deletionTimestamp ?? '');
+  const isWaiting =
+    current.metadata.annotations?.[usesItsGraceAnnotation] !== undefined && isPodLive(current);
+  if (isWaiting && state.now() < killedAt) return state.wakeAt(killedAt);
   if (isPodLive(current)) finishPod(state, current, 'Failed', 137);
   else deleteObject(state, 'pods', current, { gracePeriodSeconds: 0 });
 }

@@ -83,7 +83,7 @@ describe('applyConfiguration', () => {
     const { status, body } = apply(world, { metadata: { labels: { a: '2', b: '2' } } }, 'm', false);
     expect(status).to.equal(409);
     expect(body['message']).to.equal(
-      'Apply failed with 2 conflicts: conflicts with "kubectl" using v1 at 2026-01-01T00:00:00Z:\n' +
+      'Apply failed with 2 conflicts: conflicts with "kubectl" using v1:\n' +
         '- .metadata.labels.a\n- .metadata.labels.b',
     );
   });

@@ -183,5 +183,5 @@ function applyConflict(conflicts: { entry: ManagedFieldsEntry; fields: FieldSet 
 function describeManager(entry: ManagedFieldsEntry): string {
   const subresource = entry.subresource ? ` with subresource "${entry.subresource}"` : '';
   if (entry.operation === 'Apply') return `"${entry.manager}"${subresource}`;
-  return `"${entry.manager}"${subresource} using ${entry.apiVersion} at ${entry.time}`;
+  return `"${entry.manager}"${subresource} using ${entry.apiVersion}`;
 }

@@ -60,6 +60,7 @@ export class NodePools {
         deletionError: undefined,
         reportError: undefined,
         ignoresLabels: false,
+        keepsRebootLabels: false,
         repairsItself: false,
         isStockedOut: false,
       },

@@ -193,6 +193,28 @@ describe('the emulated GKE', () => {
       expect(machineOf(world, world.name)).to.include({ id: machine.id, startedAt: machine.startedAt });
     });
 
+    it('leaves the label there where a switch says so, and reboots once more only if it is set anew', () => {
+      const world = createGpuWorld();
+      world.cluster.switches.keepRebootLabels('gpu-a');
+      const bootOf = () => world.node().status.nodeInfo['bootID'];
+      const boots = [bootOf()];
+      const pass = () => {
+        for (let step = 0; step < 3; step++) world.advance(150);
+        boots.push(bootOf());
+      };
+      label(world.cluster, world.name, rebootLabel, 'true');
+      pass();
+      pass();
+      expect(world.node().metadata.labels).to.include({ [rebootLabel]: 'true' });
+      world.cluster.change('nodes', undefined, world.name, ({ metadata }) => {
+        delete metadata.labels?.[rebootLabel];
+      });
+      world.advance(1);
+      label(world.cluster, world.name, rebootLabel, 'true');
+      pass();
+      expect(boots.map((boot) => boots.indexOf(boot))).to.deep.equal([0, 1, 1, 3]);
+    });
+
     it('does nothing while a switch says so, and reboots afterwards', () => {
       const world = createGpuWorld();
       const obey = world.cluster.switches.ignoreLabels('gpu-a');

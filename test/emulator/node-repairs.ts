@@ -45,6 +45,8 @@ export class NodeRepairs {
   readonly #location: { name: string; project: string };
   /** By the uid of the node. */
   readonly #running = new Map<string, Running>();
+  /** The reboots whose label is still there, by the uid of the node, with when it was set. */
+  readonly #rebooted = new Map<string, string>();
 
   constructor(location: { name: string; project: string }, state: ClusterState, fleet: Fleet) {
     this.#location = location;
@@ -55,7 +57,9 @@ export class NodeRepairs {
   /** Begins what labels ask for, and carries out the stages that are due. */
   run(): void {
     for (const node of this.#state.store.list('nodes')) {
-      if (!this.#running.has(node.metadata.uid)) this.#begin(node);
+      const { uid, labels = {} } = node.metadata;
+      if (labels[repairLabels.reboot] === undefined) this.#rebooted.delete(uid);
+      if (!this.#running.has(uid)) this.#begin(node);
     }
     for (const [uid, running] of this.#running) {
       if (!this.#goOn(uid, running)) this.#running.delete(uid);
@@ -74,7 +78,9 @@ export class NodeRepairs {
   #toStages(labels: Record<string, string>, node: Node, instance: Instance): Stage[] | undefined {
     const fault = labels[repairLabels.fault];
     if (fault !== undefined) return this.#report(fault, instance);
-    if (labels[repairLabels.reboot] === 'true') return this.#reboot();
+    if (labels[repairLabels.reboot] === 'true') {
+      return this.#rebooted.get(node.metadata.uid) === setAt(node) ? [] : this.#reboot();
+    }
     const isPending = node.metadata.annotations?.[maintenanceAnnotation] !== undefined;
     // Without a maintenance that is pending there is nothing to pull forward.
     return labels[repairLabels.maintenance] === 'true' && isPending ? this.#maintain() : undefined;
@@ -204,7 +210,8 @@ export class NodeRepairs {
           const { startedAt } = instance;
           this.#boot(node, instance, { movesHost: false });
           instance.startedAt = startedAt;
-          this.#label(node.metadata.name, { [repairLabels.reboot]: null });
+          if (instance.group.troubles.keepsRebootLabels) this.#rebooted.set(node.metadata.uid, setAt(node));
+          else this.#label(node.metadata.name, { [repairLabels.reboot]: null });
           return false;
         },
       },
@@ -275,6 +282,14 @@ export class NodeRepairs {
       .list(this.#location.project)
       .find((each) => each.name === name && each.group.cluster === this.#location.name);
   }
+}
+
+/** When the label was set that asks for a reboot. */
+function setAt({ metadata: { managedFields = [] } }: Node): string {
+  const owners = managedFields.filter(({ fieldsV1 }) =>
+    JSON.stringify(fieldsV1).includes(`"f:${repairLabels.reboot}"`),
+  );
+  return owners.map(({ time }) => time).join(' ');
 }
 
 /** Google says 3 to 14 days. */

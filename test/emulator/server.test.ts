@@ -217,6 +217,7 @@ describe('serveEmulator', () => {
         'fail-deletions/slice-b',
         'fail-reports/slice-b',
         'ignore-labels/slice-b',
+        'keep-reboot-labels/slice-b',
         'upgrade-pool/slice-b',
         'auto-repair/slice-b',
         'hang-auto-repair/slice-b',
@@ -242,6 +243,7 @@ describe('serveEmulator', () => {
         deletionError: undefined,
         reportError: undefined,
         ignoresLabels: false,
+        keepsRebootLabels: false,
         repairsItself: false,
         isStockedOut: false,
       });
@@ -262,7 +264,7 @@ describe('serveEmulator', () => {
         const [status, body] = await change(method, path);
         expect(status).to.equal(404);
         expect((body as { error: string }).error).to.match(new RegExp(error));
-        expect((body as { switches: string[] }).switches).to.have.length(18);
+        expect((body as { switches: string[] }).switches).to.have.length(19);
         expect(await change('GET')).to.deep.equal([200, { on: [] }]);
       });
     }

@@ -15,6 +15,7 @@ const toTurnOn: Record<string, (switches: Switches, target: string) => TurnOff> 
   'fail-deletions': (switches, pool) => switches.failDeletions(pool),
   'fail-reports': (switches, pool) => switches.failReports(pool),
   'ignore-labels': (switches, pool) => switches.ignoreLabels(pool),
+  'keep-reboot-labels': (switches, pool) => switches.keepRebootLabels(pool),
   'announce-maintenance': (switches, pool) => switches.announceMaintenance(pool),
   'upgrade-pool': (switches, pool) => switches.upgradePool(pool),
   'auto-repair': (switches, pool) => switches.autoRepair(pool),

@@ -145,6 +145,15 @@ export class Switches {
     };
   }
 
+  /** GKE reboots a pool's machines for their label and does not take it away. */
+  keepRebootLabels(pool: string): TurnOff {
+    const { troubles } = this.#pools.groupOf(pool);
+    troubles.keepsRebootLabels = true;
+    return () => {
+      troubles.keepsRebootLabels = false;
+    };
+  }
+
   /** A maintenance of their hosts is pending for the nodes that a pool has now. Turning it off takes that back. */
   announceMaintenance(pool: string, reason = 'FAILURE_GPU_XID'): TurnOff {
     announceMaintenance(this.#state, this.#pools.groupOf(pool), reason);

@@ -5,6 +5,7 @@ import type { Instance } from './fleet.ts';
 import type { Random } from './random.ts';
 import { kubernetesVersion } from './discovery.ts';
 import { exclusiveTopologyAnnotation } from './exclusive-placement.ts';
+import { usesItsGraceAnnotation } from './kubelet.ts';
 import { fieldsOf } from './field-set.ts';
 import { healthy } from './node-lifecycle.ts';
 
@@ -213,6 +214,8 @@ export interface ReplicatedJobOptions {
   /** What each pod requests: `{"google.com/tpu": 4}` by default, so that one pod fits on a node. */
   resources?: Record<string, number>;
   terminationGracePeriodSeconds?: number;
+  /** Its pods do not end before their grace is over. Otherwise they end at once. */
+  usesItsGrace?: boolean;
 }
 
 export interface JobSetOptions {
@@ -274,7 +277,10 @@ function toReplicatedJob(options: ReplicatedJobOptions): ReplicatedJob {
   const spec: Job['spec'] = {
     parallelism,
     completions: options.completions ?? parallelism,
-    template: { spec: podSpec },
+    template: {
+      ...(options.usesItsGrace && { metadata: { annotations: { [usesItsGraceAnnotation]: 'true' } } }),
+      spec: podSpec,
+    },
   };
   const copied = [
     'backoffLimit',

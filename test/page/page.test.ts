@@ -89,6 +89,7 @@ const node = (name: string, state: NodeState, cordonedBy?: string): NodeView => 
   state,
   cordonedBy,
   hasAccelerators: true,
+  machine: { instanceId: undefined, repairedBy: undefined },
 });
 
 function parse({ html }: Page): CheerioAPI {

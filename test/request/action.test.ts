@@ -41,6 +41,7 @@ describe('parseAction', () => {
       preflight_checks: { expected_node_counts: true },
       on_failure: 'repair_nodepool',
       uncordon_when_repaired: true,
+      restart_grace_seconds: 0,
       cluster: 'projects/ml-prod/locations/us-central1/clusters/train',
     });
     expect(action).to.deep.equal({
@@ -59,6 +60,7 @@ describe('parseAction', () => {
       cluster: train,
       onFailure: 'repair_nodepool',
       uncordonWhenRepaired: true,
+      restartGraceSeconds: 0,
     });
   });
 
@@ -377,7 +379,7 @@ describe('parseAction', () => {
     {
       name: 'an unknown preflight check',
       field: { preflight_checks: { disk: true } },
-      text: 'unknown field "preflight_checks.disk"; known fields: preflight_checks.expected_node_counts',
+      text: 'unknown field "preflight_checks.disk"; known fields: preflight_checks.expected_node_counts, preflight_checks.spare_capacity',
     },
     {
       name: 'a quoted preflight check',
@@ -405,7 +407,7 @@ describe('parseAction', () => {
       field: { 'a long and winding field': 1 },
       text:
         'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
-        'jobset_name, node_pool, node_name, preflight_checks, on_failure, uncordon_when_repaired, repair, fault, cluster',
+        'jobset_name, node_pool, node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, when_no_spare, repair, fault, cluster',
     },
     {
       name: 'an unknown field that is null',

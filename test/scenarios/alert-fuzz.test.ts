@@ -4,7 +4,7 @@ import { toAlert } from '../../src/alert/alert.ts';
 import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { Ignored } from '../../src/ignored.ts';
-import { unpackNotification } from '../../src/alert/notification.ts';
+import { readNotification, unpack } from '../../src/alert/notification.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import { createNotification, readCaptured, toPush } from '../fixtures/notification.ts';
 import type { NotificationOptions } from '../fixtures/notification.ts';
@@ -122,7 +122,7 @@ describe('a damaged notification', () => {
       });
       const damaged = harm.reduce<unknown>((value, each) => apply(value, each), whole);
       try {
-        const { action, clusters } = toAlert(unpackNotification(damaged), config, now);
+        const { action, clusters } = toAlert(readNotification(unpack(damaged)), config, now);
         expect(clusters.map(({ fullName }) => fullName)).to.deep.equal([trainCluster]);
         expect(action.nodeName ?? 'gke-tpu-1').to.match(/^[a-z0-9.-]+$/);
         expect(action.nodePool ?? 'slice-a').to.match(/^[a-z0-9-]+$/);
@@ -186,9 +186,9 @@ describe('a damaged notification', () => {
         { message: value },
         toPush(value, { publishedAt: now }),
       ]) {
-        expect(() => toAlert(unpackNotification(body), config, now)).to.throw();
+        expect(() => toAlert(readNotification(unpack(body)), config, now)).to.throw();
         try {
-          toAlert(unpackNotification(body), config, now);
+          toAlert(readNotification(unpack(body)), config, now);
         } catch (error) {
           if (!(error instanceof Ignored)) expect(error).to.be.instanceOf(FailoverError);
         }
@@ -212,7 +212,7 @@ describe('a damaged notification', () => {
       fc.pre(mistyped !== name);
       const labels = { failover_action: 'cordon_nodepool', [mistyped]: 'true' };
       const body = createNotification({ startedAt: now, labels, resource: { node_name: 'gke-tpu-1' } });
-      expect(() => toAlert(unpackNotification(body), config, now)).to.throw(
+      expect(() => toAlert(readNotification(unpack(body)), config, now)).to.throw(
         FailoverError,
         /^unknown label "failover_/,
       );
@@ -228,7 +228,7 @@ describe('a damaged notification', () => {
       const damaged = harm.reduce<unknown>((value, each) => apply(value, each), whole);
       let outcome: unknown;
       try {
-        outcome = toAlert(unpackNotification(damaged), config, now);
+        outcome = toAlert(readNotification(unpack(damaged)), config, now);
       } catch (error) {
         if (!(error instanceof Ignored)) expect(error).to.be.instanceOf(FailoverError);
       }

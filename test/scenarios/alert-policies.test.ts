@@ -9,18 +9,25 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { toAlert } from '../../src/alert/alert.ts';
 import { readConfig } from '../../src/config.ts';
-import { unpackNotification } from '../../src/alert/notification.ts';
+import { readNotification, unpack } from '../../src/alert/notification.ts';
 import { parseLoggingQuery } from '../deploy/logging-query.ts';
 import type { LogEntry } from '../deploy/logging-query.ts';
 import { needs, run } from '../deploy/run.ts';
 import { createNotification, demoClusterLabels } from '../fixtures/notification.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 
+interface MetricCondition {
+  filter: string;
+  duration: string;
+  aggregations: { groupByFields: string[] }[];
+}
+
 interface Policy {
   displayName: string;
   userLabels: Record<string, string>;
   conditions: {
-    conditionThreshold?: { filter: string; aggregations: { groupByFields: string[] }[] };
+    conditionThreshold?: MetricCondition;
+    conditionAbsent?: MetricCondition;
     conditionMatchedLog?: { filter: string };
   }[];
 }
@@ -45,14 +52,15 @@ const now = Date.parse('2026-11-23T03:00:00Z');
 
 /** The labels of the resource that the grouping keeps, with values that something may be called. */
 function keptLabels({ conditions: [condition] }: Policy): { type: string; labels: Record<string, string> } {
-  const filter = condition?.conditionThreshold?.filter ?? condition?.conditionMatchedLog?.filter ?? '';
+  const metric = condition?.conditionThreshold ?? condition?.conditionAbsent;
+  const filter = metric?.filter ?? condition?.conditionMatchedLog?.filter ?? '';
   const type = /resource\.type\s*=\s*"([a-z0-9_]+)"/.exec(filter)?.[1] ?? '';
   const names: Record<string, string[]> = {
     k8s_node: [...Object.keys(demoClusterLabels), 'node_name'],
     k8s_node_pool: [...Object.keys(demoClusterLabels), 'node_pool_name'],
     gce_instance: ['project_id', 'zone', 'instance_id'],
   };
-  const fields = condition?.conditionThreshold?.aggregations.flatMap(({ groupByFields }) => groupByFields);
+  const fields = metric?.aggregations.flatMap(({ groupByFields }) => groupByFields);
   // A log match has no aggregation, so it keeps all labels of its resource.
   const kept = fields?.map((field) => field.replace('resource.label.', '')) ?? names[type] ?? [];
   const values: Record<string, string> = {
@@ -61,6 +69,9 @@ function keptLabels({ conditions: [condition] }: Policy): { type: string; labels
     node_pool_name: 'slice-a',
     zone: 'us-central1-a',
     instance_id: '4217640023907412345',
+    entity_type: 'jobset',
+    entity_namespace: 'default',
+    entity_name: 'train',
   };
   return { type, labels: Object.fromEntries(kept.map((name) => [name, values[name] ?? 'unknown'])) };
 }
@@ -68,15 +79,19 @@ function keptLabels({ conditions: [condition] }: Policy): { type: string; labels
 describe('the example alert policies', () => {
   const policies = readPolicies();
 
-  it('are of four kinds: a node that is not ready, a slice that is not available, an interruption, a log match', () => {
+  it('are of seven kinds, each for another sign of a fault', () => {
     const texts = policies.map(({ text }) => text);
-    expect(texts).to.have.length(4);
-    for (const kind of [
+    const kinds = [
       'status_condition',
       'multi_host/available',
+      'node_pool/status',
       'interruption_count',
-      'conditionMatchedLog',
-    ]) {
+      'jobset/uptime',
+      'Xid .*: 79,',
+      'Xid .*: 48,',
+    ];
+    expect(texts).to.have.length(kinds.length);
+    for (const kind of kinds) {
       expect(
         texts.filter((text) => text.includes(kind)),
         kind,
@@ -94,30 +109,63 @@ describe('the example alert policies', () => {
         labels: policy.userLabels,
       });
       const { action } = toAlert(
-        unpackNotification(notification),
+        readNotification(unpack(notification)),
         readConfig({ CLUSTERS: trainCluster }),
         now,
       );
       expect(action.type, policy.displayName).to.equal(policy.userLabels['failover_action']);
       expect(action.repair, policy.displayName).to.equal(policy.userLabels['failover_repair']);
       expect(action.fault, policy.displayName).to.equal(policy.userLabels['failover_fault']);
+      expect(action.dryRun, policy.displayName).to.equal(policy.userLabels['failover_dry_run'] === 'true');
+      const uncordons = policy.userLabels['failover_uncordon_when_repaired'] === 'true' ? true : undefined;
+      expect(action.uncordonWhenRepaired, policy.displayName).to.equal(uncordons);
       const { subject } = action.incident;
-      const target = subject?.kind === 'instance' ? subject.instanceId : (action.nodeName ?? action.nodePool);
-      expect(target, policy.displayName).to.be.oneOf(['gke-tpu-1', 'slice-a', '4217640023907412345']);
+      const named = action.nodeName ?? action.nodePool ?? action.jobSetName;
+      const target = subject?.kind === 'instance' ? subject.instanceId : named;
+      expect(target, policy.displayName).to.be.oneOf([
+        'gke-tpu-1',
+        'slice-a',
+        '4217640023907412345',
+        'train',
+      ]);
     }
   });
 
   // F-150: the policy read a log that carries no Xid, so that it never fired.
-  it('match the Xid of a device that fell off the bus on the serial console, and no other', () => {
-    const policy = policies.find(({ text }) => text.includes('conditionMatchedLog'))?.policy;
-    const matches = parseLoggingQuery(policy?.conditions[0]?.conditionMatchedLog?.filter ?? '');
-    const read = () => JSON.parse(readFileSync(xidEntry, 'utf8')) as LogEntry & { textPayload: string };
-    expect(matches(read())).to.equal(true);
-    expect(matches({ ...read(), textPayload: read().textPayload.replace(': 79,', ': 48,') })).to.equal(false);
-    expect(matches({ ...read(), textPayload: 'a job that talks about Xid 79' })).to.equal(false);
-    const { resource } = read();
-    expect(matches({ ...read(), resource: { ...resource, type: 'k8s_node' } })).to.equal(false);
-    expect(matches({ ...read(), logName: 'projects/demo-project/logs/stdout' })).to.equal(false);
+  for (const [xid, other] of [
+    ['79', '48'],
+    ['48', '79'],
+  ] as const) {
+    it(`match Xid ${xid} on the serial console, and no other Xid and no other log`, () => {
+      const policy = policies.find(({ text }) => text.includes(`Xid .*: ${xid},`))?.policy;
+      const matches = parseLoggingQuery(policy?.conditions[0]?.conditionMatchedLog?.filter ?? '');
+      const read = (): LogEntry & { textPayload: string } => {
+        const entry = JSON.parse(readFileSync(xidEntry, 'utf8')) as LogEntry & { textPayload: string };
+        return { ...entry, textPayload: entry.textPayload.replace(': 79,', `: ${xid},`) };
+      };
+      expect(matches(read())).to.equal(true);
+      const { textPayload, resource } = read();
+      const ofOther = textPayload.replace(`: ${xid},`, `: ${other},`);
+      expect(matches({ ...read(), textPayload: ofOther })).to.equal(false);
+      expect(matches({ ...read(), textPayload: `a job that talks about Xid ${xid}` })).to.equal(false);
+      expect(matches({ ...read(), resource: { ...resource, type: 'k8s_node' } })).to.equal(false);
+      expect(matches({ ...read(), logName: 'projects/demo-project/logs/stdout' })).to.equal(false);
+    });
+  }
+
+  // F-280: Google repairs no host for an Xid that a reboot clears, and a report or a deletion gave the machine away.
+  it('have the host of Xid 79 reported, and the node of Xid 48 rebooted', () => {
+    const wayOf = (xid: string) =>
+      policies.find(({ text }) => text.includes(`Xid .*: ${xid},`))?.policy.userLabels['failover_repair'];
+    expect([wayOf('79'), wayOf('48')]).to.deep.equal(['report_faulty_host', 'reboot']);
+  });
+
+  // F-281: a metric that comes up to an hour late moved runs that had ended or were up again.
+  it('act live on no metric that comes late', () => {
+    const policy = policies.find(({ text }) => text.includes('jobset/uptime'))?.policy;
+    expect(policy?.userLabels).to.include({ failover_dry_run: 'true' });
+    const { duration = '0s' } = policy?.conditions[0]?.conditionAbsent ?? {};
+    expect(Number.parseInt(duration, 10)).to.be.greaterThan(3_600);
   });
 
   // F-151: the policy fired on GKE's own upgrades, resizes and deletions of a slice.
@@ -146,7 +194,7 @@ describe('the example alert policies', () => {
       const metric = { displayName: 'available', labels: { unavailability_reason: reason }, type };
       const notification = { version, incident: { ...incident, metric } };
       const { action } = toAlert(
-        unpackNotification(notification),
+        readNotification(unpack(notification)),
         readConfig({ CLUSTERS: trainCluster }),
         now,
       );

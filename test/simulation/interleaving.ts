@@ -13,6 +13,8 @@ export interface InterleavedAction {
   /** What follows where the restart does not help. */
   onFailure?: FollowUpType | undefined;
   uncordonWhenRepaired?: boolean;
+  /** How long the pods of the attempt get to end. */
+  graceSeconds?: number | undefined;
 }
 
 export interface PlannedIncident {
@@ -70,6 +72,8 @@ export interface Interleaving {
   endsByReconcile?: boolean;
   /** Settings other than the usual ones. */
   settings?: Record<string, string>;
+  /** The pods of the run use their grace, and this is how long it is, in seconds; otherwise they end at once. */
+  podGraceSeconds?: number;
   /** At last a new incident must cordon and release slice-a, whatever was left there. */
   endsWithNewIncident?: boolean;
 }

@@ -9,6 +9,7 @@ import { checkAttempts } from './attempts.ts';
 import type { Attempt } from './attempts.ts';
 import { Closes } from './closes.ts';
 import { Deeds } from './deeds.ts';
+import { Graces } from './graces.ts';
 import { FollowUps, foresee } from './follow-ups.ts';
 import { findTwoHands } from './gkes-hands.ts';
 import type { SentCall } from './function-instance.ts';
@@ -48,6 +49,7 @@ export class Invariants {
   readonly #closes: Closes;
   readonly #records: Records;
   readonly #followUps: FollowUps;
+  readonly #graces: Graces;
   readonly #config: Config;
   readonly #violations: string[] = [];
   readonly #emulator: Emulator;
@@ -93,6 +95,7 @@ export class Invariants {
     this.#closes = new Closes(cluster, violate);
     this.#config = config;
     this.#followUps = new FollowUps(cluster, violate, () => time.now);
+    this.#graces = new Graces(cluster, this.#deeds.ends, violate);
     this.#records = new Records(emulator, cluster, this.#followUps, violate);
     this.#firstNodes = new Map(
       cluster.nodes().map(({ metadata }) => [metadata.uid ?? '', metadata.name ?? '']),
@@ -142,6 +145,7 @@ export class Invariants {
   /** Remembers which pod belongs to which attempt: it is gone when the question comes. */
   observe(): void {
     this.#followUps.observe();
+    this.#graces.observe();
     for (const { metadata, spec } of this.#cluster.pods()) {
       const labels = metadata.labels ?? {};
       this.#pods.set(metadata.uid ?? '', {
@@ -296,8 +300,9 @@ export class Invariants {
         `${call.actionId} deletes a pod that was never seen, or without its uid`,
       );
     }
+    const isShortened = pod && this.#graces.isShortened(call, pod, this.#actions.get(call.actionId));
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
-    if (pod?.index === '0' && !this.#isFreed(call, pod.nodeName)) {
+    if (pod?.index === '0' && !isShortened && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
       this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
     }

@@ -34,6 +34,7 @@ export function toAction(
     node_name: node?.name,
     jobset_name: isRestart ? 'train' : undefined,
     ...(planned.onFailure === undefined ? {} : { on_failure: planned.onFailure }),
+    ...(planned.graceSeconds === undefined ? {} : { restart_grace_seconds: planned.graceSeconds }),
     ...(planned.uncordonWhenRepaired ? { uncordon_when_repaired: true } : {}),
   };
   const { clusters } = world.config;

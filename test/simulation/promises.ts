@@ -11,6 +11,8 @@ export const promises = {
   'plan-first': 'Nothing is deleted before a plan that names it is recorded.',
   'lock-first': 'No node is written and nothing is deleted without the lock of the pool.',
   'known-pods-only': 'A pod is deleted by its uid only.',
+  'own-grace-holds':
+    'A pod gets fewer seconds to end only where the caller says so, and only once its Job is certain to end.',
   'pause-holds': 'Nothing is cordoned or deleted once the function could see that failover is paused.',
   'budget-holds': 'Within an hour no more pools are acted on than the budget allows.',
   'one-hand': 'No machine is deleted while the function knows that GKE itself is at work on it.',

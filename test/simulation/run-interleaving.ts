@@ -61,14 +61,18 @@ export async function runInterleaving(interleaving: Interleaving): Promise<Inter
 function createWorld(emulator: Emulator, interleaving: Interleaving): EmulatedCluster {
   const cluster = emulator.addCluster({ name: clusterName });
   addSystemNamespace(cluster);
-  const { replicas, backoffLimit, restartStrategy } = interleaving;
+  const { replicas, backoffLimit, restartStrategy, podGraceSeconds } = interleaving;
+  const grace =
+    podGraceSeconds === undefined
+      ? {}
+      : { terminationGracePeriodSeconds: podGraceSeconds, usesItsGrace: true };
   for (const pool of pools) cluster.addTpuSlice(pool, { nodes: nodesPerPool, topology: '4x4' });
   cluster.addPool(gpuPool, { gpu: true, nodes: nodesPerPool });
   cluster.addJobSet({
     name: 'train',
     exclusiveTopology: 'cloud.google.com/gke-nodepool',
     failurePolicy: { maxRestarts: 10, ...(restartStrategy ? { restartStrategy } : {}) },
-    replicatedJobs: [{ name: 'workers', replicas, parallelism: nodesPerPool, backoffLimit }],
+    replicatedJobs: [{ name: 'workers', replicas, parallelism: nodesPerPool, backoffLimit, ...grace }],
   });
   emulator.settle();
   return cluster;

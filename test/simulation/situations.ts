@@ -435,6 +435,38 @@ function toFollow(type: ActionType): Partial<InterleavedAction> {
   };
 }
 
+/** Restarts whose pods take their time, and get less of it. */
+const graces = fc
+  .record({
+    ...parts,
+    podGraceSeconds: fc.constantFrom(5, 30, 120),
+    reconciles: everyMinute(6),
+    actions: fc.array(
+      fc.record({
+        type: fc.constant('cordon_nodepool_and_restart_jobset' as const),
+        pool,
+        node: someNode,
+        graceSeconds: fc.constantFrom(undefined, 0, 0, 2, 30),
+        incident: fc.option(fc.constant(withTheRun), { nil: undefined }),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    others: fc.array(
+      fc.oneof(
+        disturbance,
+        happens('run_fails', 0, 60_000),
+        nodeDies(20_000),
+        fc.record({
+          at: fc.integer({ min: 0, max: 20_000 }),
+          kind: fc.constant('person_pauses' as const),
+          ms: fc.integer({ min: 1_000, max: 100_000 }),
+        }),
+      ),
+      { maxLength: 4 },
+    ),
+  })
+  .map(({ others, ...rest }) => ({ ...rest, disturbances: others }));
+
 /** One alert after the other for the same JobSet, or the same pool: nothing that is done helps. */
 const alertsWithoutEnd = fc
   .record({
@@ -500,6 +532,7 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   gkeAtWork: { weight: 2, arbitrary: gkeAtWork },
   withReconcile: { weight: 3, arbitrary: withReconcile },
   alertsWithoutEnd: { weight: 2, arbitrary: alertsWithoutEnd },
+  graces: { weight: 2, arbitrary: graces },
 };
 
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));

@@ -1,4 +1,4 @@
-# Two clusters in two projects, and four alert policies that call the function by Pub/Sub. The policies live in
+# Two clusters in two projects, and seven alert policies that call the function by Pub/Sub. The policies live in
 # my-project, so its metrics scope must include other-project; a log match sees the logs of my-project alone.
 
 provider "google" {
@@ -28,6 +28,25 @@ module "autometric_failover" {
 
   # Whom to tell when a failover failed.
   operator_notification_channels = [google_monitoring_notification_channel.oncall.name]
+
+  # The same fault by its line in the log, which is there two minutes before an alert on it. Each rule gets its entries from
+  # a sink in both clusters' projects. A dry run until you take dry_run out; then the policy of that fault is not needed.
+  log_rules = {
+    xid-79 = {
+      log      = "serialconsole.googleapis.com/serial_port_1_output"
+      contains = ["NVRM: Xid", "): 79,"]
+      action   = "cordon_and_repair_nodepool"
+      repair   = "report_faulty_host"
+      fault    = "xid"
+      dry_run  = true
+    }
+    host-error = {
+      log     = "cloudaudit.googleapis.com/system_event"
+      method  = "compute.instances.hostError"
+      action  = "cordon_nodepool_and_restart_jobset"
+      dry_run = true
+    }
+  }
 
   alert_policies = {
     # A machine that stays not ready: cordon its pool, have the machine repaired, and uncordon the pool once every node of
@@ -101,6 +120,61 @@ module "autometric_failover" {
       conditions = [{
         display_name = "Xid 79"
         matched_log  = { filter = "resource.type=\"gce_instance\" AND log_id(\"serialconsole.googleapis.com/serial_port_1_output\") AND textPayload=~\"NVRM: Xid .*: 79,\"" }
+      }]
+    }
+
+    # The GPU driver says that memory of a GPU has an uncorrectable error (Xid 48). Google repairs no host for that Xid alone, and a
+    # reboot clears it; the pool is uncordoned once the node is back with its accelerators. Data on local SSDs may not survive.
+    gpu-double-bit-ecc = {
+      action                 = "cordon_and_repair_nodepool"
+      repair                 = "reboot"
+      uncordon_when_repaired = true
+      conditions = [{
+        display_name = "Xid 48"
+        matched_log  = { filter = "resource.type=\"gce_instance\" AND log_id(\"serialconsole.googleapis.com/serial_port_1_output\") AND textPayload=~\"NVRM: Xid .*: 48,\"" }
+      }]
+    }
+
+    # GKE says that a multi-host TPU node pool is in the status Error, for example because machines cannot be created. No failover
+    # mends that, so people are told, and the log of the dry run says how many nodes of the pool a run could still start on.
+    node-pool-error = {
+      action                = "cordon_nodepool"
+      dry_run               = true
+      on_close              = "uncordon_nodepool"
+      notification_channels = [google_monitoring_notification_channel.oncall.name]
+      conditions = [{
+        display_name = "A TPU node pool has been in the status Error for 10 minutes"
+        threshold = {
+          filter                  = "resource.type = \"k8s_node_pool\" AND metric.type = \"kubernetes.io/node_pool/status\" AND metric.labels.status = \"Error\""
+          threshold_value         = 0.5
+          duration                = "600s"
+          evaluation_missing_data = "EVALUATION_MISSING_DATA_INACTIVE"
+          aggregations = [{
+            per_series_aligner   = "ALIGN_FRACTION_TRUE"
+            cross_series_reducer = "REDUCE_MAX"
+            group_by_fields      = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.node_pool_name"]
+          }]
+        }
+      }]
+    }
+
+    # A JobSet that was up has had no uptime for two hours. Leave it a dry run: Cloud Monitoring shows this metric up to an hour
+    # late, and a JobSet that has ended or was deleted has no uptime either. People are told, and the log says what a restart would do.
+    jobset-not-up = {
+      action                = "cordon_nodepool_and_restart_jobset"
+      dry_run               = true
+      notification_channels = [google_monitoring_notification_channel.oncall.name]
+      conditions = [{
+        display_name = "A JobSet has not been up for 2 hours"
+        absent = {
+          filter   = "resource.type = \"k8s_entity\" AND resource.labels.entity_type = \"jobset\" AND metric.type = \"kubernetes.io/jobset/uptime\""
+          duration = "7200s"
+          aggregations = [{
+            per_series_aligner   = "ALIGN_MAX"
+            cross_series_reducer = "REDUCE_MAX"
+            group_by_fields      = ["resource.label.project_id", "resource.label.location", "resource.label.cluster_name", "resource.label.entity_type", "resource.label.entity_namespace", "resource.label.entity_name"]
+          }]
+        }
       }]
     }
   }

@@ -39,3 +39,7 @@ mock_resource "google_secret_manager_secret_version" {
 mock_data "google_project" {
   defaults = { number = "123456789012" }
 }
+
+mock_resource "google_logging_project_sink" {
+  defaults = { writer_identity = "serviceAccount:service-123456789012@gcp-sa-logging.iam.gserviceaccount.com" }
+}
