@@ -17,6 +17,7 @@ Usage: deploy/deploy.sh --project ID --region REGION --clusters NAME[,NAME] [opt
   --name NAME          of the function, and the beginning of all other names (default: autometric-failover)
   --namespaces NAMES   of the JobSets it may restart (default: default)
   --actions TYPES      allowed, separated by commas (default: all five; docs/api.md)
+  --approval TYPES     whose plan somebody else than the caller must approve before anything is done
   --alerts TYPES       also take Cloud Monitoring's alerts, which may trigger these actions
   --no-alerts          take no alerts any more: delete the subscription that an earlier --alerts made
   --reconcile          have Cloud Scheduler call it once a minute, so that every action ends in a verdict
@@ -40,11 +41,12 @@ ACTION_TYPES=(cordon_nodepool cordon_nodepool_and_restart_jobset cordon_and_repa
   uncordon_nodepool)
 # What --set takes. Other options set the rest.
 SETTINGS=(COOLDOWN_SECONDS MAX_POOLS_PER_HOUR MAX_ATTEMPTS_PER_DAY MAX_ALERT_AGE_SECONDS ACTION_DEADLINE_SECONDS
+  APPROVAL_TTL_SECONDS
   CORDON_CONCURRENCY RECOVERY_TIMEOUT_SECONDS REPAIR_TIMEOUT_SECONDS RESUME_WITHIN_SECONDS GKE_ENDPOINT
   CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE)
 
 main() {
-  local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts=''
+  local project='' region='' clusters='' name=autometric-failover namespaces=default actions='' alerts='' approval=''
   local ingress=all vpc_connector='' archive='' source='' condition=true dry_run=false reconcile=false no_alerts=false channel=''
   local -a invokers=() viewers=() settings=() new_accounts=()
   parse "$@"
@@ -96,6 +98,7 @@ parse() {
       --name) name=$2 ;;
       --namespaces) namespaces=$2 ;;
       --actions) actions=$2 ;;
+      --approval) approval=$2 ;;
       --alerts) alerts=$2 ;;
       --invoker) invokers+=("$2") ;;
       --viewer) viewers+=("$2") ;;
@@ -131,6 +134,7 @@ check() {
       fail "--set does not take ${value%%=*}; it takes: ${SETTINGS[*]}"
   done
   check_types --actions "$actions"
+  check_types --approval "$approval"
   check_types --alerts "$alerts"
   check_archive
   [[ $no_alerts == false || -z $alerts ]] || fail '--alerts and --no-alerts exclude one another'
@@ -229,6 +233,7 @@ deploy_function() {
   # Lists have commas, so gcloud is told another separator.
   environment="^;^LOG_EXECUTION_ID=true;GOOGLE_CLOUD_PROJECT=$project;CLUSTERS=$clusters;ALLOWED_NAMESPACES=$namespaces"
   [[ -z $actions ]] || environment+=";ALLOWED_ACTIONS=$actions"
+  [[ -z $approval ]] || environment+=";APPROVAL_ACTIONS=$approval"
   [[ -z $alerts ]] || environment+=";ALERT_ACTIONS=$alerts"
   for setting in "${settings[@]+"${settings[@]}"}"; do
     environment+=";$setting"

@@ -7,6 +7,10 @@ import { describeError, describeStack } from './log.ts';
 import type { Log } from './log.ts';
 import type { Page } from './page/layout.ts';
 import type { Action } from './request/action.ts';
+import type { Rejected } from './reconcile/approve.ts';
+import { describeAwaiting, toApproveBody } from './state/approval.ts';
+import type { ActionRecord } from './state/record-format.ts';
+import { showPlan } from './status/action-view.ts';
 import { summarise } from './step.ts';
 
 /** One request on its way to its one answer. */
@@ -50,8 +54,22 @@ export function logReceived(exchange: Exchange, action: Action): void {
   exchange.log.info('received', `${what} from ${requestor}: ${reason}`);
 }
 
+/** What a request came to. */
+export type Answered =
+  Outcome | Rejected | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
+
+/** Answers what a request came to, unless that is an error. */
+export function sendAnswered(exchange: Exchange, answered: Answered): void {
+  if ('page' in answered) sendPage(exchange, answered.page);
+  else if ('shown' in answered) sendShown(exchange, answered.shown);
+  else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
+  else if ('rejected' in answered) sendRejected(exchange, answered);
+  else if (answered.awaiting) sendAwaiting(exchange, answered.awaiting);
+  else sendDone(exchange, answered);
+}
+
 /** Answers 200 with the action's steps. */
-export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume = false }: Outcome): void {
+function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume = false }: Outcome): void {
   const outcome = isReplay ? 'replayed' : 'done';
   const replay = isReplay ? { replayed: true, done_at: toTime(doneAt) } : {};
   const resume = isResume ? { resumed: true } : {};
@@ -61,8 +79,37 @@ export function sendDone(exchange: Exchange, { steps, isReplay, doneAt, isResume
   send(exchange, 200, { id: exchange.id, ...replay, ...resume, steps });
 }
 
+/** Answers 202: the plan is recorded, and nothing else is done before it is approved. */
+function sendAwaiting(exchange: Exchange, record: ActionRecord): void {
+  const { id, approval, plan } = record;
+  if (!approval) throw new Error(`action ${id} waits for no approval`);
+  const fields = { ...toFinalFields(exchange, 202), outcome: 'awaiting_approval', plan: approval.plan };
+  const { steps } = approval;
+  const message = `${record.type} of ${record.nodePool} ${describeAwaiting(id, approval)}`;
+  exchange.log.warn('awaiting_approval', message, { ...fields, node_pool: record.nodePool, steps });
+  send(exchange, 202, {
+    id,
+    awaiting_approval: {
+      plan: approval.plan,
+      expires_at: approval.expires_at,
+      approve: toApproveBody(id, approval.plan),
+    },
+    ...(plan && { plan: showPlan(plan) }),
+    steps,
+  });
+}
+
+/** Answers 200: the action that waited for approval is settled, and nothing was done. */
+function sendRejected(exchange: Exchange, { rejected }: Rejected): void {
+  exchange.log.info('done', `rejected: ${rejected.why}`, {
+    ...toFinalFields(exchange, 200),
+    outcome: 'rejected',
+  });
+  send(exchange, 200, { id: exchange.id, verdict: rejected });
+}
+
 /** Answers what a request asked to see. It is true for a moment only, and leaves no line in the log. */
-export function sendShown(exchange: Exchange, shown: object): void {
+function sendShown(exchange: Exchange, shown: object): void {
   send(exchange, 200, shown, { 'Cache-Control': 'no-store', Vary: 'Accept' });
 }
 
@@ -72,7 +119,7 @@ export function sendPage({ response }: Exchange, { html, headers }: Page, status
 }
 
 /** Answers what was looked after: 200, or 502 if a cluster could not be served. An idle minute leaves no line in the log. */
-export function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
+function sendReconciled(exchange: Exchange, clusters: ClusterReport[]): void {
   const isFailed = clusters.some(({ failed }) => failed === true);
   send(exchange, isFailed ? 502 : 200, { clusters });
 }

@@ -6,12 +6,23 @@ import type { LogRules } from './alert/log-rules.ts';
 import { clusterNameSchema } from './cluster-name.ts';
 import type { ClusterName } from './cluster-name.ts';
 import { dnsLabel } from './names.ts';
+import {
+  actionTypeSchema,
+  endpointSchema,
+  listOf,
+  numberOrPercentage,
+  wholeNumber,
+} from './setting-schemas.ts';
 
 /** The settings of one function, checked once at start. docs/configuration.md describes them. */
 export interface Config {
   clusters: ClusterName[];
   allowedActions: ActionType[];
   alertActions: ActionType[];
+  /** Actions of these types wait for the approval of another principal. */
+  approvalActions: ActionType[];
+  /** How long an action waits for its approval. */
+  approvalTtlSeconds: number;
   allowedNamespaces: string[];
   /** What log entries ask for, by the rule's id. */
   logRules: LogRules;
@@ -67,6 +78,8 @@ export function readConfig(environment: Environment): Config {
     clusters: settings.CLUSTERS,
     allowedActions,
     alertActions,
+    approvalActions: settings.APPROVAL_ACTIONS,
+    approvalTtlSeconds: settings.APPROVAL_TTL_SECONDS,
     allowedNamespaces: settings.ALLOWED_NAMESPACES,
     logRules: settings.LOG_RULES,
     cooldownSeconds: settings.COOLDOWN_SECONDS,
@@ -126,68 +139,6 @@ const requiredHints: Record<string, string> = {
   WEBHOOK_PASSWORD: 'set it from Secret Manager to the password of the webhook notification channel',
 };
 
-function listOf<const Item extends v.GenericSchema<string, unknown>>(item: Item) {
-  return v.pipe(
-    v.string(),
-    v.transform((text) =>
-      text
-        .split(',')
-        .map((part) => part.trim())
-        .filter((part) => part !== ''),
-    ),
-    v.array(item),
-  );
-}
-
-const actionTypeSchema = v.picklist(
-  actionTypes,
-  (issue) => `has ${issue.received}, which is not one of ${actionTypes.join(', ')}`,
-);
-
-function wholeNumber(min: number, max: number, unit: string, fallback: string) {
-  const sentence = `must be a whole number of ${unit} from ${min} to ${max}`;
-  return v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^\d{1,9}$/, sentence),
-      v.transform(Number),
-      v.minValue(min, sentence),
-      v.maxValue(max, sentence),
-    ),
-    fallback,
-  );
-}
-
-/** A whole number, or a percentage such as `10%`. */
-function numberOrPercentage(min: number, max: number, unit: string, fallback: string) {
-  const sentence = `must be a whole number of ${unit} from ${min} to ${max}, or a percentage from 1% to 100%`;
-  return v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^\d{1,9}%?$/, sentence),
-      v.check((text) => {
-        const number = Number.parseInt(text, 10);
-        return text.endsWith('%') ? number >= 1 && number <= 100 : number >= min && number <= max;
-      }, sentence),
-      v.transform((text) => (text.endsWith('%') ? { percent: Number.parseInt(text, 10) } : Number(text))),
-    ),
-    fallback,
-  );
-}
-
-/** The function sends its token to this endpoint, so plain HTTP is only for an emulator on this machine. */
-const endpointSchema = v.pipe(
-  v.string(),
-  v.check((text) => URL.canParse(text), 'must be a URL'),
-  v.transform((text) => new URL(text)),
-  v.check(
-    ({ protocol, hostname }) =>
-      protocol === 'https:' ||
-      (protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(hostname)),
-    'must be https, or http to an address of this machine',
-  ),
-);
-
 const settingsSchema = v.object({
   CLUSTERS: v.pipe(
     listOf(clusterNameSchema),
@@ -199,6 +150,8 @@ const settingsSchema = v.object({
   ),
   ALLOWED_ACTIONS: v.optional(v.pipe(listOf(actionTypeSchema), v.minLength(1, 'allows nothing'))),
   ALERT_ACTIONS: v.optional(listOf(actionTypeSchema)),
+  APPROVAL_ACTIONS: v.optional(listOf(actionTypeSchema), ''),
+  APPROVAL_TTL_SECONDS: wholeNumber(60, 43_200, 'seconds', '1800'),
   ALLOWED_NAMESPACES: v.optional(
     v.pipe(
       listOf(

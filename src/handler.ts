@@ -4,17 +4,8 @@ import { toAlert } from './alert/alert.ts';
 import { readAlert } from './alert/log-entry.ts';
 import { RecentEntries } from './alert/recent-entries.ts';
 import { isForAlerts, isPushEnvelope } from './alert/notification.ts';
-import {
-  logReceived,
-  sendDone,
-  sendError,
-  sendIgnored,
-  sendPage,
-  sendReconciled,
-  sendShown,
-  setId,
-} from './answer.ts';
-import type { Exchange } from './answer.ts';
+import { logReceived, sendAnswered, sendError, sendIgnored, setId } from './answer.ts';
+import type { Answered, Exchange } from './answer.ts';
 import { Deadline } from './clock.ts';
 import type { WebhookCredentials } from './config.ts';
 import { FailoverError, toFailoverError } from './errors.ts';
@@ -22,7 +13,6 @@ import { actOnAlert } from './failover/act-on-alert.ts';
 import { failover } from './failover/failover.ts';
 import type { Outcome } from './failover/failover.ts';
 import { reconcile } from './reconcile/reconcile.ts';
-import type { ClusterReport } from './reconcile/report.ts';
 import { Ignored } from './ignored.ts';
 import { toTraceFields } from './log.ts';
 import type { Log } from './log.ts';
@@ -49,6 +39,7 @@ import type { AnswerPage, AnswerRead } from './read.ts';
 import { parseRead, parseReadBody, readTypeOf } from './request/reads.ts';
 import type { Services } from './services.ts';
 import { createReadPictures } from './status/status.ts';
+import { takeDecision } from './take-decision.ts';
 
 /** The parts of one of the two functions. */
 export interface HandlerOptions {
@@ -107,9 +98,6 @@ type Parts = HandlerOptions & {
   recentEntries: RecentEntries;
 };
 
-/** What a request came to. */
-type Answered = Outcome | { clusters: ClusterReport[] } | { shown: object } | { page: Page };
-
 /** The only place that catches: every request ends in one answer here. */
 async function answer(
   request: Request,
@@ -119,11 +107,7 @@ async function answer(
 ): Promise<void> {
   const exchange = openExchange(request, response, options);
   try {
-    const answered = await dispatch(exchange, deadline, options);
-    if ('page' in answered) sendPage(exchange, answered.page);
-    else if ('shown' in answered) sendShown(exchange, answered.shown);
-    else if ('clusters' in answered) sendReconciled(exchange, answered.clusters);
-    else sendDone(exchange, answered);
+    sendAnswered(exchange, await dispatch(exchange, deadline, options));
   } catch (error) {
     if (error instanceof Ignored) sendIgnored(exchange, error);
     else sendError(exchange, toFailoverError(error), error, await toPageOf(error, request, options));
@@ -221,6 +205,8 @@ async function takeAction(
   if (name === 'failoverStatus') {
     throw new FailoverError('forbidden', 'this function only shows; send actions to failover');
   }
+  const decided = await takeDecision(exchange, body, deadline, services);
+  if (decided) return decided;
   const action = parseAction(body, services.config.clusters, exchange.id);
   logReceived(exchange, action);
   const { caller } = exchange;

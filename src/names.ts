@@ -42,3 +42,9 @@ export const maxRecords = 1000;
 
 /** … but none that was done within this time: an incident that is renotified within it must find its record. */
 export const minRecordRetentionMs = dayMs;
+
+/** Lists the first `most` names in order, and how many there are besides. */
+export function describeNames(names: string[], most = 5): string {
+  const shown = [...names].sort().slice(0, most).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}

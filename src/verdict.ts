@@ -12,6 +12,8 @@ export const verdicts = [
   'report_failed',
   'not_reported',
   'abandoned',
+  'expired',
+  'rejected',
 ] as const;
 
 export type VerdictName = (typeof verdicts)[number];
@@ -39,6 +41,11 @@ export const verdictSchema = v.object({
 /** True if the verdict is what the action was for. */
 export function hasHelped({ verdict, same_host: isSameHost }: Verdict): boolean {
   return ['recovered', 'repaired', 'reported'].includes(verdict) && isSameHost !== true;
+}
+
+/** True if nobody has to look because of the verdict: it is what the action was for, or a person has rejected the action. */
+export function needsNobody(verdict: Verdict): boolean {
+  return hasHelped(verdict) || verdict.verdict === 'rejected';
 }
 
 /** True if the machines of the pool are whole again, and the bad one is not on the same host. */

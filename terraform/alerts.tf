@@ -7,9 +7,10 @@ locals {
     [for p in var.alert_policies : p.on_close if p.on_close != null],
     [for p in var.alert_policies : p.on_failure if p.on_failure != null],
     [for p in var.alert_policies : "uncordon_nodepool" if p.uncordon_when_repaired],
-    [for r in var.log_rules : r.action],
-    [for r in var.log_rules : r.on_failure if r.on_failure != null],
-    [for r in var.log_rules : "uncordon_nodepool" if r.uncordon_when_repaired],
+    [for r in var.log_rules : lookup(r.labels, "failover_action", "")],
+    [for r in var.log_rules : r.labels["failover_on_failure"] if contains(keys(r.labels), "failover_on_failure")],
+    [for r in var.log_rules : "uncordon_nodepool" if lookup(r.labels, "failover_uncordon_when_repaired", "") == "true"],
+    flatten([for r in var.log_rules : ["cordon_and_repair_nodepool", "uncordon_nodepool"] if lookup(r.labels, "failover_when_no_spare", "") == "repair"]),
     flatten([for p in var.alert_policies : ["cordon_and_repair_nodepool", "uncordon_nodepool"] if p.when_no_spare == "repair"]),
     tolist(var.additional_alert_actions),
   )))
@@ -44,6 +45,7 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_on_close               = each.value.on_close
       failover_on_failure             = each.value.on_failure
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_approval               = each.value.approval
       failover_repair                 = each.value.repair
       failover_fault                  = each.value.fault
       failover_restart_grace_seconds  = each.value.restart_grace_seconds == null ? null : tostring(each.value.restart_grace_seconds)

@@ -7,18 +7,7 @@ locals {
       { log = r.log, resource_type = r.resource_type },
       r.contains == null ? {} : { contains = r.contains },
       r.method == null ? {} : { method = r.method },
-      { labels = { for k, v in {
-        failover_action                 = r.action
-        failover_on_failure             = r.on_failure
-        failover_uncordon_when_repaired = r.uncordon_when_repaired ? "true" : null
-        failover_repair                 = r.repair
-        failover_fault                  = r.fault
-        failover_jobset                 = r.jobset
-        failover_namespace              = r.namespace
-        failover_cluster                = r.cluster
-        failover_dry_run                = r.dry_run ? "true" : null
-        failover_expected_node_counts   = r.expected_node_counts ? "true" : null
-      } : k => v if v != null } },
+      { labels = r.labels },
     )
   }
 

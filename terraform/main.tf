@@ -39,6 +39,7 @@ locals {
       ACTION_DEADLINE_SECONDS = tostring(var.action_deadline_seconds)
       ALLOWED_ACTIONS         = join(",", sort(var.allowed_actions))
       ALLOWED_NAMESPACES      = join(",", sort(var.allowed_namespaces))
+      APPROVAL_TTL_SECONDS    = tostring(var.approval_ttl_seconds)
       CLUSTERS                = join(",", var.clusters)
       COOLDOWN_SECONDS        = tostring(var.cooldown_seconds)
       CORDON_CONCURRENCY      = tostring(var.cordon_concurrency)
@@ -54,6 +55,7 @@ locals {
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"
     },
+    length(var.approval_actions) > 0 ? { APPROVAL_ACTIONS = join(",", sort(var.approval_actions)) } : {},
     # An empty list would mean the default, which is everything that is allowed.
     local.takes_alerts ? { ALERT_ACTIONS = join(",", local.alert_actions) } : {},
     length(var.log_rules) == 0 ? {} : { LOG_RULES = jsonencode(local.log_rules) },

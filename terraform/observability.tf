@@ -28,7 +28,7 @@ resource "google_logging_metric" "actions" {
     }
     labels {
       key         = "outcome"
-      description = "done, replayed, ignored, refused or failed"
+      description = "done, replayed, awaiting_approval, rejected, ignored, refused or failed"
     }
     labels {
       key         = "dry_run"
@@ -61,7 +61,7 @@ resource "google_logging_metric" "duration" {
     }
     labels {
       key         = "outcome"
-      description = "done, replayed, ignored, refused or failed"
+      description = "done, replayed, awaiting_approval, rejected, ignored, refused or failed"
     }
   }
   label_extractors = {
@@ -222,6 +222,58 @@ resource "google_monitoring_alert_policy" "not_helped" {
           ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
 
       A word such as not_recovered is a verdict, a word such as attempts_exhausted a refusal. What each means and what next: docs/api.md (Reconcile) and docs/runbook.md.
+    EOT
+  }
+
+  depends_on = [time_sleep.apis]
+}
+
+# Nobody reads the answer to an alert, nor to what follows from a verdict. Reconcile repeats the line once a minute, so the incident
+# stays open for as long as the plan waits.
+resource "google_monitoring_alert_policy" "awaiting_approval" {
+  count = var.create_operator_alerts ? 1 : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: a plan waits for approval"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = var.operator_notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "an action does nothing before somebody approves its plan"
+    condition_matched_log {
+      filter = "${local.lines} AND jsonPayload.event=\"awaiting_approval\""
+      label_extractors = {
+        action_id = "EXTRACT(jsonPayload.action_id)"
+        cluster   = "EXTRACT(jsonPayload.cluster)"
+        node_pool = "EXTRACT(jsonPayload.node_pool)"
+        plan      = "EXTRACT(jsonPayload.plan)"
+        type      = "EXTRACT(jsonPayload.type)"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+    notification_rate_limit {
+      period = "1800s"
+    }
+  }
+
+  documentation {
+    subject   = "Failover waits for approval: $${log.extracted_label.type} of $${log.extracted_label.node_pool}"
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      The failover `$${log.extracted_label.action_id}`, $${log.extracted_label.type} of node pool $${log.extracted_label.node_pool} in $${log.extracted_label.cluster}, does nothing before somebody else than its caller approves its plan.
+
+      Its page and its log line say what it would do. To approve it, POST this to /actions:
+
+          {"type":"approve","id":"$${log.extracted_label.action_id}","plan":"$${log.extracted_label.plan}","requestor":"YOUR NAME"}
+
+          ${local.services_of_log} AND labels.action_id="$${log.extracted_label.action_id}"
+
+      What to look at first, and how to reject it: docs/runbook.md (A plan waits for approval).
     EOT
   }
 

@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, approval, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -23,6 +23,8 @@ variable "alert_policies" {
     on_failure = optional(string)
     # Uncordon the pool once the machine is back.
     uncordon_when_repaired = optional(bool, false)
+    # "required": another principal must approve the plan before anything is done.
+    approval = optional(string)
     # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
     repair = optional(string)
     # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
@@ -124,6 +126,10 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : p.restart_grace_seconds == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && p.restart_grace_seconds >= 0 && p.restart_grace_seconds <= 3600 && floor(p.restart_grace_seconds) == p.restart_grace_seconds])
     error_message = "restart_grace_seconds is for a policy that restarts: a whole number of seconds from 0 to 3600."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : coalesce(p.approval, "required") == "required"])
+    error_message = "All that approval can be is required."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], p.repair)])
@@ -228,7 +234,7 @@ variable "grant_token_creator" {
 }
 
 variable "log_rules" {
-  description = "Log entries that call the function within seconds, by a short name: a sink in each cluster's project sends what fits to the topic of the alerts (LOG_RULES). An entry fits with all of contains in its text, or with method in an audit log. action, on_failure and so on are those of alert_policies. Where several rules fit, the first by name decides."
+  description = "Log entries that call the function within seconds, by a short name: a sink in each cluster's project sends what fits to the topic of the alerts (LOG_RULES). An entry fits with all of contains in its text, or with method in an audit log. Where several rules fit, the first by name decides. The function checks the labels when it starts."
   type = map(object({
     # Which log: serialconsole.googleapis.com/serial_port_1_output, for one.
     log = string
@@ -238,27 +244,8 @@ variable "log_rules" {
     contains = optional(list(string))
     # The method of an entry of an audit log.
     method = optional(string)
-
-    # What is done: one of allowed_actions.
-    action = string
-    # What follows a restart that did not bring the run back: repair_nodepool or cordon_and_repair_nodepool.
-    on_failure = optional(string)
-    # Uncordon the pool once the machine is back.
-    uncordon_when_repaired = optional(bool, false)
-    # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
-    repair = optional(string)
-    # What is wrong with a host that is reported: performance, silent_data_corruption, xid or unspecified.
-    fault = optional(string)
-    # Which JobSet; without it the one on the pool.
-    jobset = optional(string)
-    # Of the JobSet: one of allowed_namespaces.
-    namespace = optional(string)
-    # The cluster's short name, where several are in the machine's region.
-    cluster = optional(string)
-    # Log what would be done, and change nothing.
-    dry_run = optional(bool, false)
-    # Refuse unless the pool has as many nodes as its TPU topology says.
-    expected_node_counts = optional(bool, false)
+    # The failover_ labels of a policy, without failover_on_close; failover_action is one of allowed_actions.
+    labels = map(string)
   }))
   default  = {}
   nullable = false
@@ -288,32 +275,12 @@ variable "log_rules" {
     error_message = "log is the id of a log, not encoded, such as cloudaudit.googleapis.com/system_event; method is the name of a method, such as compute.instances.hostError."
   }
   validation {
-    condition     = alltrue([for r in var.log_rules : contains(var.allowed_actions, r.action) && r.action != "uncordon_nodepool"])
-    error_message = "The action of a log rule must be one of allowed_actions; it cannot uncordon."
+    condition     = alltrue([for r in var.log_rules : alltrue([for a in [lookup(r.labels, "failover_action", ""), lookup(r.labels, "failover_on_failure", "repair_nodepool")] : contains(var.allowed_actions, a)])])
+    error_message = "failover_action of a log rule, and failover_on_failure, must be one of allowed_actions."
   }
   validation {
-    condition     = alltrue([for r in var.log_rules : r.on_failure == null ? true : r.action == "cordon_nodepool_and_restart_jobset" && contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.on_failure) && contains(var.allowed_actions, r.on_failure)])
-    error_message = "on_failure follows a restart: with the action cordon_nodepool_and_restart_jobset it is repair_nodepool or cordon_and_repair_nodepool, and allowed_actions must list it."
-  }
-  validation {
-    condition     = alltrue([for r in var.log_rules : !r.uncordon_when_repaired ? true : (r.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
-    error_message = "uncordon_when_repaired is for a rule that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
-  }
-  validation {
-    condition     = alltrue([for r in var.log_rules : r.repair == null ? true : contains(["cordon_and_repair_nodepool", "repair_nodepool"], r.action) && contains(["delete", "reboot", "maintenance", "report_faulty_host"], r.repair)])
-    error_message = "repair is for a rule that repairs: delete, reboot, maintenance or report_faulty_host."
-  }
-  validation {
-    condition     = alltrue([for r in var.log_rules : (r.fault != null) == (coalesce(r.repair, "delete") == "report_faulty_host") && (r.fault == null ? true : contains(["performance", "silent_data_corruption", "xid", "unspecified"], r.fault))])
-    error_message = "fault goes with repair = report_faulty_host, and with nothing else: performance, silent_data_corruption, xid or unspecified."
-  }
-  validation {
-    condition     = alltrue([for r in var.log_rules : r.jobset == null || r.action == "cordon_nodepool_and_restart_jobset"])
-    error_message = "Only cordon_nodepool_and_restart_jobset takes a jobset."
-  }
-  validation {
-    condition     = alltrue([for r in var.log_rules : (r.namespace == null ? true : contains(var.allowed_namespaces, r.namespace)) && (r.cluster == null ? true : contains([for c in var.clusters : split("/", c)[5]], r.cluster))])
-    error_message = "The namespace of a log rule must be one of allowed_namespaces, its cluster the short name of one of clusters."
+    condition     = alltrue([for r in var.log_rules : alltrue([for k in keys(r.labels) : startswith(k, "failover_") && k != "failover_on_close"])])
+    error_message = "labels are failover_ labels; failover_on_close is none of them, because nothing tells that a log entry is over."
   }
 }
 

@@ -77,6 +77,30 @@ variable "allowed_namespaces" {
   }
 }
 
+variable "approval_actions" {
+  description = "The types of action whose plan another principal must approve before anything is done (APPROVAL_ACTIONS), also where an alert or a verdict asks for them."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.approval_actions, var.allowed_actions)) == 0
+    error_message = "Only actions that allowed_actions lists can wait for an approval."
+  }
+}
+
+variable "approval_ttl_seconds" {
+  description = "How long an action waits for the approval of its plan (APPROVAL_TTL_SECONDS). Then it is settled, and nothing was done."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.approval_ttl_seconds >= 60 && var.approval_ttl_seconds <= 43200 && floor(var.approval_ttl_seconds) == var.approval_ttl_seconds
+    error_message = "The time for an approval must be whole seconds from 60 to 43200 (12 hours)."
+  }
+}
+
 variable "build" {
   description = "Where the function is built: an Artifact Registry repository (projects/P/locations/L/repositories/R) and a Cloud Build worker pool of your own, instead of the default ones."
   type = object({

@@ -1,6 +1,6 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
 import { expect } from 'chai';
-import { sendDone } from '../src/answer.ts';
+import { sendAnswered } from '../src/answer.ts';
 import type { Exchange } from '../src/answer.ts';
 import type { Outcome } from '../src/failover/failover.ts';
 import { createLog } from '../src/log.ts';
@@ -28,11 +28,11 @@ function answer(outcome: Outcome, { isDryRun = false } = {}) {
     isDryRun,
     channel: 'action',
   };
-  sendDone(exchange, outcome);
+  sendAnswered(exchange, outcome);
   return { body, line };
 }
 
-describe('sendDone', () => {
+describe('sendAnswered', () => {
   it('answers with the steps of what was done just now, and says them in the log', () => {
     const { body, line } = answer({ steps, isReplay: false });
     expect(body).to.deep.equal({ id: 'incident-7', steps });

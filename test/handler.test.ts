@@ -37,6 +37,7 @@ describe('createHandler', () => {
       attempts_exhausted: 409,
       rate_limited: 429,
       budget_exceeded: 429,
+      correlated_failure: 429,
       upstream_failed: 502,
       upstream_timeout: 504,
     } as const;

@@ -367,6 +367,16 @@ describe('docs/openapi.yaml', () => {
         },
       ],
       [
+        'correlated_failure',
+        async () => {
+          world.cluster.addTpuSlice('slice-c', { topology: '4x4' });
+          for (const pool of ['slice-a', 'slice-b']) {
+            for (const name of nodeNames(world.cluster, pool)) world.cluster.killNode(name);
+          }
+          return codeOf(repair);
+        },
+      ],
+      [
         'attempts_exhausted',
         async () => {
           world.use({ MAX_ATTEMPTS_PER_DAY: '1', COOLDOWN_SECONDS: '0' });
@@ -556,6 +566,68 @@ describe('docs/openapi.yaml', () => {
       world.emulator.faults.add({ method: 'PATCH', path: /nodes/, times: Infinity, effect: { status: 403 } });
       await world.post(cordon);
       expect(await verdictOf('c', 90_000)).to.equal('abandoned');
+    });
+  });
+
+  describe('of approvals', () => {
+    const waiting = { ...restart, approval: 'required' };
+    const as = (email: string) => {
+      const claims = Buffer.from(JSON.stringify({ email })).toString('base64url');
+      return { 'Content-Type': 'application/json', authorization: `Bearer e30.${claims}.x` };
+    };
+
+    /** Asks for a restart that waits for its approval. @returns the line that approves it */
+    async function askFor(path: string, id = 'a'): Promise<Json> {
+      const { status, body } = await world.post({ ...waiting, id }, path, as('alice@example.com'));
+      expect(status, JSON.stringify(body)).to.equal(202);
+      const { approve } = body['awaiting_approval'] as { approve: Json };
+      expect(openapi.checkRequest('/actions', 'post', approve)).to.deep.equal([]);
+      return approve;
+    }
+
+    for (const path of ['/', '/actions']) {
+      it(`knows a plan that waits, and its approval, at ${path}`, async () => {
+        const approve = await askFor(path);
+        await world.get('/actions/a');
+        await world.get('/actions?state=awaiting_approval');
+        const { status } = await world.post(approve, path, as('bob@example.com'));
+        expect(status).to.equal(200);
+        expect((await world.get('/actions/a')).body['approval']).to.include({
+          approved_by: 'bob@example.com',
+        });
+        expect((await world.post(approve, path, as('bob@example.com'))).body).to.include({ replayed: true });
+      });
+
+      it(`knows a rejection at ${path}`, async () => {
+        const approve = await askFor(path);
+        expect((await world.post(approve, path, as('alice@example.com'))).status).to.equal(403);
+        const reject = { ...approve, type: 'reject', reason: 'not now' };
+        expect(openapi.checkRequest('/actions', 'post', reject)).to.deep.equal([]);
+        expect((await world.post(reject, path)).body).to.have.property('verdict');
+        expect((await world.post(approve, path, as('bob@example.com'))).body).to.include({
+          code: 'approval_refused',
+        });
+        await world.get('/actions/a');
+      });
+    }
+
+    it('knows a plan that nobody approves in time, before and after it is settled', async () => {
+      const approve = await askFor('/actions');
+      world.pass(1801);
+      for (const address of ['/actions/a', '/actions']) await world.get(address);
+      expect((await world.get('/actions/a')).body).to.deep.include({ state: 'settled' });
+      expect(await verdictOf('a', 1)).to.equal('expired');
+      expect((await world.post(approve, '/actions', as('bob@example.com'))).status).to.equal(409);
+    });
+
+    it('knows the plan of an alert that waits, and one whose incident has closed', async () => {
+      const labels = { ...alertOfSlice.labels, failover_approval: 'required' };
+      const opened = { ...alertOfSlice, id: '0.i', labels };
+      const { status, body } = await world.post(alert(opened), '/alerts');
+      expect(status).to.equal(202);
+      await world.post(alert({ ...opened, state: 'closed' }), '/alerts');
+      const { approve } = body['awaiting_approval'] as { approve: Json };
+      expect((await world.post(approve, '/', as('bob@example.com'))).body).to.have.property('ignored');
     });
   });
 

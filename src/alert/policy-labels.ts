@@ -16,6 +16,7 @@ export interface PolicyLabels {
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
+  approval: string | undefined;
   repair: string | undefined;
   fault: string | undefined;
   restartGraceSeconds: number | undefined;
@@ -56,6 +57,7 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
+    approval: text('approval'),
     repair: text('repair'),
     fault: text('fault'),
     restartGraceSeconds: parseSeconds(text('restart_grace_seconds')),
@@ -83,6 +85,7 @@ const policyLabels = [
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
+  'approval',
   'repair',
   'fault',
   'restart_grace_seconds',

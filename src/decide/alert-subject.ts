@@ -9,9 +9,7 @@ import { readPods } from '../gke/jobset.ts';
 import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
-import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
-
-const zoneLabel = 'topology.kubernetes.io/zone';
+import { instanceIdAnnotation, listPool, readNode, zoneLabel } from '../gke/nodes.ts';
 
 type Core = Pick<Kubernetes, 'core'>;
 

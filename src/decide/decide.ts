@@ -2,35 +2,36 @@ import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Config } from '../config.ts';
-import { assertNotBegun, assertNotCoolingDown, toRepairs } from '../state/cooldown.ts';
+import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from '../state/cooldown.ts';
 import type { Effect } from '../state/cooldown.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { readLease } from '../state/lease.ts';
-import type { LeaseState } from '../state/lease.ts';
-import { toMarkName, toRestarts } from '../state/restart-mark.ts';
+import { toRestarts } from '../state/restart-mark.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
-import { listPoolHealth, toAllNodes, toShownMachine } from '../gke/nodes.ts';
-import type { NodeHealth } from '../gke/nodes.ts';
+import { toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { chooseRepair } from './choose-repair.ts';
+import { toReads } from './decide-reads.ts';
+import type { DecideReads, Reads } from './decide-reads.ts';
+import { assertMayHelp } from './correlation.ts';
+import type { Correlation } from './correlation.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
 import { assertComesBack, isInPlace, isUnderWay } from './no-spare.ts';
 import { assertExpectedNodeCounts } from './preflight.ts';
 import type { RepairFacts } from './repair-facts.ts';
 import { assertMayCordon } from './repair-plan.ts';
-import { readRestartFacts, readRunOf } from './restart-facts.ts';
-import type { RestartFacts, Run } from './restart-facts.ts';
 import { planRestart, toRestartRequest } from './restart-plan.ts';
 import type { LimitsStep } from '../step.ts';
 import { assertRepairStillWanted, assertResumeStillWanted, assertStillWanted } from './still-wanted.ts';
 import { refusePaused } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What a decision needs beside the action and the snapshot. */
@@ -48,14 +49,10 @@ export interface DecideTools {
   /** Undefined if the action repairs nothing, or has its plan already. */
   repairFacts: RepairFacts | undefined;
   askMachine: AskMachine;
+  /** Undefined if the action neither restarts nor repairs. */
+  correlation?: Correlation | undefined;
   /** What is being read already. */
   reads?: DecideReads;
-}
-
-/** What only some decisions need, if it is being read already. */
-export interface DecideReads {
-  health?: Promise<NodeHealth[]>;
-  run?: Promise<Run>;
 }
 
 /**
@@ -120,33 +117,6 @@ export async function decideDryRun(
   };
 }
 
-/** What is read once, and only when somebody asks for it. */
-interface Reads {
-  readHealth: () => Promise<NodeHealth[]>;
-  /** The Lease of the JobSet's last restart. */
-  readMarkLease: () => Promise<LeaseState | undefined>;
-  readFacts: () => Promise<RestartFacts>;
-}
-
-/** The named node has been read already. */
-function toReads(action: Action, snapshot: Snapshot, { kubernetes, reads = {} }: DecideTools): Reads {
-  const { namespace, jobSetName = '' } = action;
-  const { namedNode, nodePool } = snapshot;
-  let { health, run } = reads;
-  let markLease: Promise<LeaseState | undefined> | undefined;
-  const readRun = () => (run ??= readRunOf(kubernetes, { namespace, jobSetName }));
-  return {
-    readHealth: () =>
-      (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool)),
-    readMarkLease: () =>
-      run
-        ? run.then((known) => known.markLease)
-        : (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
-    readFacts: () =>
-      readRestartFacts(kubernetes, { namespace, jobSetName, nodePool }, { run: readRun(), snapshot }),
-  };
-}
-
 async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverError | undefined> {
   try {
     await assertLimit();
@@ -157,15 +127,20 @@ async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverErro
   }
 }
 
-/** @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted` */
+/**
+ * @throws {FailoverError} `paused`, `action_in_progress`, `rate_limited`, `budget_exceeded`, `attempts_exhausted`,
+ *   `correlated_failure`
+ */
 async function assertWithinLimits(
   action: Action,
-  { nodePool, nodes }: Snapshot,
-  { kubernetes, config, poolAnnotations, switches, maxPools }: DecideTools,
+  snapshot: Snapshot,
+  { kubernetes, config, poolAnnotations, switches, maxPools, correlation }: DecideTools,
   effects = cooledEffects(action),
 ): Promise<void> {
   if (action.effects.uncordon) return;
+  const { nodePool } = snapshot;
   refusePaused(switches);
+  refuseVetoed(poolAnnotations, nodePool, switches.serverNow);
   for (const effect of effects) {
     const { id } = action;
     assertNotBegun(poolAnnotations, effect, { config, id, nodePool, serverNow: switches.serverNow });
@@ -183,10 +158,14 @@ async function assertWithinLimits(
     });
   }
   assertBudgetLeft(switches, nodePool, { isAlert, maxPools });
-  if (!effects.includes('repair')) return;
   const asking = { config, id: action.id, isAlert, switches };
-  const shown = toAllNodes(nodes).map((node) => toShownMachine(node));
-  await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
+  if (effects.includes('repair')) {
+    const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
+    await assertAttemptsLeft(kubernetes, toRepairs(nodePool, poolAnnotations, shown), asking);
+  }
+  // What this action has begun is carried on.
+  const hasBegun = listOwnEffects(poolAnnotations, action.id)?.length !== 0;
+  if (correlation && !hasBegun) assertMayHelp(action, snapshot, correlation, switches);
 }
 
 /**

@@ -9,7 +9,7 @@ import {
   isMaintained,
   scaleDownTaint,
 } from '../gke/node-labels.ts';
-import { describeNames } from '../gke/nodes.ts';
+import { describeNames } from '../names.ts';
 import type { NodeHealth, NodeRef } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';
 import { findLastingDoubt } from './may-not-come-back.ts';

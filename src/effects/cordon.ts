@@ -1,8 +1,8 @@
 import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { actionAnnotation, fieldManager } from '../names.ts';
-import { describeNames, listCordoned, listSchedulable, toAllNodes } from '../gke/nodes.ts';
+import { actionAnnotation, describeNames, fieldManager } from '../names.ts';
+import { listCordoned, listSchedulable, toAllNodes } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import type { CordonStep, UncordonStep } from '../step.ts';
 import { Semaphore, mapWithSemaphore } from '../gke/semaphore.ts';

@@ -2,7 +2,7 @@ import { waitForAll } from '../ahead.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
-import type { ShownMachine } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/shown-machine.ts';
 import type { RepairPlan } from '../plan.ts';
 import { assertNoReport } from '../decide/label-repair.ts';
 import { describeRepair, repairRefused } from '../decide/repair-plan.ts';

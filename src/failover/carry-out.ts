@@ -8,7 +8,8 @@ import { findRecoveredRun } from '../decide/still-wanted.ts';
 import { uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
-import { toAllNodes, toShownMachine } from '../gke/nodes.ts';
+import { toAllNodes } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
 import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
@@ -144,6 +145,8 @@ async function restartStep(
   if (step.outcome === 'restarted' || isResume) return step;
   // None can follow the newer attempt, because the pool is cordoned by then.
   await fence.settle();
+  // Nobody has approved another plan.
+  if (execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
   assertDecided(newer, plan, step.target);

@@ -1,17 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { hashAction } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
-import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
+import { findUnapproved, isAwaitingApproval } from '../state/approval.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
-import { readLastActionId, seePoolLease } from '../state/pool-lease.ts';
 import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord, takeRecordUp } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { RecordedStep } from '../step.ts';
-import { ahead } from '../ahead.ts';
+import { claimBoth, findUnfinished, lookAhead } from './claim-both.ts';
+import type { ClaimTools, Seen, Taken } from './claim-both.ts';
 import type { Reads } from './reads.ts';
 
 /** The exclusive right to carry an action out: its record, and its pool's lock. */
@@ -29,21 +30,16 @@ export interface Claim {
   reads: Reads | undefined;
 }
 
-/** What a claim works with. */
-interface ClaimTools {
-  kubernetes: Kubernetes;
-  clock: Clock;
-  /** Called for a new id only. */
-  resolvePool: () => Promise<string>;
-  /** Begins to read what the decision rests on. Undefined where that is known only under the claim. */
-  beginReads?: ((nodePool: string) => Reads) | undefined;
-}
-
 /** The answer of an action that was done before, and when, in ms since the epoch by the API server's clock. */
 export interface Recorded {
   answer: RecordedStep[];
   doneAt: number | undefined;
   record: ActionRecord;
+}
+
+/** An action whose plan waits for approval: without that, nothing of it is claimed. */
+export interface Awaiting {
+  awaiting: ActionRecord;
 }
 
 const waitForOthersMs = 10_000;
@@ -58,7 +54,10 @@ const pollMs = 500;
  *
  * @throws {FailoverError} `id_reused`, `action_in_progress`, and whatever `resolvePool` throws
  */
-export async function claimAction(action: Action, tools: ClaimTools): Promise<{ claim: Claim } | Recorded> {
+export async function claimAction(
+  action: Action,
+  tools: ClaimTools,
+): Promise<{ claim: Claim } | Recorded | Awaiting> {
   const { kubernetes, clock } = tools;
   const { id } = action;
   const claiming = { hash: hashAction(action), claimId: randomUUID() };
@@ -71,6 +70,7 @@ export async function claimAction(action: Action, tools: ClaimTools): Promise<{ 
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
     if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
+    if (known && (await mustWait(kubernetes, known, action))) return { awaiting: known };
     const nodePool = known?.nodePool ?? (await (seen.resolving ?? tools.resolvePool()));
     const taken: Taken = known
       ? { lock: await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId }) }
@@ -100,69 +100,6 @@ export async function claimAction(action: Action, tools: ClaimTools): Promise<{ 
   }
 }
 
-/** What was begun to be read before it was known that it is needed. */
-interface Seen {
-  resolving?: Promise<string> | undefined;
-  lease?: ReturnType<typeof seePoolLease> | undefined;
-}
-
-/**
- * Begins to look up what a new action needs while its record is looked up. Alerts come again and again, and most of them are known,
- * so for them nothing is read that may not be needed.
- */
-function lookAhead(
-  { incident, nodeName, nodePool }: Action,
-  { kubernetes, resolvePool }: Pick<ClaimTools, 'kubernetes' | 'resolvePool'>,
-): Seen {
-  if (incident) return {};
-  return {
-    resolving: nodeName === undefined ? undefined : ahead(resolvePool()),
-    lease: nodePool === undefined ? undefined : ahead(seePoolLease(kubernetes, nodePool)),
-  };
-}
-
-/** What came of the two writes of a claim. */
-interface Taken {
-  lock: PoolLock | LockBusy;
-  /** Undefined if the record existed already. */
-  created?: ActionRecord | undefined;
-  /** Whether the last holder of the lock left its action unfinished. */
-  unfinished?: Promise<string | undefined>;
-  reads?: Reads | undefined;
-}
-
-/**
- * Creates the record and takes the lock at the same time: whichever of the two comes first, or alone, the same request sent again
- * goes on from there. Begins to read what the decision rests on, too. That holds if the lock is taken from the Lease as it was
- * read before all of it, because then nobody else has held the lock since.
- */
-async function claimBoth(
-  action: Action,
-  { hash, claimId, nodePool }: { hash: string; claimId: string; nodePool: string },
-  before: Seen,
-  { kubernetes, clock, beginReads }: ClaimTools,
-): Promise<Taken> {
-  const { id } = action;
-  const seen = await (before.lease ?? seePoolLease(kubernetes, nodePool));
-  const reads = seen.isFree ? beginReads?.(nodePool) : undefined;
-  const unfinished = seen.isFree
-    ? ahead(findUnfinished(kubernetes, readLastActionId(seen.lease), id))
-    : undefined;
-  // Both are waited for, because no write may still be under way when the lock is given back.
-  const [made, locked] = await Promise.allSettled([
-    createRecord(kubernetes, action, { hash, nodePool, claimId }),
-    acquirePoolLock(kubernetes, clock, nodePool, { id, claimId }, seen),
-  ]);
-  const lock = locked.status === 'fulfilled' ? locked.value : undefined;
-  if (made.status === 'rejected') {
-    if (lock instanceof PoolLock) await lock.release({ forget: true }).catch(() => undefined);
-    throw made.reason;
-  }
-  if (!lock) throw (locked as PromiseRejectedResult).reason;
-  const isSafe = lock instanceof PoolLock && lock.isAsSeen;
-  return { lock, created: made.value, ...(isSafe ? { reads, ...(unfinished ? { unfinished } : {}) } : {}) };
-}
-
 /**
  * Under the lock, the record as it is now decides: another claim may have finished or aborted since it was read.
  *
@@ -178,7 +115,7 @@ async function confirmClaim(
     nodePool: string;
     fresh: ActionRecord | undefined;
   },
-): Promise<{ claim: Claim } | Recorded | undefined> {
+): Promise<{ claim: Claim } | Recorded | Awaiting | undefined> {
   const { id } = action;
   const { hash, claimId, lock, nodePool, fresh, unfinished } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
@@ -187,6 +124,10 @@ async function confirmClaim(
   if (current?.answer) {
     await lock.release({ forget: true });
     return { answer: current.answer, doneAt: current.doneAt, record: current };
+  }
+  if (current && (await mustWait(kubernetes, current, action))) {
+    await lock.release({ forget: true });
+    return { awaiting: current };
   }
   const record = current ?? (await createRecord(kubernetes, action, { hash, nodePool, claimId }));
   if (!record || record.nodePool !== nodePool) return undefined;
@@ -198,20 +139,21 @@ async function confirmClaim(
   return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId, reads } };
 }
 
-async function findUnfinished(
+/**
+ * Says whether an action still waits for the approval of its plan, and nobody gives it now.
+ *
+ * @throws {FailoverError} `approval_refused` if it was rejected, or nobody approved it in time
+ * @throws {Ignored} then, for an alert: that was told when it was decided
+ */
+async function mustWait(
   kubernetes: Kubernetes,
-  lastId: string | undefined,
-  id: string,
-): Promise<string | undefined> {
-  if (lastId === undefined || lastId === id) return undefined;
-  try {
-    const last = await readRecord(kubernetes, lastId);
-    return last?.plan && !last.answer ? lastId : undefined;
-  } catch (error) {
-    // A broken record stops its own action, but not the next action on the pool.
-    if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;
-    throw error;
-  }
+  record: ActionRecord,
+  { approver, incident }: Action,
+): Promise<boolean> {
+  const why = await findUnapproved(kubernetes, record);
+  if (why !== undefined && incident) throw new Ignored(why);
+  if (why !== undefined) throw new FailoverError('approval_refused', `${why}; send it again with a new id`);
+  return isAwaitingApproval(record) && approver === undefined;
 }
 
 function assertSameAction(record: ActionRecord, hash: string): void {

@@ -14,6 +14,10 @@ import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
+import type { Config } from '../config.ts';
+import type { Plan } from '../plan.ts';
+import { assertApprovable, needsApproval } from './submit.ts';
+import type { ClusterSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
@@ -33,7 +37,7 @@ export async function dryRun(
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
   const reads = beginReads(action, nodePool, cluster, services, { deadline, isPlanned: false });
-  const [poolAnnotations, [snapshot, switches, maxPools, repairFacts]] = await Promise.all([
+  const [poolAnnotations, [snapshot, switches, maxPools, repairFacts, correlation]] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
     reads.basics,
   ]);
@@ -45,6 +49,7 @@ export async function dryRun(
     poolAnnotations,
     switches,
     maxPools,
+    correlation,
     repairFacts,
     askMachine: toAskMachine(services.readInstance, deadline),
     reads: reads.more,
@@ -52,6 +57,26 @@ export async function dryRun(
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [
     ...limits,
+    ...noteApproval(action, config, nodePool),
+    ...describePlan(action, snapshot, plan, switches),
+  ];
+}
+
+function noteApproval(action: Action, config: Config, target: string): Step[] {
+  if (!needsApproval(action, config)) return [];
+  assertApprovable(action);
+  const notice = 'the live action waits for the approval of its plan by another principal';
+  return [{ step: 'notice', target, notice }];
+}
+
+/** Says what a plan would do. */
+export function describePlan(
+  action: Action,
+  snapshot: Snapshot,
+  plan: Plan,
+  switches: ClusterSwitches,
+): Step[] {
+  return [
     ...(action.effects.uncordon ? [planUncordon(snapshot)] : []),
     ...(action.effects.cordon ? [planCordonStep(snapshot)] : []),
     ...(plan.restart ? [warnOfRefusedPools(describeRestart(plan.restart), plan.restart, switches)] : []),

@@ -8,12 +8,15 @@ import type { Log } from '../log.ts';
 import { prefix } from '../names.ts';
 import { toJobSetTarget, toNodeTarget } from '../decide/snapshot.ts';
 import type { EventTarget } from '../decide/snapshot.ts';
+import type { Plan } from '../plan.ts';
+import { describeAwaiting } from '../state/approval.ts';
 import type { Step } from '../step.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { describeVerdict, hasHelped } from '../verdict.ts';
+import { describeVerdict, needsNobody } from '../verdict.ts';
 import type { Verdict, VerdictName } from '../verdict.ts';
 
-type EventPhase = 'triggered' | 'succeeded' | 'failed' | 'refused' | 'elsewhere' | VerdictName;
+type EventPhase =
+  'triggered' | 'succeeded' | 'failed' | 'refused' | 'elsewhere' | `awaiting ${string}` | VerdictName;
 
 /** Publishes that an action, or its dry run, begins. */
 export function emitStarted(
@@ -75,6 +78,28 @@ export async function emitElsewhere(
   });
 }
 
+/** Publishes that a plan waits for its approval, on the JobSet or the node that it is about. */
+export async function emitAwaiting(
+  kubernetes: Kubernetes,
+  { id, type, requestor, reason, plan, approval }: ActionRecord,
+  log: Log,
+  otherTarget?: EventTarget,
+): Promise<void> {
+  const target = toPlanTarget(plan) ?? otherTarget;
+  if (!target || !approval) return;
+  const asker = { id, requestor, dryRun: false };
+  await publish(kubernetes, target, asker, log, {
+    phase: `awaiting ${approval.plan}`,
+    type: 'Warning',
+    reason: 'FailoverActionAwaitingApproval',
+    message: `${type}: ${describeAwaiting(id, approval)} (${describeAsker(asker)}: ${reason})`,
+  });
+}
+
+function toPlanTarget({ restart, repair }: Partial<Plan> = {}): EventTarget | undefined {
+  return restart ? toJobSetTarget(restart.jobSet) : repair && toNodeTarget(repair.node);
+}
+
 /** Publishes what became of an action, on the JobSet that was restarted or on the node that was repaired. */
 export async function emitVerdict(
   kubernetes: Kubernetes,
@@ -82,14 +107,13 @@ export async function emitVerdict(
   verdict: Verdict,
   log: Log,
 ): Promise<void> {
-  const { restart, repair } = plan ?? {};
-  const target = restart ? toJobSetTarget(restart.jobSet) : repair && toNodeTarget(repair.node);
+  const target = toPlanTarget(plan);
   if (!target) return;
   const asker = { id, requestor, dryRun: false };
   await publish(kubernetes, target, asker, log, {
     // An action that was abandoned and is sent again gets another verdict.
     phase: verdict.verdict,
-    type: hasHelped(verdict) ? 'Normal' : 'Warning',
+    type: needsNobody(verdict) ? 'Normal' : 'Warning',
     reason: reasonOfVerdict[verdict.verdict],
     message: `${type}: ${describeVerdict(verdict)} (${describeAsker(asker)})`,
   });
@@ -105,6 +129,8 @@ const reasonOfVerdict: Record<VerdictName, string> = {
   report_failed: 'FailoverReportFailed',
   not_reported: 'FailoverNotReported',
   abandoned: 'FailoverAbandoned',
+  expired: 'FailoverApprovalExpired',
+  rejected: 'FailoverRejected',
 };
 
 /** Who asked for an action, for its Events. */

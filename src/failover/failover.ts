@@ -3,6 +3,7 @@ import type { Action } from '../request/action.ts';
 import { authoriseAction } from '../request/auth.ts';
 import { carryOut } from './carry-out.ts';
 import { claimAction } from './claim.ts';
+import type { Awaiting } from './claim.ts';
 import type { Deadline } from '../clock.ts';
 import { finish, abort, noteRefused } from './finish.ts';
 import { timed } from '../log.ts';
@@ -12,6 +13,8 @@ import { prepare } from './prepare.ts';
 import { dryRun } from './dry-run.ts';
 import type { Services } from '../services.ts';
 import type { RecordedStep, Step } from '../step.ts';
+import { isAwaitingApproval } from '../state/approval.ts';
+import type { ActionRecord } from '../state/record-format.ts';
 import { resolveNode } from '../decide/alert-subject.ts';
 import { resolvePool } from '../decide/targets.ts';
 import type { Execution } from './execution.ts';
@@ -26,6 +29,8 @@ export interface Outcome {
   doneAt?: number | undefined;
   /** An earlier request had begun the action, and this one finished it. */
   isResume?: boolean;
+  /** Set if nothing was done, because the plan must first be approved. */
+  awaiting?: ActionRecord;
 }
 
 /**
@@ -65,6 +70,7 @@ export async function failover(
       await noteRefused(action, error, { kubernetes, clock: services.clock, log });
       throw error;
     });
+    if ('awaiting' in claimed) return toAwaiting(claimed);
     if ('answer' in claimed) {
       const { clock, config } = services;
       const steps = await freeHeldUpPods(claimed.record, { kubernetes, clock, config, log });
@@ -72,7 +78,8 @@ export async function failover(
     }
 
     const { claim } = claimed;
-    const steps = await execute({
+    const isResume = claim.record.plan !== undefined && !isAwaitingApproval(claim.record);
+    const done = await execute({
       action,
       claim,
       cluster,
@@ -82,16 +89,21 @@ export async function failover(
       record: claim.record,
       snapshot: undefined,
     });
-    return { steps, isReplay: false, isResume: claim.record.plan !== undefined };
+    return 'awaiting' in done ? toAwaiting(done) : { steps: done, isReplay: false, isResume };
   } finally {
     cluster.close();
   }
 }
 
+function toAwaiting({ awaiting }: Awaiting): Outcome {
+  return { steps: awaiting.approval?.steps ?? [], isReplay: false, awaiting };
+}
+
 /** Carries a claimed action out. However it ends, the claim is released. */
-async function execute(execution: Execution): Promise<Step[]> {
+async function execute(execution: Execution): Promise<Step[] | Awaiting> {
   try {
     const prepared = await prepare(execution);
+    if ('awaiting' in prepared) return prepared;
     const steps = await carryOut(execution, prepared);
     await finish(execution, prepared, steps);
     return steps;

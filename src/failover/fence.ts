@@ -4,8 +4,11 @@ import { listSchedulable } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
+import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
+import { toLockName } from '../state/pool-lease.ts';
 import { readSwitches, refusePaused } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { Claim } from './claim.ts';
 
 /** What stands before each deletion of an action: nobody has paused the cluster, and its pool is cordoned, if it is to be. */
@@ -52,9 +55,9 @@ export class Fence {
   }
 
   /**
-   * The last check before each deletion: nobody has paused the cluster, nodes that joined are cordoned too, and nobody has
-   * uncordoned a node that this action cordoned. Both are read at the same time. Where a node had to be cordoned, both are read
-   * again, because that takes time.
+   * The last check before each deletion: nobody has paused the cluster or keeps this function away from the pool, nodes that
+   * joined are cordoned too, and nobody has uncordoned a node that this action cordoned. All is read at the same time. Where a
+   * node had to be cordoned, all is read again, because that takes time.
    *
    * @returns `cordoned` where there was a node to cordon
    * @throws {FailoverError} `paused`, `target_changed`
@@ -62,12 +65,14 @@ export class Fence {
   async check(): Promise<'cordoned' | undefined> {
     const { kubernetes, nodePool } = this.#claim;
     for (let found: 'cordoned' | undefined; ; found = 'cordoned') {
-      const [switches, schedulable] = await Promise.all([
+      const [switches, pool, schedulable] = await Promise.all([
         readSwitches(kubernetes),
+        readLease(kubernetes, toLockName(nodePool)),
         this.#action.effects.cordon ? listSchedulable(kubernetes, nodePool) : [],
       ]);
       this.#lease = switches.lease;
       refusePaused(switches);
+      refuseVetoed(pool?.annotations ?? {}, nodePool, switches.serverNow);
       if (!(await this.cordon(schedulable))) return found;
     }
   }

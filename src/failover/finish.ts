@@ -1,12 +1,13 @@
 import type { Clock } from '../clock.ts';
 import { FailoverError, toFailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
-import { describeError, timed } from '../log.ts';
+import { timed } from '../log.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan } from '../plan.ts';
 import type { Action } from '../request/action.ts';
 import { noteHostRepair } from '../state/host-memory.ts';
+import { isAwaitingApproval } from '../state/approval.ts';
 import { noteRefusedPool } from '../state/budget.ts';
 import { removeHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
@@ -15,6 +16,7 @@ import { noteRefusal } from '../state/refusals.ts';
 import { sweepRecords } from '../state/sweep.ts';
 import { summarise } from '../step.ts';
 import type { Step } from '../step.ts';
+import { tryToCleanUp } from './clean-up.ts';
 import { emitElsewhere, emitFinished } from './events.ts';
 import type { Execution } from './execution.ts';
 import type { Prepared } from './prepare.ts';
@@ -72,29 +74,33 @@ export async function abort(execution: Execution, error: unknown): Promise<void>
   const { kubernetes } = cluster;
   const { lock, nodePool } = claim;
   deadline.allowCleanUp();
-  const isUntouched = record.plan === undefined;
+  // Nothing was done for a plan that waits for its approval, and it goes on waiting.
+  const isAwaiting = isAwaitingApproval(record);
+  const isUntouched = record.plan === undefined || isAwaiting;
   // First of all, because an action for another pool of the same JobSet is about to restart it now.
   if (error instanceof FailoverError && error.code === 'budget_exceeded') {
     await tryToCleanUp(log, () => noteRefusedPool(kubernetes, nodePool));
   }
-  if (isUntouched) {
-    const { incident } = action;
-    if (incident && error instanceof Ignored && error.isOver) {
-      await tryToCleanUp(log, () => removeHold(lock, incident.id));
-    }
+  const { incident } = action;
+  const isHoldless = error instanceof Ignored ? error.isOver : isAwaiting;
+  if (isUntouched && incident && !incident.isClosed && isHoldless) {
+    await tryToCleanUp(log, () => removeHold(lock, incident.id));
+  }
+  if (record.plan === undefined) {
     await tryToCleanUp(log, () => forgetRecord(kubernetes, record));
   } else if (error instanceof Ignored) {
     // The rest of the action will never be done, so it must not count as unfinished for ever.
     const notice: Step = { step: 'notice', target: nodePool, notice: error.message };
     const isOpen = hasOwnMark(lock.annotations, action.id);
     await tryToCleanUp(log, () => writeAnswer(kubernetes, record, [notice], { isOpen }));
-  } else {
+  } else if (!isAwaiting) {
     const hasDeleted = hasOwnMark(lock.annotations, action.id);
     await tryToCleanUp(log, () => writeStopped(kubernetes, record, toFailoverError(error), { hasDeleted }));
   }
   await tryToCleanUp(log, () => lock.release({ forget: isUntouched }));
   // Nobody waits for the lock meanwhile.
-  if (isUntouched) await noteRefused({ ...action, nodePool }, error, { kubernetes, clock, log });
+  const isForgotten = record.plan === undefined;
+  if (isForgotten) await noteRefused({ ...action, nodePool }, error, { kubernetes, clock, log });
   if (!(error instanceof Ignored)) await announce(execution, { error: toFailoverError(error) });
 }
 
@@ -120,17 +126,4 @@ async function announce(
     emitFinished(kubernetes, target, action, log, outcome),
     emitElsewhere(kubernetes, target, action, log, steps),
   ]);
-}
-
-/** Best-effort clean-up: a failure is logged and never changes the answer. */
-async function tryToCleanUp(log: Log, work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    log.warn(
-      'warning',
-      'the clean-up failed; the lock expires by itself, and the next action sweeps again',
-      describeError(error),
-    );
-  }
 }

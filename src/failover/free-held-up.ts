@@ -13,6 +13,7 @@ import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { assertNotPaused } from '../state/switches.ts';
+import { refuseVetoed } from '../state/veto.ts';
 import type { RecordedStep } from '../step.ts';
 
 /** Requests that came together with the one that was carried out are answered at once: it has just looked. */
@@ -91,6 +92,7 @@ async function free(
     }
     lock = taken;
     await assertNotPaused(kubernetes);
+    refuseVetoed(taken.annotations, nodePool, kubernetes.serverNow());
     const uncordonedBy = readLastUncordon(taken.annotations);
     // A run that restarts in place is to come back to the pool.
     const isOwn = uncordonedBy?.split('/')[0] === `${id}.uncordon`;

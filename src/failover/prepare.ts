@@ -4,19 +4,24 @@ import { toAskMachine } from '../gke/compute.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
+import { isAwaitingApproval } from '../state/approval.ts';
 import { chargeBudget } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
 import type { NodesToUncordon } from '../state/cordon-holds.ts';
 import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
 import type { LeaseState } from '../state/lease.ts';
+import type { Approval } from '../state/record-format.ts';
 import { writePlan } from '../state/record.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import { checkAlert } from './check-alert.ts';
+import type { Awaiting } from './claim.ts';
+import { describePlan } from './dry-run.ts';
 import { emitStarted } from './events.ts';
 import { assertFollowUpWanted } from './follow-up-wanted.ts';
 import type { Execution } from './execution.ts';
 import { beginReads } from './reads.ts';
+import { checkApproval, needsApproval, submit } from './submit.ts';
 
 /** What was read and decided before anything is touched. */
 export interface Prepared {
@@ -34,10 +39,11 @@ export interface Prepared {
  * Reads the snapshot under the claim, decides, charges the budget, and records the plan. Nothing here changes a node, a
  * pod, a JobSet or an instance.
  *
+ * @returns the record instead, if the plan must first be approved; then the claim is given back
  * @throws {FailoverError} any refusal
  * @throws {Ignored} for an alert for which nothing is to be done
  */
-export async function prepare(execution: Execution): Promise<Prepared> {
+export async function prepare(execution: Execution): Promise<Prepared | Awaiting> {
   const { claim, cluster, services, log } = execution;
   const { kubernetes, lock, nodePool, claimId } = claim;
   const { config } = services;
@@ -52,16 +58,21 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 
   // 2. Every decision rests on what is read from here on, under the lock.
   const isClose = action.incident?.isClosed === true;
-  const planned = execution.record.plan;
+  // A plan that waits for its approval is made anew, and everything is asked again.
+  const planned = isAwaitingApproval(execution.record) ? undefined : execution.record.plan;
   const isResume = planned !== undefined;
   const reads =
     claim.reads ?? beginReads(action, nodePool, cluster, services, { deadline, isPlanned: isResume });
-  const [snapshot, switches, maxPools, repairFacts] = await timed(log, 'read', () => reads.basics);
+  const [snapshot, switches, maxPools, repairFacts, correlation] = await timed(
+    log,
+    'read',
+    () => reads.basics,
+  );
   execution.snapshot = snapshot;
 
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
-  const read = { poolAnnotations: lock.annotations, switches, maxPools, repairFacts };
+  const read = { poolAnnotations: lock.annotations, switches, maxPools, correlation, repairFacts };
   const tools = { kubernetes, config, cluster, claimId, ...read, askMachine, reads: reads.more };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
@@ -70,9 +81,27 @@ export async function prepare(execution: Execution): Promise<Prepared> {
       ? await chooseNodesToUncordon(kubernetes, lock, action.incident.id, snapshot)
       : undefined;
 
-  // 4. Announce it, charge the budget, and record the plan before anything is touched.
-  const clusterLease = await announceAndRecord(execution, snapshot, { switches, maxPools, plan, isResume });
+  // 4. A plan that needs an approval is recorded, and nothing else is done until it has it.
+  let approval: Approval | undefined;
+  if (!isResume && (needsApproval(action, config) || isAwaitingApproval(execution.record))) {
+    const steps = describePlan(action, snapshot, plan, switches);
+    approval = await checkApproval(execution, plan, steps);
+    if (!approval) return { awaiting: await submit(execution, plan, steps) };
+  }
+
+  // 5. Announce it, charge the budget, and record the plan before anything is touched.
+  const decided = { switches, maxPools, plan, isResume, approval };
+  const clusterLease = await announceAndRecord(execution, snapshot, decided);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
+}
+
+/** What is to be announced, charged and recorded. */
+interface Decided {
+  switches: ClusterSwitches;
+  maxPools: MaxPools;
+  plan: Plan;
+  isResume: boolean;
+  approval: Approval | undefined;
 }
 
 /**
@@ -85,18 +114,22 @@ export async function prepare(execution: Execution): Promise<Prepared> {
 async function announceAndRecord(
   execution: Execution,
   { eventTarget }: Snapshot,
-  decided: { switches: ClusterSwitches; maxPools: MaxPools; plan: Plan; isResume: boolean },
+  decided: Decided,
 ): Promise<LeaseState | undefined> {
   const { action, claim, log } = execution;
   const { kubernetes } = claim;
+  const { plan, isResume, approval } = decided;
+  const charging = charge(execution, decided);
+  const write = () => (isResume ? execution.record : writePlan(kubernetes, execution.record, plan, approval));
   const [charged, written] = await Promise.allSettled([
-    charge(execution, decided),
-    decided.isResume ? execution.record : writePlan(kubernetes, execution.record, decided.plan),
+    charging,
+    // A plan that is approved waits on if the budget refuses it, so it is written only then.
+    approval ? charging.then(write, () => execution.record) : write(),
     eventTarget && emitStarted(kubernetes, eventTarget, action, log),
   ]);
   // Whether the plan is recorded is not known then. So the answer must not be a refusal, after which nothing is carried on.
   if (written.status === 'rejected') throw written.reason;
-  const isRefused = charged.status === 'rejected' && !decided.isResume;
+  const isRefused = charged.status === 'rejected' && !isResume && !approval;
   execution.record = isRefused ? { ...written.value, plan: undefined } : written.value;
   if (charged.status === 'rejected') throw charged.reason;
   return charged.value;

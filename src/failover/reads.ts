@@ -1,4 +1,5 @@
-import type { DecideReads } from '../decide/decide.ts';
+import { readCorrelation } from '../decide/correlation.ts';
+import type { DecideReads } from '../decide/decide-reads.ts';
 import { readRepairFacts } from '../decide/repair-facts.ts';
 import type { RepairFacts } from '../decide/repair-facts.ts';
 import { readRunOf } from '../decide/restart-facts.ts';
@@ -17,7 +18,15 @@ import { ahead } from '../ahead.ts';
 
 /** What a decision rests on, while it is being read. */
 export interface Reads {
-  basics: Promise<[Snapshot, ClusterSwitches, MaxPools, RepairFacts | undefined]>;
+  basics: Promise<
+    [
+      Snapshot,
+      ClusterSwitches,
+      MaxPools,
+      RepairFacts | undefined,
+      Awaited<ReturnType<typeof readCorrelation>>,
+    ]
+  >;
   /** What only some decisions need. */
   more: DecideReads;
 }
@@ -42,6 +51,7 @@ export function beginReads(
     isPlanned
       ? undefined
       : readRepairFacts(kubernetes, action, config, () => readGkeWork(name, { deadline })),
+    readCorrelation(kubernetes, action),
   ]);
   const more: DecideReads = {};
   if (effects.repair && !isPlanned && nodeName === undefined) {

@@ -178,8 +178,9 @@ export async function findPod(
   namespace: string,
   name: string,
 ): Promise<JobPod | undefined> {
-  const { items } = await core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${name}` });
-  return items[0] && toJobPod(items[0]);
+  const fieldSelector = `metadata.name=${name}`;
+  const found = await listAll(() => core.listNamespacedPod({ namespace, fieldSelector }), toJobPod);
+  return found[0];
 }
 
 function toChildJob({ metadata, spec, status }: V1Job): ChildJob {

@@ -113,11 +113,48 @@ function parseResourcePath(path: string): {
 export function parseObject({ status, body }: HttpResponse, describe: () => string): object {
   try {
     const object = JSON.parse(body) as { kind?: unknown } | null;
-    if (typeof object?.kind === 'string') return object;
+    if (typeof object?.kind === 'string' && !hasHole(object, body)) return object;
   } catch {
     // The throw below reports it, like JSON that is not a Kubernetes object.
   }
   throw answerMalformed(status, describe());
+}
+
+/** True if a list in the object has an element that is null, which no API server sends and nobody could read. */
+function hasHole(object: object, body: string): boolean {
+  return /[[,]\s*null\s*[,\]]/.test(body) && hasNullElement(object);
+}
+
+function hasNullElement(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value) && value.includes(null)) return true;
+  return Object.values(value).some((each) => hasNullElement(each));
+}
+
+/**
+ * Wraps an API of the generated client: its code throws a TypeError where an answer has a field of another type than the API's,
+ * and that is the upstream's failure, not ours.
+ */
+export function guardAnswers<Api extends object>(api: Api): Api {
+  return new Proxy(api, {
+    get(target, name) {
+      const method: unknown = Reflect.get(target, name);
+      if (typeof method !== 'function') return method;
+      return async (...parameters: unknown[]): Promise<unknown> => {
+        try {
+          return await (Reflect.apply(method, target, parameters) as Promise<unknown>);
+        } catch (error) {
+          throw error instanceof TypeError ? answerUnreadable(String(name), error) : error;
+        }
+      };
+    },
+  });
+}
+
+/** Converts what was thrown because an answer has a field of another type than the API's. */
+export function answerUnreadable(call: string, cause: unknown): UpstreamError {
+  const reason = 'with an object that cannot be read';
+  return new UpstreamError({ api: 'Kubernetes API', call, status: 200, reason, isRetryable: true, cause });
 }
 
 /**

@@ -10,7 +10,13 @@ import {
 import type { RequestContext, CoreV1Api } from '@kubernetes/client-node';
 import { DirectCoreV1Api } from './direct-patch.ts';
 import type { Answer, Call, Perform } from './direct-patch.ts';
-import { assertObject, parseObject, toNetworkError, toStatusError } from './kubernetes-error.ts';
+import {
+  assertObject,
+  guardAnswers,
+  parseObject,
+  toNetworkError,
+  toStatusError,
+} from './kubernetes-error.ts';
 import { callWithRetries } from './retry.ts';
 import type { CallLimits, Gate, WhileWaiting } from './retry.ts';
 import type { BearerToken, HttpResponse, Transport } from './transport.ts';
@@ -54,10 +60,10 @@ export function createKubernetes(options: {
       httpApi: wrapHttpLibrary({ send: (context) => send(context, perform) }),
     });
     return {
-      core: new DirectCoreV1Api(configuration, options.server, perform),
-      batch: new BatchV1Api(configuration),
-      coordination: new CoordinationV1Api(configuration),
-      custom: new CustomObjectsApi(configuration),
+      core: guardAnswers(new DirectCoreV1Api(configuration, options.server, perform)),
+      batch: guardAnswers(new BatchV1Api(configuration)),
+      coordination: guardAnswers(new CoordinationV1Api(configuration)),
+      custom: guardAnswers(new CustomObjectsApi(configuration)),
       serverNow: () => serverClock.now(),
       throughGate: (gate) => through({ ...limits, gate }),
       within: (ms) => through({ ...limits, deadline: limits.deadline.within(ms) }),

@@ -1,4 +1,5 @@
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
+import { answerUnreadable } from './kubernetes-error.ts';
 
 /** One page of a Kubernetes list, as the generated client returns it. */
 export interface ListPage<Item> {
@@ -32,12 +33,21 @@ export async function listAll<Item, Kept = Item>(
             reason: 'without a list',
           });
         }
-        for (const item of page.items ?? []) kept.push(reduce(item));
+        for (const item of page.items ?? []) kept.push(reduceSafely(item, reduce));
         rest = page.metadata?._continue || undefined;
       } while (rest);
       return kept;
     } catch (error) {
       if (!isUpstreamStatus(error, 410) || restarts >= 3) throw error;
     }
+  }
+}
+
+/** @throws {UpstreamError} where an item has a field of another type than the API's */
+function reduceSafely<Item, Kept>(item: Item, reduce: (item: Item) => Kept): Kept {
+  try {
+    return reduce(item);
+  } catch (error) {
+    throw error instanceof TypeError ? answerUnreadable('list', error) : error;
   }
 }

@@ -7,10 +7,12 @@ import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import type { ListPage } from './list.ts';
 import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
-import { repairAnnotation } from '../names.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
+
+/** The label with a node's zone. */
+export const zoneLabel = 'topology.kubernetes.io/zone';
 
 /** The metadata of a node. */
 export interface NodeRef {
@@ -31,7 +33,7 @@ export interface NodeHealth extends NodeRef {
   /** When the condition Ready last changed, in ms since the epoch; undefined if the node has never reported it. */
   readyChangedAt: number | undefined;
   taintKeys: string[];
-  /** It has accelerators by its labels, and none of them is allocatable. */
+  /** It has accelerators by its labels, and none, or fewer than it has, are allocatable. */
   lacksAccelerators: boolean;
   /** The types of the conditions other than Ready that are true. */
   problems: string[];
@@ -78,7 +80,8 @@ export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
   );
 }
 
-const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
+/** GKE's labels with the kind of accelerator that a node has. */
+export const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
 
 /** Counts the node pools that have nodes with GPUs or TPUs. */
 export async function countAcceleratorPools({ core }: Core): Promise<number> {
@@ -168,23 +171,19 @@ export function hasAcceleratorLabel(labels: Record<string, string> = {}): boolea
 }
 
 function hasAllocatableAccelerators({ status }: V1Node): boolean {
-  return ['google.com/tpu', 'nvidia.com/gpu'].some((name) => Number(status?.allocatable?.[name] ?? 0) > 0);
+  const counts = ['google.com/tpu', 'nvidia.com/gpu'].map((name) => ({
+    allocatable: Number(status?.allocatable?.[name] ?? 0),
+    capacity: Number(status?.capacity?.[name] ?? 0),
+  }));
+  // A device that is not healthy stays in the capacity.
+  return (
+    counts.some(({ allocatable }) => allocatable > 0) &&
+    counts.every((each) => each.allocatable >= each.capacity)
+  );
 }
 
 /** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
-
-/** What a node says of its machine. */
-export interface ShownMachine {
-  instanceId: string | undefined;
-  /** The action that last asked for a repair by a label of the node. */
-  repairedBy: string | undefined;
-}
-
-/** Reads what a node says of its machine. */
-export function toShownMachine({ annotations }: Pick<NodeRef, 'annotations'>): ShownMachine {
-  return { instanceId: annotations[instanceIdAnnotation], repairedBy: annotations[repairAnnotation] };
-}
 
 /** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
 export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
@@ -242,10 +241,4 @@ export async function readPool(kubernetes: Pick<Kubernetes, 'core'>, nodePool: s
   // A node that somebody cordons between the two lists is in both.
   const names = new Set(schedulable.map((node) => node.name));
   return { schedulable, cordoned: cordoned.filter((node) => !names.has(node.name)) };
-}
-
-/** Lists the first `most` names in order, and how many there are besides. */
-export function describeNames(names: string[], most = 5): string {
-  const shown = [...names].sort().slice(0, most).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }

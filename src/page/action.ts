@@ -1,4 +1,5 @@
 // The page of `GET /actions/ID`.
+import { showApproval } from './approval.ts';
 import { html, toText } from './html.ts';
 import type { Content, Html } from './html.ts';
 import { toPage } from './layout.ts';
@@ -19,7 +20,7 @@ export function renderAction(action: ActionAnswer, visit: Visit): Page {
     <p class="lead">${badge(outcome)} ${action.verdict?.why ?? ''}</p>
     <div class="columns">
       ${showWhat(action)} ${showTimeline(action, visit.now)} ${showObserved(action)}
-      ${showLines(action, visit)} ${showPlan(action)}
+      ${showApproval(action, visit)} ${showLines(action, visit)} ${showPlan(action)}
       ${
         steps.length > 0 &&
         html`<section class="card" aria-labelledby="steps">
@@ -116,7 +117,7 @@ function sign(time: string, from: string): string {
 }
 
 function toMoments(action: ActionAnswer): Moment[] {
-  const { requestor, done_at: doneAt, settled_at: settledAt, error, verdict, steps = [] } = action;
+  const { requestor, done_at: doneAt, settled_at: settledAt, error, verdict, approval, steps = [] } = action;
   const done = steps.map(describeStep).join('; ');
   const moments: (Moment | undefined)[] = [
     { time: action.received_at, tone: 'quiet', what: `${requestor} asked for it` },
@@ -125,6 +126,9 @@ function toMoments(action: ActionAnswer): Moment[] {
       tone: 'bad',
       what: html`stopped: ${toWords(error.code)}<br /><span class="small">${error.message}</span>`,
     },
+    approval?.approved_at === undefined
+      ? undefined
+      : { time: approval.approved_at, tone: 'good', what: `${approval.approved_by} approved the plan` },
     doneAt === undefined ? undefined : { time: doneAt, tone: 'good', what: `answered: ${done}` },
     verdict?.recovered_at === undefined
       ? undefined

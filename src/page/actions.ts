@@ -9,7 +9,7 @@ import { actionLink, ago, badge } from './parts.ts';
 import type { Visit } from './parts.ts';
 import { clusterName, describeStep, outcomeOf, toWords, nameAction } from './words.ts';
 
-const states = ['claimed', 'planned', 'stopped', 'done', 'settled', 'refused', 'broken'];
+const states = ['claimed', 'awaiting_approval', 'planned', 'stopped', 'done', 'settled', 'refused', 'broken'];
 
 /** The page of `GET /actions`. */
 export function renderActions(list: ActionList, query: URLSearchParams, visit: Visit): Page {

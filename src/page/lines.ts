@@ -9,8 +9,7 @@ import type { ActionAnswer } from '../status/get-action.ts';
 export function showLines(action: ActionAnswer, { host, canAct, hasClusters }: Visit): Html {
   const { id, links, node_pool: pool, cluster, observed, request, state } = action;
   const isUnfinished = state === 'stopped' || state === 'planned' || state === 'claimed';
-  const send = (body: object) =>
-    `curl -s ${host}/actions -H 'Content-Type: application/json' -d ${quoteForShell(JSON.stringify(body))}`;
+  const send = (body: object) => toSendLine(host, body);
   const undo = {
     type: 'uncordon_nodepool',
     node_pool: pool,
@@ -32,6 +31,12 @@ export function showLines(action: ActionAnswer, { host, canAct, hasClusters }: V
       `gcloud logging read ${query} --project ${quoteForShell(project)} --freshness 7d --format 'value(timestamp, jsonPayload.event, jsonPayload.message)'`,
     )}
   </section>`;
+}
+
+/** The line that sends a body to the function. */
+export function toSendLine(host: string, body: object): string {
+  const text = quoteForShell(JSON.stringify(body));
+  return `curl -s ${host}/actions -H 'Content-Type: application/json' -d ${text}`;
 }
 
 /** A word of a shell command: as it is if the shell reads it so, else in single quotes. */

@@ -6,6 +6,7 @@ import type { Content, Html } from './html.ts';
 import type { ClusterStatus, PausedView } from '../status/cluster-status.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
+import { showAwaiting } from './approval.ts';
 import { quoteForShell } from './lines.ts';
 import { ago, mark } from './parts.ts';
 import type { Visit } from './parts.ts';
@@ -66,6 +67,16 @@ function needsOf(
     ...(budget.broken
       ? [need(html`<strong>${name}: the budget cannot be read</strong>, so everything is refused`)]
       : []),
+    ...pools.flatMap(({ name: pool, veto }) =>
+      veto && veto.until === undefined
+        ? [
+            need(
+              html`<strong>failover is kept away from ${pool}</strong> until its veto is put right`,
+              veto.why,
+            ),
+          ]
+        : [],
+    ),
     ...spent.flatMap(({ what, attempts }) =>
       attempts.broken || attempts.left === 0
         ? [
@@ -93,21 +104,34 @@ export function findNeedy(actions: ActionView[], now: number): ActionView[] {
 function isNeedy(action: ActionView, now: number): boolean {
   const { state, error, follow_up: followUp } = action;
   // One that is open stays here until it is not.
-  if (state === 'stopped' || state === 'broken') return true;
+  if (state === 'stopped' || state === 'broken' || state === 'awaiting_approval') return true;
   if (now - Date.parse(action.settled_at ?? action.received_at) > needsForMs) return false;
-  if (state === 'refused') return error?.code === 'attempts_exhausted';
+  if (state === 'refused') return ['attempts_exhausted', 'correlated_failure'].includes(error?.code ?? '');
   return followUp?.['outcome'] === 'refused' || outcomeOf(action).tone === 'bad';
 }
 
 function hasMadeUp(later: ActionView, action: ActionView): boolean {
   const isSame = (a?: string, b?: string) => a !== undefined && a === b;
-  if (later.cluster !== action.cluster || later.state === 'refused') return false;
+  if (
+    later.cluster !== action.cluster ||
+    later.state === 'refused' ||
+    isWaiting(later) ||
+    isWaiting(action)
+  ) {
+    return false;
+  }
   if (!isSame(later.node_pool, action.node_pool) && !isSame(later.jobset, action.jobset)) return false;
   const { tone } = outcomeOf(later);
   return tone === 'good' || tone === 'busy';
 }
 
-function showNeedy(action: ActionView, { now, hasClusters }: Visit): Html {
+/** Nothing was done yet, so it makes up for nothing, and nothing makes up for it. */
+function isWaiting({ state }: ActionView): boolean {
+  return state === 'awaiting_approval';
+}
+
+function showNeedy(action: ActionView, visit: Visit): Html {
+  const { now, hasClusters } = visit;
   const { verdict, error, follow_up: followUp, cluster } = action;
   const refusal =
     followUp?.['outcome'] === 'refused'
@@ -121,6 +145,7 @@ function showNeedy(action: ActionView, { now, hasClusters }: Visit): Html {
       >`,
     verdict?.why ?? error?.message,
     refusal,
+    showAwaiting(action, visit),
   );
 }
 

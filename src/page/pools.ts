@@ -50,6 +50,7 @@ function showPool(pool: PoolStatus, nodes: NodeView[], { now }: Visit): Html {
       <span class="small">${countStates(states)}</span>
     </div>
     ${nodes.length > 0 && drawNodes(pool.name, nodes)} ${showRuns(pool.runs)} ${showCordons(pool.cordoned_by)}
+    ${pool.veto && html`<p><strong>Failover is kept away</strong>${pool.veto.until !== undefined && html` for ${until(pool.veto.until, now)}`}: ${pool.veto.why}.</p>`}
     ${pool.lock && html`<p>${actionLink(pool.lock.action)} works on it now; its lock ends in ${until(pool.lock.until, now)}.</p>`}
     ${pool.cooldowns.map(
       ({ effect, action, until: end }) =>

@@ -21,6 +21,8 @@ export function outcomeOf({ state, verdict, error, steps, type }: ActionView): O
   if (state === 'broken') return { tone: 'bad', text: 'its record cannot be read' };
   if (verdict) {
     const { why: _, ...short } = verdict;
+    if (verdict.verdict === 'rejected') return { tone: 'quiet', text: 'rejected' };
+    if (verdict.verdict === 'expired') return { tone: 'bad', text: 'nobody approved it in time' };
     return { tone: hasHelped(verdict) ? 'good' : 'bad', text: toWords(describeVerdict(short)) };
   }
   if (state === 'stopped') return { tone: 'bad', text: `stopped: ${toWords(error?.code ?? '')}` };
@@ -30,6 +32,7 @@ export function outcomeOf({ state, verdict, error, steps, type }: ActionView): O
       : { tone: 'quiet', text: 'done, nothing was needed' };
   }
   if (state === 'done') return { tone: 'busy', text: waitingFor(steps ?? []) };
+  if (state === 'awaiting_approval') return { tone: 'busy', text: 'waits for approval' };
   return { tone: 'busy', text: 'being carried out' };
 }
 

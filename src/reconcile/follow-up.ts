@@ -5,6 +5,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import type { Action } from '../request/action.ts';
+import { isUnapproved } from '../state/approval.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import { readRecord } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
@@ -29,8 +30,8 @@ export async function followUp(
   const log = parent.with({ action_id: id, type, requestor: action.requestor });
   log.info('received', `${type} follows from the verdict ${verdict.verdict} of action ${record.id}`);
   try {
-    await failover(action, deadline.forOne(), services, log);
-    return { id, outcome: 'done' };
+    const { awaiting } = await failover(action, deadline.forOne(), services, log);
+    return awaiting ? { id, outcome: 'begun', why: waits } : { id, outcome: 'done' };
   } catch (error) {
     if (error instanceof Ignored) {
       log.info('ignored', error.message);
@@ -49,6 +50,9 @@ export async function followUp(
     return { id, outcome: 'refused', ...why };
   }
 }
+
+/** The record of the action that follows is open, and tells how it goes on. */
+const waits = 'its plan waits for approval';
 
 /** Where that cannot be read now, the next reconcile asks again. */
 async function hasPlan(kubernetes: Kubernetes, id: string): Promise<boolean> {
@@ -78,6 +82,8 @@ export function toFollowUp(
       reason: `the restart by action ${id} did not bring the run back: ${record.reason}`,
       nodeName: action.nodeName,
       uncordonWhenRepaired,
+      // Whoever approved the restart has not seen the plan of the repair.
+      approval: action.approval,
     };
   }
   const isReleased = uncordonWhenRepaired || plan?.restart?.inPlace === true;
@@ -124,6 +130,7 @@ export async function release(record: ActionRecord, at: number, tools: Reconcile
   if (!record.action) return;
   const action = toRelease(record, record.action, name);
   const own = await readRecord(kubernetes, action.id);
-  if (own?.answer) return;
+  // Whoever has not let it be released has decided.
+  if (own?.answer || (own && isUnapproved(own))) return;
   await followUp(action, record, { verdict: 'repaired', at: new Date(at).toISOString() }, tools);
 }

@@ -4,12 +4,14 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
 import { isFromAlert } from '../request/action.ts';
+import { isAwaitingApproval, mayActSince } from '../state/approval.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
-import { isPoolHeld, readPoolMarks } from '../state/pool-lease.ts';
+import { readPoolMarks, readPoolState } from '../state/pool-lease.ts';
 import { forgetRecord, readRecord, writeStopped } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { fromRecordedAction } from '../state/recorded-action.ts';
 import { abandon } from './abandon.ts';
+import { remind } from './approve.ts';
 import type { ReconcileTools, Result } from './report.ts';
 
 /** After this many, an action that still stops will not end by itself. */
@@ -32,7 +34,8 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
   const { id, nodePool, plan, stopped } = record;
   const { cluster, services, deadline, isClusterPaused } = tools;
   const { kubernetes } = cluster;
-  const isHeld = await isPoolHeld(kubernetes, nodePool);
+  if (isAwaitingApproval(record)) return remind(record, tools);
+  const { isHeld, isVetoed } = await readPoolState(kubernetes, nodePool);
   if (!plan) {
     if (isHeld || kubernetes.serverNow() - record.receivedAt < claimAliveMs) {
       return { id, outcome: 'waiting' };
@@ -42,13 +45,13 @@ export async function resume(record: ActionRecord, tools: ResumeTools): Promise<
     return { id, outcome: 'forgotten' };
   }
   if (isHeld) return { id, outcome: 'waiting' };
-  const ageMs = kubernetes.serverNow() - record.receivedAt;
+  const ageMs = kubernetes.serverNow() - mayActSince(record);
   const isOld = ageMs >= services.config.resumeWithinSeconds * 1000;
   if (isOld || record.resumes >= maxResumes) return abandon(record, tools, isOld);
   // A person has to undo what stopped it, and to send it again.
   const isRefused = stopped !== undefined && stopped.status < 500 && stopped.code !== 'action_in_progress';
   const action = record.action && fromRecordedAction(record.action, record, cluster.name);
-  if (isClusterPaused || isRefused || !action) return { id, outcome: 'waiting' };
+  if (isClusterPaused || isVetoed || isRefused || !action) return { id, outcome: 'waiting' };
   const log = tools.log.with({ action_id: id, type: action.type, requestor: action.requestor });
   log.info('received', `reconcile carries on ${action.type} from ${action.requestor}: ${action.reason}`);
   try {

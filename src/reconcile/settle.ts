@@ -4,7 +4,7 @@ import { isDead } from '../gke/nodes.ts';
 import { hasBegunFollowUp, writeFollowUpBegun, writeSettled, writeVerdict } from '../state/open-records.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';
-import { describeVerdict, hasHelped } from '../verdict.ts';
+import { describeVerdict, needsNobody } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import { judge, toVerdict } from '../verify/verify.ts';
 import type { Reader } from '../verify/verify.ts';
@@ -100,7 +100,7 @@ async function announce(
   const named = { action_id: id, 'logging.googleapis.com/labels': { action_id: id } };
   const fields = { ...named, type, requestor, node_pool: nodePool, ...jobset, ...verdict };
   const message = `${type} of ${nodePool}: ${describeVerdict(verdict)}`;
-  if (hasHelped(verdict)) log.info('verdict', message, fields);
+  if (needsNobody(verdict)) log.info('verdict', message, fields);
   else log.error('verdict', message, fields);
   await emitVerdict(cluster.kubernetes, record, verdict, log);
 }

@@ -7,6 +7,7 @@ import { invalidAction } from '../errors.ts';
 import { dnsLabel } from '../names.ts';
 import { suggestName } from '../nearest-name.ts';
 import { booleanField, objectField, parseFields, proseField, textField, wholeNumberField } from './fields.ts';
+import type { Approver } from './decision.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
 import { parseSpare } from './spare.ts';
@@ -42,6 +43,10 @@ export interface Action {
   uncordonWhenRepaired?: boolean;
   /** The seconds that the pods of the restarted attempt get to end; undefined leaves them their own. */
   restartGraceSeconds?: number | undefined;
+  /** Nothing but the plan is made until another principal has approved that plan. */
+  approval?: 'required' | undefined;
+  /** Who approves the plan of the action now. */
+  approver?: Approver;
   /** The e-mail address of the caller that IAM let in, as its token says. */
   caller?: string | undefined;
   /** The incident of the Cloud Monitoring alert; undefined for an action that a caller sent. */
@@ -51,7 +56,13 @@ export interface Action {
 }
 
 /** True if no person asks for the action now: an alert does, or the verdict of an alert's action. */
-export function isFromAlert({ incident, followUpOf }: Pick<Action, 'incident' | 'followUpOf'>): boolean {
+export function isFromAlert({
+  incident,
+  followUpOf,
+}: {
+  incident?: object | undefined;
+  followUpOf?: { isOfAlert: boolean } | undefined;
+}): boolean {
   return incident !== undefined || followUpOf?.isOfAlert === true;
 }
 
@@ -130,6 +141,11 @@ function parseUncordonWhenRepaired(
   );
 }
 
+function parseApproval(given: string | undefined): boolean {
+  if (given !== undefined && given !== 'required') throw invalidAction('approval can only be required');
+  return given !== undefined;
+}
+
 function toAction(
   fields: ReturnType<typeof parseTypedFields>,
   clusters: ClusterName[],
@@ -155,6 +171,7 @@ function toAction(
     ...(restartGraceSeconds !== undefined && { restartGraceSeconds }),
     ...parseSpare(spare, fields.type),
     ...(fields.onFailure && { onFailure: fields.onFailure }),
+    ...(parseApproval(fields.approval) && { approval: 'required' }),
     ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
   };
 }
@@ -173,7 +190,7 @@ export function readId(rawBody: string): string {
  */
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
-  const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds } = action;
+  const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds, approval } = action;
   const { requiresSpare = false, whenNoSpare } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
@@ -183,6 +200,7 @@ export function hashAction(action: Action): string {
     ...(repair === undefined ? [] : [{ repair, fault }]),
     ...(restartGraceSeconds === undefined ? [] : [{ restartGraceSeconds }]),
     ...(requiresSpare || whenNoSpare !== undefined ? [{ requiresSpare, whenNoSpare }] : []),
+    ...(approval === undefined ? [] : [{ approval }]),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -215,6 +233,7 @@ const actionFields = {
   restart_grace_seconds: wholeNumberField({ max: mostGraceSeconds, unit: 'seconds' }),
   when_no_spare: textField({ max: 128, rule: `must be one of ${spareWishes.join(', ')}` }),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),
+  approval: textField({ max: 128, rule: 'can only be required' }),
   fault: textField({ max: 128, rule: `must be one of ${faults.join(', ')}` }),
   cluster: textField({
     max: 200,

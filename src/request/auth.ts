@@ -40,8 +40,8 @@ function followUpsOf({ onFailure, uncordonWhenRepaired, whenNoSpare }: Action): 
 }
 
 /**
- * Reads the caller's e-mail address from the claims of the bearer token, for the log only. Cloud Run has checked the
- * token and removed its signature, so this function cannot tell a true claim from a forged one.
+ * Reads the caller's e-mail address from the claims of the bearer token, for the log, and to tell who approves from who asked.
+ * Cloud Run has checked the token and removed its signature, so this function cannot tell a true claim from a forged one.
  */
 export function readCaller(authorization: string | undefined): string | undefined {
   const payload = /^Bearer [\w-]+\.([\w-]+)\./i.exec(authorization ?? '')?.[1];

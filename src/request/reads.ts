@@ -103,7 +103,7 @@ function toNumber(name: string, text: string, min: number, max: number): number 
   throw invalidAction(`${name} must be a whole number from ${min} to ${max}`);
 }
 
-const states = ['claimed', 'planned', 'stopped', 'done', 'settled', 'broken', 'refused'];
+const states = ['claimed', 'awaiting_approval', 'planned', 'stopped', 'done', 'settled', 'broken', 'refused'];
 
 const shortText = (rule: string) => textField({ max: 256, rule });
 

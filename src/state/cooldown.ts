@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { labelWays } from '../action-type.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
-import type { ShownMachine } from '../gke/nodes.ts';
+import type { ShownMachine } from '../gke/shown-machine.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { withAttempts } from './attempts.ts';
 import type { Subject } from './attempts.ts';

@@ -2,6 +2,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { prefix } from '../names.ts';
+import { readVeto } from './veto.ts';
 
 export const lastActionKey = `${prefix}last-action`;
 
@@ -49,10 +50,18 @@ export function readLockState(
   return { actionId: lease.holder.split('/')[0] ?? '', freeAt: freeAt(lease) };
 }
 
-/** Says whether somebody works on a pool now: its lock is held and has not expired. */
-export async function isPoolHeld(kubernetes: Kubernetes, nodePool: string): Promise<boolean> {
+/** Says whether somebody works on a pool now, or keeps this function away from it. */
+export async function readPoolState(
+  kubernetes: Kubernetes,
+  nodePool: string,
+): Promise<{ isHeld: boolean; isVetoed: boolean }> {
   const lease = await readLease(kubernetes, toLockName(nodePool));
-  return lease !== undefined && readLockState(lease, kubernetes.serverNow()) !== undefined;
+  const now = kubernetes.serverNow();
+  return {
+    // Its lock is held and has not expired.
+    isHeld: lease !== undefined && readLockState(lease, now) !== undefined,
+    isVetoed: readVeto(lease?.annotations ?? {}, now) !== undefined,
+  };
 }
 
 /** Says whether nobody holds a lock, or it may be taken from its holder. */

@@ -30,6 +30,8 @@ export interface ActionRecord {
   receivedAt: number;
   /** Written before anything is deleted. A resume carries it out and never chooses again. */
   plan: Plan | undefined;
+  /** The approval that the plan waits for, or has. */
+  approval: Approval | undefined;
   /** How the action ended after its plan was made, if it ended with an error. */
   stopped: Stopped | undefined;
   /** How often the plan was taken up again. */
@@ -44,12 +46,13 @@ export interface ActionRecord {
 }
 
 /**
- * How far an action has come. `claimed`: nothing is decided. `planned`: effects may have begun. `stopped`: it ended with an
+ * How far an action has come. `claimed`: nothing is decided. `awaiting_approval`: there is a plan,
+ * and nothing else is done before it is approved. `planned`: effects may have begun. `stopped`: it ended with an
  * error after the plan, and the same id resumes it. `done`: the answer is recorded. `settled`: it is known what came of it.
  */
 export type Phase = v.InferOutput<typeof phaseSchema>;
 
-const phaseSchema = v.picklist(['claimed', 'planned', 'stopped', 'done', 'settled']);
+const phaseSchema = v.picklist(['claimed', 'awaiting_approval', 'planned', 'stopped', 'done', 'settled']);
 
 /** The error with which an action ended after its plan was made. */
 export type Stopped = v.InferOutput<typeof stoppedSchema>;
@@ -64,6 +67,21 @@ const stoppedSchema = v.object({
   hasDeleted: v.boolean(),
 });
 
+/** What the approval of a plan is bound to, and who gave it. Times are in RFC 3339. */
+export type Approval = v.InferOutput<typeof approvalSchema>;
+
+const approvalSchema = v.object({
+  /** The hash of the plan. */
+  plan: v.string(),
+  expires_at: timeSchema,
+  /** What the plan would do, as a dry run says it. */
+  steps: answerSchema,
+  /** The e-mail address of the caller that approved. */
+  by: v.exactOptional(v.string()),
+  requestor: v.exactOptional(v.string()),
+  at: v.exactOptional(timeSchema),
+});
+
 export const keys = {
   id: `${prefix}id`,
   hash: `${prefix}hash`,
@@ -74,6 +92,7 @@ export const keys = {
   nodePool: `${prefix}node-pool`,
   phase: `${prefix}phase`,
   plan: `${prefix}plan`,
+  approval: `${prefix}approval`,
   stopped: `${prefix}stopped`,
   resumes: `${prefix}resumes`,
   answer: `${prefix}answer`,
@@ -105,6 +124,7 @@ export function toRecord(lease: LeaseState): ActionRecord {
   const phase = v.safeParse(phaseSchema, annotations[keys.phase]);
   const action = parseStored(recordedActionSchema, annotations, keys.action);
   const plan = parseStored(planSchema, annotations, keys.plan);
+  const approval = parseStored(approvalSchema, annotations, keys.approval);
   const answer = parseStored(answerSchema, annotations, keys.answer);
   const stopped = parseStored(stoppedSchema, annotations, keys.stopped);
   const verdict = parseStored(verdictSchema, annotations, keys.verdict);
@@ -112,10 +132,12 @@ export function toRecord(lease: LeaseState): ActionRecord {
     !phase.success ||
     action === 'broken' ||
     plan === 'broken' ||
+    approval === 'broken' ||
     answer === 'broken' ||
     stopped === 'broken' ||
     verdict === 'broken' ||
     (phase.output !== 'claimed' && !plan) ||
+    (phase.output === 'awaiting_approval' && !approval) ||
     (phase.output === 'done' && !answer) ||
     (phase.output === 'settled' && !answer && !verdict)
   ) {
@@ -136,6 +158,7 @@ export function toRecord(lease: LeaseState): ActionRecord {
     phase: phase.output,
     receivedAt: lease.acquiredAt ?? 0,
     plan: plan?.value,
+    approval: approval?.value,
     stopped: stopped?.value,
     resumes: Number.parseInt(annotations[keys.resumes] ?? '0', 10) || 0,
     answer: isDone ? answer?.value : undefined,

@@ -6,7 +6,7 @@ import type { Action } from '../request/action.ts';
 import type { Step } from '../step.ts';
 import { toRecordedAction } from './recorded-action.ts';
 import { keys, kindLabel, openLabel, toRecord, toRecordName } from './record-format.ts';
-import type { ActionRecord, Phase, Stopped } from './record-format.ts';
+import type { ActionRecord, Approval, Phase, Stopped } from './record-format.ts';
 
 /** Reads the record of an action; undefined when there is none. */
 export async function readRecord(kubernetes: Kubernetes, id: string): Promise<ActionRecord | undefined> {
@@ -64,14 +64,17 @@ export async function takeRecordUp(
   const annotations = {
     ...without(lease.annotations, keys.stopped, keys.verdict, keys.settledAt, keys.followUp),
     [keys.claimId]: claimId,
-    ...(record.plan ? resumed : {}),
+    // Nothing of a plan that waits for its approval has begun.
+    ...(record.plan && record.phase !== 'awaiting_approval' ? resumed : {}),
   };
   const labels = { ...lease.labels, [openLabel]: 'true' };
   const written = await replaceRecord(kubernetes, record, annotations, labels);
   if (written) return written;
   // The replace may have succeeded although its response was lost.
   const current = await readLease(kubernetes, lease.name);
-  return current?.annotations[keys.claimId] === claimId ? toRecord(current) : undefined;
+  const isOurs = current?.annotations[keys.claimId] === claimId;
+  // A verdict that was given since, such as a rejection, leaves the claim in the record.
+  return isOurs && current.annotations[keys.verdict] === undefined ? toRecord(current) : undefined;
 }
 
 /**
@@ -79,10 +82,34 @@ export async function takeRecordUp(
  *
  * @throws {FailoverError} `action_in_progress` when another claim has written the record in between
  */
-export function writePlan(kubernetes: Kubernetes, record: ActionRecord, plan: Plan): Promise<ActionRecord> {
+export function writePlan(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  plan: Plan,
+  approval: Approval | undefined = record.approval,
+): Promise<ActionRecord> {
   return writeRecord(kubernetes, record, {
     [keys.phase]: 'planned' satisfies Phase,
     [keys.plan]: JSON.stringify(plan),
+    ...(approval && { [keys.approval]: JSON.stringify(approval) }),
+  });
+}
+
+/**
+ * Writes the plan that waits for approval. Nothing but that approval may carry it out.
+ *
+ * @throws {FailoverError} as {@link writePlan} does
+ */
+export function writeAwaiting(
+  kubernetes: Kubernetes,
+  record: ActionRecord,
+  plan: Plan,
+  approval: Approval,
+): Promise<ActionRecord> {
+  return writeRecord(kubernetes, record, {
+    [keys.phase]: 'awaiting_approval' satisfies Phase,
+    [keys.plan]: JSON.stringify(plan),
+    [keys.approval]: JSON.stringify(approval),
   });
 }
 

@@ -1,7 +1,8 @@
 import type { ClusterName } from '../cluster-name.ts';
 import { FailoverError } from '../errors.ts';
+import { hasExpired, isAwaitingApproval, toApproveBody, toExpired } from '../state/approval.ts';
 import { keys, toRecord } from '../state/record-format.ts';
-import type { ActionRecord, Phase } from '../state/record-format.ts';
+import type { ActionRecord, Approval, Phase } from '../state/record-format.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { RecordedStep } from '../step.ts';
 import type { Verdict } from '../verdict.ts';
@@ -29,10 +30,23 @@ export interface ActionView {
   /** How often it was taken up again. */
   resumes?: number;
   plan?: PlanView;
+  approval?: ApprovalView;
   steps?: RecordedStep[];
   error?: { code: string; message: string; at: string };
   verdict?: Verdict;
   follow_up?: Record<string, unknown>;
+}
+
+/** What the approval of the plan is bound to, and who gave it. */
+export interface ApprovalView {
+  plan: string;
+  expires_at: string;
+  approved_by?: string;
+  requestor?: string;
+  approved_at?: string;
+  /** While it waits: the body that approves it, and what it would do. */
+  approve?: object;
+  steps?: RecordedStep[];
 }
 
 /** What was decided before anything was deleted. */
@@ -57,10 +71,13 @@ export interface PlanView {
   };
 }
 
-/** Shows the record in a Lease. */
-export function toActionView(lease: LeaseState, cluster: ClusterName): ActionView {
+/** Shows the record in a Lease. A plan that nobody approved in time is shown as settled, before a reconcile writes that. */
+export function toActionView(lease: LeaseState, cluster: ClusterName, serverNow: number): ActionView {
   try {
-    return showRecord(toRecord(lease), cluster);
+    const record = toRecord(lease);
+    const view = showRecord(record, cluster);
+    if (!hasExpired(record, serverNow)) return view;
+    return { ...view, state: 'settled', verdict: view.verdict ?? toExpired(record) };
   } catch (error) {
     if (!(error instanceof FailoverError)) throw error;
     const { annotations } = lease;
@@ -101,10 +118,25 @@ function showRecord(record: ActionRecord, cluster: ClusterName): ActionView {
     settled_at: settledAt,
     resumes: record.resumes || undefined,
     plan: plan && showPlan(plan),
+    approval: record.approval && showApproval(record, record.approval),
     steps: answer,
     error: stopped && { code: stopped.code, message: stopped.error, at: stopped.at },
     verdict,
     follow_up: parseFollowUp(followUp),
+  });
+}
+
+function showApproval(record: ActionRecord, approval: Approval): ApprovalView {
+  const { plan, expires_at, steps, by, requestor, at } = approval;
+  const isOpen = isAwaitingApproval(record) && !record.verdict;
+  return withoutAbsent({
+    plan,
+    expires_at,
+    approved_by: by,
+    requestor,
+    approved_at: at,
+    approve: isOpen ? toApproveBody(record.id, plan) : undefined,
+    steps: isOpen ? steps : undefined,
   });
 }
 
@@ -114,7 +146,8 @@ function toJobSet(action: ActionRecord['action']): { namespace: string; name: st
     : { namespace: action.namespace, name: action.jobSetName };
 }
 
-function showPlan({ restart, repair }: NonNullable<ActionRecord['plan']>): PlanView {
+/** Shows a plan as the API does. */
+export function showPlan({ restart, repair }: NonNullable<ActionRecord['plan']>): PlanView {
   return withoutAbsent({
     restart:
       restart &&

@@ -90,7 +90,10 @@ async function waitUntilSettled(
   { clock, stopWaitingAt }: { clock: Clock; stopWaitingAt: number },
 ): Promise<Found> {
   let lease = first;
-  const isOver = () => ['settled', 'broken'].includes(toActionView(lease, connection.name).state);
+  const isOver = () =>
+    ['settled', 'broken'].includes(
+      toActionView(lease, connection.name, connection.kubernetes.serverNow()).state,
+    );
   while (clock.now() + pollMs < stopWaitingAt && !isOver()) {
     await clock.sleep(pollMs);
     const current = await readLease(connection.kubernetes, toRecordName(id));
@@ -103,7 +106,7 @@ async function waitUntilSettled(
 }
 
 async function show(id: string, { connection: { kubernetes, name }, lease }: Found): Promise<ActionAnswer> {
-  const view = toActionView(lease, name);
+  const view = toActionView(lease, name, kubernetes.serverNow());
   const links = { log: toLogLink(id, name) };
   if (view.state === 'broken') return { ...view, links };
   const record = toRecord(lease);

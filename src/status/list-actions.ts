@@ -42,7 +42,7 @@ export async function listActions(
             readRefusals(kubernetes),
           ]);
           const refused = refusals.map((refusal) => ({ ...refusal, cluster: name.fullName }));
-          return [...leases.map((lease) => toActionView(lease, name)), ...refused];
+          return [...leases.map((lease) => toActionView(lease, name, kubernetes.serverNow())), ...refused];
         } finally {
           connection.close();
         }

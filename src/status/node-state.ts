@@ -1,11 +1,15 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
-import { hasAcceleratorLabel, isHealthy, nodePoolLabel, toShownMachine } from '../gke/nodes.ts';
-import type { ShownMachine } from '../gke/nodes.ts';
+import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
+import { toShownMachine } from '../gke/shown-machine.ts';
+import type { ShownMachine } from '../gke/shown-machine.ts';
 import { actionAnnotation } from '../names.ts';
 
-/** `failing`: Ready, but a condition or a taint says that it is not well, or its accelerators are not allocatable. */
+/**
+ * `failing`: Ready, but a condition or a taint says that it is not well, or not all of its accelerators are
+ * allocatable.
+ */
 export type NodeState = 'ready' | 'cordoned' | 'failing' | 'not_ready';
 
 /** One node of the page. */

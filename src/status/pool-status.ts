@@ -4,6 +4,7 @@ import type { Subject } from '../state/attempts.ts';
 import { listMarks, toRepairs } from '../state/cooldown.ts';
 import type { LeaseState } from '../state/lease.ts';
 import { readLockState } from '../state/pool-lease.ts';
+import { readVeto } from '../state/veto.ts';
 import { toTime, withoutAbsent } from './action-view.ts';
 import type { GkeView } from './gke-view.ts';
 import type { NodeState, NodeView } from './node-state.ts';
@@ -18,10 +19,18 @@ export interface PoolStatus extends GkeView {
   runs: Record<string, number>;
   /** The action that works on the pool now. */
   lock?: { action: string; until: string };
+  /** Somebody keeps the function away from the pool. */
+  veto?: VetoView;
   /** What was done within COOLDOWN_SECONDS, and until when it is not done again. */
   cooldowns: CooldownView[];
   /** The repairs of the pool. */
   attempts: AttemptsView;
+}
+
+export interface VetoView {
+  why: string;
+  /** Absent where it cannot be read, so that it holds until it is put right. */
+  until?: string;
 }
 
 export interface CooldownView {
@@ -62,8 +71,9 @@ export function showPools(
   const names = new Set([...nodes.keys(), ...leaseOf.keys()]);
   return [...names]
     .map((name) => showPool(name, nodes.get(name) ?? [], leaseOf.get(name), rules))
-    .filter(({ nodes: { total }, lock, cooldowns, attempts }) => {
-      return total > 0 || lock !== undefined || cooldowns.length > 0 || attempts.used > 0;
+    .filter(({ nodes: { total }, lock, veto, cooldowns, attempts }) => {
+      const isMarked = lock !== undefined || veto !== undefined || cooldowns.length > 0;
+      return total > 0 || isMarked || attempts.used > 0;
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -81,12 +91,16 @@ function showPool(
     if (who !== undefined) cordonedBy[who] = (cordonedBy[who] ?? 0) + 1;
   }
   const annotations = lease?.annotations ?? {};
+  const veto = readVeto(annotations, rules.now);
   const lock = lease && readLockState(lease, rules.now);
   return withoutAbsent({
     name,
     nodes: counts,
     cordoned_by: cordonedBy,
     runs: {},
+    veto:
+      veto &&
+      withoutAbsent({ why: veto.why, until: veto.until === undefined ? undefined : toTime(veto.until) }),
     lock: lock && { action: lock.actionId, until: toTime(lock.freeAt) },
     cooldowns: showCooldowns(annotations, rules),
     attempts: showAttempts(

@@ -26,6 +26,7 @@ export function toResendable(
     on_failure: action.onFailure,
     repair: action.repair,
     fault: action.fault,
+    approval: action.approval,
     uncordon_when_repaired: action.uncordonWhenRepaired === true ? true : undefined,
     restart_grace_seconds: action.restartGraceSeconds,
     cluster: cluster.fullName,

@@ -21,7 +21,11 @@ export async function judgeLabelled(
   nodes: NodeHealth[],
   readMachine: () => Promise<Instance | 'unknown' | undefined>,
 ): Promise<Judgement> {
-  const node = nodes.find(({ uid }) => uid === plan.node.uid);
+  // A Node object that somebody deleted is registered again by the same machine.
+  const { uid, systemUuid } = plan.node;
+  const node =
+    nodes.find((each) => each.uid === uid) ??
+    nodes.find((each) => systemUuid !== undefined && each.systemUuid === systemUuid);
   const shown = node?.annotations[instanceIdAnnotation];
   const isReplaced = shown !== undefined && plan.instanceId !== undefined && shown !== plan.instanceId;
   if (!node || isReplaced) return judgeReplaced(plan, nodes);
@@ -43,6 +47,11 @@ async function judgeStart(
   nodes: NodeHealth[],
   readMachine: () => Promise<Instance | 'unknown' | undefined>,
 ): Promise<Judgement> {
+  const isBootKnown = before.bootId !== undefined;
+  if (!isBootKnown && (way === 'reboot' || before.startedAt === undefined)) {
+    const why = `node ${node.name} did not tell its bootID before, so nobody knows whether it has booted again`;
+    return { verdict: undefined, why };
+  }
   if (node.bootId === undefined || node.bootId === before.bootId) {
     return { verdict: undefined, why: `node ${node.name} has not booted again: its bootID is the same` };
   }
@@ -51,6 +60,10 @@ async function judgeStart(
     const machine = before.startedAt === undefined ? 'unknown' : await readMachine();
     if (machine === undefined) return { verdict: undefined, why: `the machine of node ${node.name} is gone` };
     if (machine === 'unknown' || machine.startedAt === undefined) {
+      if (!isBootKnown) {
+        const why = `Compute did not say when it started the machine of node ${node.name}`;
+        return { verdict: undefined, why };
+      }
       doubt = 'by its bootID alone, because Compute did not say when it started the machine';
     } else if (machine.startedAt === before.startedAt) {
       const why = `node ${node.name} has booted again, but Compute has not started its machine anew, so its host was not maintained`;
@@ -62,7 +75,10 @@ async function judgeStart(
   return { verdict: 'repaired', at: node.readyChangedAt, ...(doubt === undefined ? {} : { why: doubt }) };
 }
 
-/** GKE keeps the status of an earlier report, so it counts only once it differs, or once GKE has taken the label away. */
+/**
+ * GKE keeps the status of an earlier report, so it counts only once it or its operation differs. A report that fails may have no
+ * operation, so its status also counts once GKE has taken the label away.
+ */
 function judgeReport(
   { before = {}, host, allCapacity, poolSize }: LabelledPlan,
   node: NodeHealth,
@@ -70,12 +86,13 @@ function judgeReport(
 ): Judgement {
   const { status, operation } = readReport(node);
   const isLabelled = node.labels[faultLabel] !== undefined;
-  const isFresh = status !== before.status || operation !== before.operation || !isLabelled;
+  const hasFailed = status !== undefined && isReportError(status);
+  const isFresh = status !== before.status || operation !== before.operation || (hasFailed && !isLabelled);
   const named = operation === undefined ? '' : `, operation ${operation}`;
   if (!isFresh || status === undefined) {
     return { verdict: undefined, why: `GKE has not said yet that it reports the host of node ${node.name}` };
   }
-  if (isReportError(status)) {
+  if (hasFailed) {
     const why =
       `GKE ended the report of the host of node ${node.name} with ${status}${named}: a requirement is not met, or the reservation's ` +
       'rate limit is reached';

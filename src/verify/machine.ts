@@ -1,4 +1,5 @@
-import { describeNames, instanceIdAnnotation } from '../gke/nodes.ts';
+import { instanceIdAnnotation } from '../gke/nodes.ts';
+import { describeNames } from '../names.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { latest } from '../gke/run-pods.ts';
 import { whyNotReportable } from '../gke/repair-labels.ts';
@@ -76,17 +77,21 @@ function toHint({ zone, projectId }: RepairPlan, operation: string): string {
 
 /** A node that registers may say its machine's id only later. Until it says another one, it may be the old machine. */
 function isOldMachine(node: NodeHealth, plan: RepairPlan, instanceId: string | undefined): boolean {
-  // GKE had begun before the decision, and may have replaced the machine by then.
-  if (plan.leftTo?.since !== undefined && node.createdAt > Date.parse(plan.leftTo.since)) return false;
+  const isSameObject = node.uid === plan.node.uid;
+  // GKE had begun before the decision, and may have replaced the machine by then. A Node that was made since tells its own id.
+  const { since } = plan.leftTo ?? {};
+  if (isSameObject && since !== undefined && node.createdAt > Date.parse(since)) return false;
+  // Until the kubelet of another machine has reported, all that the Node says of its health is of the old one.
+  const isSameSystem = node.systemUuid === plan.node.systemUuid;
+  if (isSameSystem && node.systemUuid !== undefined) return true;
   const shown = node.annotations[instanceIdAnnotation];
   if (instanceId !== undefined && shown !== undefined) return shown === instanceId;
-  if (node.name !== plan.node.name) return false;
-  return node.uid === plan.node.uid && node.systemUuid === plan.node.systemUuid;
+  return node.name === plan.node.name && isSameObject && isSameSystem;
 }
 
 function describeTrouble({ isReady, lacksAccelerators }: NodeHealth): string[] {
   if (!isReady) return ['are not Ready'];
-  return lacksAccelerators ? ['are Ready, but their accelerators are not allocatable'] : [];
+  return lacksAccelerators ? ['are Ready, but not all of their accelerators are allocatable'] : [];
 }
 
 function isReplacementOn({ labels, annotations }: NodeHealth, { host, instanceId }: RepairPlan): boolean {

@@ -245,14 +245,15 @@ run "ways_of_repair" {
         action     = "cordon_and_repair_nodepool"
         repair     = "report_faulty_host"
         fault      = "xid"
+        approval   = "required"
         conditions = [{ display_name = "c", promql = { query = "up == 0" } }]
       }
     }
   }
 
   assert {
-    condition     = google_monitoring_alert_policy.failover["xid"].user_labels == tomap({ failover_action = "cordon_and_repair_nodepool", failover_repair = "report_faulty_host", failover_fault = "xid" })
-    error_message = "How a machine is repaired is a label, too."
+    condition     = google_monitoring_alert_policy.failover["xid"].user_labels == tomap({ failover_action = "cordon_and_repair_nodepool", failover_approval = "required", failover_repair = "report_faulty_host", failover_fault = "xid" })
+    error_message = "How a machine is repaired, and that somebody must approve it, are labels, too."
   }
 }
 
@@ -281,15 +282,12 @@ run "log_entries" {
       xid-79 = {
         log      = "serialconsole.googleapis.com/serial_port_1_output"
         contains = ["NVRM: Xid", "): 79,"]
-        action   = "cordon_and_repair_nodepool"
-        repair   = "report_faulty_host"
-        fault    = "xid"
+        labels   = { failover_action = "cordon_and_repair_nodepool", failover_repair = "report_faulty_host", failover_fault = "xid" }
       }
       host-error = {
-        log     = "cloudaudit.googleapis.com/system_event"
-        method  = "compute.instances.hostError"
-        action  = "cordon_nodepool_and_restart_jobset"
-        dry_run = true
+        log    = "cloudaudit.googleapis.com/system_event"
+        method = "compute.instances.hostError"
+        labels = { failover_action = "cordon_nodepool_and_restart_jobset", failover_dry_run = "true" }
       }
     }
   }

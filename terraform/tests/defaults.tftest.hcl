@@ -40,6 +40,7 @@ run "defaults" {
       ACTION_DEADLINE_SECONDS  = "240"
       ALLOWED_ACTIONS          = "cordon_and_repair_nodepool,cordon_nodepool,cordon_nodepool_and_restart_jobset,repair_nodepool,uncordon_nodepool"
       ALLOWED_NAMESPACES       = "default"
+      APPROVAL_TTL_SECONDS     = "1800"
       CLUSTERS                 = "projects/my-project/locations/us-central1/clusters/train,projects/other-project/locations/us-east5-a/clusters/train-east"
       COOLDOWN_SECONDS         = "3600"
       CORDON_CONCURRENCY       = "64"

@@ -22,6 +22,8 @@ run "wrong_values" {
     action_deadline_seconds        = 271
     allowed_actions                = []
     allowed_namespaces             = ["*"]
+    approval_actions               = ["drain_nodepool"]
+    approval_ttl_seconds           = 59
     clusters                       = []
     concurrency                    = 81
     cooldown_seconds               = -1
@@ -49,6 +51,8 @@ run "wrong_values" {
     var.action_deadline_seconds,
     var.allowed_actions,
     var.allowed_namespaces,
+    var.approval_actions,
+    var.approval_ttl_seconds,
     var.clusters,
     var.concurrency,
     var.cooldown_seconds,
@@ -448,7 +452,7 @@ run "archive_that_is_no_zip" {
 run "log_rule_without_what_to_look_for" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", action = "cordon_nodepool" } }
+    log_rules = { x = { log = "l", labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
@@ -456,7 +460,7 @@ run "log_rule_without_what_to_look_for" {
 run "log_rule_with_text_and_method" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = ["Xid 79"], method = "a.b.c", action = "cordon_nodepool" } }
+    log_rules = { x = { log = "l", contains = ["Xid 79"], method = "a.b.c", labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
@@ -464,7 +468,7 @@ run "log_rule_with_text_and_method" {
 run "log_rule_with_an_empty_list" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = [], action = "cordon_nodepool" } }
+    log_rules = { x = { log = "l", contains = [], labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
@@ -472,7 +476,7 @@ run "log_rule_with_an_empty_list" {
 run "log_rule_with_a_short_text" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = ["79"], action = "cordon_nodepool" } }
+    log_rules = { x = { log = "l", contains = ["79"], labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
@@ -480,7 +484,7 @@ run "log_rule_with_a_short_text" {
 run "log_rule_of_a_container" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", resource_type = "k8s_container", contains = ["Xid 79"], action = "cordon_nodepool" } }
+    log_rules = { x = { log = "l", resource_type = "k8s_container", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
@@ -488,31 +492,45 @@ run "log_rule_of_a_container" {
 run "log_rule_with_an_encoded_log" {
   command = plan
   variables {
-    log_rules = { x = { log = "a%2Fb", contains = ["Xid 79"], action = "cordon_nodepool" } }
+    log_rules = { x = { log = "a%2Fb", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
 
-run "log_rule_that_uncordons" {
+run "log_rule_with_an_action_that_is_not_allowed" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "uncordon_nodepool" } }
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "drain" } } }
   }
   expect_failures = [var.log_rules]
 }
 
-run "log_rule_with_a_fault_and_no_report" {
+run "log_rule_with_what_a_close_does" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_and_repair_nodepool", fault = "xid" } }
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool", failover_on_close = "uncordon_nodepool" } } }
   }
   expect_failures = [var.log_rules]
 }
 
-run "log_rule_of_another_cluster" {
+run "log_rule_with_another_label" {
   command = plan
   variables {
-    log_rules = { x = { log = "l", contains = ["Xid 79"], action = "cordon_nodepool", cluster = "other" } }
+    log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool", team = "research" } } }
   }
   expect_failures = [var.log_rules]
+}
+
+run "approval_of_a_policy" {
+  command = plan
+  variables {
+    alert_policies = {
+      maybe = {
+        action     = "cordon_nodepool"
+        approval   = "optional"
+        conditions = [{ display_name = "c", promql = { query = "up == 0" } }]
+      }
+    }
+  }
+  expect_failures = [var.alert_policies]
 }

@@ -20,6 +20,7 @@ async function answer(question: Question): Promise<unknown> {
   if (question.ask === 'build') return build(question.spec);
   if (question.ask === 'placements') return findPlacements();
   if (question.ask === 'copy-record') return copyRecord(question.count);
+  if (question.ask === 'forget') return forget(question.keptRecords);
   if (question.ask === 'round-trips') return countRoundTrips(question.since, question.delayMs);
   return report();
 }
@@ -38,7 +39,11 @@ async function build(spec: WorldSpec): Promise<Record<string, string>> {
       effect: { status: 429, headers: { 'retry-after': String(retryAfterSeconds) } },
     });
   }
-  server = await serveEmulator(emulator, { delayMs: spec.delayMs ?? 0 });
+  const { delayMs = 0, reconcileEveryMs } = spec;
+  server = await serveEmulator(emulator, {
+    delayMs,
+    ...(reconcileEveryMs === undefined ? {} : { reconcileEveryMs }),
+  });
   return { ...server.environment, CLUSTERS: cluster.name };
 }
 
@@ -56,8 +61,12 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
     cluster.addJobSet({
       name: `train-${index}`,
       exclusiveTopology: 'cloud.google.com/gke-nodepool',
+      failurePolicy: { maxRestarts: 1000 },
       replicatedJobs: [{ name: 'workers', parallelism: sliceNodes, backoffLimit: 0 }],
     });
+  }
+  for (let index = 0; index < (spec.spareSlices ?? 0); index++) {
+    cluster.addTpuSlice(`spare-${index}`, { nodes: sliceNodes, topology: `${sliceNodes / 4}x4x4` });
   }
   for (let index = 0; index < records; index++) addRecord(cluster, index);
   emulator.settle();
@@ -160,6 +169,25 @@ function copyRecord(count: number): void {
     const { metadata } = record;
     const copy = { ...metadata, name: `${metadata.name}-${index}`, uid: '', resourceVersion: '' };
     cluster?.put('leases', { ...record, metadata: copy });
+  }
+}
+
+function forget(keptRecords: number): void {
+  emulator.requests.length = 0;
+  const settled = (cluster?.leases(failoverNamespace) ?? []).filter(
+    ({ metadata: { labels = {}, annotations = {} } }) =>
+      ['action', 'incident'].includes(labels['autometric-failover/kind'] ?? '') &&
+      labels['autometric-failover/open'] === undefined &&
+      annotations['autometric-failover/phase'] !== 'done',
+  );
+  const madeAt = ({ metadata }: { metadata: { creationTimestamp?: string } }) =>
+    metadata.creationTimestamp ?? '';
+  const oldest = settled.sort((a, b) => (madeAt(a) < madeAt(b) ? -1 : 1));
+  for (const { metadata } of oldest.slice(0, -keptRecords)) {
+    cluster?.ask(
+      'DELETE',
+      `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases/${metadata.name}`,
+    );
   }
 }
 

@@ -10,6 +10,10 @@ export interface WorldSpec {
   slices?: number;
   /** Machines of each of them, 16 unless given. */
   sliceNodes?: number;
+  /** Slices more, with nothing running. */
+  spareSlices?: number;
+  /** How often the controllers run; never unless given. */
+  reconcileEveryMs?: number;
   /** Machines of the cluster that are in another pool. */
   otherNodes?: number;
   /** Records of actions that are settled. */
@@ -51,6 +55,7 @@ export type Question =
   | { ask: 'report' }
   | { ask: 'placements' }
   | { ask: 'copy-record'; count: number }
+  | { ask: 'forget'; keptRecords: number }
   | { ask: 'round-trips'; since: number; delayMs: number };
 
 /** An emulator in a process of its own. */
@@ -61,6 +66,8 @@ export interface EmulatorProcess {
   placements(): Promise<Placement[]>;
   /** Adds so many records like the one of the first action. */
   copyRecord(count: number): Promise<void>;
+  /** Drops the requests so far, and all records of settled actions but so many. */
+  forget(keptRecords: number): Promise<void>;
   /** How many requests, from this number on, followed one another. */
   countRoundTrips(since: number, delayMs: number): Promise<number>;
   stop(): void;
@@ -72,17 +79,18 @@ export async function startEmulatorProcess(): Promise<EmulatorProcess> {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   let ended: Error | undefined;
-  let settle: { resolve: (answer: unknown) => void; reject: (error: Error) => void } | undefined;
-  child.on('message', (answer) => settle?.resolve(answer));
+  /** Who waits, in the order of the questions, which is that of the answers. */
+  const waiting: { resolve: (answer: unknown) => void; reject: (error: Error) => void }[] = [];
+  child.on('message', (answer) => waiting.shift()?.resolve(answer));
   child.on('exit', (code) => {
     ended = new Error(`the emulator ended with ${code}; its output says why`);
-    settle?.reject(ended);
+    for (const { reject } of waiting.splice(0)) reject(ended);
   });
   await once(child, 'spawn');
   const ask = (question: Question): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (ended) return reject(ended);
-      settle = { resolve, reject };
+      waiting.push({ resolve, reject });
       return child.send(question);
     });
   return {
@@ -90,6 +98,7 @@ export async function startEmulatorProcess(): Promise<EmulatorProcess> {
     report: async () => (await ask({ ask: 'report' })) as Traffic,
     placements: async () => (await ask({ ask: 'placements' })) as Placement[],
     copyRecord: async (count) => void (await ask({ ask: 'copy-record', count })),
+    forget: async (keptRecords) => void (await ask({ ask: 'forget', keptRecords })),
     countRoundTrips: async (since, delayMs) => (await ask({ ask: 'round-trips', since, delayMs })) as number,
     stop: () => child.disconnect(),
   };

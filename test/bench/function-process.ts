@@ -19,6 +19,7 @@ export interface FunctionSpec {
 
 /** A function in a process of its own, started as the buildpack starts it. */
 export interface FunctionProcess {
+  url: string;
   /** From the spawn until the first request was answered, once `call` has been. */
   post(body: unknown, path?: string): Promise<{ status: number; body: Record<string, unknown>; ms: number }>;
   /** Gets a path. */
@@ -69,6 +70,7 @@ export async function startFunction({
     return { status: response.status, body: parse(text), ms: performance.now() - sentAt };
   };
   return {
+    url: `http://127.0.0.1:${port}`,
     post: (body, path = '/') =>
       send(path, {
         method: 'POST',

@@ -8,6 +8,10 @@ export interface Plot {
   xLabel: string;
   toX: (x: number) => string;
   toY: (y: number) => string;
+  /** What stands above the axes, instead of the last point. */
+  figures?: string;
+  /** True unless the points are too many. */
+  hasDots?: boolean;
 }
 
 export interface Place {
@@ -51,11 +55,13 @@ export function drawPlot(plot: Plot, { left, top, width, height }: Place): strin
   const at = (point: { x: number; y: number }) => `${place(point).x},${place(point).y}`;
   return [
     `<text class="small title" x="${left}" y="${top + 18}">${title}</text>`,
-    `<text class="small" x="${left}" y="${top + 40}">${plot.toY(last.y)} <tspan class="note">at ${plot.toX(last.x)}</tspan></text>`,
+    `<text class="small" x="${left}" y="${top + 40}">${plot.figures ?? `${plot.toY(last.y)} <tspan class="note">at ${plot.toX(last.x)}</tspan>`}</text>`,
     `<path class="axis" d="M${left},${top + above - 8} V${bottom} H${left + width}"/>`,
     line ? `<path class="straight" d="M${at(line.from)} L${at(line.to)}"/>` : '',
     `<polyline class="curve" points="${points.map(at).join(' ')}"/>`,
-    ...points.map((point) => `<circle class="dot" cx="${place(point).x}" cy="${place(point).y}" r="3"/>`),
+    ...(plot.hasDots === false ? [] : points).map(
+      (point) => `<circle class="dot" cx="${place(point).x}" cy="${place(point).y}" r="3"/>`,
+    ),
     `<text class="small note" x="${left}" y="${bottom + 20}">0</text>`,
     `<text class="small note" x="${left + width}" y="${bottom + 20}" text-anchor="end">${plot.toX(mostX)} ${xLabel}</text>`,
   ]

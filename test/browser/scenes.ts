@@ -105,6 +105,18 @@ export const scenes: Scene[] = [
     says: /Needs you ✕ .*: stopped: upstream failed/,
   },
   {
+    name: 'awaiting-approval',
+    play: async (world) => {
+      killOne(world, 'slice-a', 5);
+      world.pass(30);
+      const repair = { id: 'repair-43', type: 'cordon_and_repair_nodepool', node_pool: 'slice-a', ...who };
+      await world.send({ ...repair, approval: 'required' }, '/actions', 'alice@example.com');
+      world.pass(60);
+    },
+    paths: ['/actions/repair-43', '/actions?state=awaiting_approval'],
+    says: /Needs you .*Cordon and repair slice-a: waits for approval.*Approve this plan/,
+  },
+  {
     name: 'large',
     create: createLargeWorld,
     play: async (world) => {

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { expect } from 'chai';
+import { readVersions } from './versions.ts';
 import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
 
 /** Stands for go: records its arguments, and creates a file for each program. */
@@ -72,6 +73,24 @@ describe('buildPrograms', () => {
     expect(said[1]).to.match(/^control plane: building it \(once, /);
     expect(said[2]).to.include('420 MB').and.include('3.0 GB').and.include('0.6 GB');
     expect(said.at(-1)).to.match(/^control plane: built in \d+:\d\d$/);
+  });
+
+  it('builds another Kubernetes and JobSet beside it, each of its own module', async () => {
+    const own = await buildPrograms(say);
+    const asked = (await calls()).length;
+    Object.assign(process.env, { KUBERNETES: '1.33', JOBSET: '0.8' });
+    const other = await buildPrograms(say);
+    expect(other).not.to.equal(own);
+    expect(await readdir(other)).to.have.members(await readdir(own));
+    expect((await calls()).slice(asked)).to.deep.equal([
+      'mod download',
+      'mod download',
+      'mod download',
+      'build -v',
+      'build -v',
+      'build -v',
+      'list -m',
+    ]);
   });
 
   it('says how many packages there are in all', () => {
@@ -159,7 +178,7 @@ describe('buildKey', () => {
     const keyOf = async (mod: string, sum: string): Promise<string> => {
       await writeFile(join(directory, 'go.mod'), mod);
       await writeFile(join(directory, 'go.sum'), sum);
-      return buildKey(directory);
+      return buildKey(readVersions({}, directory));
     };
     const keys = [await keyOf('a', 'b'), await keyOf('a', 'c'), await keyOf('d', 'b'), await keyOf('a', 'b')];
     await rm(directory, { recursive: true });

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-
-export const kubernetesVersion = 'v1.36.3';
+import { readVersions } from './versions.ts';
+import type { Part, Versions } from './versions.ts';
 
 /**
  * This machine cannot build the control plane: it has no Go, or cannot fetch the modules. A failed build is another
@@ -18,22 +18,25 @@ export class ControlPlaneUnavailable extends Error {
   override name = 'ControlPlaneUnavailable';
 }
 
-const buildDirectory = import.meta.dirname;
 const versionPackage = 'k8s.io/component-base/version';
-const [majorVersion, minorVersion] = kubernetesVersion.slice(1).split('.');
-const buildArguments = [
-  '-trimpath',
-  '-ldflags',
-  // Without these, /version says v0.0.0-master, which misleads clients that compare versions.
-  `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${majorVersion} -X ${versionPackage}.gitMinor=${minorVersion}`,
-];
+
+function toBuildArguments(kubernetesVersion: string): string[] {
+  const [major, minor] = kubernetesVersion.slice(1).split('.');
+  return [
+    '-trimpath',
+    '-ldflags',
+    // Without these, /version says v0.0.0-master, which misleads clients that compare versions.
+    `-s -w -X ${versionPackage}.gitVersion=${kubernetesVersion} -X ${versionPackage}.gitMajor=${major} -X ${versionPackage}.gitMinor=${minor}`,
+  ];
+}
+
 /** Files of the modules that the programs need. They are stored beside the binaries, so that a run needs no Go. */
 const manifests = {
   'jobset-crd.yaml': 'config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml',
   'jobset-webhooks.yaml': 'config/components/webhook/manifests.yaml',
 };
 const keepUnusedDays = 30;
-/** About how many packages Go compiles if its cache is empty. */
+/** About how many packages Go compiles if its cache is empty. Another version of Kubernetes has about as many. */
 const packages = 2760;
 
 /**
@@ -43,16 +46,17 @@ const packages = 2760;
  * @throws ControlPlaneUnavailable where there is no Go or the modules cannot be fetched
  */
 export async function buildPrograms(say: (line: string) => void = console.error): Promise<string> {
+  const versions = readVersions(process.env);
   const cache = join(
     process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'),
     'autometric-failover',
     'control-plane',
   );
-  const target = join(cache, await buildKey());
+  const target = join(cache, await buildKey(versions));
   await mkdir(cache, { recursive: true });
   if (!(await isBuilt(target))) {
     await withLock(`${target}.lock`, say, async () => {
-      if (!(await isBuilt(target))) await build(target, say);
+      if (!(await isBuilt(target))) await build(target, versions, say);
     });
     await removeUnused(cache);
   }
@@ -65,10 +69,15 @@ export async function buildPrograms(say: (line: string) => void = console.error)
  * A hash of everything that makes the binaries, except the Go version, because a newer Go is no reason to build
  * again.
  */
-export async function buildKey(directory: string = buildDirectory): Promise<string> {
+export async function buildKey({ parts }: Versions = readVersions(process.env)): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of ['go.mod', 'go.sum']) hash.update(await readFile(join(directory, name)));
-  hash.update(JSON.stringify([buildArguments, manifests, process.platform, process.arch]));
+  for (const { directory, packages, kubernetesVersion } of parts) {
+    for (const name of ['go.mod', 'go.sum']) hash.update(await readFile(join(directory, name)));
+    if (packages[0] !== 'tool') hash.update(packages.join());
+    hash.update(
+      JSON.stringify([toBuildArguments(kubernetesVersion), manifests, process.platform, process.arch]),
+    );
+  }
   return hash.digest('hex').slice(0, 20);
 }
 
@@ -79,14 +88,18 @@ async function isBuilt(target: string): Promise<boolean> {
   );
 }
 
-async function build(target: string, say: (line: string) => void): Promise<void> {
+async function build(
+  target: string,
+  { parts, jobSetDirectory }: Versions,
+  say: (line: string) => void,
+): Promise<void> {
   const started = Date.now();
   const elapsed = (): string => {
     const seconds = Math.round((Date.now() - started) / 1000);
     return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
   };
   say('control plane: fetching its Go modules (once, about 100 MB)');
-  await fetchModules();
+  for (const { directory } of parts) await fetchModules(directory);
   // Renamed only when complete, so that an interrupted build is never used.
   const unfinished = `${target}.${process.pid}`;
   await mkdir(unfinished, { recursive: true });
@@ -106,12 +119,12 @@ async function build(target: string, say: (line: string) => void): Promise<void>
       20_000,
     );
     try {
-      await compile(unfinished, () => (compiled += 1));
+      for (const part of parts) await compile(part, unfinished, () => (compiled += 1));
     } finally {
       clearInterval(progress);
     }
     await rename(join(unfinished, 'server'), join(unfinished, 'etcd')); // etcd's main package is called `server`
-    const jobset = await go(['list', '-m', '-f', '{{.Dir}}', 'sigs.k8s.io/jobset']);
+    const jobset = await go(['list', '-m', '-f', '{{.Dir}}', 'sigs.k8s.io/jobset'], jobSetDirectory);
     for (const [name, path] of Object.entries(manifests)) {
       await copyFile(join(jobset.trim(), path), join(unfinished, name));
     }
@@ -128,9 +141,9 @@ export function describeProgress(compiled: number, elapsed: string): string {
   return `control plane: still building, ${compiled} of about ${packages} packages compiled, ${elapsed}`;
 }
 
-async function fetchModules(): Promise<void> {
+async function fetchModules(directory: string): Promise<void> {
   try {
-    await go(['mod', 'download']);
+    await go(['mod', 'download'], directory);
   } catch (cause) {
     const { code, stderr = '' } = cause as { code?: string | number; stderr?: string };
     const reason =
@@ -139,13 +152,27 @@ async function fetchModules(): Promise<void> {
   }
 }
 
-async function compile(directory: string, onPackage: () => void): Promise<void> {
+async function compile(
+  { directory, packages, kubernetesVersion }: Part,
+  output: string,
+  onPackage: () => void,
+): Promise<void> {
   // So that the machine, and tests that run meanwhile, stay usable.
   const child = spawn(
     'nice',
-    ['-n', '10', 'go', 'build', '-v', '-o', `${directory}/`, ...buildArguments, 'tool'],
+    [
+      '-n',
+      '10',
+      'go',
+      'build',
+      '-v',
+      '-o',
+      `${output}/`,
+      ...toBuildArguments(kubernetesVersion),
+      ...packages,
+    ],
     {
-      cwd: buildDirectory,
+      cwd: directory,
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   );
@@ -155,11 +182,11 @@ async function compile(directory: string, onPackage: () => void): Promise<void> 
     else problems.push(line);
   });
   const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-  if (code !== 0) throw new Error(`go build failed in ${buildDirectory}:\n${problems.slice(-20).join('\n')}`);
+  if (code !== 0) throw new Error(`go build failed in ${directory}:\n${problems.slice(-20).join('\n')}`);
 }
 
-async function go(args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('go', args, { cwd: buildDirectory, env: environment() });
+async function go(args: string[], cwd: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('go', args, { cwd, env: environment() });
   return stdout;
 }
 

@@ -271,6 +271,46 @@ describe('the function against a real control plane', function () {
     for (const pool of bad) expect(await isCordoned(pool), pool).to.equal(true);
   });
 
+  // F-300: no other slice was free, and the run waited for one.
+  it('counts the slices that are free, and repairs the pool in place where none is', async () => {
+    const name = await runOnSliceA();
+    const failover = await rig.serve();
+    const spareOf = async (id: string) => {
+      const { body } = await failover.send(restart(name, { id, dry_run: true }));
+      return body.steps?.[1]?.['spare'];
+    };
+    expect(await spareOf(`free-${name}`)).to.deep.equal({ slices: 1, needed: 1 });
+    const other = `other-${name}`;
+    await rig.world.addJobSet({ name: other });
+    await rig.allRunOn(other, 'slice-b', 16);
+    expect(await spareOf(`full-${name}`)).to.deep.equal({ slices: 0, needed: 1 });
+
+    const refused = await failover.send(restart(name, { when_no_spare: 'refuse', id: `refuse-${name}` }));
+    expect([refused.status, refused.body.code]).to.deep.equal([409, 'restart_refused']);
+    expect(refused.body.error).to.include(`slice-b has JobSet default/${other}`);
+    expect(await isCordoned('slice-a')).to.equal(false);
+
+    const id = `in-place-${name}`;
+    const { status, body } = await failover.send(restart(name, { when_no_spare: 'repair', id }));
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect(body.steps?.map(({ step, outcome }) => [step, outcome])).to.deep.equal([
+      ['cordon', undefined],
+      ['restart', 'restarted'],
+      ['repair', 'deletion_accepted'],
+    ]);
+    await eventually('the run is back in place', async () => {
+      await fetch(`${failover.url}/reconcile`, { method: 'POST' });
+      const shown = await fetch(`${failover.url}/actions/${id}`);
+      const { verdict } = (await shown.json()) as { verdict?: { verdict: string } };
+      return verdict?.verdict === 'recovered';
+    });
+    await allRunOn(name, 'slice-a');
+    expect(rig.deletions).to.have.length(1);
+    const cordoned = (await nodesOf('slice-a')).filter(({ spec }) => spec.unschedulable === true);
+    expect(cordoned).to.have.length(0);
+    expect((await readJobSet(name)).status).to.deep.include({ restarts: 1 });
+  });
+
   it('repairs a slice once, and answers a duplicate from the record', async () => {
     await rig.world.addTpuSlice('slice-a', { nodes: 4 });
     const failover = await rig.serve();

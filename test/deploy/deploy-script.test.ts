@@ -372,6 +372,7 @@ describe('deploy.sh', () => {
       [...required, '--alerts', 'cordon_nodepool', '--no-alerts'],
       /exclude one another/,
     ],
+    ['an approval of no action', [...required, '--approval', 'drain'], /--approval has "drain"/],
     ['an archive that is not there', [...required, '--archive', 'main.zip'], /main\.zip is neither gs:\/\//],
     ['an archive that is none', [...required, '--archive', 'gs://releases/main.tgz'], /neither gs:\/\//],
     ['an unknown option', [...required, '--dryrun', 'yes'], /unknown option --dryrun/],
@@ -393,7 +394,13 @@ describe('deploy.sh', () => {
       new RegExp(`^${name}=\\(([^)]+)\\)`, 'm').exec(script ?? '')?.[1]?.split(/\s+/) ?? [];
     const [, schema = ''] = /^const settingsSchema = v\.object\(\{\n([^]*?)^\}\);/m.exec(config ?? '') ?? [];
     const settings = [...schema.matchAll(/^ {2}([A-Z_]+): /gm)].map(([, name]) => name);
-    const byOption = ['CLUSTERS', 'ALLOWED_ACTIONS', 'ALERT_ACTIONS', 'ALLOWED_NAMESPACES'];
+    const byOption = [
+      'CLUSTERS',
+      'ALLOWED_ACTIONS',
+      'ALERT_ACTIONS',
+      'APPROVAL_ACTIONS',
+      'ALLOWED_NAMESPACES',
+    ];
     expect(listOf('ACTION_TYPES')).to.have.members([...actionTypes]);
     // KUBECONFIG_CONTEXT is for local runs only.
     expect([...listOf('SETTINGS'), ...byOption, 'KUBECONFIG_CONTEXT']).to.have.members(settings);
@@ -408,6 +415,20 @@ describe('deploy.sh', () => {
       expect(code, stderr).to.equal(0);
       expect(/scheduler jobs create http|-tick/.test(stdout), stdout).to.equal(isScheduled);
     }
+  });
+
+  it('passes on which actions need an approval', async () => {
+    const given = [
+      '--approval',
+      'repair_nodepool,uncordon_nodepool',
+      '--set',
+      'APPROVAL_TTL_SECONDS=600',
+      '--dry-run',
+    ];
+    const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
+    expect(code, stderr).to.equal(0);
+    expect(stdout).to.include('APPROVAL_ACTIONS=repair_nodepool,uncordon_nodepool');
+    expect(stdout).to.include('APPROVAL_TTL_SECONDS=600');
   });
 
   it('deploys the archive of a release, which the build may read', async () => {

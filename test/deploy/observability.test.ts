@@ -211,6 +211,7 @@ describe("the log in Terraform's metrics and alerts", function () {
       jsonPayload: { ...refused?.jsonPayload, code },
     });
     expect(pages(refusedWith('attempts_exhausted'))).to.equal(true);
+    expect(pages(refusedWith('correlated_failure'))).to.equal(true);
     expect(pages(refusedWith('rate_limited'))).to.equal(false);
     expect(pages(refusedWith('action_in_progress'))).to.equal(false);
   });

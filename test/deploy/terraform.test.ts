@@ -53,6 +53,8 @@ describe('terraform', function () {
         'cordon_nodepool_and_restart_jobset',
         'uncordon_nodepool',
       ],
+      approvalActions: [],
+      approvalTtlSeconds: 1800,
       allowedNamespaces: ['default', 'research'],
       cooldownSeconds: 3600,
       maxPoolsPerHour: 2,

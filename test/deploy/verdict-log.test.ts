@@ -57,6 +57,21 @@ const stories: Record<string, () => Promise<VirtualFailover>> = {
     await world.pass(1000);
     return world;
   },
+  /** Nobody approves the plan in time. */
+  async expired() {
+    const world = new VirtualFailover({ jobSet: null });
+    await world.send({ ...repair, approval: 'required', caller: 'alice@example.com' });
+    await world.reconcile();
+    await world.pass(1801);
+    return world;
+  },
+  async rejected() {
+    const world = new VirtualFailover({ jobSet: null });
+    await world.send({ ...repair, approval: 'required', caller: 'alice@example.com' });
+    await world.reconcile();
+    await world.answerOf(world.beginDecision({ type: 'reject', id: 'r' }, 'bob@example.com'));
+    return world;
+  },
   /** The run is not back, and the repair that should follow is the second of two that one a day allows. */
   async attempts_exhausted() {
     const world = new VirtualFailover({
@@ -125,6 +140,7 @@ describe("what reconcile writes, in Terraform's metrics and alerts", function ()
       ofType(restart.type, 'not_recovered'),
       ofType(repair.type, 'not_repaired'),
       ofType(restart.type, 'abandoned'),
+      ofType(repair.type, 'expired'),
       ofType(restart.type, 'not_recovered'),
     ]);
   });
@@ -164,9 +180,35 @@ describe("what reconcile writes, in Terraform's metrics and alerts", function ()
       'not_recovered: a not_recovered',
       'not_repaired: r not_repaired',
       'abandoned: a abandoned',
+      'expired: r expired',
       'attempts_exhausted: a not_recovered',
       'attempts_exhausted: a.on-failure attempts_exhausted',
     ]);
+  });
+
+  // F-324: a plan that waits, and that nobody hears of.
+  it('tells people that a plan waits for approval, with the line that approves it, and of nothing else', () => {
+    const policy = read('google_monitoring_alert_policy.awaiting_approval[0]');
+    const { filter, label_extractors: extractors } = logCondition(policy);
+    const told = [...logs].flatMap(([story, lines]) =>
+      lines
+        .filter(parseLoggingQuery(filter))
+        .map((entry): Record<string, string> => ({ story, ...extract(entry, extractors) })),
+    );
+    expect(told.map(({ story }) => story)).to.deep.equal(['expired', 'rejected']);
+    for (const { plan, action_id: id, type, node_pool: pool, cluster } of told) {
+      expect(plan).to.match(/^[0-9a-f]{64}$/);
+      expect({ id, type, pool }).to.deep.equal({
+        id: 'r',
+        type: 'cordon_and_repair_nodepool',
+        pool: 'slice-a',
+      });
+      expect(cluster).to.match(/^projects\//);
+    }
+    const texts = JSON.stringify(policy['documentation']);
+    const used = [...texts.matchAll(/\$\{log\.extracted_label\.(\w+)\}/g)].map(([, name]) => name);
+    expect(Object.keys(extractors)).to.include.members(used);
+    expect(used).to.include.members(['plan', 'action_id']);
   });
 
   it('pages for a machine that is back on the same physical host', () => {

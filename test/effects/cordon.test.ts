@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { cordonPool, planCordon, planUncordon, uncordonPool } from '../../src/effects/cordon.ts';
-import { describeNames, readPool } from '../../src/gke/nodes.ts';
-import { actionAnnotation } from '../../src/names.ts';
+import { readPool } from '../../src/gke/nodes.ts';
+import { actionAnnotation, describeNames } from '../../src/names.ts';
 import type { HttpRequest } from '../../src/gke/transport.ts';
 import { countEffects, countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';

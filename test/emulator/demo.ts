@@ -20,6 +20,10 @@ interface Scene {
   title: string;
   path?: '/alerts';
   action: Record<string, unknown>;
+  /** Who sends it, as an identity token of Cloud Run says. */
+  caller?: string;
+  /** What it approves: the plan of that action, as its answer had it. */
+  approves?: string;
   expected: number;
   /** What goes wrong before, in a sentence. */
   fault?: (cluster: EmulatedCluster) => string;
@@ -29,6 +33,8 @@ interface Scene {
   until?: (cluster: EmulatedCluster) => boolean;
   /** The action whose verdict is shown once it is there. */
   verdictOf?: string;
+  /** Which pools are drawn; the slices, unless said otherwise. */
+  pools?: string[];
 }
 
 const who = { requestor: 'demo@example.com', reason: 'a machine of slice-a is not Ready' };
@@ -68,10 +74,13 @@ const incident = {
   },
 };
 
+const badGpu = { requestor: 'demo@example.com', reason: 'a GPU of gpu-a fell off the bus (Xid 79)' };
+const gpuRepair = { id: 'demo-gpu-repair', type: 'repair_nodepool', node_pool: 'gpu-a', ...badGpu };
+
 const scenes: Scene[] = [
   {
     title: 'A machine breaks. A dry run says what would be done, and does nothing',
-    fault: breakMachine,
+    fault: (cluster) => breakMachine(cluster, 'slice-a'),
     action: { ...restart, id: 'demo-dry-run', dry_run: true },
     expected: 200,
   },
@@ -120,6 +129,26 @@ const scenes: Scene[] = [
     expected: 200,
   },
   {
+    title: 'A repair that needs an approval makes its plan, and does nothing else',
+    action: { ...repair, id: 'demo-approval', node_pool: 'slice-b', approval: 'required' },
+    caller: 'alice@example.com',
+    expected: 202,
+  },
+  {
+    title: 'Whoever asked for it cannot approve it',
+    action: { type: 'approve', id: 'demo-approval', requestor: 'alice@example.com' },
+    caller: 'alice@example.com',
+    approves: 'demo-approval',
+    expected: 403,
+  },
+  {
+    title: 'Somebody else rejects it, because the run is on that slice',
+    action: { type: 'reject', id: 'demo-approval', requestor: 'bob@example.com', reason: 'the run is there' },
+    caller: 'bob@example.com',
+    expected: 200,
+    verdictOf: 'demo-approval',
+  },
+  {
     title: 'An alert about the other slice arrives by Pub/Sub: the JobSet moves back',
     path: '/alerts',
     action: toPush(incident),
@@ -133,7 +162,34 @@ const scenes: Scene[] = [
     action: { ...restart, id: 'demo-no-spare', when_no_spare: 'refuse', dry_run: true },
     expected: 409,
   },
+  {
+    title: 'A GPU machine breaks. It is deleted, and the new one comes back on the same bad host',
+    fault(cluster) {
+      cluster.switches.keepHosts('gpu-a', 1);
+      insist(cluster);
+      return `${breakMachine(cluster, 'gpu-a')}. Two pools were acted on within the hour, so a person lifts the limits (override-until)`;
+    },
+    action: gpuRepair,
+    expected: 200,
+    until: (cluster) => readVerdict(cluster, gpuRepair.id) !== undefined,
+    caption: 'The instance group has made the machine anew, and Compute has put it where the old one was:',
+    verdictOf: gpuRepair.id,
+    pools: ['gpu-a'],
+  },
+  {
+    title: 'It breaks again. Its host is reported instead, and GKE moves the machine to another one',
+    fault: (cluster) => breakMachine(cluster, 'gpu-a'),
+    action: { ...gpuRepair, id: 'demo-report', repair: 'report_faulty_host', fault: 'xid' },
+    expected: 200,
+    until: (cluster) => readVerdict(cluster, 'demo-report') !== undefined,
+    caption: 'GKE has drained the node, reported its host, and started the machine on another one:',
+    verdictOf: 'demo-report',
+    pools: ['gpu-a'],
+  },
 ];
+
+/** The hashes of the plans that wait, by the action's id. */
+const plans = new Map<string, string>();
 
 const stack = await startLocalStack({ port: 0, onLogLine: () => undefined });
 try {
@@ -148,32 +204,42 @@ try {
 }
 
 async function play(
-  { title, path, action, expected, fault, caption, until, verdictOf }: Scene,
+  { title, path, action: asked, caller, approves, expected, fault, caption, until, verdictOf, pools }: Scene,
   { url, emulator, cluster }: LocalStack,
 ): Promise<void> {
   console.log(`\n${paint('bold', `── ${title}`)}`);
   if (fault) {
     console.log(paint('red', `  ${fault(cluster)}`));
-    console.log(drawPools(cluster));
+    console.log(drawPools(cluster, pools));
   }
   const seen = emulator.requests.length;
+  const action = approves === undefined ? asked : { ...asked, plan: plans.get(approves) };
   console.log(paint('cyan', `POST ${path ?? '/actions'} ${JSON.stringify(path ? incident : action)}`));
   const response = await fetch(`${url}${path ?? '/actions'}`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
+    headers: {
+      'Content-Type': 'application/json',
+      ...(caller && { Authorization: `Bearer ${toToken(caller)}` }),
+    },
     body: JSON.stringify(action),
   });
-  const body = (await response.json()) as { steps?: RecordedStep[]; error?: string; code?: string };
+  const body = (await response.json()) as Answer;
+  if (body.awaiting_approval) plans.set(String(action['id']), body.awaiting_approval.plan);
   console.log(
     paint(response.ok ? 'green' : 'yellow', `HTTP ${response.status}${body.code ? ` ${body.code}` : ''}`),
   );
   for (const step of body.steps ?? []) {
     console.log(`  ${summarise([step])}`);
+    const { warning } = step;
+    if (typeof warning === 'string') console.log(paint('yellow', `    warning: ${warning}`));
     const spare = v.safeParse(v.object({ slices: v.number(), needed: v.number() }), step['spare']);
     if (spare.success) {
       const { slices, needed } = spare.output;
       console.log(paint('dim', `  spare capacity: whole slices that are free ${slices}, needed ${needed}`));
     }
+  }
+  if (body.awaiting_approval) {
+    console.log(`  to approve it, somebody else sends ${JSON.stringify(body.awaiting_approval.approve)}`);
   }
   if (body.error) console.log(`  ${body.error}`);
   const writes = emulator.requests.slice(seen).filter(({ method }) => !['GET', 'HEAD'].includes(method));
@@ -181,7 +247,7 @@ async function play(
   if (response.status !== expected) throw new Error(`expected HTTP ${expected}, got ${response.status}`);
   await waitUntil(() => until === undefined || until(cluster), title);
   if (caption) console.log(paint('dim', `  ${caption}`));
-  console.log(drawPools(cluster));
+  console.log(drawPools(cluster, pools));
   if (verdictOf !== undefined) {
     await waitUntil(() => readVerdict(cluster, verdictOf) !== undefined, `the verdict of ${verdictOf}`);
     const verdict = readVerdict(cluster, verdictOf);
@@ -189,15 +255,36 @@ async function play(
   }
 }
 
-/** A machine of slice-a stops being Ready. @returns what a person would say of it */
-function breakMachine(cluster: EmulatedCluster): string {
-  const name = cluster.nodes('slice-a')[0]?.metadata.name ?? '';
+interface Answer {
+  steps?: RecordedStep[];
+  awaiting_approval?: { plan: string; approve: object };
+  error?: string;
+  code?: string;
+}
+
+/** An identity token as Cloud Run passes it on: checked, and without its signature. */
+function toToken(email: string): string {
+  const claims = Buffer.from(JSON.stringify({ email })).toString('base64url');
+  return `e30.${claims}.SIGNATURE_REMOVED_BY_GOOGLE`;
+}
+
+/** The first machine of a pool stops being Ready. @returns what a person would say of it */
+function breakMachine(cluster: EmulatedCluster, pool: string): string {
+  const name = cluster.nodes(pool)[0]?.metadata.name ?? '';
   cluster.change('nodes', undefined, name, ({ status }) => {
     for (const condition of status?.conditions ?? []) {
       if (condition.type === 'Ready') condition.status = 'False';
     }
   });
   return `the machine ${name} is not Ready any more`;
+}
+
+/** A person lifts cooldown, budget and attempts for a while. */
+function insist(cluster: EmulatedCluster): void {
+  const until = new Date(Date.now() + 600_000).toISOString();
+  cluster.change('leases', failoverNamespace, 'cluster', ({ metadata }) => {
+    metadata.annotations = { ...metadata.annotations, 'autometric-failover/override-until': until };
+  });
 }
 
 /** Reads the verdict that a reconcile has written into the record of an action. */
@@ -219,7 +306,7 @@ function describeWrites(writes: { method: string; path: string }[]): string {
 
 /** The machines and the JobSet need a moment of the emulator's real time. */
 async function waitUntil(isSo: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 900; tries++) {
     if (isSo()) return;
     await sleep(100);
   }
@@ -239,10 +326,10 @@ function countPods(cluster: EmulatedCluster, pool: string): number {
     .filter(({ spec, status }) => names.has(spec.nodeName ?? '') && status?.phase === 'Running').length;
 }
 
-function drawPools(cluster: EmulatedCluster): string {
+function drawPools(cluster: EmulatedCluster, pools = ['slice-a', 'slice-b']): string {
   const header = ['POOL', 'NODES', 'READY', 'CORDONED', "TRAIN'S PODS"];
   const restarts = String(cluster.jobsets('default')[0]?.status?.restarts ?? 0);
-  const rows = ['slice-a', 'slice-b'].map((pool) => {
+  const rows = pools.map((pool) => {
     const nodes = cluster.nodes(pool);
     const ready = nodes.filter(isReady).length;
     const cordoned = nodes.filter(({ spec }) => spec.unschedulable).length;
@@ -255,7 +342,13 @@ function drawPools(cluster: EmulatedCluster): string {
   const line = (cells: string[]) =>
     `  ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd();
   const run = paint('dim', `  JobSet train runs its attempt ${restarts}`);
-  return [paint('dim', line(header)), ...rows.map((row) => paintRow(row, line(row))), run].join('\n');
+  const more = pools.includes('slice-a') ? [run] : pools.map((pool) => paint('dim', drawHost(cluster, pool)));
+  return [paint('dim', line(header)), ...rows.map((row) => paintRow(row, line(row))), ...more].join('\n');
+}
+
+function drawHost(cluster: EmulatedCluster, pool: string): string {
+  const { name = '', labels = {} } = cluster.nodes(pool)[0]?.metadata ?? {};
+  return `  ${name} runs on host ${labels['cloud.google.com/gce-topology-host'] ?? 'unknown'}`;
 }
 
 function paintRow([, nodes, ready, cordoned]: string[], line: string): string {

@@ -5,6 +5,7 @@ import { readConfig } from '../../src/config.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { Ignored } from '../../src/ignored.ts';
 import { readNotification, unpack } from '../../src/alert/notification.ts';
+import { apply, damage } from '../fixtures/damage.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import { createNotification, readCaptured, toPush } from '../fixtures/notification.ts';
 import type { NotificationOptions } from '../fixtures/notification.ts';
@@ -52,60 +53,7 @@ const notification = fc.record({
   ),
 });
 
-/** What is done to a notification: a field, found by walking down, is dropped, retyped or nested. */
-const damage = fc.record({
-  path: fc.array(fc.nat(), { maxLength: 5 }),
-  value: fc.oneof(
-    { weight: 3, arbitrary: fc.constant(dropped()) },
-    {
-      weight: 4,
-      arbitrary: fc.constantFrom<unknown>(
-        null,
-        '',
-        0,
-        -1,
-        1e300,
-        true,
-        [],
-        {},
-        '*',
-        '__proto__',
-        'a,b',
-        '\u0000\n',
-        '../x',
-      ),
-    },
-    { weight: 2, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
-    { weight: 1, arbitrary: fc.constant(nest(2000)) },
-  ),
-});
-
 const damages = fc.array(damage, { minLength: 1, maxLength: 4 });
-
-function dropped(): undefined {
-  return undefined;
-}
-
-function nest(depth: number): unknown {
-  let value: unknown = 'x';
-  for (let level = 0; level < depth; level++) value = { value };
-  return value;
-}
-
-/** Applies the damage to a copy, at the field that the path leads to. */
-function apply(value: unknown, { path, value: put }: { path: number[]; value: unknown }): unknown {
-  const [step, ...rest] = path;
-  if (step === undefined || typeof value !== 'object' || value === null) return put;
-  const entries = Object.entries(value);
-  if (entries.length === 0) return put;
-  const at = step % entries.length;
-  const changed = entries.flatMap(([key, child], index) => {
-    if (index !== at) return [[key, child] as const];
-    const next = apply(child, { path: rest, value: put });
-    return next === undefined ? [] : [[key, next] as const];
-  });
-  return Array.isArray(value) ? changed.map(([, child]) => child) : Object.fromEntries(changed);
-}
 
 const now = Date.parse('2026-11-23T03:00:00Z');
 const config = readConfig({ CLUSTERS: trainCluster });

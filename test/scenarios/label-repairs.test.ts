@@ -205,6 +205,17 @@ describe('a repair that a label asks for is refused', () => {
     });
   }
 
+  it('for a node that is not there any more', async () => {
+    const world = new GpuWorld();
+    for (const repair of ['reboot', 'maintenance']) {
+      const gone = { ...reportOf(world), fault: undefined, repair, node_name: `${world.node}-gone` };
+      const answer = await world.send(gone);
+      expect(answer.code, answer.error).to.equal('target_not_found');
+    }
+    expect(world.askedRepairs()).to.deep.equal([]);
+    expect(deletedMachines(world)).to.deep.equal([]);
+  });
+
   it('for the hosts of a TPU slice', async () => {
     const world = new GpuWorld();
     const action = { ...reportOf(world), node_name: undefined, node_pool: 'slice-a' };

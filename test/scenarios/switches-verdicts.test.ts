@@ -54,7 +54,7 @@ const rows: Row[] = [
     action: repair,
     turnOn: (switches) => switches.withholdAccelerators('slice-a'),
     verdict: 'not_repaired',
-    why: /4 of 4 nodes are Ready, but their accelerators are not allocatable/,
+    why: /4 of 4 nodes are Ready, but not all of their accelerators are allocatable/,
     afterwards: 'repaired',
   },
   {

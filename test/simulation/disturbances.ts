@@ -1,12 +1,15 @@
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import type { Instance } from '../emulator/fleet.ts';
-import type { Disturbance } from './interleaving.ts';
+import type { Disturbance, PoolTrouble } from './interleaving.ts';
 import type { Invariants } from './invariants.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** What happens to the world, and not to an instance of the function. */
-export type WorldDisturbance = Exclude<Disturbance, { kind: 'freeze' | 'crash' }>;
+export type WorldDisturbance = Exclude<
+  Disturbance,
+  { kind: 'freeze' | 'crash' | 'clock_jumps' | 'leases_conflict' }
+>;
 
 type PersonOrMachine = Extract<WorldDisturbance, { node: number }>['kind'];
 
@@ -47,6 +50,16 @@ export class Disturbances {
           disturbance.ms,
           this.#cluster.switches.operateOn(disturbance.pool, disturbance.operation),
         );
+      case 'deletions_come_to_nothing':
+      case 'gke_repairs_by_itself':
+      case 'machines_are_withheld':
+      case 'chips_are_dead':
+      case 'hosts_stay':
+      case 'machines_are_drained': {
+        const end = this.#beginTrouble(disturbance.kind, disturbance.pool);
+        if (end) this.#forAWhile(disturbance.ms, end);
+        return undefined;
+      }
       case 'person_uncordons_pool':
         return this.uncordon(disturbance.pool);
       case 'nodes_return':
@@ -84,6 +97,20 @@ export class Disturbances {
   /** The nodes of a pool whose machines run answer again. */
   bringBack(pool: string): void {
     for (const { name } of this.#listRunning(pool)) this.#cluster.reviveNode(name);
+  }
+
+  /** @returns what ends it; undefined where the pool has no nodes now */
+  #beginTrouble(kind: PoolTrouble, pool: string): (() => void) | undefined {
+    const { switches } = this.#cluster;
+    const begin: Record<PoolTrouble, () => () => void> = {
+      deletions_come_to_nothing: () => switches.failDeletions(pool),
+      gke_repairs_by_itself: () => switches.autoRepair(pool),
+      machines_are_withheld: () => switches.withholdMachines(pool),
+      chips_are_dead: () => switches.withholdAccelerators(pool),
+      hosts_stay: () => switches.keepHosts(pool),
+      machines_are_drained: () => switches.maintainHost(pool),
+    };
+    return this.#listNames(pool).length === 0 ? undefined : begin[kind]();
   }
 
   #forAWhile(ms: number, lift: () => void): void {

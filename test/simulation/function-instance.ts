@@ -7,6 +7,8 @@ import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import type { Action } from '../../src/request/action.ts';
 import { createLog } from '../../src/log.ts';
+import { decideApproval } from '../../src/reconcile/approve.ts';
+import type { Decider, Rejected } from '../../src/reconcile/approve.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import type { ClusterReport } from '../../src/reconcile/report.ts';
 import type { Services } from '../../src/services.ts';
@@ -24,10 +26,19 @@ export interface Weather {
   latency: () => number;
   /** What befalls the next request. */
   fault: (call: SentCall) => Fault;
+  /** What an answer says instead of what was answered. */
+  distort?: (call: SentCall, answer: ReceivedResponse) => ReceivedResponse;
 }
 
 export type Fault =
-  'none' | 'lost_before' | 'lost_after' | 'refused_429' | 'failed_500' | 'failed_503' | 'never';
+  | 'none'
+  | 'lost_before'
+  | 'lost_after'
+  | 'refused_429'
+  | 'refused_409'
+  | 'failed_500'
+  | 'failed_503'
+  | 'never';
 
 /** One request of one invocation, when it is sent. */
 export interface SentCall {
@@ -53,7 +64,7 @@ export class FunctionInstance {
   readonly #time: VirtualTime;
   readonly #emulator: Emulator;
   readonly #weather: Weather;
-  readonly #skewMs: number;
+  #skewMs: number;
   readonly #onSend: (call: SentCall) => void;
   readonly #token: string;
   #frozenUntil = 0;
@@ -80,6 +91,11 @@ export class FunctionInstance {
     this.#frozenUntil = Math.max(this.#frozenUntil, this.#time.now + ms);
   }
 
+  /** Its clock is set forward, as after a suspension. */
+  setForward(ms: number): void {
+    this.#skewMs += ms;
+  }
+
   crash(): void {
     this.#isDead = true;
   }
@@ -94,6 +110,19 @@ export class FunctionInstance {
     if (!incident) return failover(action, deadline, services, log);
     const alert = { action: { ...action, incident }, clusters: config.clusters };
     return actOnAlert(alert, deadline, services, log);
+  }
+
+  /** Approves or rejects an action; never settles if the instance dies meanwhile. */
+  async decide(decision: Decider, config: Config): Promise<Outcome | Rejected> {
+    const clock = this.#createClock();
+    const services = this.#createServices(config, clock, decision.id);
+    const deadline = new Deadline(clock, config.actionDeadlineSeconds * 1000);
+    return decideApproval(
+      decision,
+      deadline,
+      services,
+      createLog(() => undefined),
+    );
   }
 
   /** Looks after what is open, as Cloud Scheduler has it do; never settles if the instance dies meanwhile. */
@@ -190,9 +219,10 @@ export class FunctionInstance {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
         if (answer) call.status = answer.status;
+        const told = answer && (this.#weather.distort?.(call, answer) ?? answer);
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
-          if (answer && fault !== 'lost_after') resolve(answer);
+          if (told && fault !== 'lost_after') resolve(told);
           else reject(toNetworkError());
         });
       });
@@ -215,7 +245,7 @@ function readRecordedId({ method, body }: SentRequest): string | undefined {
   return metadata?.name?.startsWith('action-') ? metadata.annotations?.['autometric-failover/id'] : undefined;
 }
 
-const refusals = { refused_429: 429, failed_500: 500, failed_503: 503 } as const;
+const refusals = { refused_429: 429, refused_409: 409, failed_500: 500, failed_503: 503 } as const;
 
 function tryCarryOut(fault: Fault, carryOut: () => HttpResponse): ReceivedResponse | undefined {
   if (fault in refusals) {

@@ -15,6 +15,8 @@ export interface InterleavedAction {
   uncordonWhenRepaired?: boolean;
   /** How long the pods of the attempt get to end. */
   graceSeconds?: number | undefined;
+  /** Its plan needs the approval of somebody else. */
+  needsApproval?: boolean;
 }
 
 export interface PlannedIncident {
@@ -37,7 +39,20 @@ export type Disturbance = { at: number } & (
   | { kind: 'person_uncordons_pool' | 'nodes_return' | 'slice_recreated' | 'run_fails'; pool: string }
   | { kind: 'person_pauses' | 'cordons_denied'; ms: number }
   | { kind: 'gke_works'; pool: string; operation: string; ms: number }
+  | { kind: 'clock_jumps'; instance: number; ms: number }
+  // Each PUT of a Lease is answered with a conflict.
+  | { kind: 'leases_conflict'; ms: number }
+  | { kind: PoolTrouble; pool: string; ms: number }
 );
+
+/** What is wrong with a pool for a while. */
+export type PoolTrouble =
+  | 'deletions_come_to_nothing'
+  | 'gke_repairs_by_itself'
+  | 'machines_are_withheld'
+  | 'chips_are_dead'
+  | 'hosts_stay'
+  | 'machines_are_drained';
 
 /** One random run: everything that is left to chance in it follows from this value. */
 export interface Interleaving {

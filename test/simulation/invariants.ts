@@ -5,6 +5,7 @@ import type { RecordedStep } from '../../src/step.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
 import type { Emulator } from '../emulator/emulator.ts';
 import { Answers } from './answers.ts';
+import { Approvals } from './approvals.ts';
 import { checkAttempts } from './attempts.ts';
 import type { Attempt } from './attempts.ts';
 import { Closes } from './closes.ts';
@@ -44,6 +45,7 @@ interface KnownPod {
 export class Invariants {
   readonly calls: SentCall[] = [];
   readonly limits: Limits;
+  readonly approvals: Approvals;
   readonly #deeds = new Deeds(this.calls, (promise, what) => this.violate(promise, what));
   readonly #recoveries: Recoveries;
   readonly #closes: Closes;
@@ -90,6 +92,7 @@ export class Invariants {
     this.#cluster = cluster;
     this.#time = time;
     const violate: Violate = (promise, what) => this.violate(promise, what);
+    this.approvals = new Approvals(cluster, violate);
     this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
@@ -110,6 +113,7 @@ export class Invariants {
   onAction(action: Action): void {
     this.#actions.set(action.id, action);
     for (const following of foresee(action)) this.#actions.set(following.id, following);
+    this.approvals.onAction(action);
     this.#closes.onAction(action);
   }
 
@@ -179,7 +183,10 @@ export class Invariants {
     this.#closes.onSend(call, this.#actions.get(call.actionId), held?.nodePool);
     if (call.method === 'GET') return;
     const isDeletion = this.#isDeletion(call);
-    if (isDeletion || nodePath.test(call.path)) this.#assertHoldsLock(call);
+    if (isDeletion || nodePath.test(call.path)) {
+      this.#assertHoldsLock(call);
+      this.approvals.onWrite(call);
+    }
     if (isDeletion) {
       this.observe();
       this.#assertAllCordoned(call);

@@ -35,15 +35,22 @@ export function toAction(
     jobset_name: isRestart ? 'train' : undefined,
     ...(planned.onFailure === undefined ? {} : { on_failure: planned.onFailure }),
     ...(planned.graceSeconds === undefined ? {} : { restart_grace_seconds: planned.graceSeconds }),
+    ...(planned.needsApproval ? { approval: 'required' } : {}),
     ...(planned.uncordonWhenRepaired ? { uncordon_when_repaired: true } : {}),
   };
   const { clusters } = world.config;
-  if (!incident) return parseAction(JSON.parse(JSON.stringify(body)), clusters, 'generated');
+  if (!incident) {
+    const parsed = parseAction(JSON.parse(JSON.stringify(body)), clusters, 'generated');
+    return planned.needsApproval ? { ...parsed, caller: asker } : parsed;
+  }
   const subject = toSubject(incident, isRestart, node) ?? (nodePool === undefined ? ofJobSet : undefined);
   const named = subject ? { ...body, node_pool: undefined, node_name: undefined } : body;
   const action = parseActionOfAlert(JSON.parse(JSON.stringify(named)), clusters, id);
   return { ...action, incident: toIncident(incident, { id, subject, node, start: world.start }) };
 }
+
+/** Who asks for what needs an approval. */
+const asker = 'asker@example.com';
 
 /** Makes the action of the close of an action's incident. */
 export function toClose(action: Action): Action {

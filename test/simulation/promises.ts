@@ -7,6 +7,8 @@ export const promises = {
   'one-repair-a-cooldown': 'Within the cooldown at most one machine of a pool is deleted.',
   'one-attempt-a-restart': 'A restart ends at most one attempt of a JobSet, and each attempt is ended once.',
   'one-restart-a-cooldown': 'Within the cooldown a pool is restarted from at most once.',
+  'approved-first':
+    'Nothing is written to the world for an action that needs an approval, before another principal has approved its plan.',
   'cordon-first': 'Nothing is deleted before every node of the pool is cordoned, in the types that cordon.',
   'plan-first': 'Nothing is deleted before a plan that names it is recorded.',
   'lock-first': 'No node is written and nothing is deleted without the lock of the pool.',

@@ -110,6 +110,7 @@ class Run {
   readonly #disturbances: Disturbances;
   readonly #options: RunOptions;
   #isFair = false;
+  #leasesConflictUntil = 0;
   /** From then on, no lock of an instance that died counts. */
   #locksFreeAt = 0;
   #instances: FunctionInstance[];
@@ -276,11 +277,15 @@ class Run {
       onSend: (call) => this.invariants.onSend(call),
       weather: {
         latency: () => (perMille(interleaving.slowPerMille) ? random() * 8_000 : 2 + random() * 30),
-        fault: (call) =>
-          perMille(interleaving.faultsPerMille) ||
-          (isDeletion(call) && perMille(interleaving.failedDeletionsPerMille ?? 0))
-            ? (faults[Math.floor(random() * faults.length)] ?? 'none')
-            : 'none',
+        fault: (call) => {
+          if (!this.#isFair && time.now < this.#leasesConflictUntil && isLeaseUpdate(call)) {
+            return 'refused_409';
+          }
+          const isFaulty =
+            perMille(interleaving.faultsPerMille) ||
+            (isDeletion(call) && perMille(interleaving.failedDeletionsPerMille ?? 0));
+          return isFaulty ? (faults[Math.floor(random() * faults.length)] ?? 'none') : 'none';
+        },
       },
     });
   }
@@ -334,7 +339,11 @@ class Run {
     if (this.#isFair && !('pool' in disturbance)) return;
     if (disturbance.kind === 'freeze') this.#instances[disturbance.instance]?.freeze(disturbance.ms);
     else if (disturbance.kind === 'crash') this.#crash(disturbance.instance);
-    else this.#disturbances.happen(disturbance);
+    else if (disturbance.kind === 'clock_jumps') {
+      this.#instances[disturbance.instance]?.setForward(disturbance.ms);
+    } else if (disturbance.kind === 'leases_conflict') {
+      this.#leasesConflictUntil = this.#options.time.now + disturbance.ms;
+    } else this.#disturbances.happen(disturbance);
   }
 
   /** Another instance takes the place of one that died. */
@@ -342,6 +351,10 @@ class Run {
     this.#instances[index]?.crash();
     this.#instances[index] = this.#createInstance(this.#options.interleaving.skews[index] ?? 0);
   }
+}
+
+function isLeaseUpdate({ method, path }: SentCall): boolean {
+  return method === 'PUT' && path.includes('/leases/');
 }
 
 function isDeletion({ api, method, path }: SentCall): boolean {

@@ -1,5 +1,6 @@
 import type { Bounds } from './explore.ts';
 import type { InterleavedAction, PlannedIncident } from './interleaving.ts';
+import type { Action } from '../../src/request/action.ts';
 import { toClose } from './planned-action.ts';
 import type { Situation } from './run-schedule.ts';
 import type { Actor } from './turn-actor.ts';
@@ -80,6 +81,24 @@ function twoIncidents(name: string, first: InterleavedAction, second: Interleave
   };
 }
 
+/** An action waits for its approval, or its asker has died, while somebody approves it and something else happens. */
+function andApproval(
+  name: string,
+  planned: InterleavedAction,
+  toOther: (world: TurnWorld, waiting: Action) => Actor,
+): Situation {
+  const waiting = (world: TurnWorld) => world.plan('a', { ...planned, needsApproval: true });
+  return {
+    name,
+    // An instance that is frozen for 75 s misses the end of it.
+    world: { environment: { ...short, APPROVAL_TTL_SECONDS: '120' } },
+    before: (world) => world.request(waiting(world), 'before'),
+    actors: (world) => [world.decide('approve', waiting(world)), toOther(world, waiting(world))],
+    actions: (world) => [waiting(world)],
+    finish: 'reconcile',
+  };
+}
+
 function andClose(name: string, planned: InterleavedAction): Situation {
   const asked = { ...planned, incident };
   return {
@@ -117,6 +136,30 @@ export const situations: Situation[] = [
   twoIncidents('a restart and a repair of one slice', { ...restart, incident }, { ...repair, incident }),
   andClose('a cordon', cordon),
   andClose('a restart', restart),
+  andApproval('a repair that waits, its approval and another one', repair, (world, action) =>
+    world.decide('approve', action, 'second'),
+  ),
+  andApproval('a repair that waits, its approval and a rejection', repair, (world, action) =>
+    world.decide('reject', action),
+  ),
+  andApproval('a repair that waits, its approval and its redelivery', repair, (world, action) =>
+    world.request(action, 'again'),
+  ),
+  andApproval('a repair that waits, its approval and a reconcile', repair, (world) =>
+    world.reconcile('reconcile'),
+  ),
+  andApproval('a repair that waits, its approval and a person who pauses', repair, (world) =>
+    world.pausingPerson(),
+  ),
+  andApproval('a repair that waits, its approval and another repair', repair, (world) =>
+    world.request(world.plan('b', repair)),
+  ),
+  andApproval('a restart that waits, its approval and another one', restart, (world, action) =>
+    world.decide('approve', action, 'second'),
+  ),
+  andApproval('a restart that waits, its approval and a person who uncordons', restart, (world) =>
+    world.cordoningPerson('slice-a', false),
+  ),
   andPerson('a repair, and a person who cordons', repair, (world) => world.cordoningPerson('slice-a', true)),
   andPerson('a repair, and a person who uncordons', repair, (world) =>
     world.cordoningPerson('slice-a', false),
@@ -143,6 +186,8 @@ export const smallSituations = [
   'a restart, then two reconciles',
   'a cordon and the close of its incident',
   'a repair, and a person who pauses',
+  'a repair that waits, its approval and a rejection',
+  'a repair that waits, its approval and a reconcile',
 ];
 
 /** All of it: two switches, one of which may take as long as a lock lasts, and one switch with one crash or lost answer. */

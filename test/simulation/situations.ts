@@ -477,6 +477,8 @@ const alertsWithoutEnd = fc
     endsByReconcile: fc.boolean(),
     maxPools: fc.constant(1000),
     maxAttempts: fc.constantFrom('1', '2', '3'),
+    // The promise of one deed a cooldown allows a minute between the mark and its deletion, so 60 s would hold nothing.
+    cooldown: fc.constantFrom('60', '60', '150'),
     slowPerMille: fc.constantFrom(0, 50),
     failedDeletionsPerMille: fc.constantFrom(0, 0, 300),
     alerts: fc.array(
@@ -501,10 +503,10 @@ const alertsWithoutEnd = fc
       maxLength: 4,
     }),
   })
-  .map(({ alerts, others, maxAttempts, ...rest }) => ({
+  .map(({ alerts, others, maxAttempts, cooldown, ...rest }) => ({
     ...rest,
     disturbances: others,
-    settings: { ...shortTimeouts, COOLDOWN_SECONDS: '60', MAX_ATTEMPTS_PER_DAY: maxAttempts },
+    settings: { ...shortTimeouts, COOLDOWN_SECONDS: cooldown, MAX_ATTEMPTS_PER_DAY: maxAttempts },
     actions: alerts.map(({ type, pool: of, node: on, delay, isOfAlert, follows }, index) => ({
       type,
       pool: of,
@@ -518,6 +520,93 @@ const alertsWithoutEnd = fc
       return isDouble ? [request, { ...request, at: at + 400, instance: (by + 1) % 3 }] : [request];
     }),
   }));
+
+const later = fc.oneof(fc.nat(5_000), fc.nat(400_000));
+const anyPool = fc.constantFrom('slice-a', 'slice-a', 'slice-b', gpuPool);
+const aWhile = fc.integer({ min: 1_000, max: 300_000 });
+const poolTroubles = [
+  'deletions_come_to_nothing',
+  'gke_repairs_by_itself',
+  'machines_are_withheld',
+  'chips_are_dead',
+  'hosts_stay',
+  'machines_are_drained',
+] as const;
+
+/** Each fault that a swarm may have. */
+const swarmFaults: Record<string, fc.Arbitrary<Disturbance>> = {
+  usual: disturbance,
+  clock_jumps: fc.record({
+    at: later,
+    kind: fc.constant('clock_jumps' as const),
+    instance,
+    ms: fc.integer({ min: 1_000, max: 7_200_000 }),
+  }),
+  leases_conflict: fc.record({ at: later, kind: fc.constant('leases_conflict' as const), ms: aWhile }),
+  nodes_return: happens('nodes_return', 1_000, 400_000),
+  slice_recreated: happens('slice_recreated', 1_000, 400_000),
+  run_fails: happens('run_fails', 1_000, 400_000),
+  person_uncordons_pool: happens('person_uncordons_pool', 1_000, 400_000),
+  node_dies: nodeDies(300_000, anyPool),
+  person_pauses: fc.record({ at: later, kind: fc.constant('person_pauses' as const), ms: aWhile }),
+  cordons_denied: fc.record({ at: later, kind: fc.constant('cordons_denied' as const), ms: aWhile }),
+  gke_works: fc.record({
+    at: later,
+    kind: fc.constant('gke_works' as const),
+    pool: anyPool,
+    operation: fc.constantFrom('AUTO_REPAIR_NODES', 'UPGRADE_NODES', 'SET_NODE_POOL_SIZE'),
+    ms: aWhile,
+  }),
+  ...Object.fromEntries(
+    poolTroubles.map((kind) => [
+      kind,
+      fc.record({ at: later, kind: fc.constant(kind), pool: anyPool, ms: aWhile }),
+    ]),
+  ),
+};
+
+/**
+ * Each run draws which faults it has, and then has many of these: where all may happen in each run, the common ones hide what
+ * few of them would do together.
+ */
+const swarm = fc
+  .tuple(fc.subarray(Object.keys(swarmFaults), { minLength: 1, maxLength: 4 }), fc.boolean())
+  .chain(([names, isReconciled]) =>
+    fc.record({
+      ...parts,
+      settings: fc.constant(shortTimeouts),
+      maxPools: fc.constantFrom(2, 4, 1000),
+      actions: fc.array(
+        fc
+          .record({
+            type: fc.constantFrom<ActionType[]>(
+              'cordon_nodepool_and_restart_jobset',
+              'cordon_nodepool_and_restart_jobset',
+              'cordon_and_repair_nodepool',
+              'repair_nodepool',
+              'cordon_nodepool',
+              'uncordon_nodepool',
+            ),
+            pool: anyPool,
+            node: someNode,
+            incident: fc.option(incident(fc.integer({ min: 0, max: 5_000 })), { nil: undefined, freq: 3 }),
+            follows: fc.boolean(),
+          })
+          .map(({ follows, ...action }) => ({ ...action, ...(follows ? toFollow(action.type) : {}) })),
+        { minLength: 1, maxLength: 4 },
+      ),
+      requests: fc.array(fc.record({ at: later, action: fc.nat(3), instance }), {
+        minLength: 1,
+        maxLength: 8,
+      }),
+      ...(isReconciled ? { reconciles: everyMinute(7), endsByReconcile: fc.boolean() } : {}),
+      disturbances: fc.array(fc.oneof(...names.flatMap((name) => swarmFaults[name] ?? [])), {
+        minLength: 1,
+        maxLength: 8,
+      }),
+      failedDeletionsPerMille: fc.constantFrom(0, 0, 500),
+    }),
+  );
 
 /** What is drawn, and how often. */
 export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrary<Interleaving> }> = {
@@ -533,6 +622,7 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   withReconcile: { weight: 3, arbitrary: withReconcile },
   alertsWithoutEnd: { weight: 2, arbitrary: alertsWithoutEnd },
   graces: { weight: 2, arbitrary: graces },
+  swarm: { weight: 4, arbitrary: swarm },
 };
 
 export const interleavings: fc.Arbitrary<Interleaving> = fc.oneof(...Object.values(situations));

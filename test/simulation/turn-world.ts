@@ -6,6 +6,7 @@ import { failover } from '../../src/failover/failover.ts';
 import type { Outcome } from '../../src/failover/failover.ts';
 import { Ignored } from '../../src/ignored.ts';
 import { createLog } from '../../src/log.ts';
+import { decideApproval } from '../../src/reconcile/approve.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import type { ClusterReport } from '../../src/reconcile/report.ts';
 import type { Action } from '../../src/request/action.ts';
@@ -120,6 +121,11 @@ export class TurnWorld implements Stage {
               log,
             )
           : failover(action, deadline, services, log));
+        if (outcome.awaiting) {
+          this.#tell(name, 'waits for approval');
+          this.ended.set(actor, { outcome });
+          return;
+        }
         this.#tell(name, outcome.isReplay ? `again ${summarise(outcome)}` : summarise(outcome));
         this.invariants.onDone(action, outcome.steps);
         this.ended.set(actor, { outcome });
@@ -127,6 +133,49 @@ export class TurnWorld implements Stage {
       action,
     );
     return actor;
+  }
+
+  /** Somebody else than its asker looks at the plan of an action, and approves or rejects it. */
+  decide(type: 'approve' | 'reject', action: Action, name: string = type): Actor {
+    const { id } = action;
+    const actor: Actor = this.#createFunction(
+      name,
+      id,
+      async (services, deadline) => {
+        const plan = this.#readPlan(id);
+        if (type === 'approve') this.invariants.approvals.onApproval(id, plan);
+        const decision = {
+          type,
+          id,
+          plan,
+          requestor: name,
+          reason: undefined,
+          clusters: this.config.clusters,
+        };
+        const caller = `${name}@example.com`;
+        const log = createLog(() => undefined);
+        const decided = await decideApproval({ ...decision, caller }, deadline, services, log);
+        if ('rejected' in decided) {
+          this.#tell(name, 'rejected');
+          this.ended.set(actor, {});
+          return;
+        }
+        this.#tell(name, decided.isReplay ? `again ${summarise(decided)}` : summarise(decided));
+        this.invariants.onDone(action, decided.steps);
+        this.ended.set(actor, { outcome: decided });
+      },
+      action,
+    );
+    return actor;
+  }
+
+  /** The hash of the plan that waits, or nonsense where none does. */
+  #readPlan(id: string): string {
+    const record = this.cluster
+      .leases()
+      .find(({ metadata }) => metadata.annotations?.['autometric-failover/id'] === id);
+    const approval = record?.metadata.annotations?.['autometric-failover/approval'] ?? '{}';
+    return (JSON.parse(approval) as { plan?: string }).plan ?? '0'.repeat(64);
   }
 
   /** A reconcile, as Cloud Scheduler asks for it. */

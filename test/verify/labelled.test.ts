@@ -73,6 +73,27 @@ describe('judgeLabelled', () => {
       });
     });
 
+    // F-366: a node whose bootID nobody had seen before was taken for rebooted.
+    it('waits where the bootID before is not known, unless Compute has started the machine anew', async () => {
+      const late = [node({ bootId: 'boot-2' })];
+      for (const way of ['reboot', 'maintenance'] as const) {
+        const judged = await judge(planOf(way, { before: {} }), late, machine(noon + 60_000));
+        expect(judged.why, way).to.match(/did not tell its bootID before/);
+      }
+      const started = planOf('maintenance', { before: { startedAt: noon } });
+      expect((await judge(started, late, 'unknown')).why).to.match(/Compute did not say when/);
+      expect((await judge(started, late)).why).to.match(/not started its machine anew/);
+      expect(await judge(started, late, machine(noon + 60_000))).to.include({ verdict: 'repaired' });
+    });
+
+    // F-362: a Node object was deleted and registered again, and the reboot that it told was not seen.
+    it('is repaired although the same machine has another Node object by now', async () => {
+      const again = { uid: 'u-7', createdAt: noon + 30_000 };
+      const judged = await judge(planOf('reboot'), [node({ ...again, bootId: 'boot-2' })]);
+      expect(judged).to.include({ verdict: 'repaired' });
+      expect((await judge(planOf('reboot'), [node(again)])).why).to.match(/bootID is the same/);
+    });
+
     it('is repaired with another bootID', async () => {
       const judged = await judge(planOf('reboot'), [node({ bootId: 'boot-2' })]);
       expect(judged).to.deep.equal({ verdict: 'repaired', at: noon + 60_000 });
@@ -84,7 +105,7 @@ describe('judgeLabelled', () => {
       expect(dead).to.deep.equal({ verdict: undefined, why: '1 of 1 nodes are not Ready' });
       const blind = await judge(planOf('reboot'), [node({ bootId: 'boot-2', lacksAccelerators: true })]);
       expect(blind.verdict).to.equal(undefined);
-      expect(blind.why).to.match(/their accelerators are not allocatable/);
+      expect(blind.why).to.match(/not all of their accelerators are allocatable/);
     });
   });
 
@@ -143,7 +164,7 @@ describe('judgeLabelled', () => {
         [{ labels: { ...moved, [faultLabel]: 'XID' } }, /has not started again/],
         [{ labels: done, bootId: 'boot-2' }, /is still on host host-1/],
         [{ labels: moved, bootId: 'boot-2', isReady: false }, /1 of 1 nodes are not Ready/],
-        [{ labels: moved, bootId: 'boot-2', lacksAccelerators: true }, /are not allocatable/],
+        [{ labels: moved, bootId: 'boot-2', lacksAccelerators: true }, /accelerators are allocatable/],
       ] as const) {
         const judged = await judge(plan, [node(change)]);
         expect(judged).to.include({ verdict: undefined, onTimeOut: 'reported' });
@@ -183,9 +204,28 @@ describe('judgeLabelled', () => {
     });
   });
 
+  // F-363: somebody took the label away, and the words of last week's report counted.
+  it('does not take an earlier report for this one because the label is gone, except where it failed', async () => {
+    const plan = (status: string, operation?: string) =>
+      planOf('report_faulty_host', {
+        before: { bootId: 'boot-1', status, ...(operation === undefined ? {} : { operation }) },
+      });
+    for (const operation of ['operation-1', undefined]) {
+      const named = operation === undefined ? {} : { [operationLabel]: operation };
+      const labels = { [statusLabel]: 'OperationDone', [hostLabel]: 'host-2', ...named };
+      const judged = await judge(plan('OperationDone', operation), [node({ labels, bootId: 'boot-2' })]);
+      expect(judged.why).to.match(/has not said yet/);
+    }
+    const failed = await judge(plan('Error'), [node({ labels: { [statusLabel]: 'Error' } })]);
+    expect(failed).to.include({ verdict: 'report_failed' });
+  });
+
   it('is repaired where GKE has made the machine anew instead, and says so', async () => {
     for (const way of ['reboot', 'maintenance', 'report_faulty_host'] as const) {
-      for (const change of [{ uid: 'u-1', systemUuid: 's-1', instanceId: '200' }, { instanceId: '200' }]) {
+      for (const change of [
+        { uid: 'u-1', systemUuid: 's-1', instanceId: '200' },
+        { instanceId: '200', systemUuid: 's-1' },
+      ]) {
         const judged = await judge(planOf(way), [node({ ...change, labels: { [hostLabel]: 'host-2' } })]);
         expect(judged).to.deep.include({ verdict: 'repaired' });
         expect(judged.why).to.match(/another machine runs as node gke-0/);

@@ -81,8 +81,32 @@ describe('judgeMachine', () => {
     it('is gone where the Node object has survived and another system registered', () => {
       const survivor = node(0, { instanceId: '', uid: 'u-0', systemUuid: 't-0' });
       expect(judge([survivor, node(1)])).to.include({ verdict: 'repaired' });
-      const annotated = node(0, { instanceId: '200', uid: 'u-0', systemUuid: 's-0' });
+      const annotated = node(0, { instanceId: '200', uid: 'u-0', systemUuid: 't-0' });
       expect(judge([annotated, node(1)])).to.include({ verdict: 'repaired' });
+    });
+
+    // F-365: GKE had written the new id, and Ready was still of the machine before.
+    it('is there as long as its system reports, whatever id the node shows', () => {
+      const early = node(0, { instanceId: '200', uid: 'u-0', systemUuid: 's-0' });
+      expect(judge([early, node(1)])).to.deep.equal({ verdict: undefined, why });
+    });
+
+    it('is there where its Node object was made anew and does not say its id yet', () => {
+      const again = node(0, { instanceId: '', uid: 'u-7', systemUuid: 's-0' });
+      expect(judge([again, node(1)])).to.deep.equal({ verdict: undefined, why });
+    });
+
+    // F-364: somebody deleted the Node object, and what GKE had begun to repair looked repaired.
+    it('is not gone because its Node object was made anew while GKE repairs it', () => {
+      const leftTo = {
+        outcome: 'gke_is_repairing',
+        why: 'x',
+        since: new Date(noon - 60_000).toISOString(),
+      } as const;
+      const again = node(0, { instanceId: '100', uid: 'u-7', systemUuid: 's-0' });
+      expect(judge([again, node(1)], { leftTo })).to.deep.equal({ verdict: undefined, why });
+      const known = node(0, { instanceId: '100', uid: 'u-0', systemUuid: 's-0' });
+      expect(judge([known, node(1)], { leftTo })).to.include({ verdict: 'repaired' });
     });
 
     it('is told by uid and system where nobody said its id', () => {
@@ -126,7 +150,7 @@ describe('judgeMachine', () => {
     it('does not believe Ready while accelerators are missing', () => {
       expect(judge([node(0), node(1, { lacksAccelerators: true })])).to.deep.equal({
         verdict: undefined,
-        why: '1 of 2 nodes are Ready, but their accelerators are not allocatable',
+        why: '1 of 2 nodes are Ready, but not all of their accelerators are allocatable',
       });
     });
 

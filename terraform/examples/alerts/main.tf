@@ -30,21 +30,25 @@ module "autometric_failover" {
   operator_notification_channels = [google_monitoring_notification_channel.oncall.name]
 
   # The same fault by its line in the log, which is there two minutes before an alert on it. Each rule gets its entries from
-  # a sink in both clusters' projects. A dry run until you take dry_run out; then the policy of that fault is not needed.
+  # a sink in both clusters' projects. Dry runs until you take that label out; then the policy of that fault is not needed.
   log_rules = {
     xid-79 = {
       log      = "serialconsole.googleapis.com/serial_port_1_output"
       contains = ["NVRM: Xid", "): 79,"]
-      action   = "cordon_and_repair_nodepool"
-      repair   = "report_faulty_host"
-      fault    = "xid"
-      dry_run  = true
+      labels = {
+        failover_action  = "cordon_and_repair_nodepool"
+        failover_repair  = "report_faulty_host"
+        failover_fault   = "xid"
+        failover_dry_run = "true"
+      }
     }
     host-error = {
-      log     = "cloudaudit.googleapis.com/system_event"
-      method  = "compute.instances.hostError"
-      action  = "cordon_nodepool_and_restart_jobset"
-      dry_run = true
+      log    = "cloudaudit.googleapis.com/system_event"
+      method = "compute.instances.hostError"
+      labels = {
+        failover_action  = "cordon_nodepool_and_restart_jobset"
+        failover_dry_run = "true"
+      }
     }
   }
 

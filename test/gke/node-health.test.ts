@@ -1,0 +1,31 @@
+import type { V1Node } from '@kubernetes/client-node';
+import { expect } from 'chai';
+import { toNodeHealth } from '../../src/gke/nodes.ts';
+
+const gpu = 'nvidia.com/gpu';
+
+function gpuNode(capacity: string | undefined, allocatable: string | undefined): V1Node {
+  return {
+    metadata: { name: 'gke-0', labels: { 'cloud.google.com/gke-accelerator': 'nvidia-h100-80gb' } },
+    status: {
+      capacity: { cpu: '4', ...(capacity === undefined ? {} : { [gpu]: capacity }) },
+      allocatable: { cpu: '4', ...(allocatable === undefined ? {} : { [gpu]: allocatable }) },
+    },
+  };
+}
+
+describe('the accelerators of a node', () => {
+  // F-361: seven of eight GPUs were healthy, and the machine was told as repaired.
+  for (const [capacity, allocatable, isLacking] of [
+    ['8', '8', false],
+    ['8', '7', true],
+    ['8', '0', true],
+    ['8', undefined, true],
+    [undefined, undefined, true],
+    [undefined, '8', false],
+  ] as const) {
+    it(`of which ${allocatable ?? 'nobody says how many'} of ${capacity ?? 'nobody says how many'} are allocatable ${isLacking ? 'lack' : 'are all there'}`, () => {
+      expect(toNodeHealth(gpuNode(capacity, allocatable)).lacksAccelerators).to.equal(isLacking);
+    });
+  }
+});
