@@ -177,7 +177,8 @@ describe('createHandler', () => {
         name: '20,000 levels of nesting in a check',
         body: `${text.slice(0, -1)},"preflight_checks":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`,
         status: 400,
-        error: 'unknown field "preflight_checks.a"; known fields: preflight_checks.expected_node_counts',
+        error:
+          'unknown field "preflight_checks.a"; known fields: preflight_checks.expected_node_counts, preflight_checks.spare_capacity',
       },
       {
         name: 'a field that is given twice',
@@ -191,7 +192,7 @@ describe('createHandler', () => {
         status: 400,
         error:
           'unknown field "__proto__"; known fields: id, dry_run, requestor, reason, type, namespace, jobset_name, node_pool, ' +
-          'node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, repair, fault, cluster',
+          'node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, when_no_spare, repair, approval, fault, cluster',
       },
     ];
     for (const row of bodies) {

@@ -27,7 +27,7 @@ const hash = hashPlan(action, plan);
 describe('the hash of a plan', () => {
   it('has 64 hexadecimal digits, whatever the order of its fields', () => {
     expect(hash).to.match(/^[0-9a-f]{64}$/);
-    const turned = Object.fromEntries(Object.entries(repair).reverse()) as typeof repair;
+    const turned = Object.fromEntries(Object.entries(repair).toReversed()) as typeof repair;
     expect(hashPlan(action, { repair: turned, restart, claimId: 'c' })).to.equal(hash);
   });
 

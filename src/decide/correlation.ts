@@ -59,13 +59,13 @@ const leastFailures = 2;
 
 /**
  * Refuses one more restart or repair where several have just failed to help in the same zone or for the same JobSet, or where
- * more than a third of a zone's accelerator nodes are bad at once, not only those of this pool.
+ * more than a third of a zone's accelerator nodes are bad at once, in two or more pools.
  *
  * @throws {FailoverError} `correlated_failure`, with what was seen
  */
 export function assertMayHelp(
   action: Action,
-  { nodePool, nodes, namedNode }: Snapshot,
+  { nodes, namedNode }: Snapshot,
   { verdicts, nodes: accelerated }: Correlation,
   switches: ClusterSwitches,
 ): void {
@@ -87,7 +87,7 @@ export function assertMayHelp(
       verdicts.filter((each) => jobSet !== undefined && each.jobSet === jobSet),
       byAction,
     ) ??
-    [...zones].map((zone) => findBad(zone, nodePool, accelerated)).find(Boolean);
+    [...zones].map((zone) => findBad(zone, accelerated)).find(Boolean);
   if (!found) return;
   const retryAfterSeconds = Math.max(
     1,
@@ -133,12 +133,13 @@ function findFailing(
 /** Looked at again then. */
 const badForMs = 600_000;
 
-function findBad(zone: string, nodePool: string, accelerated: AcceleratorNode[]): Found | undefined {
+function findBad(zone: string, accelerated: AcceleratorNode[]): Found | undefined {
   const all = accelerated.filter((node) => node.zone === zone);
   const bad = all.filter(({ isBad }) => isBad);
-  // A slice fails as a whole, and where it is a third of its zone, its own failure says nothing about the zone.
-  if (bad.length * 3 <= all.length || bad.every((node) => node.nodePool === nodePool)) return undefined;
-  const pools = [...Map.groupBy(bad, (node) => node.nodePool)]
+  // A slice fails as a whole, and where it is a third of its zone, its failure says nothing about the zone.
+  const byPools = Map.groupBy(bad, (node) => node.nodePool);
+  if (bad.length * 3 <= all.length || byPools.size < 2) return undefined;
+  const pools = [...byPools]
     .toSorted(([, a], [, b]) => b.length - a.length)
     .map(([pool, { length }]) => `${pool} ${length}`);
   const more = pools.length > mostShown ? [`${pools.length - mostShown} more pools`] : [];

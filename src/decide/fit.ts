@@ -1,6 +1,6 @@
 import type { V1Taint, V1Toleration } from '@kubernetes/client-node';
 import type { NodeRoom } from '../gke/node-room.ts';
-import { isDead } from '../gke/nodes.ts';
+import { isDead } from '../gke/node-health.ts';
 import type { PodNeeds } from '../gke/pod-needs.ts';
 import { toQuantity } from '../gke/quantity.ts';
 

@@ -133,11 +133,15 @@ function findBusy(
 /** In a slice, the deletion of one machine would take away those that are being maintained. */
 function findMaintenance(
   { node: { name }, isMultiHost }: Pick<RepairPlan, 'node' | 'isMultiHost'>,
-  { poolNodes }: GkeFacts,
+  { poolNodes, node }: GkeFacts,
 ): Left | undefined {
   const maintained = poolNodes
     .filter((each) => (isMultiHost || each.name === name) && isMaintained(each))
     .map((each) => each.name);
+  if (node.lifecycle?.includes('MaintenanceInProgress')) {
+    const why = `somebody maintains node ${name} (condition MaintenanceInProgress)`;
+    return { outcome: 'under_maintenance', why };
+  }
   if (maintained.length === 0) return undefined;
   const why = `GKE maintains the host of ${describeNames(maintained)} (label ${activeMaintenanceLabel}=ONGOING)`;
   return { outcome: 'under_maintenance', why };

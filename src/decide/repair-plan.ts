@@ -1,7 +1,8 @@
 import { regionOf } from '../cluster-name.ts';
 import type { ClusterName } from '../cluster-name.ts';
 import { FailoverError } from '../errors.ts';
-import { describeHealth, instanceIdAnnotation, rankByHealth } from '../gke/nodes.ts';
+import { describeHealth, rankByHealth } from '../gke/node-health.ts';
+import { instanceIdAnnotation } from '../gke/nodes.ts';
 import { describeNames } from '../names.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { RepairPlan } from '../plan.ts';

@@ -15,14 +15,8 @@ import {
 import type { Incident } from '../request/incident.ts';
 import { attemptOf, readJobs, readJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import {
-  instanceIdAnnotation,
-  isHealthy,
-  listPoolHealth,
-  rankByHealth,
-  readNodeHealth,
-  toAllNodes,
-} from '../gke/nodes.ts';
+import { isHealthy, rankByHealth } from '../gke/node-health.ts';
+import { instanceIdAnnotation, listPoolHealth, readNodeHealth, toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan, RepairPlan } from '../plan.ts';
 import { isMultiHost } from '../gke/slice.ts';

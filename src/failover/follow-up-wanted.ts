@@ -1,7 +1,7 @@
 import { Ignored } from '../ignored.ts';
 import type { AskMachine } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { isBeingDrained } from '../gke/nodes.ts';
+import { isBeingDrained } from '../gke/node-health.ts';
 import type { Action } from '../request/action.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';

@@ -1,4 +1,4 @@
-// What GKE and its autoscaler tell of a node by labels and taints.
+// What GKE, its autoscaler and people tell of a node by labels, taints and conditions.
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -29,4 +29,21 @@ export const scaleDownTaint = 'ToBeDeletedByClusterAutoscaler';
 export function isBoughtAs(kind: 'spot' | 'flex-start' | 'queued', labels: Labels): boolean {
   const prefix = 'cloud.google.com/gke-';
   return labels[`${prefix}provisioning`] === kind || labels[`${prefix}${kind}`] === 'true';
+}
+
+/**
+ * Kubernetes' own conditions of a node's life (1.37, gate NodeLifecycleConditions). None of them is a fault of the machine. A
+ * maintenance that is only planned takes nothing out of service yet.
+ */
+export const lifecycleConditions = [
+  'DrainInProgress',
+  'Drained',
+  'MaintenancePlanned',
+  'MaintenanceInProgress',
+  'GracefulNodeShutdownInProgress',
+];
+
+/** True if somebody takes the node out of service at this moment, by its conditions that are True. */
+export function isOutOfService({ lifecycle = [] }: { lifecycle?: string[] | undefined }): boolean {
+  return lifecycle.some((type) => type !== 'MaintenancePlanned');
 }

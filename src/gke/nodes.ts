@@ -6,7 +6,7 @@ import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import type { ListPage } from './list.ts';
-import { isDraining, isMaintained, scaleDownTaint } from './node-labels.ts';
+import { lifecycleConditions } from './node-labels.ts';
 
 /** GKE's label with the name of the node pool. */
 export const nodePoolLabel = 'cloud.google.com/gke-nodepool';
@@ -37,6 +37,8 @@ export interface NodeHealth extends NodeRef {
   lacksAccelerators: boolean;
   /** The types of the conditions other than Ready that are true. */
   problems: string[];
+  /** The conditions of its life that are true, such as MaintenanceInProgress; undefined if none is. */
+  lifecycle?: string[] | undefined;
   providerId: string | undefined;
   /** It changes when another machine takes the node's name. */
   systemUuid: string | undefined;
@@ -124,13 +126,6 @@ export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHe
   );
 }
 
-/** True if a node has not been Ready for at least 60 s by the API server's clock, so that it counts as dead. */
-export function isDead(node: NodeHealth, serverNow: number): boolean {
-  return !node.isReady && serverNow - (node.readyChangedAt ?? node.createdAt) >= deadAfterMs;
-}
-
-const deadAfterMs = 60_000;
-
 function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
   const labels = metadata?.labels ?? {};
   const askedAt = metadata && readAskedAt(metadata);
@@ -149,15 +144,18 @@ function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {
 export function toNodeHealth(node: V1Node): NodeHealth {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((condition) => condition.type === 'Ready');
+  const others = conditions
+    .filter(({ type, status }) => type !== 'Ready' && status === 'True')
+    .map(({ type }) => type);
+  const lifecycle = others.filter((type) => lifecycleConditions.includes(type));
   return {
     ...toNodeRef(node),
     isReady: ready?.status === 'True',
     readyChangedAt: toMs(ready?.lastTransitionTime),
     taintKeys: (node.spec?.taints ?? []).map((taint) => taint.key),
     lacksAccelerators: hasAcceleratorLabel(node.metadata?.labels) && !hasAllocatableAccelerators(node),
-    problems: conditions
-      .filter(({ type, status }) => type !== 'Ready' && status === 'True')
-      .map(({ type }) => type),
+    problems: others.filter((type) => !lifecycleConditions.includes(type)),
+    ...(lifecycle.length === 0 ? {} : { lifecycle }),
     providerId: node.spec?.providerID,
     systemUuid: node.status?.nodeInfo?.systemUUID,
     bootId: node.status?.nodeInfo?.bootID || undefined,
@@ -184,42 +182,6 @@ function hasAllocatableAccelerators({ status }: V1Node): boolean {
 
 /** GKE's annotation with the numeric id of the machine. */
 export const instanceIdAnnotation = 'container.googleapis.com/instance_id';
-
-/** Sorts nodes, the least healthy first: not Ready, then announced to leave, then by the number of problems, then by name. */
-export function rankByHealth(nodes: NodeHealth[]): NodeHealth[] {
-  return [...nodes].sort(byHealth);
-}
-
-/** True if Kubernetes reports no problem with a node. */
-export function isHealthy(node: NodeHealth): boolean {
-  return node.isReady && !isLeaving(node) && node.problems.length === 0;
-}
-
-function byHealth(a: NodeHealth, b: NodeHealth): number {
-  return (
-    Number(a.isReady) - Number(b.isReady) ||
-    Number(isLeaving(b)) - Number(isLeaving(a)) ||
-    b.problems.length - a.problems.length ||
-    (a.name < b.name ? -1 : 1)
-  );
-}
-
-/** True if GKE has announced the machine's termination or maintenance. */
-function isLeaving(node: NodeHealth): boolean {
-  return node.taintKeys.some((key) => /termination|maintenance/i.test(key)) || isMaintained(node);
-}
-
-/** True if GKE or its autoscaler is taking the node out of service: for an upgrade, a resize, maintenance, or for good. */
-export function isBeingDrained(node: NodeHealth): boolean {
-  return isLeaving(node) || isDraining(node) || node.taintKeys.includes(scaleDownTaint);
-}
-
-/** Says in words why a node was ranked first by {@link rankByHealth}. */
-export function describeHealth(node: NodeHealth): string {
-  if (!node.isReady) return 'not Ready';
-  if (isLeaving(node)) return 'about to be terminated or maintained';
-  return node.problems.length > 0 ? node.problems.join(', ') : 'all look healthy; first by name';
-}
 
 /** A pool's nodes. No node is in both lists. */
 export interface PoolNodes {

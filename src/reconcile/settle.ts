@@ -1,6 +1,6 @@
 import { emitVerdict } from '../failover/events.ts';
 import { freePodsOfEnded } from '../failover/free-held-up.ts';
-import { isDead } from '../gke/nodes.ts';
+import { isDead } from '../gke/node-health.ts';
 import { hasBegunFollowUp, writeFollowUpBegun, writeSettled, writeVerdict } from '../state/open-records.ts';
 import type { FollowUp } from '../state/open-records.ts';
 import type { ActionRecord } from '../state/record-format.ts';

@@ -5,7 +5,8 @@ import { listLeases } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import { mapOf, parseStored, timeSchema } from './stored.ts';
 import { actionAnnotation, prefix } from '../names.ts';
-import { isBeingDrained, listPoolHealth } from '../gke/nodes.ts';
+import { isBeingDrained } from '../gke/node-health.ts';
+import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import { isMultiHost, toExpectedNodes } from '../gke/slice.ts';
 

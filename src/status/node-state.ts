@@ -1,7 +1,8 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAllNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
-import { hasAcceleratorLabel, isHealthy, nodePoolLabel } from '../gke/nodes.ts';
+import { isHealthy } from '../gke/node-health.ts';
+import { hasAcceleratorLabel, nodePoolLabel } from '../gke/nodes.ts';
 import { toShownMachine } from '../gke/shown-machine.ts';
 import type { ShownMachine } from '../gke/shown-machine.ts';
 import { actionAnnotation } from '../names.ts';

@@ -37,7 +37,7 @@ run "alerts" {
   }
 
   assert {
-    condition     = output.alert_actions == tolist(["cordon_and_repair_nodepool", "cordon_nodepool_and_restart_jobset", "uncordon_nodepool"])
+    condition     = output.alert_actions == tolist(["cordon_and_repair_nodepool", "cordon_nodepool", "cordon_nodepool_and_restart_jobset", "uncordon_nodepool"])
     error_message = "The policies' actions, and what they do on close, are what alerts may ask for."
   }
   assert {

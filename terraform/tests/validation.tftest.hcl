@@ -22,7 +22,6 @@ run "wrong_values" {
     action_deadline_seconds        = 271
     allowed_actions                = []
     allowed_namespaces             = ["*"]
-    approval_actions               = ["drain_nodepool"]
     approval_ttl_seconds           = 59
     clusters                       = []
     concurrency                    = 81
@@ -51,7 +50,6 @@ run "wrong_values" {
     var.action_deadline_seconds,
     var.allowed_actions,
     var.allowed_namespaces,
-    var.approval_actions,
     var.approval_ttl_seconds,
     var.clusters,
     var.concurrency,
@@ -519,6 +517,15 @@ run "log_rule_with_another_label" {
     log_rules = { x = { log = "l", contains = ["Xid 79"], labels = { failover_action = "cordon_nodepool", team = "research" } } }
   }
   expect_failures = [var.log_rules]
+}
+
+# A wrong allowed_actions would hide it.
+run "approval_of_what_is_not_allowed" {
+  command = plan
+  variables {
+    approval_actions = ["drain_nodepool"]
+  }
+  expect_failures = [var.approval_actions]
 }
 
 run "approval_of_a_policy" {

@@ -57,7 +57,7 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
   }
   if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
   for (let index = 0; index < (slices ?? 0); index++) {
-    cluster.addTpuSlice(`slice-${index}`, { nodes: sliceNodes, topology: `${sliceNodes / 4}x4x4` });
+    cluster.addTpuSlice(`slice-${index}`, toSlice(sliceNodes));
     cluster.addJobSet({
       name: `train-${index}`,
       exclusiveTopology: 'cloud.google.com/gke-nodepool',
@@ -66,11 +66,25 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
     });
   }
   for (let index = 0; index < (spec.spareSlices ?? 0); index++) {
-    cluster.addTpuSlice(`spare-${index}`, { nodes: sliceNodes, topology: `${sliceNodes / 4}x4x4` });
+    cluster.addTpuSlice(`spare-${index}`, toSlice(sliceNodes));
   }
   for (let index = 0; index < records; index++) addRecord(cluster, index);
+  if (spec.isOverridden) override(cluster);
   emulator.settle();
   return cluster;
+}
+
+function toSlice(nodes: number): { nodes: number; topology: string } {
+  return { nodes, topology: nodes === 1 ? '2x2' : `${nodes / 4}x4x4` };
+}
+
+/** What a person does who insists, for less than the hour that counts. */
+function override(cluster: EmulatedCluster): void {
+  const lease = cluster.leases(failoverNamespace).find(({ metadata }) => metadata.name === 'cluster');
+  if (!lease) throw new Error('there is no Lease with the switches');
+  const until = new Date(Date.now() + 50 * 60_000).toISOString();
+  const annotations = { ...lease.metadata.annotations, 'autometric-failover/override-until': until };
+  cluster.put('leases', { ...lease, metadata: { ...lease.metadata, annotations } });
 }
 
 /** The record of a restart and a repair, as the function leaves it. */

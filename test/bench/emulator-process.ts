@@ -12,6 +12,8 @@ export interface WorldSpec {
   sliceNodes?: number;
   /** Slices more, with nothing running. */
   spareSlices?: number;
+  /** A person has lifted the budget. */
+  isOverridden?: boolean;
   /** How often the controllers run; never unless given. */
   reconcileEveryMs?: number;
   /** Machines of the cluster that are in another pool. */

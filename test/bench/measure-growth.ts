@@ -97,8 +97,8 @@ export async function measureReconciles(
 ): Promise<Map<number, number>> {
   const slices = Math.max(...sizes.reconcile);
   const environment = {
-    ...(await emulator.build({ slices, sliceNodes: 4, delayMs })),
-    MAX_POOLS_PER_HOUR: '100%',
+    // Slices of one node: each restart reads all nodes of the cluster, to see whether there is room.
+    ...(await emulator.build({ slices, sliceNodes: 1, delayMs, isOverridden: true })),
     RECOVERY_TIMEOUT_SECONDS: '3600',
   };
   const started = await startFunction({ source, target: 'failover', environment });

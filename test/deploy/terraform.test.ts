@@ -66,6 +66,7 @@ describe('terraform', function () {
       resumeWithinSeconds: 900,
       cordonConcurrency: 64,
       gkeEndpoint: 'auto',
+      logRules: {},
       kubeconfigContext: undefined,
       containerEndpoint: undefined,
       computeEndpoint: undefined,

@@ -41,7 +41,7 @@ describe('npm start', function () {
     expect(stdout).to.match(/FailoverActionSucceeded/);
     expect(stdout).to.include('"step":"repair"').and.include('"step":"uncordon"');
     const switches = [...pasted.matchAll(/^turn_on (\S+)$/gm)].map(([, name]) => name);
-    expect(switches).to.have.length(18);
+    expect(switches).to.have.length(19);
     expect(stdout).to.include(`${JSON.stringify({ on: switches })}\n{"on":[]}\n`);
     await printedText(/"event":"done".*"type":"uncordon_nodepool"/);
     const log = printed.split('Ctrl-C ends it.')[1]?.trim().split('\n') ?? [];

@@ -9,7 +9,8 @@ const labels = { failover_action: 'cordon_nodepool', failover_on_close: 'uncordo
 const pool = { type: 'k8s_node_pool', resource: { node_pool_name: 'slice-a' }, labels };
 
 /** What GKE writes on a node before it drains it. That it cordons the node, too, writes nothing where it is cordoned. */
-const signs: [string, (node: Node) => void][] = [
+type Sign = [string, (node: Node) => void];
+const signs: Sign[] = [
   [
     'an upgrade drains',
     ({ metadata }) => void (metadata.labels = { ...metadata.labels, 'operation.gke.io/type': 'drain' }),
@@ -35,6 +36,13 @@ const signs: [string, (node: Node) => void][] = [
         { key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' },
       ]),
   ],
+  // F-291: an administrator's conditions were not asked.
+  ...['DrainInProgress', 'Drained', 'MaintenanceInProgress', 'GracefulNodeShutdownInProgress'].map(
+    (type): Sign => [
+      `has the condition ${type}`,
+      ({ status }) => void status?.conditions?.push({ type, status: 'True' }),
+    ],
+  ),
 ];
 
 async function createWorld(isSlice: boolean): Promise<AlertWorld> {

@@ -175,7 +175,7 @@ describe('an action that needs an approval', () => {
   it('may be asked for by the setting, for these types only', async () => {
     const world = await createWorld({ environment: { APPROVAL_ACTIONS: 'repair_nodepool' } });
     const { approval: _, ...plain } = repair;
-    expect((await world.act(plain, alice)).status).to.equal(200);
+    expect((await world.act({ ...plain, type: 'cordon_nodepool' }, alice)).status).to.equal(200);
     world.effects();
     const waits = await world.act(
       { ...plain, id: 'p', type: 'repair_nodepool', node_pool: 'slice-b' },

@@ -196,6 +196,13 @@ describe('a repair while many accelerator nodes of its zone are bad', () => {
     expect((await world.send(repairOf('slice-a'))).status).to.equal(200);
   });
 
+  it('is done where only another slice is bad', async () => {
+    const world = new VirtualFailover({ slices: ['slice-a', 'slice-b'], jobSet: null, environment });
+    kill(world, 'slice-b');
+    await world.pass(5);
+    expect((await world.send(repairOf('slice-a'))).status).to.equal(200);
+  });
+
   it('is done where only its own slice is bad, however small the zone', async () => {
     const world = new VirtualFailover({ slices: ['slice-a', 'slice-b'], jobSet: null, environment });
     kill(world, 'slice-a');

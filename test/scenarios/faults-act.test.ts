@@ -73,7 +73,7 @@ const rows: FaultedCall[] = [
   {
     title: 'restart: read the leader again',
     action: 'restart',
-    request: { method: 'GET', path: /\/pods\?/, skip: 2 },
+    request: { method: 'GET', path: /\/pods\?/, skip: 3 },
     before: afterCordons,
   },
   {
@@ -134,7 +134,7 @@ const rows: FaultedCall[] = [
     title: 'restart: list the pods that may hold it up',
     action: 'restart',
     hasDeadNode: true,
-    request: { method: 'GET', path: /\/pods\?/, skip: 3 },
+    request: { method: 'GET', path: /\/pods\?/, skip: 4 },
     before: afterRestart,
   },
   {

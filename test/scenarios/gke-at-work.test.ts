@@ -509,3 +509,30 @@ async function timed(world: VirtualFailover, action: object): Promise<VirtualAns
   const answer = await world.send({ ...action });
   return { ...answer, tookMs: world.time.now - before };
 }
+
+// F-291: a condition of a node's life, which somebody else had set, was taken for a fault of its machine.
+describe('a node with a lifecycle condition of Kubernetes', () => {
+  const mark = (world: VirtualFailover, type: string, index = 0) =>
+    world.cluster.change('nodes', undefined, nodeNames(world.cluster, 'slice-a')[index] ?? '', (node) => {
+      node.status?.conditions?.push({ type, status: 'True' });
+    });
+
+  it('MaintenanceInProgress is left alone by a repair: under_maintenance', async () => {
+    const world = new VirtualFailover();
+    mark(world, 'MaintenanceInProgress');
+    const { steps } = await world.send(repairOnly);
+    expect(steps[0]).to.include({ outcome: 'under_maintenance' });
+    expect(steps[0]?.['gke']).to.match(
+      /^somebody maintains node gke-tpu-\S+ \(condition MaintenanceInProgress\)$/,
+    );
+    expect(countEffects(world.newWrites())).to.deep.equal({});
+  });
+
+  it('MaintenancePlanned can be repaired, and is no problem of the machine', async () => {
+    const world = new VirtualFailover();
+    mark(world, 'MaintenancePlanned', 2);
+    const { steps } = await world.send(repairOnly);
+    expect(steps[0]).to.include({ outcome: 'deletion_accepted' });
+    expect(JSON.stringify(steps[0])).to.include('about to be terminated or maintained');
+  });
+});

@@ -61,15 +61,16 @@ describe('a report that somebody begins while an action is under way', () => {
     expect((await world.send(action)).status).to.equal(200);
     const { requests } = world.emulator;
     const deletion = requests.findIndex(({ method, api }) => method === 'DELETE' && api === 'compute');
-    // Before the deletion comes the mark; before the mark come the two reads, at one time.
-    const before = requests.slice(0, deletion).filter(({ path }) => !/compute|\/action-/.test(path));
-    const times = before.slice(-3).map(({ at }) => at);
-    const paths = before
-      .slice(-3)
-      .map(({ method, path }) => `${method} ${path.split('/').slice(-2).join('/')}`);
-    expect(paths.slice(0, 2)).to.have.members(['GET leases/cluster', `GET nodes/${world.node}`]);
-    expect(paths[2]).to.equal('PUT leases/pool-gpu-a');
-    expect(times[0]).to.equal(times[1]);
+    const last = (method: string, end: string) =>
+      requests.slice(0, deletion).findLast((each) => each.method === method && each.path.endsWith(end));
+    const read = last('GET', `/nodes/${world.node}`);
+    const switches = last('GET', '/leases/cluster');
+    // Written directly before the deletion.
+    const mark = last('PUT', '/leases/pool-gpu-a');
+    expect(read?.at).to.be.a('number').and.to.equal(switches?.at);
+    expect(mark?.at).to.be.greaterThan(read?.at ?? Infinity);
+    const between = requests.filter(({ at }) => at > (read?.at ?? 0) && at < (mark?.at ?? 0));
+    expect(between.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([]);
   });
 });
 
