@@ -37,7 +37,7 @@ function annotated(prefix: string, key: string, text: RegExp): IsWrite {
 }
 
 const isTaking: IsWrite = (call) =>
-  isWrite(call) && /^pool-/.test(leaseOf(call).name) && leaseOf(call).holder !== undefined;
+  isWrite(call) && leaseOf(call).name.startsWith('pool-') && leaseOf(call).holder !== undefined;
 
 /** The writes that are sent at the same time. */
 const pairs: [string, Record<string, unknown>, IsWrite, IsWrite][] = [
