@@ -389,7 +389,7 @@ describe('docs/openapi.yaml', () => {
         'target_changed',
         async () => {
           const [first = ''] = nodeNames(world.cluster, 'slice-a');
-          world.once(/GET .*\/leases\/jobset-/, () => {
+          world.once(/PATCH .*\/nodes\//, () => {
             world.once(/GET .*\/leases\/cluster/, () => world.cluster.cordonAs('kubectl', first, false));
           });
           return codeOf(restart);
