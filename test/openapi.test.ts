@@ -390,7 +390,9 @@ describe('docs/openapi.yaml', () => {
         async () => {
           const [first = ''] = nodeNames(world.cluster, 'slice-a');
           world.once(/PATCH .*\/nodes\//, () => {
-            world.once(/GET .*\/nodes\?.*unschedulable/, () => world.cluster.cordonAs('kubectl', first, false));
+            world.once(/GET .*\/nodes\?.*unschedulable/, () =>
+              world.cluster.cordonAs('kubectl', first, false),
+            );
           });
           return codeOf(restart);
         },
