@@ -389,8 +389,10 @@ describe('docs/openapi.yaml', () => {
         'target_changed',
         async () => {
           const [first = ''] = nodeNames(world.cluster, 'slice-a');
-          world.once(/GET .*\/leases\/jobset-/, () => {
-            world.once(/GET .*\/leases\/cluster/, () => world.cluster.cordonAs('kubectl', first, false));
+          world.once(/PATCH .*\/nodes\//, () => {
+            world.once(/GET .*\/nodes\?.*unschedulable/, () =>
+              world.cluster.cordonAs('kubectl', first, false),
+            );
           });
           return codeOf(restart);
         },

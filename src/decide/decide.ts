@@ -6,20 +6,19 @@ import { assertNotBegun, assertNotCoolingDown, listOwnEffects, toRepairs } from 
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { readLease } from '../state/lease.ts';
-import type { LeaseState } from '../state/lease.ts';
-import { toMarkName, toRestarts } from '../state/restart-mark.ts';
+import { toRestarts } from '../state/restart-mark.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { assertBudgetLeft } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import type { AskMachine } from '../gke/compute.ts';
-import { listPoolHealth, toAllNodes } from '../gke/nodes.ts';
+import { toAllNodes } from '../gke/nodes.ts';
 import { toShownMachine } from '../gke/shown-machine.ts';
-import type { NodeHealth } from '../gke/nodes.ts';
 import type { Plan } from '../plan.ts';
 import { assertSameAsBegun } from './begun-marks.ts';
 import { cooledEffects } from './cooled-effects.ts';
 import { chooseRepair } from './choose-repair.ts';
+import { toReads } from './decide-reads.ts';
+import type { DecideReads, Reads } from './decide-reads.ts';
 import { assertMayHelp } from './correlation.ts';
 import type { Correlation } from './correlation.ts';
 import { assertPoolNotBusy } from './gke-at-work.ts';
@@ -52,6 +51,8 @@ export interface DecideTools {
   askMachine: AskMachine;
   /** Undefined if the action neither restarts nor repairs. */
   correlation?: Correlation | undefined;
+  /** What is being read already. */
+  reads?: DecideReads;
 }
 
 /**
@@ -117,29 +118,6 @@ export async function decideDryRun(
 }
 
 type LimitTools = Omit<DecideTools, 'cluster' | 'claimId' | 'repairFacts' | 'askMachine'>;
-
-/** What is read once, and only when somebody asks for it. */
-interface Reads {
-  readHealth: () => Promise<NodeHealth[]>;
-  /** The Lease of the JobSet's last restart. */
-  readMarkLease: () => Promise<LeaseState | undefined>;
-}
-
-/** The named node has been read already. */
-function toReads(
-  { namespace, jobSetName = '' }: Action,
-  { namedNode, nodePool }: Snapshot,
-  { kubernetes }: DecideTools,
-): Reads {
-  let health: Promise<NodeHealth[]> | undefined;
-  let markLease: Promise<LeaseState | undefined> | undefined;
-  return {
-    readHealth: () =>
-      (health ??= namedNode ? Promise.resolve([namedNode]) : listPoolHealth(kubernetes, nodePool)),
-    readMarkLease: () => (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
-  };
-}
-
 async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverError | undefined> {
   try {
     await assertLimit();
@@ -226,7 +204,7 @@ async function choose(action: Action, snapshot: Snapshot, tools: DecideTools & R
   }
   if (action.effects.restart) {
     const request = toRestartRequest(action, nodePool);
-    plan.restart = await planRestart(kubernetes, request, config, tools.readMarkLease);
+    plan.restart = await planRestart(kubernetes, request, config, await tools.readFacts());
   }
   const isInPlaceNow = plan.restart?.inPlace === true;
   if (isInPlaceNow && action.incident) await assertRepairStillWanted(action.incident, snapshot, tools);

@@ -44,11 +44,23 @@ export async function readNamedJobSet(
 ): Promise<JobSet> {
   const found = await findJobSet(kubernetes, namespace, name);
   if (found) return found;
+  throw await jobSetNotFound(kubernetes, namespace, name);
+}
+
+/** Returns the refusal of a JobSet that does not exist. */
+export async function jobSetNotFound(
+  kubernetes: Cluster,
+  namespace: string,
+  name: string,
+): Promise<FailoverError> {
   const names = await orNothing(async () => {
     const pods = await readPods(kubernetes.within(listMs), namespace);
     return suggestName(name, toUnique(pods.map(({ jobSetName }) => jobSetName)), 'JobSets with pods there');
   });
-  throw new FailoverError('target_not_found', `there is no JobSet ${name} in namespace ${namespace}${names}`);
+  return new FailoverError(
+    'target_not_found',
+    `there is no JobSet ${name} in namespace ${namespace}${names}`,
+  );
 }
 
 /** The refusal is the answer, with or without the names. */

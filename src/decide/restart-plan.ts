@@ -1,20 +1,20 @@
-import { readNamedJobSet } from './existing-names.ts';
+import { jobSetNotFound } from './existing-names.ts';
 import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
-import { attemptOf, findJobSet, readJobs, readPods } from '../gke/jobset.ts';
+import { attemptOf, findJobSet, readJobs } from '../gke/jobset.ts';
 import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isAccepted } from '../state/deed.ts';
-import { readLease } from '../state/lease.ts';
-import { listPool } from '../gke/nodes.ts';
 import { findEnding } from './hanging-pods.ts';
 import { judgeNoSpare } from './no-spare.ts';
 import type { SpareWish } from './no-spare.ts';
 import { predictNextAttempt } from './prediction.ts';
 import { describeQueue, findQueue } from './queue.ts';
 import type { RestartPlan } from '../plan.ts';
-import { judgeRestartMark, readRestartMark, toMarkName } from '../state/restart-mark.ts';
+import { judgeRestartMark, readRestartMark } from '../state/restart-mark.ts';
+import { readRestartFacts } from './restart-facts.ts';
+import type { RestartFacts } from './restart-facts.ts';
 import { assertRestartable } from './restart-policy.ts';
 import { chooseRestartWay } from './restart-way.ts';
 import type { RestartStep } from '../step.ts';
@@ -52,8 +52,6 @@ export function toRestartRequest(action: Action, nodePool: string): RestartReque
 
 /**
  * Decides how to restart a JobSet from a pool, from fresh reads.
- *
- * @param readMarkLease reads the Lease of the JobSet's last restart
  * @throws {FailoverError} `restart_refused` where no restart can come of it; `target_not_found`;
  *   `target_mismatch` where a caller has named a pool that the JobSet has never run on
  */
@@ -61,18 +59,14 @@ export async function planRestart(
   kubernetes: Kubernetes,
   request: RestartRequest,
   config: Config,
-  readMarkLease = () => readLease(kubernetes, toMarkName(request.namespace, request.jobSetName)),
+  known?: RestartFacts,
 ): Promise<RestartPlan> {
   const { namespace, jobSetName, nodePool, wish } = request;
-  // The mark is read before the JobSet, so that an attempt that is newer than the mark never looks older.
-  const mark = readRestartMark(await readMarkLease());
-  const jobSet = await readNamedJobSet(kubernetes, namespace, jobSetName);
+  const facts = known ?? (await readRestartFacts(kubernetes, request));
+  const { jobSet, jobs, pods, nodes } = facts;
+  const mark = readRestartMark(facts.markLease);
+  if (!jobSet) throw await jobSetNotFound(kubernetes, namespace, jobSetName);
   assertRestartable(jobSet);
-  const [jobs, pods, nodes] = await Promise.all([
-    readJobs(kubernetes, jobSet),
-    readPods(kubernetes, namespace, jobSetName),
-    listPool(kubernetes, nodePool),
-  ]);
   const attempt = attemptOf(jobSet);
   const plan = { jobSet: { namespace, name: jobSetName, uid: jobSet.metadata.uid }, attempt };
   const here = pods.filter((pod) => nodes.some((node) => node.name === pod.nodeName));

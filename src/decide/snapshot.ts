@@ -2,6 +2,7 @@ import type { Action } from '../request/action.ts';
 import { suggestPool } from './existing-names.ts';
 import { FailoverError } from '../errors.ts';
 import { findJobSet } from '../gke/jobset.ts';
+import type { JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readNodeHealth, readPool, toAllNodes } from '../gke/nodes.ts';
 import type { NodeHealth, PoolNodes } from '../gke/nodes.ts';
@@ -13,6 +14,8 @@ export interface Snapshot {
   nodes: PoolNodes;
   /** The node that the caller named. */
   namedNode: NodeHealth | undefined;
+  /** The JobSet that the caller named. */
+  jobSet: JobSet | undefined;
   /** The object that Events are attached to: the named JobSet, else the named node, else the pool's first node. */
   eventTarget: EventTarget | undefined;
 }
@@ -50,6 +53,7 @@ export async function readSnapshot(
     nodePool,
     nodes,
     namedNode,
+    jobSet,
     eventTarget: jobSet ? toJobSetTarget({ ...jobSet.metadata, namespace }) : node && toNodeTarget(node),
   };
 }

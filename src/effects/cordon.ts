@@ -15,46 +15,70 @@ interface PoolState {
 
 const maxRounds = 5;
 
+interface CordonOptions {
+  actionId: string;
+  concurrency: number;
+  /** Younger nodes are left alone, in ms since the epoch. */
+  createdBefore?: number | undefined;
+}
+
 /**
  * Cordons every node of a pool that the scheduler may still use, until a fresh list shows none. Safe to repeat: a node
  * that is cordoned already gets no write, and whoever cordoned it still owns its cordon.
  *
- * @param options.createdBefore leaves younger nodes alone, in ms since the epoch
- * @returns how many nodes it cordoned
+ * @param pool.cordoned how many nodes this action has cordoned before
+ * @returns how many it has cordoned then
  * @throws {FailoverError} `target_changed` when a person has released a node that this action had cordoned;
  *   `upstream_failed` or `upstream_timeout`, saying how far it came, when a node cannot be cordoned
  */
 export async function cordonPool(
   kubernetes: Kubernetes,
-  pool: { nodePool: string; schedulable?: NodeRef[] },
-  options: { actionId: string; concurrency: number; createdBefore?: number | undefined },
+  pool: { nodePool: string; schedulable?: NodeRef[]; cordoned?: number },
+  options: CordonOptions,
 ): Promise<number> {
   const { nodePool } = pool;
-  const { actionId, concurrency, createdBefore = Infinity } = options;
-  const isWanted = (node: NodeRef) => node.createdAt <= createdBefore;
-  let cordoned = 0;
+  const isWanted = toIsWanted(options);
+  let { cordoned = 0 } = pool;
   let refusal: unknown;
   let left = (pool.schedulable ?? (await listSchedulable(kubernetes, nodePool))).filter(isWanted);
   for (let round = 1; left.length > 0; round++) {
-    assertNotReleased(nodePool, left, actionId);
+    assertNotReleased(nodePool, left, options.actionId);
     if (round > maxRounds) throw cordonFailed(nodePool, cordoned, left, refusal);
-    const outcomes = await cordonNodes(kubernetes, left, { actionId, concurrency });
-    cordoned += outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
-    const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
-    if (failed.length > 0) {
-      const cause = failed.find(({ error }) => error !== undefined)?.error;
-      throw cordonFailed(
-        nodePool,
-        cordoned,
-        failed.map(({ node }) => node),
-        cause,
-      );
-    }
+    const outcomes = await cordonNodes(kubernetes, left, options);
+    cordoned = countCordoned(nodePool, outcomes, cordoned);
     // The fresh list shows nodes that joined, and nodes that were re-created under their name.
     left = (await listSchedulable(kubernetes, nodePool)).filter(isWanted);
     refusal = findRefused(outcomes, left)[0]?.error;
   }
   return cordoned;
+}
+
+/**
+ * Cordons the listed nodes of a pool, and reads no fresh list: {@link cordonPool} must follow before anything is deleted.
+ * @throws {FailoverError} as {@link cordonPool} does
+ */
+export async function cordonOnce(
+  kubernetes: Kubernetes,
+  { nodePool, schedulable }: { nodePool: string; schedulable: NodeRef[] },
+  options: CordonOptions,
+): Promise<number> {
+  const wanted = schedulable.filter(toIsWanted(options));
+  assertNotReleased(nodePool, wanted, options.actionId);
+  return countCordoned(nodePool, await cordonNodes(kubernetes, wanted, options), 0);
+}
+
+function toIsWanted({ createdBefore = Infinity }: CordonOptions): (node: NodeRef) => boolean {
+  return (node) => node.createdAt <= createdBefore;
+}
+
+/** @throws {FailoverError} saying how far it came, when a node could not be cordoned */
+function countCordoned(nodePool: string, outcomes: NodeResult[], before: number): number {
+  const cordoned = before + outcomes.filter(({ outcome }) => outcome === 'cordoned').length;
+  const failed = outcomes.filter(({ outcome }) => outcome === 'failed' || outcome === 'skipped');
+  if (failed.length === 0) return cordoned;
+  const cause = failed.find(({ error }) => error !== undefined)?.error;
+  const left = failed.map(({ node }) => node);
+  throw cordonFailed(nodePool, cordoned, left, cause);
 }
 
 /**

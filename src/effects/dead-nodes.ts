@@ -45,23 +45,23 @@ export interface PodsOnDeadNodes {
   may_hold_up_the_restart?: string[];
 }
 
+/** Pods that may hold a restart up. */
+interface Suspects {
+  /** Their nodes are gone, or have not been Ready for 60 s. */
+  dead: JobPod[];
+  /** Their nodes are not Ready, but not yet for 60 s. */
+  waiting: JobPod[];
+}
+
 /**
- * Deletes the pods of ending attempts that are live or terminating, and whose nodes are gone or have not been Ready for 60 s.
- * A dead kubelet never reports that its pods have ended, nor removes one that has, and the restart waits for every one of
- * them. Safe to repeat.
- *
- * @param tools.beforeDeletion is called directly before the first deletion, if there is any
+ * Looks for the pods of ending attempts that are live or terminating, and whose nodes are gone or not Ready. It only reads, so it may
+ * begin before the deletion that ends the attempt is answered: what that deletion changes is on nodes that are alive.
  */
-export async function deletePodsOnDeadNodes(
+export async function findOnDeadNodes(
   ending: EndingAttempts,
-  {
-    kubernetes,
-    concurrency,
-    beforeDeletion,
-  }: { kubernetes: Kubernetes; concurrency: number; beforeDeletion: () => Promise<void> },
-): Promise<PodsOnDeadNodes> {
-  const { namespace, name, uid } = ending;
-  const pods = await readPods(kubernetes, namespace, name);
+  { kubernetes, concurrency }: { kubernetes: Kubernetes; concurrency: number },
+): Promise<Suspects> {
+  const pods = await readPods(kubernetes, ending.namespace, ending.name);
   // The node controller sets a dead node's pods to not Ready, so the node of a Ready pod that is not terminating is alive.
   const suspects = pods.filter(
     (pod) => isOfEnding(pod, ending) && (pod.isTerminating || (pod.isLive && !pod.isReady)),
@@ -75,14 +75,37 @@ export async function deletePodsOnDeadNodes(
     nodes.set(nodeName, isNodeDead ? 'dead' : node.isReady ? 'alive' : 'sick');
   });
   const stateOf = (pod: JobPod) => (pod.nodeName === undefined ? 'alive' : nodes.get(pod.nodeName));
-  const dead = suspects.filter((pod) => stateOf(pod) === 'dead');
+  return {
+    dead: suspects.filter((pod) => stateOf(pod) === 'dead'),
+    waiting: suspects.filter((pod) => stateOf(pod) === 'sick' && !isReleased(pod)),
+  };
+}
+
+/**
+ * Deletes the pods of ending attempts that are live or terminating, and whose nodes are gone or have not been Ready for 60 s.
+ * A dead kubelet never reports that its pods have ended, nor removes one that has, and the restart waits for every one of
+ * them. Safe to repeat.
+ *
+ * @param tools.beforeDeletion is called directly before the first deletion, if there is any
+ * @param found is what {@link findOnDeadNodes} has found, if that was begun before
+ */
+export async function deletePodsOnDeadNodes(
+  ending: EndingAttempts,
+  {
+    kubernetes,
+    concurrency,
+    beforeDeletion,
+  }: { kubernetes: Kubernetes; concurrency: number; beforeDeletion: () => Promise<unknown> },
+  found?: Promise<Suspects>,
+): Promise<PodsOnDeadNodes> {
+  const { namespace, name, uid } = ending;
+  const { dead, waiting } = await (found ?? findOnDeadNodes(ending, { kubernetes, concurrency }));
   if (dead.length > 0) {
     // The pods were found by the JobSet's name, and a new JobSet may have that name by now.
     if ((await findJobSet(kubernetes, namespace, name))?.metadata.uid !== uid) return {};
     await beforeDeletion();
   }
   await concurrently(dead, concurrency, (pod) => deletePod(kubernetes, namespace, pod, 0));
-  const waiting = suspects.filter((pod) => stateOf(pod) === 'sick' && !isReleased(pod));
   return {
     ...(dead.length > 0 ? { deleted_on_dead_nodes: listNames(dead) } : {}),
     ...(waiting.length > 0 ? { may_hold_up_the_restart: listNames(waiting) } : {}),

@@ -25,7 +25,7 @@ interface Tools {
   deadline: Deadline;
   config: Config;
   /** Called before the pods that are found at once are deleted. */
-  beforeDeletion: () => Promise<void>;
+  beforeDeletion: () => Promise<unknown>;
 }
 
 /** How long JobSet may take to delete the other Jobs, beside the time that pods get. */

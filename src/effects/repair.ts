@@ -1,3 +1,4 @@
+import { waitForAll } from '../ahead.ts';
 import { readMark, withMark, withoutMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { instanceIdAnnotation, listPool, readNode } from '../gke/nodes.ts';
@@ -14,7 +15,7 @@ import type { RepairStep } from '../step.ts';
 /** What a repair works with. */
 export interface RepairTools extends Omit<LabelNodeTools, 'wasAccepted'> {
   /** Called directly before the deletion. Checks the pause, and that the pool is still cordoned. */
-  beforeDeletion: () => Promise<void>;
+  beforeDeletion: () => Promise<unknown>;
   /** The machines of the pool when the action was claimed. */
   shown: ShownMachine[];
 }
@@ -30,7 +31,6 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const { kubernetes, lock, actionId, shown } = tools;
   const { way } = plan;
   if (plan.instanceId === undefined && way === undefined) assertMayDeleteByName(plan, tools);
-  await checkBeforeDeletion(plan, tools);
   const at = new Date(kubernetes.serverNow()).toISOString();
   const before = readMark(lock.annotations, 'repair');
   const firstAt = before?.action === actionId ? (before.firstAt ?? before.at) : undefined;
@@ -42,8 +42,13 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const { deleteInstance, fate } = watchFate(tools.deleteInstance);
   let deletion: Deletion;
   try {
-    // Written before the deletion, because the next alert comes at once, even if this instance dies after the deletion.
-    await writeMark(wasAccepted ? 'accepted' : 'begun');
+    // The mark is written before the deletion, because the next alert comes at once, even if this instance dies after the
+    // deletion. The checks are made at the same time, so that as little as possible passes between them and the deletion.
+    await waitForAll([
+      tools.beforeDeletion(),
+      way === undefined ? assertNoReportSince(plan, tools) : undefined,
+      writeMark(wasAccepted ? 'accepted' : 'begun'),
+    ]);
     deletion =
       way === undefined
         ? await deleteMachine(plan, { ...tools, deleteInstance })
@@ -57,21 +62,6 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
   const step = { ...describeRepair(plan), ...deletion };
   const warnings = [deletion.warning, plan.warning].filter((text) => text !== undefined);
   return warnings.length === 0 ? step : { ...step, warning: warnings.join('; ') };
-}
-
-/**
- * The report is asked for at the same time as the rest, so that it takes no more time. What the rest says comes first.
- *
- * @throws {FailoverError} `paused`, `target_changed`, `repair_refused`
- */
-async function checkBeforeDeletion(plan: RepairPlan, tools: RepairTools): Promise<void> {
-  // Always waits for both: no write may still be in flight when the lock is released.
-  const checks = await Promise.allSettled([
-    tools.beforeDeletion(),
-    plan.way === undefined ? assertNoReportSince(plan, tools) : undefined,
-  ]);
-  const failed = checks.find((check) => check.status === 'rejected');
-  if (failed) throw failed.reason;
 }
 
 /**

@@ -1,8 +1,9 @@
+import { ahead } from '../ahead.ts';
 import type { Clock, Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import { assertOthersRestart, assertPolicyRestarts, assertRestartable } from '../decide/restart-policy.ts';
-import { attemptOf, findJobSet, findPod, readJobs } from '../gke/jobset.ts';
+import { attemptOf, findJobSet, findPod, keepOwn, listJobs } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { toEndedJobs } from '../plan.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
@@ -22,7 +23,7 @@ import type { RestartMark } from '../state/restart-mark.ts';
 import { RestartMarks } from '../state/restart-marks.ts';
 import { withWarning } from '../step.ts';
 import type { RestartStep } from '../step.ts';
-import { deletePodsOnDeadNodes, toEnding } from './dead-nodes.ts';
+import { deletePodsOnDeadNodes, findOnDeadNodes, toEnding } from './dead-nodes.ts';
 import { endAttempt } from './end-attempt.ts';
 import { endPodsSooner } from './end-pods-sooner.ts';
 import type { EndableAttempt } from './end-attempt.ts';
@@ -36,8 +37,10 @@ export interface RestartTools {
   isAlert: boolean;
   clock: Clock;
   deadline: Deadline;
-  /** Called directly before each deletion. Checks the pause, and that the pool is still cordoned. */
-  beforeDeletion: () => Promise<void>;
+  /** Called directly before each deletion. Checks the pause, and that the pool is still cordoned; resolves to `cordoned` if it was not. */
+  beforeDeletion: () => Promise<unknown>;
+  /** The Lease of the JobSet's restart mark, if it is being read already. */
+  lastMark?: Promise<LeaseState | undefined> | undefined;
 }
 
 /**
@@ -49,26 +52,25 @@ export interface RestartTools {
  *   `attempts_exhausted` when other actions have restarted it too often since the decision
  */
 export async function restartJobSet(plan: RestartPlan, tools: RestartTools): Promise<RestartStep> {
-  const { outcome, way = plan.way } =
-    plan.outcome === 'restart' ? await endOnce(plan, tools) : { outcome: plan.outcome };
+  const ended: Ended = plan.outcome === 'restart' ? await endOnce(plan, tools) : { outcome: plan.outcome };
+  const { outcome, way = plan.way, suspects } = ended;
   const step = describeRestart({ ...plan, ...(way ? { way } : {}) });
   if (outcome === 'not_on_pool' || outcome === 'jobset_gone') return { ...step, outcome };
   const { kubernetes, config, beforeDeletion } = tools;
   const isLeaderDeleted = outcome === 'restarted' && way === 'leader_pod';
   const { warning, ...sooner } = await endPodsSooner(plan, isLeaderDeleted, tools);
-  const pods = await deletePodsOnDeadNodes(toEnding(plan), {
-    kubernetes,
-    concurrency: config.cordonConcurrency,
-    beforeDeletion,
-  });
+  const freeing = { kubernetes, concurrency: config.cordonConcurrency, beforeDeletion };
+  const pods = await deletePodsOnDeadNodes(toEnding(plan), freeing, suspects);
   const done = { ...step, outcome, ...sooner, ...pods };
   return warning === undefined ? done : withWarning(done, warning);
 }
 
 /** What came of ending an attempt, and the way that was taken. */
 interface Ended {
-  outcome: 'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone';
+  outcome: 'restarted' | 'already_restarting' | 'already_restarted' | 'jobset_gone' | 'not_on_pool';
   way?: RestartWay;
+  /** The attempt's pods that may hang on dead nodes. */
+  suspects?: ReturnType<typeof findOnDeadNodes>;
 }
 
 const waitForOthersMs = 10_000;
@@ -81,7 +83,8 @@ async function endOnce(plan: RestartPlan, tools: RestartTools): Promise<Ended> {
   try {
     return await endMarked(plan, tools, marks, fate);
   } catch (error) {
-    // Nothing was deleted, so the next try must not be held back.
+    // Nothing was deleted, so the next try must not be held back, also where the time of this one is over.
+    if (!fate.isOpen && marks.isBegun) tools.deadline.allowCleanUp();
     if (!fate.isOpen) await marks.takeBack();
     throw error;
   }
@@ -101,11 +104,18 @@ async function endMarked(
 ): Promise<Ended> {
   const { namespace, name } = plan.jobSet;
   const { clock, kubernetes } = tools;
+  const { cordonConcurrency } = tools.config;
   const countConflict = limitConflicts(toMarkName(namespace, name));
   const stopWaitingAt = clock.now() + waitForOthersMs;
   let { way } = plan;
-  for (;;) {
-    const found = await lookAgain(plan, way, tools);
+  for (let isFirst = true; ; isFirst = false) {
+    // At first both are sure to be needed. Both are waited for, because the check may cordon nodes that have joined.
+    const [looked, checked] = await Promise.allSettled([
+      lookAgain(plan, way, tools, isFirst ? tools.lastMark : undefined),
+      isFirst ? tools.beforeDeletion() : undefined,
+    ]);
+    if (looked.status === 'rejected') throw looked.reason;
+    const found = looked.value;
     if ('outcome' in found) {
       // Marks of this claim stand for a deletion that found nothing; those of an earlier claim, for what has ended now.
       if (marks.isBegun) await marks.takeBack();
@@ -121,7 +131,14 @@ async function endMarked(
       await clock.sleep(pollMs);
       continue;
     }
-    await tools.beforeDeletion();
+    if (checked.status === 'rejected') throw checked.reason;
+    // Time has passed since the JobSet was looked at.
+    if (isFirst && checked.value === 'cordoned') continue;
+    if (!isFirst) await tools.beforeDeletion();
+    // What hangs on dead nodes hangs there whatever comes of the deletion. A grace that the caller asked for takes time.
+    const isPrompt = plan.graceSeconds === undefined;
+    const freeing = { kubernetes, concurrency: cordonConcurrency };
+    const suspects = isPrompt ? ahead(findOnDeadNodes(toEnding(plan), freeing)) : undefined;
     if (!(await marks.begin(found.lease))) {
       // An action for another pool was first. What it did decides.
       countConflict();
@@ -130,7 +147,7 @@ async function endMarked(
     const isEnded = await endAttempt(plan, found, tools, fate);
     if (isEnded) {
       await marks.accept();
-      return { outcome: 'restarted', way: found.way };
+      return { outcome: 'restarted', way: found.way, ...(suspects ? { suspects } : {}) };
     }
     way = 'job_deadline';
   }
@@ -152,19 +169,21 @@ async function lookAgain(
   plan: RestartPlan,
   wantedWay: RestartWay | undefined,
   { kubernetes, config, actionId, isAlert }: RestartTools,
+  lastMark?: Promise<LeaseState | undefined>,
 ): Promise<Ended | { begun: RestartMark } | Endable> {
   const { namespace, name, uid } = plan.jobSet;
-  const lease = await readLease(kubernetes, toMarkName(namespace, name));
+  const lease = await (lastMark ?? readLease(kubernetes, toMarkName(namespace, name)));
   const mark = readRestartMark(lease);
-  const jobSet = await findJobSet(kubernetes, namespace, name);
+  const planned = wantedWay === 'leader_pod' ? plan.leader : undefined;
+  const [jobSet, listed, leader] = await Promise.all([
+    findJobSet(kubernetes, namespace, name),
+    listJobs(kubernetes, { namespace, name }),
+    planned && findPod(kubernetes, namespace, planned.name),
+  ]);
   // A JobSet that was re-created under the same name is a different run.
   if (jobSet?.metadata.uid !== uid) return { outcome: 'jobset_gone' };
   if (attemptOf(jobSet) !== plan.attempt) return { outcome: 'already_restarting' };
-  const planned = wantedWay === 'leader_pod' ? plan.leader : undefined;
-  const [jobs, leader] = await Promise.all([
-    readJobs(kubernetes, jobSet),
-    planned && findPod(kubernetes, namespace, planned.name),
-  ]);
+  const jobs = keepOwn(jobSet, listed);
   const ended = toEndedJobs(plan);
   const left = jobs.filter((candidate) => ended.has(candidate.uid) && !candidate.isEnding);
   const [job] = left;

@@ -1,11 +1,11 @@
-import type { Config } from '../config.ts';
+import { ahead } from '../ahead.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
 import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { assertDecided } from '../decide/no-spare.ts';
 import { describeRepair } from '../decide/repair-plan.ts';
 import { planNewerAttempt, toRestartRequest } from '../decide/restart-plan.ts';
 import { findRecoveredRun } from '../decide/still-wanted.ts';
-import { cordonPool, uncordonPool } from '../effects/cordon.ts';
+import { uncordonPool } from '../effects/cordon.ts';
 import { repairInstance } from '../effects/repair.ts';
 import { restartJobSet } from '../effects/restart.ts';
 import { toAllNodes } from '../gke/nodes.ts';
@@ -14,20 +14,17 @@ import { timed } from '../log.ts';
 import type { Log } from '../log.ts';
 import type { RepairPlan, RestartPlan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
-import type { Action } from '../request/action.ts';
-import { readMark } from '../state/cooldown.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
 import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
-import { toLockName } from '../state/lock.ts';
+import { toMarkName } from '../state/restart-mark.ts';
 import { writePlan } from '../state/record.ts';
-import { readSwitches, refusePaused } from '../state/switches.ts';
-import { refuseVetoed } from '../state/veto.ts';
 import { withWarning } from '../step.ts';
 import type { CordonStep, NoticeStep, RepairStep, RestartStep, Step, UncordonStep } from '../step.ts';
 import type { Claim } from './claim.ts';
 import type { Execution } from './execution.ts';
+import { Fence } from './fence.ts';
 import type { Prepared } from './prepare.ts';
 
 /**
@@ -38,12 +35,27 @@ import type { Prepared } from './prepare.ts';
 export async function carryOut(execution: Execution, prepared: Prepared): Promise<Step[]> {
   const { action, claim, log } = execution;
   const { restart, repair } = prepared.plan;
+  const fence = new Fence(action, claim, execution.services.config);
+  const isChecked = restart?.outcome === 'restart' || (repair !== undefined && !repair.leftTo);
+  // The mark is read before the JobSet, and again where anybody writes it meanwhile.
+  const lastMark = restart?.outcome === 'restart' ? ahead(readMarkLease(claim, restart)) : undefined;
   const steps: Step[] = noteUnfinished(claim, log);
   if (action.effects.uncordon) steps.push(await uncordonStep(execution, prepared));
-  if (action.effects.cordon) steps.push(await cordonStep(execution, prepared));
-  if (restart) steps.push(await restartStep(execution, prepared, restart));
-  if (repair) steps.push(await repairStep(execution, prepared, repair));
-  return steps;
+  const cordon = action.effects.cordon ? await cordonStep(execution, prepared, fence, isChecked) : undefined;
+  if (cordon) steps.push(cordon);
+  if (restart) steps.push(await restartStep(execution, prepared, restart, { fence, lastMark }));
+  if (repair) steps.push(await repairStep(execution, prepared, repair, fence));
+  await fence.settle();
+  return cordon ? steps.map((step) => (step === cordon ? withJoined(cordon, fence) : step)) : steps;
+}
+
+function readMarkLease({ kubernetes }: Claim, { jobSet }: RestartPlan): Promise<LeaseState | undefined> {
+  return readLease(kubernetes, toMarkName(jobSet.namespace, jobSet.name));
+}
+
+/** Counts the nodes, too, that were cordoned because they had joined meanwhile. */
+function withJoined(step: CordonStep, { cordoned }: Fence): CordonStep {
+  return { ...step, nodes: cordoned + step.already_cordoned, cordoned };
 }
 
 /** Warns that an action which nobody has resumed may have left the pool half cordoned, or its machine half repaired. */
@@ -76,22 +88,24 @@ async function uncordonStep(
   return { ...step, nodes: all, ...why };
 }
 
-/** Cordons the whole pool before anything is deleted: a pod must not come back to the pool that it is moved away from. */
+/**
+ * Cordons the whole pool before anything is deleted: a pod must not come back to the pool that it is moved away from.
+ *
+ * @param isChecked leaves the fresh list to the check before the deletion that follows, which is the same list
+ */
 async function cordonStep(
-  { action, claim, services, log }: Execution,
+  { action, claim, log }: Execution,
   { snapshot: { nodes, nodePool } }: Prepared,
+  fence: Fence,
+  isChecked: boolean,
 ): Promise<CordonStep> {
-  const { cordonConcurrency: concurrency } = services.config;
   const { schedulable } = nodes;
-  const createdBefore = findDeletionTime(action, claim);
+  const { createdBefore } = fence.options;
   const serverNow = claim.kubernetes.serverNow();
   await holdCordon(claim.lock, action.id, { cordoned: nodes.cordoned, serverNow });
   return timed(log, 'cordon', async () => {
-    const cordoned = await cordonPool(
-      claim.kubernetes,
-      { nodePool, schedulable },
-      { actionId: action.id, concurrency, createdBefore },
-    );
+    await (isChecked ? fence.begin(schedulable) : fence.cordon(schedulable));
+    const { cordoned } = fence;
     const already = nodes.cordoned.length;
     const warning = warnOfGkeWork(toAllNodes(nodes));
     const replacements = schedulable.filter((node) => node.createdAt > (createdBefore ?? Infinity)).length;
@@ -115,23 +129,24 @@ async function restartStep(
   execution: Execution,
   { plan, isResume, clusterLease }: Prepared,
   restart: RestartPlan,
+  { fence, lastMark }: { fence: Fence; lastMark: Promise<LeaseState | undefined> | undefined },
 ): Promise<RestartStep> {
   const { action, claim, services, log } = execution;
   const { kubernetes, nodePool } = claim;
   const { config } = services;
-  let seen = clusterLease;
-  const beforeDeletion = async () => {
-    seen = await checkBeforeDeletion(action, claim, config);
-  };
-  const carryOutRestart = (planned: RestartPlan) =>
+  const carryOutRestart = (planned: RestartPlan, mark?: Promise<LeaseState | undefined>) =>
     timed(log, 'restart', async () => {
-      const step = await restartJobSet(planned, { ...toTools(execution), beforeDeletion });
+      const step = await restartJobSet(planned, { ...toTools(execution, fence), lastMark: mark });
       // Slices that fail together are refused while this one is being cordoned.
-      return warnOfRefusedPools(step, planned, { lease: seen, serverNow: kubernetes.serverNow() });
+      const lease = fence.clusterLease ?? clusterLease;
+      return warnOfRefusedPools(step, planned, { lease, serverNow: kubernetes.serverNow() });
     });
-  const step = await carryOutRestart(restart);
+  const step = await carryOutRestart(restart, lastMark);
+  if (step.outcome === 'restarted' || isResume) return step;
+  // None can follow the newer attempt, because the pool is cordoned by then.
+  await fence.settle();
   // Nobody has approved another plan.
-  if (step.outcome === 'restarted' || isResume || execution.record.approval) return step;
+  if (execution.record.approval) return step;
   const newer = await planNewerAttempt(kubernetes, restart, toRestartRequest(action, nodePool), config);
   if (!newer) return step;
   assertDecided(newer, plan, step.target);
@@ -150,54 +165,19 @@ function repairStep(
   execution: Execution,
   { isResume, snapshot }: Prepared,
   repair: RepairPlan,
+  fence: Fence,
 ): Promise<RepairStep> {
   const { services, log } = execution;
   if (repair.leftTo) return timed(log, 'repair', async () => describeRepair(repair));
   const { deleteInstance, readInstance } = services;
   const shown = toAllNodes(snapshot.nodes).map((node) => toShownMachine(node));
-  const tools = { ...toTools(execution), deleteInstance, readInstance, log, isResume, shown };
+  const tools = { ...toTools(execution, fence), deleteInstance, readInstance, log, isResume, shown };
   return timed(log, 'repair', () => repairInstance(repair, tools));
 }
 
 /** The tools of both deletions. */
-function toTools({ action, claim, deadline, services: { clock, config } }: Execution) {
+function toTools({ action, claim, deadline, services: { clock, config } }: Execution, fence: Fence) {
   const { kubernetes, lock } = claim;
-  const beforeDeletion = async () => void (await checkBeforeDeletion(action, claim, config));
   const asking = { actionId: action.id, isAlert: isFromAlert(action) };
-  return { kubernetes, lock, clock, deadline, config, ...asking, beforeDeletion };
-}
-
-/**
- * The last check before each deletion: nobody has paused the cluster or keeps this function away from the pool, nodes that joined are cordoned too, and nobody has
- * uncordoned a node that this action cordoned.
- *
- * @returns the Lease `cluster`, which was read for that
- * @throws {FailoverError} `paused`, `target_changed`
- */
-async function checkBeforeDeletion(
-  action: Action,
-  claim: Claim,
-  config: Config,
-): Promise<LeaseState | undefined> {
-  const { kubernetes, nodePool } = claim;
-  const [switches, pool] = await Promise.all([
-    readSwitches(kubernetes),
-    readLease(kubernetes, toLockName(nodePool)),
-  ]);
-  refusePaused(switches);
-  refuseVetoed(pool?.annotations ?? {}, nodePool, switches.serverNow);
-  if (!action.effects.cordon) return switches.lease;
-  const createdBefore = findDeletionTime(action, claim);
-  const { cordonConcurrency: concurrency } = config;
-  await cordonPool(kubernetes, { nodePool }, { actionId: action.id, concurrency, createdBefore });
-  return switches.lease;
-}
-
-/**
- * Finds when an earlier claim of this action was about to delete the machine. All nodes were cordoned by then. Nodes that
- * are younger replace them, and nobody asked to cordon those.
- */
-function findDeletionTime({ id }: Action, { lock }: Claim): number | undefined {
-  const mark = readMark(lock.annotations, 'repair');
-  return mark?.action === id ? Date.parse(mark.firstAt ?? mark.at) : undefined;
+  return { kubernetes, lock, clock, deadline, config, ...asking, beforeDeletion: () => fence.check() };
 }

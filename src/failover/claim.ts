@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { hashAction } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
-import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { findUnapproved, isAwaitingApproval, isUnapproved } from '../state/approval.ts';
+import { findUnapproved, isAwaitingApproval } from '../state/approval.ts';
 import { limitConflicts } from '../state/lease.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { LockBusy } from '../state/lock.ts';
 import { createRecord, forgetRecord, readRecord, takeRecordUp } from '../state/record.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import type { RecordedStep } from '../step.ts';
+import { claimBoth, findUnfinished, lookAhead } from './claim-both.ts';
+import type { ClaimTools, Seen, Taken } from './claim-both.ts';
+import type { Reads } from './reads.ts';
 
 /** The exclusive right to carry an action out: its record, and its pool's lock. */
 export interface Claim {
@@ -24,6 +26,8 @@ export interface Claim {
   kubernetes: Kubernetes;
   /** Another action that the last holder of this pool's lock left unfinished. */
   unfinishedId: string | undefined;
+  /** What the decision rests on, if it could be read while the claim was being written. */
+  reads: Reads | undefined;
 }
 
 /** The answer of an action that was done before, and when, in ms since the epoch by the API server's clock. */
@@ -50,38 +54,33 @@ const patientPollMs = 1_500;
  * request carries the same action out, it waits for up to 10 s. The record is looked up before names are resolved, because
  * the action itself changes what they resolve to.
  *
- * @param resolvePool is called for a new id only
  * @throws {FailoverError} `id_reused`, `action_in_progress`, and whatever `resolvePool` throws
  */
 export async function claimAction(
   action: Action,
-  {
-    kubernetes,
-    clock,
-    resolvePool,
-  }: { kubernetes: Kubernetes; clock: Clock; resolvePool: () => Promise<string> },
+  tools: ClaimTools,
 ): Promise<{ claim: Claim } | Recorded | Awaiting> {
+  const { kubernetes, clock } = tools;
   const { id } = action;
-  const hash = hashAction(action);
-  const claimId = randomUUID();
+  const claiming = { hash: hashAction(action), claimId: randomUUID() };
+  const { hash, claimId } = claiming;
   const stopWaitingAt = clock.now() + waitForOthersMs;
   const pollMs = action.isRedelivered === true ? patientPollMs : usualPollMs;
   const countConflict = limitConflicts();
+  let seen: Seen = lookAhead(action, tools);
   let created: ActionRecord | undefined;
   for (let round = 1; ; round++) {
     const known = round === 1 && action.isIdGenerated ? undefined : await readRecord(kubernetes, id);
     if (known) assertSameAction(known, hash);
     if (known?.answer) return { answer: known.answer, doneAt: known.doneAt, record: known };
     if (known && (await mustWait(kubernetes, known, action))) return { awaiting: known };
-    const nodePool = known?.nodePool ?? (await resolvePool());
-    if (!known) {
-      created = await createRecord(kubernetes, action, { hash, nodePool, claimId });
-      if (!created) {
-        countConflict();
-        continue;
-      }
-    }
-    const lock = await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId });
+    const nodePool = known?.nodePool ?? (await (seen.resolving ?? tools.resolvePool()));
+    const taken: Taken = known
+      ? { lock: await acquirePoolLock(kubernetes, clock, nodePool, { id, claimId }) }
+      : await claimBoth(action, { ...claiming, nodePool }, seen, tools);
+    seen = {};
+    created = taken.created ?? created;
+    const { lock } = taken;
     if (!(lock instanceof PoolLock)) {
       if (clock.now() + pollMs < stopWaitingAt) {
         await clock.sleep(pollMs * (0.5 + Math.random()));
@@ -92,15 +91,9 @@ export async function claimAction(
       throw actionInProgress(id, nodePool, lock, kubernetes.serverNow());
     }
     // A record that was created just now is current, unless this id has held the lock since.
-    const fresh = known || lock.lastActionId === id ? undefined : created;
-    const claim = await confirmClaim(action, {
-      hash,
-      claimId,
-      lock,
-      kubernetes,
-      nodePool,
-      fresh,
-    }).catch(async (error: unknown) => {
+    const fresh = known || lock.lastActionId === id ? undefined : taken.created;
+    const held = { ...claiming, ...taken, lock, kubernetes, nodePool, fresh };
+    const claim = await confirmClaim(action, held).catch(async (error: unknown) => {
       await lock.release({ forget: true }).catch(() => undefined);
       throw error;
     });
@@ -117,7 +110,7 @@ export async function claimAction(
  */
 async function confirmClaim(
   action: Action,
-  held: {
+  held: Pick<Taken, 'unfinished' | 'reads'> & {
     hash: string;
     claimId: string;
     lock: PoolLock;
@@ -127,7 +120,7 @@ async function confirmClaim(
   },
 ): Promise<{ claim: Claim } | Recorded | Awaiting | undefined> {
   const { id } = action;
-  const { hash, claimId, lock, nodePool, fresh } = held;
+  const { hash, claimId, lock, nodePool, fresh, unfinished } = held;
   const kubernetes = held.kubernetes.throughGate(lock.gate);
   const current = fresh ?? (await readRecord(kubernetes, id));
   if (current) assertSameAction(current, hash);
@@ -144,8 +137,9 @@ async function confirmClaim(
   // Nobody who made the record and gave up may delete or end it under this claim.
   const taken = await takeRecordUp(kubernetes, record, claimId);
   if (!taken) return undefined;
-  const unfinishedId = await findUnfinished(kubernetes, lock.lastActionId, id);
-  return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId } };
+  const unfinishedId = await (unfinished ?? findUnfinished(kubernetes, lock.lastActionId, id));
+  const reads = fresh ? held.reads : undefined;
+  return { claim: { claimId, nodePool, lock, record: taken, kubernetes, unfinishedId, reads } };
 }
 
 /**
@@ -163,23 +157,6 @@ async function mustWait(
   if (why !== undefined && incident) throw new Ignored(why);
   if (why !== undefined) throw new FailoverError('approval_refused', `${why}; send it again with a new id`);
   return isAwaitingApproval(record) && approver === undefined;
-}
-
-async function findUnfinished(
-  kubernetes: Kubernetes,
-  lastId: string | undefined,
-  id: string,
-): Promise<string | undefined> {
-  if (lastId === undefined || lastId === id) return undefined;
-  try {
-    const last = await readRecord(kubernetes, lastId);
-    const isBegun = last?.plan && !last.answer && !isAwaitingApproval(last) && !isUnapproved(last);
-    return isBegun ? lastId : undefined;
-  } catch (error) {
-    // A broken record stops its own action, but not the next action on the pool.
-    if (error instanceof FailoverError && error.code === 'action_in_progress') return lastId;
-    throw error;
-  }
 }
 
 function assertSameAction(record: ActionRecord, hash: string): void {

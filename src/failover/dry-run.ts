@@ -5,7 +5,6 @@ import type { Deadline } from '../clock.ts';
 import type { Services } from '../services.ts';
 import { toAskMachine } from '../gke/compute.ts';
 import { planCordon, planUncordon } from '../effects/cordon.ts';
-import { readCorrelation } from '../decide/correlation.ts';
 import { decideDryRun } from '../decide/decide.ts';
 import { emitStarted } from './events.ts';
 import { readPoolMarks } from '../state/pool-lease.ts';
@@ -15,37 +14,32 @@ import { warnOfRefusedPools } from '../decide/refused-pools.ts';
 import { describeRestart } from '../decide/restart-plan.ts';
 import type { Step } from '../step.ts';
 import { resolveJobSet, resolveNode } from '../decide/alert-subject.ts';
-import { readMaxPools } from '../state/budget.ts';
 import type { Config } from '../config.ts';
 import type { Plan } from '../plan.ts';
 import { assertApprovable, needsApproval } from './submit.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
-import { readSwitches } from '../state/switches.ts';
 import { resolvePool } from '../decide/targets.ts';
-import { readRepairFacts } from '../decide/repair-facts.ts';
 import { warnOfGkeWork } from '../decide/gke-at-work.ts';
-import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
+import { beginReads } from './reads.ts';
 
 /** Resolves, checks and says what would be done. The Event is its only write: it takes no lock and leaves no record. */
 export async function dryRun(
   asked: Action,
   cluster: ClusterConnection,
-  { config, readInstance, readGkeWork }: Pick<Services, 'config' | 'readInstance' | 'readGkeWork'>,
+  services: Pick<Services, 'config' | 'readInstance' | 'readGkeWork'>,
   deadline: Deadline,
   log: Log,
 ): Promise<Step[]> {
   const { kubernetes } = cluster;
+  const { config } = services;
   const named = await resolveNode(kubernetes, asked);
   const nodePool = await resolvePool(kubernetes, named);
   const action = await resolveJobSet(kubernetes, named, nodePool, config);
-  const snapshot = await readSnapshot(kubernetes, action, nodePool, false);
-  const [poolAnnotations, switches, maxPools, correlation, repairFacts] = await Promise.all([
+  const reads = beginReads(action, nodePool, cluster, services, { deadline, isPlanned: false });
+  const [poolAnnotations, [snapshot, switches, maxPools, repairFacts, correlation]] = await Promise.all([
     readPoolMarks(kubernetes, nodePool),
-    readSwitches(kubernetes),
-    readMaxPools(kubernetes, config),
-    readCorrelation(kubernetes, action),
-    readRepairFacts(kubernetes, action, config, () => readGkeWork(cluster.name, { deadline })),
+    reads.basics,
   ]);
   const { plan, limits } = await decideDryRun(action, snapshot, {
     kubernetes,
@@ -57,7 +51,8 @@ export async function dryRun(
     maxPools,
     correlation,
     repairFacts,
-    askMachine: toAskMachine(readInstance, deadline),
+    askMachine: toAskMachine(services.readInstance, deadline),
+    reads: reads.more,
   });
   if (snapshot.eventTarget) await emitStarted(kubernetes, snapshot.eventTarget, action, log);
   return [

@@ -13,7 +13,7 @@ import { hasClosed } from '../state/closed-incidents.ts';
 import { readMark } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { readLease } from '../state/lease.ts';
-import { toLockName } from '../state/lock.ts';
+import { toLockName } from '../state/pool-lease.ts';
 import { readRecord } from '../state/record.ts';
 import { clusterLease, toSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
@@ -84,6 +84,8 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
     nodePool,
     nodes: { schedulable: health, cordoned: [] },
     namedNode: named,
+    // Neither check below looks at it.
+    jobSet: undefined,
     eventTarget: undefined,
   };
   const shared = { kubernetes, config, poolAnnotations };

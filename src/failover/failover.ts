@@ -21,6 +21,7 @@ import type { ActionRecord } from '../state/record-format.ts';
 import { resolveNode } from '../decide/alert-subject.ts';
 import { resolvePool } from '../decide/targets.ts';
 import type { Execution } from './execution.ts';
+import { beginReads } from './reads.ts';
 
 /** The outcome of an action. */
 export interface Outcome {
@@ -101,8 +102,12 @@ async function claimAndExecute(
 ): Promise<Outcome> {
   const { kubernetes } = cluster;
   const resolve = async () => resolvePool(kubernetes, await resolveNode(kubernetes, action));
+  // What an alert means is known only once it is known that it is still open.
+  const begin = action.incident
+    ? undefined
+    : (pool: string) => beginReads(action, pool, cluster, services, { deadline, isPlanned: false });
   const claimed = await timed(log, 'claim', () =>
-    claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve }),
+    claimAction(action, { kubernetes, clock: services.clock, resolvePool: resolve, beginReads: begin }),
   ).catch(async (error: unknown) => {
     await noteRefused(action, error, { kubernetes, clock: services.clock, log });
     throw error;

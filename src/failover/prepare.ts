@@ -1,14 +1,11 @@
-import { readCorrelation } from '../decide/correlation.ts';
 import { assertMayResume, decide } from '../decide/decide.ts';
-import { readRepairFacts } from '../decide/repair-facts.ts';
-import { readSnapshot } from '../decide/snapshot.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import { toAskMachine } from '../gke/compute.ts';
 import { timed } from '../log.ts';
 import type { Plan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
 import { isAwaitingApproval } from '../state/approval.ts';
-import { chargeBudget, readMaxPools } from '../state/budget.ts';
+import { chargeBudget } from '../state/budget.ts';
 import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
 import type { NodesToUncordon } from '../state/cordon-holds.ts';
@@ -16,7 +13,6 @@ import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { Approval } from '../state/record-format.ts';
 import { writePlan } from '../state/record.ts';
-import { readSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import { checkAlert } from './check-alert.ts';
 import type { Awaiting } from './claim.ts';
@@ -24,6 +20,7 @@ import { describePlan } from './dry-run.ts';
 import { emitStarted } from './events.ts';
 import { assertFollowUpWanted } from './follow-up-wanted.ts';
 import type { Execution } from './execution.ts';
+import { beginReads } from './reads.ts';
 import { checkApproval, needsApproval, submit } from './submit.ts';
 
 /** What was read and decided before anything is touched. */
@@ -64,23 +61,19 @@ export async function prepare(execution: Execution): Promise<Prepared | Awaiting
   // A plan that waits for its approval is made anew, and everything is asked again.
   const planned = isAwaitingApproval(execution.record) ? undefined : execution.record.plan;
   const isResume = planned !== undefined;
-  const [snapshot, switches, maxPools, correlation, repairFacts] = await timed(log, 'read', () =>
-    Promise.all([
-      readSnapshot(kubernetes, action, nodePool, isResume || isClose),
-      readSwitches(kubernetes),
-      readMaxPools(kubernetes, config),
-      readCorrelation(kubernetes, action),
-      isResume
-        ? undefined
-        : readRepairFacts(kubernetes, action, config, () => services.readGkeWork(cluster.name, { deadline })),
-    ]),
+  const reads =
+    claim.reads ?? beginReads(action, nodePool, cluster, services, { deadline, isPlanned: isResume });
+  const [snapshot, switches, maxPools, repairFacts, correlation] = await timed(
+    log,
+    'read',
+    () => reads.basics,
   );
   execution.snapshot = snapshot;
 
   // 3. A new action chooses what to delete, or is refused. A resume keeps its plan, and is asked everything else again.
   if (isResume && action.effects.cordon) assertNotUncordonedSince(planned.lastUncordon, claim);
   const read = { poolAnnotations: lock.annotations, switches, maxPools, correlation, repairFacts };
-  const tools = { kubernetes, config, cluster, claimId, ...read, askMachine };
+  const tools = { kubernetes, config, cluster, claimId, ...read, askMachine, reads: reads.more };
   if (isResume) await assertMayResume(action, snapshot, planned, tools);
   const plan = planned ?? (await decide(action, snapshot, tools));
   const nodesToUncordon =
@@ -96,27 +89,59 @@ export async function prepare(execution: Execution): Promise<Prepared | Awaiting
     if (!approval) return { awaiting: await submit(execution, plan, steps) };
   }
 
-  // 5. Announce it, charge the budget, and record the plan before anything is deleted.
-  const clusterLease = await announceAndCharge(execution, snapshot, { switches, maxPools, plan });
-  if (!isResume) execution.record = await writePlan(kubernetes, execution.record, plan, approval);
+  // 5. Announce it, charge the budget, and record the plan before anything is touched.
+  const decided = { switches, maxPools, plan, isResume, approval };
+  const clusterLease = await announceAndRecord(execution, snapshot, decided);
   return { snapshot, plan, isResume, nodesToUncordon, clusterLease };
 }
 
-/** Runs both concurrently and always waits for both: no write may still be in flight when the lock is released. */
-async function announceAndCharge(
-  { action, claim, log }: Execution,
+/** What is to be announced, charged and recorded. */
+interface Decided {
+  switches: ClusterSwitches;
+  maxPools: MaxPools;
+  plan: Plan;
+  isResume: boolean;
+  approval: Approval | undefined;
+}
+
+/**
+ * Announces the action, charges the budget and records the plan, all at the same time: they know nothing of one another, and nothing
+ * is touched before both writes were answered. It always waits for all, because no write may be under way when the lock is
+ * released.
+ *
+ * @throws {FailoverError} `budget_exceeded`, `paused`; then no plan is left, so that it was as if the action had never been sent
+ */
+async function announceAndRecord(
+  execution: Execution,
   { eventTarget }: Snapshot,
+  decided: Decided,
+): Promise<LeaseState | undefined> {
+  const { action, claim, log } = execution;
+  const { kubernetes } = claim;
+  const { plan, isResume, approval } = decided;
+  const charging = charge(execution, decided);
+  const write = () => (isResume ? execution.record : writePlan(kubernetes, execution.record, plan, approval));
+  const [charged, written] = await Promise.allSettled([
+    charging,
+    // A plan that is approved waits on if the budget refuses it, so it is written only then.
+    approval ? charging.then(write, () => execution.record) : write(),
+    eventTarget && emitStarted(kubernetes, eventTarget, action, log),
+  ]);
+  // Whether the plan is recorded is not known then. So the answer must not be a refusal, after which nothing is carried on.
+  if (written.status === 'rejected') throw written.reason;
+  const isRefused = charged.status === 'rejected' && !isResume && !approval;
+  execution.record = isRefused ? { ...written.value, plan: undefined } : written.value;
+  if (charged.status === 'rejected') throw charged.reason;
+  return charged.value;
+}
+
+async function charge(
+  { action, claim: { kubernetes, nodePool } }: Execution,
   { switches, maxPools, plan }: { switches: ClusterSwitches; maxPools: MaxPools; plan: Plan },
 ): Promise<LeaseState | undefined> {
-  const { kubernetes, nodePool } = claim;
-  const announcing = eventTarget && emitStarted(kubernetes, eventTarget, action, log);
-  try {
-    // A repair that is left to GKE touches nothing.
-    const isLeft = plan.repair?.leftTo !== undefined && !action.effects.cordon;
-    if (action.effects.uncordon || isLeft) return switches.lease;
-    const isAlert = isFromAlert(action);
-    return await chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
-  } finally {
-    await announcing;
-  }
+  // A repair that is left to GKE touches nothing.
+  const isLeft = plan.repair?.leftTo !== undefined && !action.effects.cordon;
+  if (action.effects.uncordon || isLeft) return switches.lease;
+  const isAlert = isFromAlert(action);
+  return chargeBudget(kubernetes, nodePool, { isAlert, known: switches, maxPools });
 }

@@ -51,6 +51,7 @@ export interface FailurePolicyRule {
 export interface ChildJob {
   name: string;
   uid: string;
+  owners: string[];
   replicatedJob: string;
   /** The Job's number, which is unique in the JobSet. */
   globalIndex: number;
@@ -119,24 +120,15 @@ export async function findJobSet(
   name: string,
 ): Promise<JobSet | undefined> {
   try {
-    const found = (await custom.getNamespacedCustomObject({
-      group,
-      version,
-      namespace,
-      plural: 'jobsets',
-      name,
-    })) as JobSet;
+    const request = { group, version, namespace, plural: 'jobsets', name };
+    const found = (await custom.getNamespacedCustomObject(request)) as JobSet;
     if (found.kind === 'JobSet' && found.metadata?.uid && found.spec) return found;
   } catch (error) {
     if (isUpstreamStatus(error, 404)) return undefined;
     throw error;
   }
-  throw new UpstreamError({
-    api: 'Kubernetes API',
-    call: `GET jobsets/${namespace}/${name}`,
-    status: 200,
-    reason: 'without a JobSet',
-  });
+  const call = `GET jobsets/${namespace}/${name}`;
+  throw new UpstreamError({ api: 'Kubernetes API', call, status: 200, reason: 'without a JobSet' });
 }
 
 /** Returns the current restart attempt of a JobSet, which is the number of its restarts so far. */
@@ -145,20 +137,26 @@ export function attemptOf(jobSet: JobSet): number {
 }
 
 /** Lists the child Jobs of a JobSet, of all attempts, by their number. Jobs of another JobSet of this name are left out. */
-export function readJobs(
-  { batch }: Pick<Kubernetes, 'batch'>,
-  jobSet: { metadata: Pick<JobSet['metadata'], 'namespace' | 'name' | 'uid'> },
+export async function readJobs(
+  kubernetes: Pick<Kubernetes, 'batch'>,
+  { metadata }: { metadata: Pick<JobSet['metadata'], 'namespace' | 'name' | 'uid'> },
 ): Promise<ChildJob[]> {
-  const { namespace, name } = jobSet.metadata;
-  return listAll(
-    (page) => batch.listNamespacedJob({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
-    (job) => ({ owner: job.metadata?.ownerReferences?.map(({ uid }) => uid) ?? [], job: toChildJob(job) }),
-  ).then((jobs) =>
-    jobs
-      .filter(({ owner }) => owner.includes(jobSet.metadata.uid))
-      .map(({ job }) => job)
-      .sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1)),
-  );
+  return keepOwn({ metadata }, await listJobs(kubernetes, metadata));
+}
+
+/** Lists the Jobs of a name's JobSets, which need not be known yet; {@link keepOwn} chooses among them. */
+export function listJobs(
+  { batch }: Pick<Kubernetes, 'batch'>,
+  { namespace, name }: Pick<JobSet['metadata'], 'namespace' | 'name'>,
+): Promise<ChildJob[]> {
+  const ofName = { namespace, labelSelector: `${label}jobset-name=${name}` };
+  return listAll((page) => batch.listNamespacedJob({ ...ofName, ...page }), toChildJob);
+}
+
+/** Keeps the Jobs of this very JobSet, by their number. */
+export function keepOwn({ metadata: { uid } }: { metadata: { uid: string } }, jobs: ChildJob[]): ChildJob[] {
+  const own = jobs.filter(({ owners }) => owners.includes(uid));
+  return own.sort((a, b) => a.globalIndex - b.globalIndex || (a.name < b.name ? -1 : 1));
 }
 
 /** Lists the pods of a JobSet, of all attempts. Without a name, it lists the pods of all JobSets in the namespace. */
@@ -190,6 +188,7 @@ function toChildJob({ metadata, spec, status }: V1Job): ChildJob {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
+    owners: metadata?.ownerReferences?.map(({ uid }) => uid) ?? [],
     replicatedJob: labels[`${label}replicatedjob-name`] ?? '',
     globalIndex: Number(labels[`${label}job-global-index`] ?? labels[`${label}job-index`] ?? 0),
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),

@@ -4,14 +4,12 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { createLease, deleteLease, limitConflicts, readLease, replaceLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { prefix } from '../names.ts';
+import { freeAt, isFree, lastActionKey, readLastActionId, spareMs, toLockName } from './pool-lease.ts';
+import type { SeenLease } from './pool-lease.ts';
 import type { Gate } from '../gke/retry.ts';
 
 const durationSeconds = 60;
 const renewBelowMs = 40_000;
-/** Holder and taker both keep this distance from the moment of expiry, because clocks differ and a call takes time. */
-const spareMs = 10_000;
-
-const lastActionKey = `${prefix}last-action`;
 
 /** Another holder has the lock. */
 export interface LockBusy {
@@ -27,24 +25,26 @@ export interface LockBusy {
  *
  * The holder is `<action id>/<claim id>`, so that a second delivery of an action that is still running does not count as
  * the holder.
+ *
+ * @param seen is the Lease as it was read a moment ago; it saves a call unless the Lease has changed since
  */
 export async function acquirePoolLock(
   kubernetes: Kubernetes,
   clock: Clock,
   nodePool: string,
   owner: { id: string; claimId: string },
+  seen?: SeenLease,
 ): Promise<PoolLock | LockBusy> {
   const name = toLockName(nodePool);
   const holder = `${owner.id}/${owner.claimId}`;
   let found: LeaseState | undefined;
   const countConflict = limitConflicts(name);
-  for (;;) {
-    const current = await readLease(kubernetes, name);
+  for (let known = seen; ; known = undefined) {
+    const current = known ? known.lease : await readLease(kubernetes, name);
     // A create or replace whose response was lost may have succeeded. Then the Lease is ours, and is replaced once more.
     const isOurs = current?.holder === holder;
     if (!isOurs) found = current;
-    const isFree = !current?.holder || isOurs || isExpired(current, kubernetes.serverNow());
-    if (!isFree) return toBusy(current);
+    if (current && !isOurs && !isFree(current, kubernetes.serverNow())) return toBusy(current);
     const sentAt = clock.now();
     const time = kubernetes.serverNow();
     const annotations = { ...current?.annotations, [lastActionKey]: owner.id };
@@ -68,31 +68,17 @@ export async function acquirePoolLock(
         lease: written,
         sentAt,
         isNew: !found,
-        lastActionId: found?.annotations[lastActionKey],
+        isAsSeen: known !== undefined,
+        lastActionId: readLastActionId(found),
       });
     }
     countConflict();
   }
 }
 
-/** Says whether a lock may be taken from its holder. */
-export function isExpired(lease: LeaseState, serverNow: number): boolean {
-  return freeAt(lease) < serverNow;
-}
-
-/** From when on a lock can be taken, if its holder does not renew it. */
-export function freeAt({ renewedAt = 0, durationSeconds: seconds = 0 }: LeaseState): number {
-  return renewedAt + seconds * 1000 + spareMs;
-}
-
 function toBusy(lease: LeaseState): LockBusy {
   const { holder = '', renewedAt = 0 } = lease;
   return { heldBy: { id: holder.split('/')[0] ?? '' }, renewedAt, freeAt: freeAt(lease) };
-}
-
-/** Returns the name of a pool's Lease. */
-export function toLockName(nodePool: string): string {
-  return `pool-${nodePool}`;
 }
 
 /** A change of annotations. It may be applied more than once. */
@@ -103,6 +89,8 @@ export class PoolLock {
   readonly nodePool: string;
   /** The action that held the lock last. Undefined for a pool that never had a lock. */
   readonly lastActionId: string | undefined;
+  /** The lock was taken from the very Lease that was seen before, so nobody has held it since that was read. */
+  readonly isAsSeen: boolean;
   readonly #kubernetes: Kubernetes;
   readonly #clock: Clock;
   readonly #isNew: boolean;
@@ -121,6 +109,7 @@ export class PoolLock {
     lease: LeaseState;
     sentAt: number;
     isNew: boolean;
+    isAsSeen: boolean;
     lastActionId: string | undefined;
   }) {
     this.#kubernetes = held.kubernetes;
@@ -129,6 +118,7 @@ export class PoolLock {
     this.#lease = held.lease;
     this.#expiresAt = held.sentAt + durationSeconds * 1000;
     this.#isNew = held.isNew;
+    this.isAsSeen = held.isAsSeen;
     this.lastActionId = held.lastActionId;
   }
 

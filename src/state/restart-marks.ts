@@ -1,3 +1,4 @@
+import { waitForAll } from '../ahead.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import type { RestartPlan } from '../plan.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
@@ -56,10 +57,13 @@ export class RestartMarks {
     const common = { action: actionId, at, jobSetUid: jobSet.uid, attempt, state };
     const jobUid = job?.uid ?? '';
     const recreated = jobs ? { jobUid } : {};
-    await lock.update((annotations) => withMark(annotations, this.#effect, { ...common, ...recreated }));
-    this.#mayBeOnJobSet = true;
     const own = { jobUid, leaderUid: leader?.uid, ...(jobs ? { isRecreation: true } : {}) };
-    this.#written = await writeRestartMark(kubernetes, jobSet, { ...common, ...own }, lease);
+    this.#mayBeOnJobSet = true;
+    // Whichever of the two is there alone, where this instance dies: nothing has been deleted.
+    [, this.#written] = await waitForAll([
+      lock.update((annotations) => withMark(annotations, this.#effect, { ...common, ...recreated })),
+      writeRestartMark(kubernetes, jobSet, { ...common, ...own }, lease),
+    ]);
     if (!this.#written) await this.takeBack();
     return this.#written !== undefined;
   }
@@ -67,15 +71,13 @@ export class RestartMarks {
   /** Marks the deletion as accepted, also for marks that an earlier claim of this action has begun. */
   async accept(): Promise<void> {
     const { kubernetes, lock, actionId } = this.#tools;
-    // Both are waited for, because no write may still be under way when the lock is released.
-    const settled = await Promise.allSettled([
+    await waitForAll([
       this.#acceptCooldown(lock, actionId),
       acceptRestartMark(kubernetes, this.#plan.jobSet, actionId, {
         known: this.#written,
         sent: this.isBegun ? readRestartMark(this.#written) : undefined,
       }),
     ]);
-    for (const each of settled) if (each.status === 'rejected') throw each.reason;
   }
 
   async #acceptCooldown(lock: PoolLock, actionId: string): Promise<void> {

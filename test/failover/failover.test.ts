@@ -403,6 +403,8 @@ describe('failover, when it refuses', () => {
     const since = ends.slice(ends.indexOf('PUT cluster'));
     expect(since).to.deep.equal([
       'PUT cluster',
+      'PUT action',
+      'POST events',
       'POST events',
       'DELETE action',
       'DELETE pool',

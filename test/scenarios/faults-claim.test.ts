@@ -77,10 +77,10 @@ const rows: FaultedCall[] = [
     request: { method: 'GET', path: /\/nodes\?/, match: isPoolList('cordoned') },
   },
   {
-    title: 'read: the JobSet, for the Events',
+    title: 'read: the JobSet',
     action: 'restart',
     request: { method: 'GET', path: /\/jobsets\/train/, skip: 1 },
-    outcomes: { 'status 404': { lasting: 'target_not_found' } },
+    outcomes: { 'status 404': 'target_not_found' },
   },
   {
     title: 'read: what a person has set for the cluster',
@@ -95,12 +95,6 @@ const rows: FaultedCall[] = [
     outcomes: { 'status 404': 'harmless' },
   },
   {
-    title: 'decide: read the JobSet',
-    action: 'restart',
-    request: { method: 'GET', path: /\/jobsets\/train/, skip: 2 },
-    outcomes: { 'status 404': 'target_not_found' },
-  },
-  {
     title: 'decide: list its Jobs',
     action: 'restart',
     request: { method: 'GET', path: /\/jobs\?/ },
@@ -109,11 +103,6 @@ const rows: FaultedCall[] = [
     title: 'decide: list its pods',
     action: 'restart',
     request: { method: 'GET', path: /\/pods\?/, skip: 1 },
-  },
-  {
-    title: 'decide: list the pool',
-    action: 'restart',
-    request: { method: 'GET', path: /\/nodes\?/, match: isPoolList('all'), skip: 1 },
   },
   {
     title: 'decide: list where else its pods could run',
