@@ -145,8 +145,12 @@ function createServerClock({ clock }: CallLimits) {
     now: () => clock.now() + (offsetMs ?? 0),
     observe(response: HttpResponse, sentAt: number) {
       const date = Date.parse(response.headers['date'] ?? '');
-      const isPrompt = clock.now() - sentAt <= promptMs;
-      if (Number.isFinite(date) && (isPrompt || offsetMs === undefined)) offsetMs = date - clock.now();
+      if (!Number.isFinite(date)) return;
+      const now = clock.now();
+      const tookMs = now - sentAt;
+      if (tookMs <= promptMs) offsetMs = date - now;
+      // Until an answer is prompt, the instance's own clock counts, as far as the late answer bears it out.
+      else offsetMs ??= Math.min(Math.max(now, date), date + tookMs) - now;
     },
   };
 }

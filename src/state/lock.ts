@@ -95,7 +95,7 @@ export class PoolLock {
   readonly #clock: Clock;
   readonly #isNew: boolean;
   #lease: LeaseState;
-  /** By this instance's clock. Counts from when the last successful renewal was *sent*. */
+  /** By this instance's clock. Counts from when the last successful renewal was *sent*, and is no later than others see it. */
   #expiresAt: number;
   #renewal: Promise<void> | undefined;
   /** A change that the next write of the Lease carries. */
@@ -116,7 +116,7 @@ export class PoolLock {
     this.#clock = held.clock;
     this.nodePool = held.nodePool;
     this.#lease = held.lease;
-    this.#expiresAt = held.sentAt + durationSeconds * 1000;
+    this.#expiresAt = this.#expiryOf(held.sentAt);
     this.#isNew = held.isNew;
     this.isAsSeen = held.isAsSeen;
     this.lastActionId = held.lastActionId;
@@ -199,7 +199,7 @@ export class PoolLock {
       if (written) {
         this.#lease = written;
         if (this.#pending === pending) this.#pending = (annotations) => annotations;
-        this.#expiresAt = sentAt + durationSeconds * 1000;
+        this.#expiresAt = this.#expiryOf(sentAt);
         return;
       }
       // Somebody else wrote the Lease, or our own write succeeded although its response was lost.
@@ -212,6 +212,12 @@ export class PoolLock {
         countConflict();
       }
     }
+  }
+
+  /** Others go by what the Lease says, which is too early where the API server's time was not known well when it was written. */
+  #expiryOf(sentAt: number): number {
+    const seenLeftMs = (this.#lease.renewedAt ?? 0) + durationSeconds * 1000 - this.#kubernetes.serverNow();
+    return Math.min(sentAt + durationSeconds * 1000, this.#clock.now() + seenLeftMs);
   }
 
   #leftMs(): number {

@@ -34,7 +34,7 @@ describe('random interleavings of several function instances', () => {
           );
         }
       }),
-      { numRuns: runs, seed, endOnFailure: false },
+      { numRuns: runs, seed, endOnFailure: false, includeErrorInReport: true },
     );
   });
 });
