@@ -87,7 +87,8 @@ describe('a restart that may land on a pool that the budget has refused', () => 
     const bad = ['slice-a', 'slice-b', 'slice-c', 'slice-d'];
     const world = new VirtualFailover({
       slices: [...bad, 'slice-e', 'slice-f'],
-      jobs: [{ replicas: 4 }],
+      slice: { topology: '8x8' },
+      jobs: [{ replicas: 4, parallelism: 16 }],
       // As on larger pools, the cordon takes a while.
       environment: { MAX_POOLS_PER_HOUR: '2', CORDON_CONCURRENCY: '1' },
     });

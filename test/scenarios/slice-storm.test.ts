@@ -120,7 +120,10 @@ describe('a storm of notifications for the nodes of one slice', () => {
     expect(new Set(ends.map(({ type }) => type))).to.deep.equal(
       new Set([repair.failover_action, restart.failover_action]),
     );
-    expect(ends).to.have.lengthOf(2);
+    expect(
+      ends.filter(({ outcome }) => outcome === 'done'),
+      JSON.stringify(ends),
+    ).to.have.lengthOf(2);
   });
 
   it('tells what each of them came to', async () => {
