@@ -427,7 +427,8 @@ describe('deploy.sh', () => {
     ];
     const { code, stdout, stderr } = await run('deploy/deploy.sh', [...required, ...given]);
     expect(code, stderr).to.equal(0);
-    expect(stdout).to.include('APPROVAL_ACTIONS=repair_nodepool,uncordon_nodepool');
+    // Printed as a shell takes it.
+    expect(stdout.replaceAll('\\', '')).to.include('APPROVAL_ACTIONS=repair_nodepool,uncordon_nodepool');
     expect(stdout).to.include('APPROVAL_TTL_SECONDS=600');
   });
 
