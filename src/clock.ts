@@ -130,6 +130,11 @@ export function toMs(time: unknown): number | undefined {
   return Number.isFinite(ms) ? ms : undefined;
 }
 
+/** A time in RFC 3339, to the second: for lines that people paste, and for what is not known better. */
+export function toWholeSeconds(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
 /** A time as people read it, in RFC 3339: without milliseconds if it has none. Nothing counts as the epoch. */
 export function describeTime(ms = 0): string {
   return new Date(ms).toISOString().replace('.000Z', 'Z');

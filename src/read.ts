@@ -6,7 +6,7 @@ import type { Read } from './request/reads.ts';
 import type { Services } from './services.ts';
 import { getAction } from './status/get-action.ts';
 import { listActions } from './status/list-actions.ts';
-import { createRecall } from './status/recall.ts';
+import { createRecall, keepForWatchersMs } from './recall.ts';
 import type { createReadPictures } from './status/status.ts';
 
 /** Answers what a request asks to see: the JSON of its answer. */
@@ -43,7 +43,7 @@ export function createAnswerPage(
   readPictures: ReturnType<typeof createReadPictures>,
 ): AnswerPage {
   const { clock, config } = services;
-  const recall = createRecall(clock);
+  const recall = createRecall(clock, keepForWatchersMs);
   const hasClusters = config.clusters.length > 1;
   return async (read, query, visitor, deadline) => {
     const { renderAction, renderActions, renderOverview } = await loadPage();

@@ -7,7 +7,7 @@ import { toAlert } from './alert.ts';
 import { readNotification } from './notification.ts';
 
 /**
- * Tries each rule of LOG_RULES on an entry of the first cluster, so that a misspelt label shows when the function is
+ * Tries each rule of LOG_RULES on an entry of the cluster that it names, or of the first one, so that a misspelt label shows when the function is
  * deployed and not when a machine fails.
  *
  * @throws {ConfigError}
@@ -22,8 +22,7 @@ export function checkLogRules(config: Config): void {
 
 function tryOut(policyLabels: Record<string, string>, config: Config): string | undefined {
   const named = config.clusters.find(({ name }) => name === policyLabels['failover_cluster']);
-  const [cluster = named] = config.clusters;
-  const { projectId = '', location = '' } = named ?? cluster ?? {};
+  const { projectId = '', location = '' } = named ?? config.clusters[0] ?? {};
   const labels = { project_id: projectId, zone: `${regionOf(location)}-a`, instance_id: '1' };
   const incident = {
     incident_id: 'try',

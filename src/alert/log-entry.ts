@@ -39,16 +39,17 @@ function readLogEntry({ payload, isPushed }: Unpacked, rules: LogRules): Notific
     throw invalidAction(`the log entry's ${path.map(({ key }) => String(key)).join('.')} ${message}`);
   }
   const { logName, insertId, timestamp, resource, labels, protoPayload } = entry.output;
+  const logId = logIdOf(logName);
   const text = textOf(entry.output);
+  const lowerCase = text.toLowerCase();
   const fits = ({ log, resourceType, contains, method }: LogRule): boolean =>
-    logIdOf(logName) === log &&
+    logId === log &&
     resource.type === resourceType &&
     (method === undefined || protoPayload?.methodName === method) &&
-    contains.every((part) => text.toLowerCase().includes(part));
+    contains.every((part) => lowerCase.includes(part));
   const found = Object.entries(rules).find(([, rule]) => fits(rule));
   if (!found) throw new Ignored('no rule of LOG_RULES fits this log entry');
   const [id, rule] = found;
-  const what = rule.method === undefined ? text : rule.method;
   // A sink may publish late, so the entry's own time says how old it is, and not the envelope's.
   const read = readNotification({
     isPushed,
@@ -60,7 +61,7 @@ function readLogEntry({ payload, isPushed }: Unpacked, rules: LogRules): Notific
         started_at: timestamp / 1000,
         policy_name: `log rule ${id}`,
         policy_user_labels: rule.labels,
-        summary: toPrintableText(what, 512),
+        summary: toPrintableText(rule.method ?? text, 512),
         condition_name: `log rule ${id}`,
         resource_display_name: labels?.['compute.googleapis.com/resource_name'],
         resource: { type: resource.type, labels: resource.labels },

@@ -1,3 +1,4 @@
+import { toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAllNodeRooms } from '../gke/node-room.ts';
@@ -71,11 +72,11 @@ export function assertMayHelp(
 ): void {
   const own = namedNode ? [namedNode] : toAllNodes(nodes);
   const zones = new Set(own.flatMap(({ labels }) => labels[zoneLabel] ?? []));
-  const zonesOf = Map.groupBy(accelerated, (node) => node.nodePool);
+  const nodesOfPool = Map.groupBy(accelerated, (node) => node.nodePool);
   const isIn = (zone: string) => (verdict: RecentVerdict) =>
     verdict.zone === zone ||
     (verdict.zone === undefined &&
-      zonesOf.get(verdict.nodePool)?.some((node) => node.zone === zone) === true);
+      nodesOfPool.get(verdict.nodePool)?.some((node) => node.zone === zone) === true);
   const { namespace, jobSetName, effects } = action;
   const jobSet = effects.restart ? `${namespace}/${jobSetName}` : undefined;
   const found =
@@ -121,7 +122,7 @@ function findFailing(
   const helped = new Set(verdicts.filter(({ hasHelped }) => hasHelped).map(apart)).size;
   if (count < leastFailures || count <= helped) return undefined;
   const shown = failed.slice(0, mostShown).map(({ id, verdict, nodePool, at }) => {
-    return `${id} on ${nodePool} ${verdict} at ${new Date(at).toISOString().replace(/\.\d+Z$/, 'Z')}`;
+    return `${id} on ${nodePool} ${verdict} at ${toWholeSeconds(at)}`;
   });
   const more = failed.length > mostShown ? [`${failed.length - mostShown} more`] : [];
   return {

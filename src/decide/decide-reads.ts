@@ -2,9 +2,8 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
-import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
-import { toMarkName } from '../state/restart-mark.ts';
+import { readMarkLease } from '../state/restart-mark.ts';
 import { readRestartFacts, readRunOf } from './restart-facts.ts';
 import type { RestartFacts, Run } from './restart-facts.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -40,7 +39,7 @@ export function toReads(
     readMarkLease: () =>
       run
         ? run.then((known) => known.markLease)
-        : (markLease ??= readLease(kubernetes, toMarkName(namespace, jobSetName))),
+        : (markLease ??= readMarkLease(kubernetes, { namespace, name: jobSetName })),
     readFacts: () =>
       readRestartFacts(kubernetes, { namespace, jobSetName, nodePool }, { run: readRun(), snapshot }),
   };

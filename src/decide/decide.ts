@@ -118,6 +118,7 @@ export async function decideDryRun(
 }
 
 type LimitTools = Omit<DecideTools, 'cluster' | 'claimId' | 'repairFacts' | 'askMachine'>;
+
 async function findLimit(assertLimit: () => Promise<void>): Promise<FailoverError | undefined> {
   try {
     await assertLimit();

@@ -135,13 +135,13 @@ function findMaintenance(
   { node: { name }, isMultiHost }: Pick<RepairPlan, 'node' | 'isMultiHost'>,
   { poolNodes, node }: GkeFacts,
 ): Left | undefined {
-  const maintained = poolNodes
-    .filter((each) => (isMultiHost || each.name === name) && isMaintained(each))
-    .map((each) => each.name);
   if (node.lifecycle?.includes('MaintenanceInProgress')) {
     const why = `somebody maintains node ${name} (condition MaintenanceInProgress)`;
     return { outcome: 'under_maintenance', why };
   }
+  const maintained = poolNodes
+    .filter((each) => (isMultiHost || each.name === name) && isMaintained(each))
+    .map((each) => each.name);
   if (maintained.length === 0) return undefined;
   const why = `GKE maintains the host of ${describeNames(maintained)} (label ${activeMaintenanceLabel}=ONGOING)`;
   return { outcome: 'under_maintenance', why };

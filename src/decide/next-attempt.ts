@@ -1,6 +1,7 @@
 import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import { attemptOf, countPods } from '../gke/jobset.ts';
 import { toPodNeeds } from '../gke/pod-needs.ts';
+import { devicesOf } from '../gke/pod-needs.ts';
 import type { PodNeeds } from '../gke/pod-needs.ts';
 import { hostnameLabel } from './placement.ts';
 
@@ -64,8 +65,6 @@ function ofPods(template: PodNeeds, pod: PodNeeds | undefined, isAssigned: boole
 }
 
 /** What GKE adds to a new pod that requests a device: it tolerates the taint with the device's name. */
-function toDeviceTolerations({ requests }: PodNeeds): PodNeeds['tolerations'] {
-  return Object.keys(requests)
-    .filter((resource) => resource.includes('/'))
-    .map((key) => ({ key, operator: 'Exists', effect: 'NoSchedule' }));
+function toDeviceTolerations(needs: PodNeeds): PodNeeds['tolerations'] {
+  return devicesOf(needs).map((key) => ({ key, operator: 'Exists', effect: 'NoSchedule' }));
 }

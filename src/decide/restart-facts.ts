@@ -3,9 +3,8 @@ import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPool, toAllNodes } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
-import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
-import { toMarkName } from '../state/restart-mark.ts';
+import { readMarkLease } from '../state/restart-mark.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** Names a JobSet. */
@@ -40,7 +39,7 @@ export interface RestartFacts {
  */
 export async function readRunOf(kubernetes: Kubernetes, { namespace, jobSetName }: Named): Promise<Run> {
   const [markLease, jobs, pods] = await Promise.all([
-    readLease(kubernetes, toMarkName(namespace, jobSetName)),
+    readMarkLease(kubernetes, { namespace, name: jobSetName }),
     listJobs(kubernetes, { namespace, name: jobSetName }),
     readPods(kubernetes, namespace, jobSetName),
   ]);

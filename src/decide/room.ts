@@ -1,4 +1,5 @@
 import type { NodeRoom } from '../gke/node-room.ts';
+import { devicesOf } from '../gke/pod-needs.ts';
 import type { PodNeeds } from '../gke/pod-needs.ts';
 import { toExpectedNodes } from '../gke/slice.ts';
 import { amountOf, countPlaces, whyUnfit } from './fit.ts';
@@ -118,11 +119,6 @@ function describeDevices(groups: JobGroup[], surveys: NodeSurvey[]): string[] {
         ]
       : [];
   });
-}
-
-/** Devices are whole, and nothing but pods uses them, unlike cpu and memory. */
-export function devicesOf({ requests }: PodNeeds): string[] {
-  return Object.keys(requests).filter((resource) => resource.includes('/'));
 }
 
 function nameJobs([first, ...others]: NextJob[]): string {

@@ -1,5 +1,5 @@
 import type { StayingPod } from '../gke/staying-pods.ts';
-import { devicesOf } from './room.ts';
+import { devicesOf } from '../gke/pod-needs.ts';
 import type { JobGroup, NodeSurvey } from './room.ts';
 
 /** How much of what a restart needs is free outside the pool. */

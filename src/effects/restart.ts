@@ -9,7 +9,7 @@ import { toEndedJobs } from '../plan.ts';
 import type { RestartPlan, RestartWay } from '../plan.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { refuseBegun } from '../state/deed.ts';
-import { limitConflicts, readLease } from '../state/lease.ts';
+import { limitConflicts } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { PoolLock } from '../state/lock.ts';
 import {
@@ -18,6 +18,7 @@ import {
   restartMarkEndsAt,
   toMarkName,
   toRestarts,
+  readMarkLease,
 } from '../state/restart-mark.ts';
 import type { RestartMark } from '../state/restart-mark.ts';
 import { RestartMarks } from '../state/restart-marks.ts';
@@ -172,7 +173,7 @@ async function lookAgain(
   lastMark?: Promise<LeaseState | undefined>,
 ): Promise<Ended | { begun: RestartMark } | Endable> {
   const { namespace, name, uid } = plan.jobSet;
-  const lease = await (lastMark ?? readLease(kubernetes, toMarkName(namespace, name)));
+  const lease = await (lastMark ?? readMarkLease(kubernetes, plan.jobSet));
   const mark = readRestartMark(lease);
   const planned = wantedWay === 'leader_pod' ? plan.leader : undefined;
   const [jobSet, listed, leader] = await Promise.all([

@@ -4,13 +4,12 @@ import { authoriseAction } from '../request/auth.ts';
 import type { Deadline } from '../clock.ts';
 import { rememberClosed } from '../state/closed-incidents.ts';
 import type { ClusterName } from '../cluster-name.ts';
-import type { ClusterConnection } from '../gke/cluster.ts';
-import { UpstreamError } from '../errors.ts';
 import { failover } from './failover.ts';
 import type { Outcome } from './failover.ts';
 import { Ignored } from '../ignored.ts';
 import type { Log } from '../log.ts';
 import { readRecord } from '../state/record.ts';
+import { searchClusters } from './search-clusters.ts';
 import type { Services } from '../services.ts';
 import { findNodeOfInstance, instanceNotFound } from '../decide/alert-subject.ts';
 import { findPoolHeldFor } from '../state/cordon-holds.ts';
@@ -77,34 +76,4 @@ async function chooseCluster(
   });
   if (found) return found.cluster;
   throw instanceNotFound(subject, clusters.map(({ fullName }) => fullName).join(' or '));
-}
-
-/**
- * Searches clusters one after the other until something is found. An unreachable cluster does not stop the search, but if
- * nothing is found elsewhere, its error is thrown: unreachable is not "not here". The connection is closed after the
- * search, and failover() connects again; the endpoint is cached, so that costs little.
- */
-async function searchClusters<T>(
-  clusters: ClusterName[],
-  deadline: Deadline,
-  { connect }: Services,
-  look: (connection: ClusterConnection) => Promise<T | undefined>,
-): Promise<{ cluster: ClusterName; result: T } | undefined> {
-  let failure: unknown;
-  for (const cluster of clusters) {
-    try {
-      const connection = await connect(cluster, deadline);
-      try {
-        const result = await look(connection);
-        if (result !== undefined) return { cluster, result };
-      } finally {
-        connection.close();
-      }
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error;
-      failure ??= error;
-    }
-  }
-  if (failure !== undefined) throw failure;
-  return undefined;
 }

@@ -16,9 +16,8 @@ import type { RepairPlan, RestartPlan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
-import { readLease } from '../state/lease.ts';
 import type { LeaseState } from '../state/lease.ts';
-import { toMarkName } from '../state/restart-mark.ts';
+import { readMarkLease } from '../state/restart-mark.ts';
 import { writePlan } from '../state/record.ts';
 import { withWarning } from '../step.ts';
 import type { CordonStep, NoticeStep, RepairStep, RestartStep, Step, UncordonStep } from '../step.ts';
@@ -38,7 +37,8 @@ export async function carryOut(execution: Execution, prepared: Prepared): Promis
   const fence = new Fence(action, claim, execution.services.config);
   const isChecked = restart?.outcome === 'restart' || (repair !== undefined && !repair.leftTo);
   // The mark is read before the JobSet, and again where anybody writes it meanwhile.
-  const lastMark = restart?.outcome === 'restart' ? ahead(readMarkLease(claim, restart)) : undefined;
+  const lastMark =
+    restart?.outcome === 'restart' ? ahead(readMarkLease(claim.kubernetes, restart.jobSet)) : undefined;
   const steps: Step[] = noteUnfinished(claim, log);
   if (action.effects.uncordon) steps.push(await uncordonStep(execution, prepared));
   const cordon = action.effects.cordon ? await cordonStep(execution, prepared, fence, isChecked) : undefined;
@@ -47,10 +47,6 @@ export async function carryOut(execution: Execution, prepared: Prepared): Promis
   if (repair) steps.push(await repairStep(execution, prepared, repair, fence));
   await fence.settle();
   return cordon ? steps.map((step) => (step === cordon ? withJoined(cordon, fence) : step)) : steps;
-}
-
-function readMarkLease({ kubernetes }: Claim, { jobSet }: RestartPlan): Promise<LeaseState | undefined> {
-  return readLease(kubernetes, toMarkName(jobSet.namespace, jobSet.name));
 }
 
 /** Counts the nodes, too, that were cordoned because they had joined meanwhile. */

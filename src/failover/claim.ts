@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hashAction } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
+import { toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
@@ -173,7 +174,7 @@ function actionInProgress(id: string, nodePool: string, busy: LockBusy, serverNo
   const whose = heldBy.id === id ? `action ${id}` : `action ${heldBy.id}, on the same node pool ${nodePool},`;
   const silentSeconds = Math.max(0, Math.round((serverNow - renewedAt) / 1000));
   const retryAfterSeconds = Math.max(1, Math.ceil((freeAt - serverNow) / 1000));
-  const freeTime = new Date(freeAt).toISOString().replace(/\.\d+Z$/, 'Z');
+  const freeTime = toWholeSeconds(freeAt);
   return new FailoverError(
     'action_in_progress',
     `${whose} is still being carried out; its last sign of life was ${silentSeconds} s ago, and if it is dead, its lock can be ` +

@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Action } from '../request/action.ts';
+import { createRecall } from '../recall.ts';
+import type { Recall } from '../recall.ts';
 import type { LeaseState } from '../state/lease.ts';
 
 /** For so long a Lease is not read again to find out that an alert is dealt with. What it says then stays true. */
@@ -18,16 +20,22 @@ const mostNoteWaitMs = 300;
  * these alerts need no claim, and those that do need not wait for one another here, because Pub/Sub brings them again.
  */
 export class Crowd {
-  readonly #leases = new Map<string, { until: number; lease: Promise<LeaseState | undefined> }>();
+  readonly #clock: Clock;
+  #leases: Recall;
   readonly #claims = new Map<string, string>();
   readonly #notes = new Map<string, number[]>();
   #nextCallAt = 0;
   #noting: Promise<unknown> = Promise.resolve();
 
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#leases = createRecall(clock, recallMs);
+  }
+
   /** Writes something down once what was begun before is written, a moment later: other instances may have written it by then. */
-  note<T>(clock: Clock, write: () => Promise<T>): Promise<T> {
+  note<T>(write: () => Promise<T>): Promise<T> {
     const written = this.#noting.then(async () => {
-      await clock.sleep(Math.random() * mostNoteWaitMs);
+      await this.#clock.sleep(Math.random() * mostNoteWaitMs);
       return write();
     });
     this.#noting = written.catch(() => undefined);
@@ -35,27 +43,16 @@ export class Crowd {
   }
 
   /** Waits until another call may be sent, so that a storm of alerts does not become one of calls. */
-  async pace(clock: Clock): Promise<void> {
-    const now = clock.now();
+  async pace(): Promise<void> {
+    const now = this.#clock.now();
     this.#nextCallAt = Math.max(now, this.#nextCallAt) + paceMs;
     const waitMs = this.#nextCallAt - atOnce * paceMs - now;
-    if (waitMs > 0) await clock.sleep(waitMs);
+    if (waitMs > 0) await this.#clock.sleep(waitMs);
   }
 
   /** Reads a Lease, or recalls it as it was a moment ago. Whoever asks meanwhile waits for the same answer. */
-  recall(
-    name: string,
-    clock: Clock,
-    read: () => Promise<LeaseState | undefined>,
-  ): Promise<LeaseState | undefined> {
-    const known = this.#leases.get(name);
-    if (known && clock.now() < known.until) return known.lease;
-    for (const [key, { until }] of this.#leases) if (until <= clock.now()) this.#leases.delete(key);
-    const lease = read();
-    const kept = { until: clock.now() + recallMs, lease };
-    this.#leases.set(name, kept);
-    lease.catch(() => this.#leases.get(name) === kept && this.#leases.delete(name));
-    return lease;
+  recall(name: string, read: () => Promise<LeaseState | undefined>): Promise<LeaseState | undefined> {
+    return this.#leases(name, read);
   }
 
   /** Whether this instance already carries out an alert like this one, or several, and nobody loses by coming again. */
@@ -88,13 +85,13 @@ export class Crowd {
     } finally {
       this.#claims.delete(key);
       // What it has done is seen at once.
-      this.#leases.clear();
+      this.#leases = createRecall(this.#clock, recallMs);
     }
   }
 
   /** Whether something is still to be written down, of which a storm makes many that say the same. */
-  mayNote(what: string, clock: Clock, mostInWindow: number): boolean {
-    const now = clock.now();
+  mayNote(what: string, mostInWindow: number): boolean {
+    const now = this.#clock.now();
     const recent = (this.#notes.get(what) ?? []).filter((at) => now - at < noteWindowMs);
     if (recent.length >= mostInWindow) return false;
     this.#notes.set(what, [...recent, now]);

@@ -1,4 +1,3 @@
-import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { cooledEffects } from '../decide/cooled-effects.ts';
 import { assertWithinLimits } from '../decide/decide.ts';
@@ -8,6 +7,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPoolHealth, readNodeHealth } from '../gke/nodes.ts';
 import { Ignored } from '../ignored.ts';
 import type { Action } from '../request/action.ts';
+import type { Incident } from '../request/incident.ts';
 import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.ts';
 import { hasClosed } from '../state/closed-incidents.ts';
 import { readMark } from '../state/cooldown.ts';
@@ -22,7 +22,6 @@ import type { Crowd } from './crowd.ts';
 interface Tools {
   kubernetes: Kubernetes;
   config: Config;
-  clock: Clock;
   crowd: Crowd;
 }
 
@@ -49,10 +48,13 @@ export async function lookEarly(action: Action, tools: Tools): Promise<EarlyLook
   // An incident whose close uncordons leaves a hold on the pool, which takes the lock.
   const mayHold = incident?.uncordonsOnClose === true && effects.cordon;
   if (!incident || incident.isClosed || incident.subject || effects.uncordon || mayHold) return {};
-  return look(action, tools);
+  return look({ ...action, incident }, tools);
 }
 
-async function look(action: Action, { kubernetes, config, clock, crowd }: Tools): Promise<EarlyLook> {
+async function look(
+  action: Action & { incident: Incident },
+  { kubernetes, config, crowd }: Tools,
+): Promise<EarlyLook> {
   const { id, nodeName, incident, effects } = action;
   const named = nodeName === undefined ? undefined : await readNodeHealth(kubernetes, nodeName);
   const nodePool = named ? named.nodePool : action.nodePool;
@@ -60,7 +62,7 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
   if (action.nodePool !== undefined && action.nodePool !== nodePool) return {};
 
   const recall = (name: string) =>
-    crowd.recall(`${action.cluster.fullName} ${name}`, clock, () => readLease(kubernetes, name));
+    crowd.recall(`${action.cluster.fullName} ${name}`, () => readLease(kubernetes, name));
   const lease = await recall(clusterLease);
   const switches: ClusterSwitches = { ...toSwitches(lease, kubernetes.serverNow()), lease };
   const isOver = isOverBudget(switches, nodePool, config);
@@ -77,7 +79,7 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
   // A record with a plan has charged the budget for its pool within the hour, unless the repair was left to GKE, or it waits for
   // approval.
   const mayWait = action.approval !== undefined || config.approvalActions.length > 0;
-  const isNew = isUntouched && effects.cordon && !mayWait && incident?.isRenotification === false;
+  const isNew = isUntouched && effects.cordon && !mayWait && !incident.isRenotification;
   if (!isNew && (await readRecord(kubernetes, id))) return { nodePool };
   const health = named ? [named] : await listPoolHealth(kubernetes, nodePool);
   const snapshot = {
@@ -91,7 +93,7 @@ async function look(action: Action, { kubernetes, config, clock, crowd }: Tools)
   const shared = { kubernetes, config, poolAnnotations };
   await assertStillWanted(action, snapshot, { ...shared, readHealth: async () => health });
   // Beyond the budget, nothing is done either way.
-  if (incident && !isUntouched && (await hasClosed(kubernetes, incident.id))) {
+  if (!isUntouched && (await hasClosed(kubernetes, incident.id))) {
     throw new Ignored('its incident has closed already', { isOver: true });
   }
   try {

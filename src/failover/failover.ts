@@ -56,7 +56,7 @@ export async function failover(
   if (mayRepair(action) && !action.dryRun) await services.prepareRepair();
   const crowd = crowdOf(services);
   const connection = await timed(log, 'connect', () => services.connect(action.cluster, deadline));
-  const cluster = action.isRedelivered === true ? pacedBy(crowd, connection, services) : connection;
+  const cluster = action.isRedelivered === true ? pacedBy(crowd, connection) : connection;
   try {
     if (action.dryRun) {
       const steps = await dryRun(action, cluster, services, deadline, log);
@@ -65,7 +65,7 @@ export async function failover(
 
     const { kubernetes } = cluster;
     const { clock, config } = services;
-    const { nodePool, refusal, isNoted } = await lookEarly(action, { kubernetes, config, clock, crowd });
+    const { nodePool, refusal, isNoted } = await lookEarly(action, { kubernetes, config, crowd });
     if (refusal && nodePool !== undefined) {
       await noteEarly({ ...action, nodePool }, refusal, { kubernetes, clock, log, crowd, isNoted });
       throw refusal;
@@ -82,14 +82,14 @@ export async function failover(
 const crowds = new WeakMap<Services, Crowd>();
 
 function crowdOf(services: Services): Crowd {
-  const crowd = crowds.get(services) ?? new Crowd();
+  const crowd = crowds.get(services) ?? new Crowd(services.clock);
   crowds.set(services, crowd);
   return crowd;
 }
 
 /** A storm of alerts must not become one of calls. */
-function pacedBy(crowd: Crowd, cluster: ClusterConnection, { clock }: Services): ClusterConnection {
-  const kubernetes = cluster.kubernetes.paced(() => crowd.pace(clock));
+function pacedBy(crowd: Crowd, cluster: ClusterConnection): ClusterConnection {
+  const kubernetes = cluster.kubernetes.paced(() => crowd.pace());
   return { ...cluster, kubernetes, close: () => cluster.close() };
 }
 

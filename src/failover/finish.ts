@@ -132,14 +132,14 @@ export async function noteEarly(
   const { code } = error;
   // It comes again.
   if (code === 'action_in_progress') return;
-  if (code === 'budget_exceeded' && crowd.mayNote(`${action.cluster.fullName} ${nodePool}`, clock, 1)) {
+  if (code === 'budget_exceeded' && crowd.mayNote(`${action.cluster.fullName} ${nodePool}`, 1)) {
     await tryToCleanUp(log, () =>
-      crowd.note(clock, async () => {
+      crowd.note(async () => {
         if ((await isNoted?.()) !== true) await noteRefusedPool(kubernetes, nodePool);
       }),
     );
   }
-  if (crowd.mayNote('refusal', clock, 5)) await noteRefused(action, error, { kubernetes, clock, log });
+  if (crowd.mayNote('refusal', 5)) await noteRefused(action, error, { kubernetes, clock, log });
 }
 
 async function announce(

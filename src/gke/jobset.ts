@@ -10,6 +10,9 @@ const group = 'jobset.x-k8s.io';
 const version = 'v1alpha2';
 const label = 'jobset.sigs.k8s.io/';
 
+/** The label with the JobSet's name, of its Jobs and their pods. */
+export const jobSetNameLabel = `${label}jobset-name`;
+
 /** The parts of a JobSet, as the API server sends it, that a restart depends on. */
 export interface JobSet {
   kind?: string;
@@ -149,7 +152,7 @@ export function listJobs(
   { batch }: Pick<Kubernetes, 'batch'>,
   { namespace, name }: Pick<JobSet['metadata'], 'namespace' | 'name'>,
 ): Promise<ChildJob[]> {
-  const ofName = { namespace, labelSelector: `${label}jobset-name=${name}` };
+  const ofName = { namespace, labelSelector: `${jobSetNameLabel}=${name}` };
   return listAll((page) => batch.listNamespacedJob({ ...ofName, ...page }), toChildJob);
 }
 
@@ -165,11 +168,8 @@ export function readPods(
   namespace: string,
   name?: string,
 ): Promise<JobPod[]> {
-  const labelSelector = `${label}jobset-name${name === undefined ? '' : `=${name}`}`;
-  return listAll(
-    (page) => core.listNamespacedPod({ namespace, labelSelector, ...page }),
-    (pod) => toJobPod(pod),
-  );
+  const labelSelector = `${jobSetNameLabel}${name === undefined ? '' : `=${name}`}`;
+  return listAll((page) => core.listNamespacedPod({ namespace, labelSelector, ...page }), toJobPod);
 }
 
 /** Reads one pod, through a list, which needs no further right; undefined when there is none of that name. */
@@ -234,7 +234,7 @@ function toJobPod({ metadata, spec, status }: V1Pod): JobPod {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
-    jobSetName: labels[`${label}jobset-name`] ?? '',
+    jobSetName: labels[jobSetNameLabel] ?? '',
     jobUid: metadata?.ownerReferences?.find(({ kind }) => kind === 'Job')?.uid,
     attempt: Number(labels[`${label}restart-attempt`] ?? 0),
     completionIndex: index === undefined ? undefined : Number(index),

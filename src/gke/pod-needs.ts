@@ -44,6 +44,11 @@ export function toPodNeeds({ metadata, spec }: PodTemplate): PodNeeds {
   };
 }
 
+/** The devices that a pod requests. They are whole, and nothing but pods uses them, unlike cpu and memory. */
+export function devicesOf({ requests }: Pick<PodNeeds, 'requests'>): string[] {
+  return Object.keys(requests).filter((resource) => resource.includes('/'));
+}
+
 /** As the scheduler counts: containers and sidecars run together, and each init container beside the sidecars. */
 function toRequests(spec: V1PodSpec | undefined): Record<string, number> {
   const init = spec?.initContainers ?? [];

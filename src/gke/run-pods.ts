@@ -1,6 +1,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import type { Kubernetes } from './kubernetes.ts';
+import { jobSetNameLabel } from './jobset.ts';
 import { listAll } from './list.ts';
 
 const label = 'jobset.sigs.k8s.io/';
@@ -30,7 +31,7 @@ export function listRunPods(
   name: string,
 ): Promise<RunPod[]> {
   return listAll(
-    (page) => core.listNamespacedPod({ namespace, labelSelector: `${label}jobset-name=${name}`, ...page }),
+    (page) => core.listNamespacedPod({ namespace, labelSelector: `${jobSetNameLabel}=${name}`, ...page }),
     (pod) => toRunPod(pod),
   );
 }

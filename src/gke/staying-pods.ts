@@ -2,7 +2,8 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
-import { toPodNeeds } from './pod-needs.ts';
+import { jobSetNameLabel } from './jobset.ts';
+import { devicesOf, toPodNeeds } from './pod-needs.ts';
 
 /** A pod that has its node, or a part of it, whatever becomes of the JobSet that restarts. */
 export interface StayingPod {
@@ -22,8 +23,6 @@ export interface StayingPods {
 
 /** What is free is told if it can be. It must not hold a restart up. */
 const patienceMs = 5_000;
-
-const jobSetLabel = 'jobset.sigs.k8s.io/jobset-name';
 
 /**
  * Lists the pods that keep devices, or a node of a JobSet, in these namespaces. Pods that have ended or are terminating do not
@@ -53,7 +52,7 @@ async function listIn(
   without: string | undefined,
 ): Promise<{ pods: StayingPod[] } | { unread: string }> {
   const fieldSelector = 'status.phase!=Succeeded,status.phase!=Failed';
-  const labelSelector = without === undefined ? {} : { labelSelector: `${jobSetLabel}!=${without}` };
+  const labelSelector = without === undefined ? {} : { labelSelector: `${jobSetNameLabel}!=${without}` };
   try {
     const pods = await listAll(
       (page) => core.listNamespacedPod({ namespace, fieldSelector, ...labelSelector, ...page }),
@@ -69,9 +68,8 @@ async function listIn(
 function toStayingPod({ metadata, spec }: V1Pod, namespace: string): StayingPod | undefined {
   const nodeName = spec?.nodeName;
   if (nodeName === undefined || metadata?.deletionTimestamp !== undefined) return undefined;
-  const jobSet = metadata?.labels?.[jobSetLabel];
+  const jobSet = metadata?.labels?.[jobSetNameLabel];
   if (jobSet !== undefined) return { nodeName, what: `JobSet ${namespace}/${jobSet}`, isOfJobSet: true };
-  const { requests } = toPodNeeds({ ...(spec && { spec }) });
-  if (!Object.keys(requests).some((resource) => resource.includes('/'))) return undefined;
+  if (devicesOf(toPodNeeds({ ...(spec && { spec }) })).length === 0) return undefined;
   return { nodeName, what: `pod ${namespace}/${metadata?.name ?? ''}`, isOfJobSet: false };
 }

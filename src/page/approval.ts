@@ -39,7 +39,8 @@ export function showAwaiting(action: ActionView, visit: Visit): Content {
     ${pasteLine(html`<strong>Approve</strong> this plan${!visit.canAct && ', through a proxy of failover'}.`, toLine(action, 'approve', visit))}`;
 }
 
-function isWaiting({ state }: ActionView): boolean {
+/** True while nothing is done because nobody has approved the plan yet. */
+export function isWaiting({ state }: ActionView): boolean {
   return state === 'awaiting_approval';
 }
 

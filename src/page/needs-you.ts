@@ -6,7 +6,7 @@ import type { Content, Html } from './html.ts';
 import type { ClusterStatus, PausedView } from '../status/cluster-status.ts';
 import type { Pictures } from '../status/status.ts';
 import type { ActionView } from '../status/action-view.ts';
-import { showAwaiting } from './approval.ts';
+import { isWaiting, showAwaiting } from './approval.ts';
 import { quoteForShell } from './lines.ts';
 import { ago, mark } from './parts.ts';
 import type { Visit } from './parts.ts';
@@ -104,7 +104,7 @@ export function findNeedy(actions: ActionView[], now: number): ActionView[] {
 function isNeedy(action: ActionView, now: number): boolean {
   const { state, error, follow_up: followUp } = action;
   // One that is open stays here until it is not.
-  if (state === 'stopped' || state === 'broken' || state === 'awaiting_approval') return true;
+  if (state === 'stopped' || state === 'broken' || isWaiting(action)) return true;
   if (now - Date.parse(action.settled_at ?? action.received_at) > needsForMs) return false;
   if (state === 'refused') return ['attempts_exhausted', 'correlated_failure'].includes(error?.code ?? '');
   return followUp?.['outcome'] === 'refused' || outcomeOf(action).tone === 'bad';
@@ -112,22 +112,12 @@ function isNeedy(action: ActionView, now: number): boolean {
 
 function hasMadeUp(later: ActionView, action: ActionView): boolean {
   const isSame = (a?: string, b?: string) => a !== undefined && a === b;
-  if (
-    later.cluster !== action.cluster ||
-    later.state === 'refused' ||
-    isWaiting(later) ||
-    isWaiting(action)
-  ) {
-    return false;
-  }
+  if (later.cluster !== action.cluster || later.state === 'refused') return false;
+  // Nothing was done yet, so it makes up for nothing, and nothing makes up for it.
+  if (isWaiting(later) || isWaiting(action)) return false;
   if (!isSame(later.node_pool, action.node_pool) && !isSame(later.jobset, action.jobset)) return false;
   const { tone } = outcomeOf(later);
   return tone === 'good' || tone === 'busy';
-}
-
-/** Nothing was done yet, so it makes up for nothing, and nothing makes up for it. */
-function isWaiting({ state }: ActionView): boolean {
-  return state === 'awaiting_approval';
 }
 
 function showNeedy(action: ActionView, visit: Visit): Html {

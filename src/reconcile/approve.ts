@@ -1,8 +1,10 @@
+import type { ClusterName } from '../cluster-name.ts';
 import type { Deadline } from '../clock.ts';
-import { FailoverError, UpstreamError } from '../errors.ts';
+import { FailoverError } from '../errors.ts';
 import { emitAwaiting } from '../failover/events.ts';
 import { failover } from '../failover/failover.ts';
 import type { Outcome } from '../failover/failover.ts';
+import { searchClusters } from '../failover/search-clusters.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Log } from '../log.ts';
 import { isFromAlert } from '../request/action.ts';
@@ -69,7 +71,7 @@ export async function decideApproval(
       'the request has no identity token, so nobody knows that somebody else than the asker approves; send it through IAM',
     );
   }
-  const cluster = await findCluster(decision, deadline, services);
+  const cluster = await services.connect(await findCluster(decision, deadline, services), deadline);
   try {
     const tools = { cluster, services, deadline, log };
     if (type === 'reject') return { rejected: await reject(decision, tools) };
@@ -174,28 +176,18 @@ async function readExisting(id: string, { kubernetes, name }: ClusterConnection)
   throw new FailoverError('target_not_found', `there is no action ${id} in ${name.fullName}`);
 }
 
-/** Finds the cluster that has the record. An unreachable cluster does not stop the search, but unreachable is not "not here". */
+/** Finds the cluster that has the record. The only one is not searched: whether it has the record is asked next. */
 async function findCluster(
   { id, clusters }: Decider,
   deadline: Deadline,
-  { connect }: Services,
-): Promise<ClusterConnection> {
-  let failure: unknown;
-  for (const name of clusters) {
-    let connection: ClusterConnection | undefined;
-    try {
-      connection = await connect(name, deadline);
-      if (clusters.length === 1 || (await readRecord(connection.kubernetes, id))) return connection;
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) {
-        connection?.close();
-        throw error;
-      }
-      failure ??= error;
-    }
-    connection?.close();
-  }
-  if (failure !== undefined) throw failure;
+  services: Services,
+): Promise<ClusterName> {
+  const [only, ...others] = clusters;
+  if (only && others.length === 0) return only;
+  const found = await searchClusters(clusters, deadline, services, ({ kubernetes }) =>
+    readRecord(kubernetes, id),
+  );
+  if (found) return found.cluster;
   throw new FailoverError(
     'target_not_found',
     `there is no action ${id}: its id is misspelt, or it was refused or settled; GET /actions?state=awaiting_approval lists those that wait`,

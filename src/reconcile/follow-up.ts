@@ -4,6 +4,7 @@ import { failover } from '../failover/failover.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { Ignored } from '../ignored.ts';
 import { describeError } from '../log.ts';
+import { isFromAlert } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import { isUnapproved } from '../state/approval.ts';
 import type { FollowUp } from '../state/open-records.ts';
@@ -117,7 +118,7 @@ function toShared(
     jobSetName: undefined,
     expectedNodeCounts: false,
     caller: action.caller,
-    followUpOf: { id, isOfAlert: action.incident !== undefined || action.followUpOf?.isOfAlert === true },
+    followUpOf: { id, isOfAlert: isFromAlert(action) },
   };
 }
 

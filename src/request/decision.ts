@@ -26,12 +26,6 @@ export interface Decision {
   clusters: ClusterName[];
 }
 
-/** Parses the field `approval` of an action. @throws {FailoverError} `invalid_action` */
-export function parseApproval(given: string | undefined): boolean {
-  if (given !== undefined && given !== 'required') throw invalidAction('approval can only be required');
-  return given !== undefined;
-}
-
 /** The types of a body that decides about an action instead of being one. */
 export const decisionTypes = ['approve', 'reject'] as const;
 

@@ -6,7 +6,14 @@ import { prefix } from '../names.ts';
 import { withAttempts, withAttemptsOf } from './attempts.ts';
 import type { Subject } from './attempts.ts';
 import { deedSchema, isAccepted } from './deed.ts';
-import { createLease, deleteLease, replaceLease, toLeaseName, updateAnnotations } from './lease.ts';
+import {
+  createLease,
+  deleteLease,
+  readLease,
+  replaceLease,
+  toLeaseName,
+  updateAnnotations,
+} from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import { parseStored, timeSchema } from './stored.ts';
 
@@ -34,6 +41,14 @@ const jobSetKey = `${prefix}jobset`;
 /** Names the Lease of a JobSet's last restart. */
 export function toMarkName(namespace: string, name: string): string {
   return toLeaseName('jobset', `${namespace}/${name}`);
+}
+
+/** Reads the Lease of a JobSet's last restart. */
+export function readMarkLease(
+  kubernetes: Kubernetes,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<LeaseState | undefined> {
+  return readLease(kubernetes, toMarkName(namespace, name));
 }
 
 /** The JobSet that a Lease is about, as `<namespace>/<name>`. */

@@ -4,14 +4,13 @@ import type { RestartPlan } from '../plan.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import type { CooldownMark, Effect } from './cooldown.ts';
 import { isAccepted } from './deed.ts';
-import { readLease } from './lease.ts';
 import type { LeaseState } from './lease.ts';
 import type { PoolLock } from './lock.ts';
 import {
   acceptRestartMark,
+  readMarkLease,
   readRestartMark,
   restoreRestartMark,
-  toMarkName,
   writeRestartMark,
 } from './restart-mark.ts';
 
@@ -104,9 +103,8 @@ export class RestartMarks {
   }
 
   async #restoreJobSet(kubernetes: Kubernetes, before: LeaseState | undefined): Promise<void> {
-    const { namespace, name } = this.#plan.jobSet;
     // Read again, because the mark may have been written although its answer was lost.
-    const lease = await readLease(kubernetes, toMarkName(namespace, name));
+    const lease = await readMarkLease(kubernetes, this.#plan.jobSet);
     const mark = readRestartMark(lease);
     if (!lease || mark?.action !== this.#tools.actionId || mark.at !== this.#at) return;
     await restoreRestartMark(kubernetes, lease, before);

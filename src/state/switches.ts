@@ -1,3 +1,4 @@
+import { toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
@@ -97,7 +98,7 @@ export function describeOverride(
   { isAlert }: { isAlert: boolean },
 ): string {
   if (isAlert) return '';
-  const until = new Date(serverNow + 30 * 60_000).toISOString().replace(/\.\d+Z$/, 'Z');
+  const until = toWholeSeconds(serverNow + 30 * 60_000);
   const ignored =
     ignoredOverride === undefined
       ? ''

@@ -1,4 +1,4 @@
-import { toMs } from '../clock.ts';
+import { toMs, toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import { failoverNamespace, prefix } from '../names.ts';
 import { nearestName } from '../nearest-name.ts';
@@ -60,8 +60,7 @@ function isNearly(key: string): boolean {
 export function refuseVetoed(annotations: Annotations, nodePool: string, serverNow: number): void {
   const veto = readVeto(annotations, serverNow);
   if (!veto) return;
-  const until =
-    veto.until === undefined ? '' : ` until ${new Date(veto.until).toISOString().replace(/\.\d+Z$/, 'Z')}`;
+  const until = veto.until === undefined ? '' : ` until ${toWholeSeconds(veto.until)}`;
   throw new FailoverError(
     'paused',
     `somebody keeps failover away from node pool ${nodePool}${until}: ${veto.why}; to lift it: ` +

@@ -4,7 +4,7 @@ import { toFailoverError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { readClusterPicture } from './cluster-status.ts';
 import type { ClusterPicture } from './cluster-status.ts';
-import { createRecall } from './recall.ts';
+import { createRecall, keepForWatchersMs } from '../recall.ts';
 
 /** How the clusters stand. A cluster that could not be asked has its error instead. */
 export type Pictures = { cluster: ClusterName; picture?: ClusterPicture; error?: string }[];
@@ -14,7 +14,7 @@ export function createReadPictures(
   services: Pick<Services, 'clock' | 'connect' | 'config' | 'readGkeWork'>,
 ): (clusters: ClusterName[], deadline: Deadline) => Promise<Pictures> {
   const { clock, connect, config, readGkeWork } = services;
-  const recall = createRecall(clock);
+  const recall = createRecall(clock, keepForWatchersMs);
 
   async function read(name: ClusterName, deadline: Deadline): Promise<ClusterPicture> {
     const connection = await connect(name, deadline);
