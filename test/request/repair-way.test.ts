@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import { readConfig } from '../../src/config.ts';
 import { hashAction, parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
-import { FailoverError } from '../../src/errors.ts';
 import { fromRecordedAction, toRecordedAction } from '../../src/state/recorded-action.ts';
+import { refusalLine } from '../fixtures/refusal-of.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 
 const { clusters } = readConfig({ CLUSTERS: trainCluster });
@@ -11,16 +11,6 @@ const repair = { type: 'repair_nodepool', node_pool: 'gpu-a' };
 
 function parse(body: object): Action {
   return parseAction({ requestor: 'r', reason: 'r', id: 'a', ...body }, clusters, 'generated');
-}
-
-function refusalOf(body: object): string {
-  try {
-    parse(body);
-  } catch (error) {
-    if (error instanceof FailoverError) return `${error.code}: ${error.message}`;
-    throw error;
-  }
-  return 'accepted';
 }
 
 describe('the field repair', () => {
@@ -93,6 +83,6 @@ describe('the field repair', () => {
   ];
   for (const [body, message] of wrong) {
     it(`refuses ${JSON.stringify(body)}`, () =>
-      expect(refusalOf(body)).to.equal(`invalid_action: ${message}`));
+      expect(refusalLine(() => parse(body))).to.equal(`invalid_action: ${message}`));
   }
 });

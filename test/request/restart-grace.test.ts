@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import { parsePolicyLabels } from '../../src/alert/policy-labels.ts';
 import { resolveCluster } from '../../src/cluster-name.ts';
 import { readConfig } from '../../src/config.ts';
-import { FailoverError } from '../../src/errors.ts';
 import { effectsOf } from '../../src/action-type.ts';
 import { hashAction, parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
 import { fromRecordedAction, toRecordedAction } from '../../src/state/recorded-action.ts';
+import { refusalLine } from '../fixtures/refusal-of.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 
 const { clusters } = readConfig({ CLUSTERS: trainCluster });
@@ -20,16 +20,6 @@ const restart = {
 
 function parse(more: object): Action {
   return parseAction({ ...restart, ...more }, clusters, 'generated');
-}
-
-function refusalOf(attempt: () => unknown): string {
-  try {
-    attempt();
-  } catch (error) {
-    if (error instanceof FailoverError) return `${error.code}: ${error.message}`;
-    throw error;
-  }
-  return 'taken';
 }
 
 describe('restart_grace_seconds of a request', () => {
@@ -46,7 +36,7 @@ describe('restart_grace_seconds of a request', () => {
 
   for (const wrong of [-1, 3601, 0.5, '0', '', 'soon', true, [0]]) {
     it(`is refused as ${JSON.stringify(wrong)}`, () => {
-      expect(refusalOf(() => parse({ restart_grace_seconds: wrong }))).to.equal(
+      expect(refusalLine(() => parse({ restart_grace_seconds: wrong }))).to.equal(
         'invalid_action: restart_grace_seconds must be a whole number of seconds from 0 to 3600, without quotes',
       );
     });
@@ -60,7 +50,7 @@ describe('restart_grace_seconds of a request', () => {
   ]) {
     it(`is refused for ${type}`, () => {
       const action = { type, node_pool: 'slice-a', jobset_name: undefined, restart_grace_seconds: 0 };
-      expect(refusalOf(() => parse(action))).to.equal(
+      expect(refusalLine(() => parse(action))).to.equal(
         `invalid_action: restart_grace_seconds is for an action that restarts, and ${type} does not`,
       );
     });
@@ -97,7 +87,7 @@ describe('the label failover_restart_grace_seconds', () => {
 
   for (const wrong of ['-1', '3601', '0.5', '5s', '1e3', '٣']) {
     it(`is refused as ${wrong}`, () => {
-      expect(refusalOf(() => read(wrong))).to.equal(
+      expect(refusalLine(() => read(wrong))).to.equal(
         'invalid_action: label failover_restart_grace_seconds of the alert policy must be a whole number of seconds from 0 to 3600',
       );
     });

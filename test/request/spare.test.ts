@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { readConfig } from '../../src/config.ts';
-import { FailoverError } from '../../src/errors.ts';
 import { hashAction, parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
 import { fromRecordedAction, toRecordedAction } from '../../src/state/recorded-action.ts';
+import { refusalLine } from '../fixtures/refusal-of.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
 import { restartOfTrain } from '../fixtures/verdicts.ts';
 
@@ -11,16 +11,6 @@ const { clusters } = readConfig({ CLUSTERS: trainCluster });
 
 function parse(body: object): Action {
   return parseAction({ requestor: 'r', reason: 'r', ...restartOfTrain, ...body }, clusters, 'generated');
-}
-
-function refusalOf(body: object): string {
-  try {
-    parse(body);
-  } catch (error) {
-    if (error instanceof FailoverError) return `${error.code}: ${error.message}`;
-    throw error;
-  }
-  return 'accepted';
 }
 
 const condition = { preflight_checks: { spare_capacity: true } };
@@ -87,6 +77,8 @@ describe('the fields spare_capacity and when_no_spare', () => {
           'leave one of them out',
       ],
     ];
-    for (const [body, text] of rows) expect(refusalOf(body)).to.equal(`invalid_action: ${text}`);
+    for (const [body, text] of rows) {
+      expect(refusalLine(() => parse(body))).to.equal(`invalid_action: ${text}`);
+    }
   });
 });
