@@ -7,7 +7,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isMultiHost } from '../gke/slice.ts';
 import { repairAnnotation } from '../names.ts';
 import type { Plan, RepairPlan, RestartPlan } from '../plan.ts';
-import { readMark, refuseCoolingDown } from '../state/cooldown.ts';
+import { readMark, refuseCoolingDown, toCooldownLeftMs } from '../state/cooldown.ts';
 import type { CooldownMark, Effect } from '../state/cooldown.ts';
 import { isAccepted, refuseBegun } from '../state/deed.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
@@ -112,7 +112,7 @@ function readBegun(action: Action, effect: Effect, tools: BegunTools): CooldownM
 }
 
 function leftMs(mark: CooldownMark, { config, switches }: BegunTools): number {
-  return Date.parse(mark.at) + config.cooldownSeconds * 1000 - switches.serverNow;
+  return toCooldownLeftMs(mark, config, switches.serverNow);
 }
 
 function isOf(node: NodeRef, { instanceId }: CooldownMark): boolean {

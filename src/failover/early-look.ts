@@ -10,7 +10,7 @@ import type { Action } from '../request/action.ts';
 import type { Incident } from '../request/incident.ts';
 import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.ts';
 import { hasClosed } from '../state/closed-incidents.ts';
-import { readMark } from '../state/cooldown.ts';
+import { readMark, toCooldownLeftMs } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { readLease } from '../state/lease.ts';
 import { toLockName } from '../state/pool-lease.ts';
@@ -128,12 +128,12 @@ function isOverBudget(switches: ClusterSwitches, nodePool: string, { maxPoolsPer
 function isDone(
   action: Action,
   annotations: Readonly<Record<string, string>>,
-  { cooldownSeconds }: Config,
+  config: Config,
   serverNow: number,
 ): boolean {
   return cooledEffects(action).some((effect) => {
     const mark = readMark(annotations, effect);
     if (!mark || mark.action === action.id || !isAccepted(mark)) return false;
-    return serverNow - Date.parse(mark.at) < cooldownSeconds * 1000;
+    return toCooldownLeftMs(mark, config, serverNow) > 0;
   });
 }

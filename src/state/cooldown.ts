@@ -149,10 +149,23 @@ export function assertNotCoolingDown(
   const mark = readMark(annotations, effect);
   // What was only begun is judged once it is known what this action would delete.
   if (!mark || mark.action === id || !isAccepted(mark)) return;
-  const leftMs = Date.parse(mark.at) + config.cooldownSeconds * 1000 - switches.serverNow;
+  const leftMs = toCooldownLeftMs(mark, config, switches.serverNow);
   if (leftMs <= 0) return;
   const what = `${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}`;
   throw refuseCoolingDown(what, leftMs, { switches, isAlert });
+}
+
+/**
+ * How long the cooldown of a mark lasts, in ms; 0 or less when it is over. It is at most the cooldown: the API server's time
+ * is known to a second, so a mark may seem to be of the future.
+ */
+export function toCooldownLeftMs(
+  { at }: CooldownMark,
+  { cooldownSeconds }: Config,
+  serverNow: number,
+): number {
+  const wholeMs = cooldownSeconds * 1000;
+  return Math.min(wholeMs, Date.parse(at) + wholeMs - serverNow);
 }
 
 /** Refuses what was done within the cooldown. */

@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import { countAttempts } from '../state/attempts.ts';
 import type { Subject } from '../state/attempts.ts';
-import { listMarks, toRepairs } from '../state/cooldown.ts';
+import { listMarks, toCooldownLeftMs, toRepairs } from '../state/cooldown.ts';
 import type { LeaseState } from '../state/lease.ts';
 import { readLockState } from '../state/pool-lease.ts';
 import { readVeto } from '../state/veto.ts';
@@ -115,12 +115,12 @@ function showPool(
 }
 
 function showCooldowns(annotations: Record<string, string>, { config, now }: StatusRules): CooldownView[] {
-  return listMarks(annotations).flatMap(([effect, { action, at, state = 'accepted' }]) => {
-    const until = Date.parse(at) + config.cooldownSeconds * 1000;
-    if (until <= now) return [];
-    // The API server's time is known to a second, so a mark may seem to be of the future.
-    const left = Math.min(Math.ceil((until - now) / 1000), config.cooldownSeconds);
-    return [{ effect, action, until: toTime(until), seconds_left: left, state }];
+  return listMarks(annotations).flatMap(([effect, mark]) => {
+    const leftMs = toCooldownLeftMs(mark, config, now);
+    if (leftMs <= 0) return [];
+    const { action, at, state = 'accepted' } = mark;
+    const until = toTime(Date.parse(at) + config.cooldownSeconds * 1000);
+    return [{ effect, action, until, seconds_left: Math.ceil(leftMs / 1000), state }];
   });
 }
 

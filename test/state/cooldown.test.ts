@@ -98,7 +98,11 @@ describe('assertNotCoolingDown', () => {
   });
 
   it('says how long the cooldown lasts, from its first second on', () => {
-    expect(refusal(() => check(marked, 'repair', start)).headers).to.deep.equal({ 'Retry-After': '3600' });
+    for (const serverNow of [start, start - 900]) {
+      expect(refusal(() => check(marked, 'repair', serverNow)).headers).to.deep.equal({
+        'Retry-After': '3600',
+      });
+    }
   });
 
   it('never blocks the action that wrote the mark, so that it can resume', () => {
@@ -108,6 +112,8 @@ describe('assertNotCoolingDown', () => {
   it('is off when COOLDOWN_SECONDS is 0', () => {
     const noCooldown = { ...config, cooldownSeconds: 0 };
     expect(() => check(marked, 'repair', start, { config: noCooldown })).not.to.throw();
+    // F-368: the API server's time is known to a second, and seemed to be before the mark.
+    expect(() => check(marked, 'repair', start - 2, { config: noCooldown })).not.to.throw();
   });
 
   // A second deletion costs more than a person's look.
