@@ -8,6 +8,7 @@ import type {
   V1PodSpec,
 } from '@kubernetes/client-node';
 import { createHash } from 'node:crypto';
+import { toMs } from '../clock.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { nodePoolLabel } from '../gke/nodes.ts';
@@ -31,6 +32,8 @@ export interface TestJob {
 export interface JobState {
   name: string;
   uid: string;
+  /** In ms since the epoch, by the API server's clock. */
+  createdAt: number;
   /** The action that it was made for. */
   madeFor: string | undefined;
   end: 'Complete' | 'Failed' | undefined;
@@ -178,6 +181,7 @@ function toJobState({ metadata, status }: V1Job): JobState {
   return {
     name: metadata?.name ?? '',
     uid: metadata?.uid ?? '',
+    createdAt: toMs(metadata?.creationTimestamp) ?? 0,
     madeFor: metadata?.annotations?.[actionAnnotation],
     end,
     why: failed ? (failed.reason ?? 'Failed') : `${ready} of its ${active} active pods are ready`,

@@ -4,12 +4,13 @@ import type { JobState } from '../effects/acceptance-job.ts';
 import { cordonOnce } from '../effects/cordon.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listLabel, listSchedulable } from '../gke/nodes.ts';
+import { listCordoned, listLabel, listSchedulable } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import { describeError } from '../log.ts';
 import { describeNames, failoverNamespace } from '../names.ts';
 import { isLabelTest } from '../request/release.ts';
 import { findTest, writeAcceptance } from '../state/acceptance.ts';
+import { holdCordon } from '../state/cordon-holds.ts';
 import { readLastUncordon } from '../state/last-uncordon.ts';
 import { acquirePoolLock, PoolLock } from '../state/lock.ts';
 import type { Acceptance, ActionRecord } from '../state/record-format.ts';
@@ -63,6 +64,8 @@ export async function accept(
   const nodes = findTested(record, await reader.pool(record.nodePool));
   const isWhole = isWholeAgain(judgement);
   if (!isWhole && !record.acceptance) {
+    const isOver = judgement.verdict !== undefined && judgement.isSameHost !== true;
+    if (isOver) return { record, judgement };
     // The verdict on the machine does not depend on it.
     await keepCordoned({ name, record, nodes }, tools).catch((error: unknown) =>
       tools.log.warn('warning', `node pool ${record.nodePool} may not be cordoned before its test`, {
@@ -97,11 +100,14 @@ export async function accept(
     return { record: current, judgement: toRefused(name, `not within ${limitSeconds} s: ${why}`) };
   }
   if (!isWhole) return { record: current, judgement };
-  let noted: ActionRecord | undefined = current;
-  if (seen.outcome === 'waits' && seen.job && !acceptance.job) {
-    const { name: jobName, uid } = seen.job;
-    noted = await writeAcceptance(kubernetes, current, { ...acceptance, job: { name: jobName, uid } });
-  }
+  const job = seen.outcome === 'waits' ? seen.job : undefined;
+  const isKnown = acceptance.held === true && (job === undefined || acceptance.job !== undefined);
+  const begun: Acceptance = {
+    ...acceptance,
+    held: true,
+    ...(job && { job: { name: job.name, uid: job.uid } }),
+  };
+  const noted = isKnown ? current : await writeAcceptance(kubernetes, current, begun);
   return noted && { record: noted, judgement, isTesting: true };
 }
 
@@ -121,19 +127,21 @@ async function look(test: Test, acceptance: Acceptance, leftMs: number, tools: T
 }
 
 /**
- * Cordons what is tested and schedulable, under the lock of the pool.
+ * Holds the pool for the test, and cordons what is tested and schedulable, under the lock of the pool.
  *
  * @returns why not, where somebody has released it
  */
 async function keepCordoned({ record, nodes }: Test, tools: Tools): Promise<string | undefined> {
   const { nodePool, id } = record;
   const cordoned = await tools.reader.cordoned(nodePool);
-  if (nodes.every(({ name }) => cordoned.has(name))) return undefined;
+  if (record.acceptance?.held === true && nodes.every(({ name }) => cordoned.has(name))) return undefined;
   return underLock(record, tools, async (gated, lock) => {
     const uncordonedBy = readLastUncordon(lock.annotations);
     if (uncordonedBy !== record.plan?.lastUncordon) {
       return `action ${uncordonedBy?.split('/')[0]} has uncordoned it before`;
     }
+    const held = { cordoned: await listCordoned(gated, nodePool), serverNow: gated.serverNow() };
+    await holdCordon(lock, id, held);
     const uids = new Set(nodes.map(({ uid }) => uid));
     const schedulable = (await listSchedulable(gated, nodePool)).filter(({ uid }) => uids.has(uid));
     const concurrency = tools.services.config.cordonConcurrency;
@@ -190,6 +198,9 @@ async function lookAtLabel({ name, record, nodes }: Test, kubernetes: Kubernetes
   return { outcome: 'waits', why: `the label is not passed on ${describeNames(troubles)}` };
 }
 
+/** The API server tells when it made a Job in whole seconds, and its time here is known as well as its latest answer tells it. */
+const clockErrorMs = 5_000;
+
 async function lookAtJob(
   { name, record, nodes }: Test,
   acceptance: Acceptance,
@@ -223,7 +234,10 @@ async function lookAtJob(
   if (!job) {
     return { outcome: 'failed', why: `there is no CronJob ${name} in namespace ${failoverNamespace}` };
   }
-  const isOther = acceptance.job !== undefined && acceptance.job.uid !== job.uid;
+  const isOther =
+    acceptance.job === undefined
+      ? job.createdAt < Date.parse(acceptance.since) - clockErrorMs
+      : acceptance.job.uid !== job.uid;
   if (job.madeFor !== record.id || isOther) {
     return { outcome: 'failed', why: `${shown} is not the one that this action has made` };
   }

@@ -92,6 +92,8 @@ const acceptanceSchema = v.object({
   since: timeSchema,
   /** The Job that runs the test, once it is seen to be there. */
   job: v.exactOptional(v.object({ name: v.string(), uid: v.string() })),
+  /** No close of another incident releases the pool meanwhile. */
+  held: v.exactOptional(v.literal(true)),
   passed_at: v.exactOptional(timeSchema),
 });
 

@@ -11,7 +11,15 @@ import {
 import { countEffects } from '../fixtures/count-writes.ts';
 import { annotateCluster, deletedMachines } from '../fixtures/train-run.ts';
 import { countCordoned, nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
-import { countSent, isOpen, jsonOf, noteOf, verdictEvents, verdictLines } from '../fixtures/verdicts.ts';
+import {
+  countSent,
+  editRecord,
+  isOpen,
+  jsonOf,
+  noteOf,
+  verdictEvents,
+  verdictLines,
+} from '../fixtures/verdicts.ts';
 import type { VirtualFailover } from '../fixtures/virtual-failover.ts';
 
 const byJob = { accept: cronJobName };
@@ -110,7 +118,7 @@ describe('a repaired pool that must pass a test', () => {
     await reconcileFor(world, 12);
     expect(testJobs(world)).to.deep.equal([]);
     expect(jsonOf(world, 'r', 'verdict')).to.include({ verdict: 'not_accepted' });
-    expect(whyOf(world)).to.match(/not within 600 s: Job .* was never made/);
+    expect(whyOf(world)).to.match(/not within 600 s: failover is paused/);
   });
 
   const refusals: Record<string, [(world: VirtualFailover) => void, RegExp]> = {
@@ -165,6 +173,59 @@ describe('a repaired pool that must pass a test', () => {
     expect((await world.reconcile()).settled).to.deep.include({ id: 'r', verdict: 'not_accepted' });
     expect(whyOf(world)).to.match(/somebody has uncordoned nodes of it before/);
     expect(countCordoned(world.cluster, 'slice-a')).to.equal(3);
+  });
+});
+
+describe('a test of a repaired pool', () => {
+  it('keeps the close of another incident from releasing the pool', async () => {
+    const world = await createRepaired(byJob, survives);
+    world.cluster.change('leases', 'autometric-failover-system', 'pool-slice-a', ({ metadata }) => {
+      metadata.annotations = {
+        ...metadata.annotations,
+        'autometric-failover/cordoned-for': '{"0.a":"open"}',
+      };
+    });
+    await world.reconcile();
+    const { metadata } = world.cluster.get('leases', 'autometric-failover-system', 'pool-slice-a') ?? {};
+    const holds: unknown = JSON.parse(metadata?.annotations?.['autometric-failover/cordoned-for'] ?? '{}');
+    expect(holds).to.deep.equal({ '0.a': 'open', r: 'stays' });
+    expect(countSent(world, /^POST .*\/jobs$/)).to.equal(1);
+  });
+
+  it('is not one that a Job from before has ended', async () => {
+    const world = await createRepaired(byJob, survives);
+    await world.reconcile();
+    await world.pass(60);
+    const [job] = testJobs(world);
+    if (!job) throw new Error('no Job');
+    await endTest(world, 'Succeeded');
+    editRecord(world, 'r', { acceptance: undefined });
+    expect((await world.reconcile()).settled).to.deep.equal([{ id: 'r', verdict: 'not_accepted' }]);
+    expect(whyOf(world)).to.match(/is not the one that this action has made/);
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+  });
+
+  it('is asked for by the repair that follows a restart which did not help', async () => {
+    const world = await createRepaired(
+      {
+        type: 'cordon_nodepool_and_restart_jobset',
+        jobset_name: 'train',
+        on_failure: 'cordon_and_repair_nodepool',
+        ...byJob,
+      },
+      { slices: ['slice-a'], jobSet: {}, ...survives },
+    );
+    await world.pass(901);
+    expect((await world.reconcile()).settled).to.deep.equal([{ id: 'r', verdict: 'not_recovered' }]);
+    await world.pass(300);
+    await reconcileFor(world, 2);
+    expect(testJobs(world).map(({ metadata }) => metadata.annotations)).to.deep.equal([
+      { 'autometric-failover/action': 'r.on-failure' },
+    ]);
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(4);
+    await endTest(world, 'Succeeded');
+    expect((await world.reconcile()).settled).to.deep.include({ id: 'r.on-failure', verdict: 'repaired' });
+    expect(countCordoned(world.cluster, 'slice-a')).to.equal(0);
   });
 });
 
