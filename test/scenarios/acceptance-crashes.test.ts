@@ -77,7 +77,7 @@ describe('an instance that dies at any request while a repaired pool is tested',
   it('is found again by the one whose answer was lost', async () => {
     const world = await createRepaired(byJob);
     world.emulator.faults.add({ method: 'POST', path: /\/jobs$/, times: 1, effect: 'reset_after' });
-    await world.reconcile();
+    expect((await world.reconcile()).errors).to.deep.equal([]);
     await world.pass(60);
     expect(testJobs(world)).to.have.length(1);
     await world.reconcile();
@@ -109,19 +109,19 @@ describe('a repaired machine of a pool of single machines', () => {
   it('is tested itself, and the others of its pool are left alone', async () => {
     const world = new GpuWorld();
     addCronJob(world, { parallelism: 1, template: gpuTest });
-    const repair = { id: 'r', type: 'repair_nodepool', node_name: world.node, uncordon_when_repaired: true };
+    const repair = { id: 'r', type: 'repair_nodepool', node_name: world.other, uncordon_when_repaired: true };
     expect((await world.send({ ...repair, ...byJob })).status).to.equal(200);
     await world.pass(300);
     await world.reconcile();
     await world.pass(60);
     expect(world.cluster.pods('autometric-failover-system').map(({ spec }) => spec.nodeName)).to.deep.equal([
-      world.node,
+      world.other,
     ]);
-    expect(world.read().spec.unschedulable).to.equal(true);
-    expect(world.read(world.other).spec.unschedulable).to.equal(undefined);
+    expect(world.read(world.other).spec.unschedulable).to.equal(true);
+    expect(world.read().spec.unschedulable).to.equal(undefined);
     await endTest(world, 'Succeeded');
     expect((await world.reconcile()).settled).to.deep.include({ id: 'r', verdict: 'repaired' });
-    expect(world.read().spec.unschedulable).to.equal(undefined);
+    expect(world.read(world.other).spec.unschedulable).to.equal(undefined);
   });
 });
 
