@@ -187,6 +187,7 @@ export function toNodeHealth(node: V1Node): NodeHealth {
     problems: others.filter((type) => !lifecycleConditions.includes(type)),
     ...(lifecycle.length === 0 ? {} : { lifecycle }),
     providerId: node.spec?.providerID,
+    // Empty until the kubelet has reported.
     systemUuid: node.status?.nodeInfo?.systemUUID || undefined,
     bootId: node.status?.nodeInfo?.bootID || undefined,
     kubeletVersion: node.status?.nodeInfo?.kubeletVersion,

@@ -118,7 +118,8 @@ function showCooldowns(annotations: Record<string, string>, { config, now }: Sta
   return listMarks(annotations).flatMap(([effect, { action, at, state = 'accepted' }]) => {
     const until = Date.parse(at) + config.cooldownSeconds * 1000;
     if (until <= now) return [];
-    const left = Math.ceil((until - now) / 1000);
+    // The API server's time is known to a second, so a mark may seem to be of the future.
+    const left = Math.min(Math.ceil((until - now) / 1000), config.cooldownSeconds);
     return [{ effect, action, until: toTime(until), seconds_left: left, state }];
   });
 }

@@ -29,3 +29,18 @@ describe('the accelerators of a node', () => {
     });
   }
 });
+
+describe('the system UUID of a node', () => {
+  // F-293: two Nodes whose kubelets had not reported were taken for one machine, so a repair was never found to be done.
+  for (const [told, expected] of [
+    ['ec2f1a3b-0000', 'ec2f1a3b-0000'],
+    ['', undefined],
+    [undefined, undefined],
+  ] as const) {
+    it(`is ${expected ?? 'unknown'} where the node tells ${JSON.stringify(told)}`, () => {
+      const nodeInfo = told === undefined ? {} : { nodeInfo: { systemUUID: told } };
+      const node = { ...gpuNode('8', '8'), status: nodeInfo as V1Node['status'] & object };
+      expect(toNodeHealth(node).systemUuid).to.equal(expected);
+    });
+  }
+});
