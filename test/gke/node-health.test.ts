@@ -39,7 +39,8 @@ describe('the system UUID of a node', () => {
   ] as const) {
     it(`is ${expected ?? 'unknown'} where the node tells ${JSON.stringify(told)}`, () => {
       const nodeInfo = told === undefined ? {} : { nodeInfo: { systemUUID: told } };
-      const node = { ...gpuNode('8', '8'), status: nodeInfo as V1Node['status'] & object };
+      const node = gpuNode('8', '8');
+      node.status = nodeInfo as V1Node['status'] & object;
       expect(toNodeHealth(node).systemUuid).to.equal(expected);
     });
   }
