@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-Usage: deploy/rbac.sh --email E-MAIL --unique-id NUMBER [--namespaces NAME,NAME]
+Usage: deploy/rbac.sh --email E-MAIL --unique-id NUMBER [--namespaces NAME,NAME] [--acceptance]
 
 Prints what the function needs inside a cluster: its own namespace, the Lease "cluster", and its rights. Apply it to
 every cluster:
@@ -14,19 +14,22 @@ every cluster:
   --email       of the function's service account
   --unique-id   of the same: gcloud iam service-accounts describe E-MAIL --format='value(uniqueId)'
   --namespaces  of the JobSets, as in ALLOWED_NAMESPACES (default: default); they must exist
+  --acceptance  also the rights for tests of repaired pools that are CronJobs (docs/api.md, Acceptance): to make Jobs in its
+                own namespace
 
 Whoever applies it must be allowed to grant these rights (roles/container.admin, or cluster-admin).
 EOF
 }
 
 main() {
-  local email='' unique_id='' namespaces='default'
+  local email='' unique_id='' namespaces='default' acceptance=false
   while (($#)); do
     case $1 in
       -h | --help) usage && return ;;
       --email) email=${2-} ;;
       --unique-id) unique_id=${2-} ;;
       --namespaces) namespaces=${2-} ;;
+      --acceptance) acceptance=true && shift && continue ;;
       *) fail "unknown option $1; deploy/rbac.sh --help lists them" ;;
     esac
     (($# > 1)) || fail "$1 needs a value"
@@ -35,12 +38,12 @@ main() {
   [[ $email =~ ^[a-z0-9.-]+@[a-z0-9.-]+$ ]] || fail "--email must be the service account's e-mail, not \"$email\""
   [[ $unique_id =~ ^[0-9]+$ ]] || fail "--unique-id must be the service account's number, not \"$unique_id\""
   command -v kubectl >/dev/null || fail 'kubectl is not installed'
-  render "$email" "$unique_id" "$namespaces"
+  render "$email" "$unique_id" "$namespaces" "$acceptance"
 }
 
 # Kustomize takes bases by relative path only, so this makes a copy with the overlay beside them.
 render() {
-  local email=$1 unique_id=$2 namespaces=$3 rbac overlay namespace
+  local email=$1 unique_id=$2 namespaces=$3 acceptance=$4 rbac overlay namespace
   rbac=$(cd "$(dirname "${BASH_SOURCE[0]}")/rbac" && pwd)
   copy=$(mktemp -d)
   trap 'rm -rf "$copy"' EXIT
@@ -56,6 +59,7 @@ resources:
   - ../../base
   - service-account.yaml
 EOF
+  [[ $acceptance == false ]] || echo '  - ../../acceptance' >>"$overlay/kustomization.yaml"
   cat >"$overlay/service-account.yaml" <<EOF
 apiVersion: v1
 kind: ConfigMap

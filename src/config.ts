@@ -37,6 +37,8 @@ export interface Config {
   recoveryTimeoutSeconds: number;
   /** How long after a repair its machine may take to be back, before the verdict is `not_repaired`. */
   repairTimeoutSeconds: number;
+  /** How long a repaired pool may take to pass its test, before the verdict is `not_accepted`. */
+  acceptTimeoutSeconds: number;
   /** For how long after its request reconcile resumes an action that nobody works on. */
   resumeWithinSeconds: number;
   cordonConcurrency: number;
@@ -89,6 +91,7 @@ export function readConfig(environment: Environment): Config {
     actionDeadlineSeconds: settings.ACTION_DEADLINE_SECONDS,
     recoveryTimeoutSeconds: settings.RECOVERY_TIMEOUT_SECONDS,
     repairTimeoutSeconds: settings.REPAIR_TIMEOUT_SECONDS,
+    acceptTimeoutSeconds: settings.ACCEPT_TIMEOUT_SECONDS,
     resumeWithinSeconds: settings.RESUME_WITHIN_SECONDS,
     cordonConcurrency: settings.CORDON_CONCURRENCY,
     gkeEndpoint: settings.GKE_ENDPOINT,
@@ -172,6 +175,7 @@ const settingsSchema = v.object({
   ACTION_DEADLINE_SECONDS: wholeNumber(30, 3500, 'seconds', '240'),
   RECOVERY_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1200'),
   REPAIR_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1800'),
+  ACCEPT_TIMEOUT_SECONDS: wholeNumber(60, 86_400, 'seconds', '1800'),
   RESUME_WITHIN_SECONDS: wholeNumber(0, 86_400, 'seconds', '900'),
   CORDON_CONCURRENCY: wholeNumber(1, 512, 'requests', '64'),
   GKE_ENDPOINT: v.optional(

@@ -11,6 +11,7 @@ export const verdicts = [
   'not_repaired',
   'report_failed',
   'not_reported',
+  'not_accepted',
   'abandoned',
   'expired',
   'rejected',
@@ -28,6 +29,8 @@ export const verdictSchema = v.object({
   /** When the last pod of the run, or the last node of the pool, became Ready. */
   recovered_at: v.exactOptional(v.string()),
   repaired_at: v.exactOptional(v.string()),
+  /** When the repaired pool passed the test that the action asked for. */
+  accepted_at: v.exactOptional(v.string()),
   /** From the incident's beginning, or from the request, until then, in seconds. */
   seconds: v.exactOptional(v.number()),
   seconds_since_request: v.exactOptional(v.number()),

@@ -45,6 +45,7 @@ resource "google_monitoring_alert_policy" "failover" {
       failover_on_close               = each.value.on_close
       failover_on_failure             = each.value.on_failure
       failover_uncordon_when_repaired = each.value.uncordon_when_repaired ? "true" : null
+      failover_accept                 = each.value.accept
       failover_approval               = each.value.approval
       failover_repair                 = each.value.repair
       failover_fault                  = each.value.fault

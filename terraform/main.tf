@@ -51,6 +51,7 @@ locals {
       MAX_POOLS_PER_HOUR       = var.max_pools_per_hour
       RECOVERY_TIMEOUT_SECONDS = tostring(var.recovery_timeout_seconds)
       REPAIR_TIMEOUT_SECONDS   = tostring(var.repair_timeout_seconds)
+      ACCEPT_TIMEOUT_SECONDS   = tostring(var.accept_timeout_seconds)
       RESUME_WITHIN_SECONDS    = tostring(var.resume_within_seconds)
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"

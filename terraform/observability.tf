@@ -98,7 +98,7 @@ resource "google_logging_metric" "verdicts" {
     }
     labels {
       key         = "verdict"
-      description = "recovered, repaired, reported, run_ended, not_recovered, not_repaired, report_failed, not_reported or abandoned"
+      description = "recovered, repaired, reported, run_ended, not_recovered, not_repaired, report_failed, not_reported, not_accepted or abandoned"
     }
   }
   label_extractors = {

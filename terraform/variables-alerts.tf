@@ -13,7 +13,7 @@ variable "additional_alert_actions" {
 }
 
 variable "alert_policies" {
-  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, approval, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
+  description = "Alert policies that call the function, by a short name. action, on_close, on_failure, uncordon_when_repaired, accept, approval, repair, fault, restart_grace_seconds, jobset, namespace, cluster, dry_run, expected_node_counts, spare_capacity and when_no_spare become the policy's failover_ labels; the rest is the policy itself, each condition one of threshold, absent, matched_log and promql."
   type = map(object({
     # What an open alert does: one of allowed_actions.
     action = string
@@ -23,6 +23,8 @@ variable "alert_policies" {
     on_failure = optional(string)
     # Uncordon the pool once the machine is back.
     uncordon_when_repaired = optional(bool, false)
+    # The test before that: a CronJob in the function's namespace, or, with a _, a node label that must become "passed".
+    accept = optional(string)
     # "required": another principal must approve the plan before anything is done.
     approval = optional(string)
     # How the machine is repaired: delete (the default), reboot, maintenance or report_faulty_host.
@@ -122,6 +124,10 @@ variable "alert_policies" {
   validation {
     condition     = alltrue([for p in var.alert_policies : !p.uncordon_when_repaired ? true : (p.on_failure != null || contains(["cordon_and_repair_nodepool", "repair_nodepool"], p.action)) && contains(var.allowed_actions, "uncordon_nodepool")])
     error_message = "uncordon_when_repaired is for a policy that repairs or has on_failure, and allowed_actions must list uncordon_nodepool."
+  }
+  validation {
+    condition     = alltrue([for p in var.alert_policies : p.accept == null ? true : can(regex("^[a-z0-9]([a-z0-9_-]{0,50}[a-z0-9])?$", p.accept)) && p.on_close == null && (p.uncordon_when_repaired || p.when_no_spare == "repair")])
+    error_message = "accept goes with uncordon_when_repaired or when_no_spare = repair, and not with on_close: at most 52 lowercase letters, digits, - and _, because it becomes a label of the policy."
   }
   validation {
     condition     = alltrue([for p in var.alert_policies : p.restart_grace_seconds == null ? true : p.action == "cordon_nodepool_and_restart_jobset" && p.restart_grace_seconds >= 0 && p.restart_grace_seconds <= 3600 && floor(p.restart_grace_seconds) == p.restart_grace_seconds])

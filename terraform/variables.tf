@@ -37,6 +37,18 @@ variable "region" {
   }
 }
 
+variable "accept_timeout_seconds" {
+  description = "How long a repaired pool may take to pass its test, before the verdict is not_accepted (ACCEPT_TIMEOUT_SECONDS)."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.accept_timeout_seconds >= 60 && var.accept_timeout_seconds <= 86400 && floor(var.accept_timeout_seconds) == var.accept_timeout_seconds
+    error_message = "accept_timeout_seconds must be whole seconds, from 60 to 86400."
+  }
+}
+
 variable "action_deadline_seconds" {
   description = "How long one action may take (ACTION_DEADLINE_SECONDS). At least 30 s less than timeout_seconds, so that it can still be recorded and answered."
   type        = number

@@ -22,6 +22,7 @@ describe('readConfig', () => {
       actionDeadlineSeconds: 240,
       recoveryTimeoutSeconds: 1200,
       repairTimeoutSeconds: 1800,
+      acceptTimeoutSeconds: 1800,
       resumeWithinSeconds: 900,
       cordonConcurrency: 64,
       gkeEndpoint: 'auto',
@@ -44,6 +45,7 @@ describe('readConfig', () => {
       MAX_ATTEMPTS_PER_DAY: '4',
       MAX_ALERT_AGE_SECONDS: '120',
       ACTION_DEADLINE_SECONDS: '30',
+      ACCEPT_TIMEOUT_SECONDS: '600',
       CORDON_CONCURRENCY: '8',
       GKE_ENDPOINT: 'dns',
       CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: 'http://127.0.0.1:8001/',
@@ -64,6 +66,7 @@ describe('readConfig', () => {
       maxAttemptsPerDay: 4,
       maxAlertAgeSeconds: 120,
       actionDeadlineSeconds: 30,
+      acceptTimeoutSeconds: 600,
       cordonConcurrency: 8,
       gkeEndpoint: 'dns',
     });
@@ -214,6 +217,7 @@ describe('readConfig', () => {
     { setting: 'MAX_ATTEMPTS_PER_DAY', least: 1, most: 100, unit: 'attempts' },
     { setting: 'MAX_ALERT_AGE_SECONDS', least: 60, most: 86_400, unit: 'seconds' },
     { setting: 'ACTION_DEADLINE_SECONDS', least: 30, most: 3500, unit: 'seconds' },
+    { setting: 'ACCEPT_TIMEOUT_SECONDS', least: 60, most: 86_400, unit: 'seconds' },
     { setting: 'CORDON_CONCURRENCY', least: 1, most: 512, unit: 'requests' },
   ]) {
     it(`takes ${setting} from ${least} to ${most}`, () => {

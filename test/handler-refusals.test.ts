@@ -192,7 +192,7 @@ describe('createHandler', () => {
         status: 400,
         error:
           'unknown field "__proto__"; known fields: id, dry_run, requestor, reason, type, namespace, jobset_name, node_pool, ' +
-          'node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, when_no_spare, repair, approval, fault, cluster',
+          'node_name, preflight_checks, on_failure, uncordon_when_repaired, accept, restart_grace_seconds, when_no_spare, repair, approval, fault, cluster',
       },
     ];
     for (const row of bodies) {

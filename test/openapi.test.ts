@@ -8,6 +8,7 @@ import { assertRoute } from '../src/request/route.ts';
 import type { FunctionName } from '../src/request/route.ts';
 import { verdicts } from '../src/verdict.ts';
 import { expectInternalError } from './fixtures/internal-errors.ts';
+import { addCronJob, cronJobName, setLabel, testLabel } from './fixtures/acceptance.ts';
 import { createNotification, toPush } from './fixtures/notification.ts';
 import { OpenApi, findValues, openapiPath } from './fixtures/openapi.ts';
 import { ServedHandler } from './fixtures/served-handler.ts';
@@ -544,6 +545,22 @@ describe('docs/openapi.yaml', () => {
     it('knows a machine that is back, on the same host or another', async () => {
       await stepsOf({ ...repair, uncordon_when_repaired: true });
       expect(await verdictOf('r', 600)).to.equal('repaired');
+    });
+
+    it('knows the test of a repaired pool, and how it ends', async () => {
+      addCronJob(world);
+      await stepsOf({ ...repair, uncordon_when_repaired: true, accept: cronJobName });
+      world.pass(600);
+      await world.post({}, '/reconcile');
+      expect((await world.get('/actions/r')).body['acceptance']).to.include({ test: cronJobName });
+      expect(await verdictOf('r', 4_000)).to.equal('not_accepted');
+      open();
+      await stepsOf({ ...repair, uncordon_when_repaired: true, accept: testLabel });
+      world.pass(600);
+      await world.post({}, '/reconcile');
+      for (const node of nodeNames(world.cluster, 'slice-a')) setLabel(world, node, 'passed');
+      expect(await verdictOf('r', 60)).to.equal('repaired');
+      expect((await world.get('/actions/r')).body['acceptance']).to.include.keys('since', 'passed_at');
     });
 
     it('knows a machine that is not', async () => {

@@ -6,6 +6,7 @@ const source = join(import.meta.dirname, '../src');
 
 /** Which file sends which write. What a file may import, the linter holds (.oxlintrc.json). */
 const writers: Record<string, string[]> = {
+  'effects/acceptance-job.ts': ['createNamespacedJob'],
   'effects/cordon.ts': ['patchNode'],
   'effects/dead-nodes.ts': ['deleteNamespacedPod'],
   'effects/end-attempt.ts': ['deleteNamespacedJob', 'deleteNamespacedPod', 'patchNamespacedJob'],

@@ -56,6 +56,7 @@ export function toAlert(notification: Notification, config: Config, now: number)
         ? {
             on_failure: policy.onFailure,
             uncordon_when_repaired: policy.uncordonsWhenRepaired,
+            accept: policy.accept,
             approval: policy.approval,
             repair: policy.repair,
             fault: policy.fault,

@@ -16,6 +16,7 @@ export interface PolicyLabels {
   onClose: 'uncordon_nodepool' | undefined;
   onFailure: string | undefined;
   uncordonsWhenRepaired: boolean;
+  accept: string | undefined;
   approval: string | undefined;
   repair: string | undefined;
   fault: string | undefined;
@@ -45,6 +46,13 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
   if (onClose !== undefined && onClose !== 'uncordon_nodepool') {
     throw invalidAction(`label ${prefix}on_close of the alert policy can only be uncordon_nodepool`);
   }
+  const accept = text('accept');
+  if (accept !== undefined && onClose !== undefined) {
+    throw invalidAction(
+      `the close of an incident would uncordon a pool that is not tested: leave label ${prefix}on_close or ${prefix}accept of the alert ` +
+        'policy out',
+    );
+  }
   return {
     action: text('action'),
     jobSetName: text('jobset'),
@@ -57,6 +65,7 @@ export function parsePolicyLabels(labels: Record<string, string>): PolicyLabels 
     onClose,
     onFailure: text('on_failure'),
     uncordonsWhenRepaired: boolean('uncordon_when_repaired'),
+    accept,
     approval: text('approval'),
     repair: text('repair'),
     fault: text('fault'),
@@ -85,6 +94,7 @@ const policyLabels = [
   'on_close',
   'on_failure',
   'uncordon_when_repaired',
+  'accept',
   'approval',
   'repair',
   'fault',

@@ -128,6 +128,7 @@ const reasonOfVerdict: Record<VerdictName, string> = {
   not_repaired: 'FailoverNotRepaired',
   report_failed: 'FailoverReportFailed',
   not_reported: 'FailoverNotReported',
+  not_accepted: 'FailoverNotAccepted',
   abandoned: 'FailoverAbandoned',
   expired: 'FailoverApprovalExpired',
   rejected: 'FailoverRejected',

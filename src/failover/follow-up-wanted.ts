@@ -3,6 +3,7 @@ import type { AskMachine } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isBeingDrained } from '../gke/node-health.ts';
 import type { Action } from '../request/action.ts';
+import { isUntested } from '../state/acceptance.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
 import { hasOwnMark } from '../state/cooldown.ts';
 import { readRecord } from '../state/record.ts';
@@ -28,6 +29,9 @@ export async function assertFollowUpWanted(
   const { verdict } = await (effects.uncordon ? judgeRepair(before, reader) : judge(before, reader));
   if (effects.uncordon && verdict !== 'repaired' && verdict !== 'reported') {
     throw new Ignored(`the pool is not whole any more after action ${followUpOf.id}, so it stays cordoned`);
+  }
+  if (effects.uncordon && isUntested(before)) {
+    throw new Ignored(`node pool ${before.nodePool} has not passed its test, so it stays cordoned`);
   }
   if (effects.uncordon) {
     const own = [before.id, before.action?.followUpOf?.id, before.action?.incident?.id];

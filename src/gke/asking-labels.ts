@@ -16,12 +16,21 @@ export function readAskedAt({
   if (asking.length === 0) return undefined;
   return Object.fromEntries(
     asking.flatMap((label) => {
-      const owners = managedFields.filter(({ fieldsV1 }) => ownsLabel(fieldsV1, label));
-      const times = owners.map(({ time }) => toMs(time));
-      const known = times.filter((time) => time !== undefined);
-      return known.length > 0 && known.length === times.length ? [[label, Math.max(...known)]] : [];
+      const setAt = readSetAt({ managedFields }, label);
+      return setAt === undefined ? [] : [[label, setAt]];
     }),
   );
+}
+
+/** Reads when a label was set, in ms since the epoch: its managers did not write later. Undefined where they do not say. */
+export function readSetAt(
+  { managedFields = [] }: Pick<V1ObjectMeta, 'managedFields'>,
+  label: string,
+): number | undefined {
+  const owners = managedFields.filter(({ fieldsV1 }) => ownsLabel(fieldsV1, label));
+  const times = owners.map(({ time }) => toMs(time));
+  const known = times.filter((time) => time !== undefined);
+  return known.length > 0 && known.length === times.length ? Math.max(...known) : undefined;
 }
 
 function ownsLabel(fields: unknown, label: string): boolean {

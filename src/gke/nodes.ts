@@ -1,6 +1,6 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
-import { readAskedAt } from './asking-labels.ts';
+import { readAskedAt, readSetAt } from './asking-labels.ts';
 import { metadataListOnly, metadataOnly, reducedTo, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
@@ -72,6 +72,27 @@ export function listPool({ core }: Core, nodePool: string, fieldSelector?: strin
 }
 
 const asNodeRefs = reducedTo((node) => toNodeRef(node), metadataListOnly);
+
+/** A label of a node. */
+export interface NodeLabel {
+  uid: string;
+  value: string | undefined;
+  /** When it was set, in ms since the epoch; undefined where it is not known. */
+  setAt: number | undefined;
+}
+
+/** Lists one label of a pool's nodes, with the time when each was set. */
+export function listLabel({ core }: Core, nodePool: string, label: string): Promise<NodeLabel[]> {
+  const labelSelector = `${nodePoolLabel}=${nodePool}`;
+  return listAll(
+    (page) => core.listNode({ labelSelector, ...page }, withHeaders({ Accept: metadataListOnly })),
+    ({ metadata = {} }) => ({
+      uid: metadata.uid ?? '',
+      value: metadata.labels?.[label],
+      setAt: readSetAt(metadata, label),
+    }),
+  );
+}
 
 /** Lists the metadata of the nodes of all pools. */
 export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {

@@ -117,8 +117,8 @@ function sign(time: string, from: string): string {
 }
 
 function toMoments(action: ActionAnswer): Moment[] {
-  const { requestor, done_at: doneAt, settled_at: settledAt, error, verdict, approval, steps = [] } = action;
-  const done = steps.map(describeStep).join('; ');
+  const { requestor, done_at: doneAt, settled_at: settledAt, error, verdict, approval, acceptance } = action;
+  const done = (action.steps ?? []).map(describeStep).join('; ');
   const moments: (Moment | undefined)[] = [
     { time: action.received_at, tone: 'quiet', what: `${requestor} asked for it` },
     error && {
@@ -136,6 +136,10 @@ function toMoments(action: ActionAnswer): Moment[] {
     verdict?.repaired_at === undefined
       ? undefined
       : { time: verdict.repaired_at, tone: 'good', what: 'the last node of the pool was Ready' },
+    acceptance && { time: acceptance.since, tone: 'quiet', what: `its test (${acceptance.test}) began` },
+    acceptance?.passed_at === undefined
+      ? undefined
+      : { time: acceptance.passed_at, tone: 'good', what: 'the pool passed its test' },
     verdict && {
       time: verdict.at,
       tone: outcomeOf(action).tone,

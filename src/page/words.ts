@@ -16,7 +16,7 @@ export interface Outcome {
 }
 
 /** Says what became of an action, in a few words. */
-export function outcomeOf({ state, verdict, error, steps, type }: ActionView): Outcome {
+export function outcomeOf({ state, verdict, error, steps, type, acceptance }: ActionView): Outcome {
   if (state === 'refused') return { tone: 'quiet', text: `refused: ${toWords(error?.code ?? '')}` };
   if (state === 'broken') return { tone: 'bad', text: 'its record cannot be read' };
   if (verdict) {
@@ -30,6 +30,9 @@ export function outcomeOf({ state, verdict, error, steps, type }: ActionView): O
     return type === 'uncordon_nodepool' || (steps ?? []).some(({ step }) => step === 'cordon')
       ? { tone: 'good', text: 'done' }
       : { tone: 'quiet', text: 'done, nothing was needed' };
+  }
+  if (state === 'done' && acceptance && acceptance.passed_at === undefined) {
+    return { tone: 'busy', text: 'testing the repaired pool' };
   }
   if (state === 'done') return { tone: 'busy', text: waitingFor(steps ?? []) };
   if (state === 'awaiting_approval') return { tone: 'busy', text: 'waits for approval' };

@@ -83,6 +83,7 @@ export function toFollowUp(
       reason: `the restart by action ${id} did not bring the run back: ${record.reason}`,
       nodeName: action.nodeName,
       uncordonWhenRepaired,
+      ...(action.accept !== undefined && uncordonWhenRepaired && { accept: action.accept }),
       // Whoever approved the restart has not seen the plan of the repair.
       approval: action.approval,
     };

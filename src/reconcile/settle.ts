@@ -8,6 +8,7 @@ import { describeVerdict, needsNobody } from '../verdict.ts';
 import type { Verdict } from '../verdict.ts';
 import { judge, toVerdict } from '../verify/verify.ts';
 import type { Reader } from '../verify/verify.ts';
+import { accept } from './accept.ts';
 import { followUp, release, toFollowUp } from './follow-up.ts';
 import type { ReconcileTools, Result } from './report.ts';
 
@@ -16,24 +17,29 @@ const announcingMs = 60_000;
 
 /** Finds out what became of an action that has ended. While its run is not back, it frees what holds the restart up. */
 export async function settle(
-  record: ActionRecord,
+  found: ActionRecord,
   tools: ReconcileTools & { reader: Reader },
 ): Promise<Result> {
-  const { id, verdict: given } = record;
+  const { id, verdict: given } = found;
   const { cluster, services, reader } = tools;
   const { kubernetes } = cluster;
   if (given) {
     // Another reconcile gave it, and has died since or is still at it.
     if (kubernetes.serverNow() - Date.parse(given.at) < announcingMs) return { id, outcome: 'waiting' };
-    return conclude(record, given, tools);
+    return conclude(found, given, tools);
   }
-  const judgement = await judge(record, reader);
+  const accepted = await accept(found, await judge(found, reader), tools);
+  if (!accepted || accepted.isTesting) return { id, outcome: 'waiting' };
+  const { record, judgement } = accepted;
   const verdict = toVerdict(record, judgement, {
     config: services.config,
     serverNow: kubernetes.serverNow(),
   });
   const { repaired } = judgement;
-  if (repaired && !repaired.isSameHost) await release(record, repaired.at ?? kubernetes.serverNow(), tools);
+  if (repaired && !repaired.isSameHost) {
+    const acceptedAt = record.acceptance?.passed_at && Date.parse(record.acceptance.passed_at);
+    await release(record, acceptedAt || (repaired.at ?? kubernetes.serverNow()), tools);
+  }
   if (verdict) return giveVerdict(record, verdict, tools);
   if (judgement.verdict === undefined && (await mayHang(judgement.heldUpOn, record, tools))) {
     const { clock, config } = services;

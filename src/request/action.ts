@@ -10,6 +10,7 @@ import { booleanField, objectField, parseFields, proseField, textField, wholeNum
 import type { Approver } from './decision.ts';
 import type { Incident } from './incident.ts';
 import { parseRepair } from './repair-way.ts';
+import { acceptRule, parseRelease } from './release.ts';
 import { parseSpare } from './spare.ts';
 
 /** What a caller asks for, checked. Absent fields are undefined. docs/api.md describes the fields. */
@@ -41,6 +42,8 @@ export interface Action {
   fault?: Fault | undefined;
   /** Once the machine is back, this function's cordons of the pool are released. */
   uncordonWhenRepaired?: boolean;
+  /** The test that the pool must pass before: the name of a node label, or of a CronJob. */
+  accept?: string | undefined;
   /** The seconds that the pods of the restarted attempt get to end; undefined leaves them their own. */
   restartGraceSeconds?: number | undefined;
   /** Nothing but the plan is made until another principal has approved that plan. */
@@ -133,16 +136,6 @@ function parseRestartGrace(given: number | undefined, type: ActionType): number 
   throw invalidAction(`restart_grace_seconds is for an action that restarts, and ${type} does not`);
 }
 
-function parseUncordonWhenRepaired(
-  given: boolean | undefined,
-  { type, onFailure }: { type: ActionType; onFailure: FollowUpType | undefined },
-): boolean {
-  if (given !== true || effectsOf[type].repair || onFailure !== undefined) return given ?? false;
-  throw invalidAction(
-    `uncordon_when_repaired is for an action that repairs, or has on_failure, and ${type} does not`,
-  );
-}
-
 function parseApproval(given: string | undefined): boolean {
   if (given !== undefined && given !== 'required') throw invalidAction('approval can only be required');
   return given !== undefined;
@@ -155,7 +148,9 @@ function toAction(
 ): Action {
   const restartGraceSeconds = parseRestartGrace(fields.restart_grace_seconds, fields.type);
   const preflight = parseFields(preflightFields, fields.preflight_checks ?? {}, 'preflight_checks');
-  const spare = { spareCapacity: preflight.spare_capacity, whenNoSpare: fields.when_no_spare };
+  const wishes = { spareCapacity: preflight.spare_capacity, whenNoSpare: fields.when_no_spare };
+  const spare = parseSpare(wishes, fields.type);
+  const release = { uncordonWhenRepaired: fields.uncordon_when_repaired, accept: fields.accept };
   return {
     id: fields.id ?? generatedId,
     dryRun: fields.dry_run ?? false,
@@ -171,10 +166,10 @@ function toAction(
     cluster: resolveCluster(fields.cluster, clusters),
     ...parseRepair(fields, fields.type),
     ...(restartGraceSeconds !== undefined && { restartGraceSeconds }),
-    ...parseSpare(spare, fields.type),
+    ...spare,
     ...(fields.onFailure && { onFailure: fields.onFailure }),
     ...(parseApproval(fields.approval) && { approval: 'required' }),
-    ...(parseUncordonWhenRepaired(fields.uncordon_when_repaired, fields) && { uncordonWhenRepaired: true }),
+    ...parseRelease(release, { ...fields, whenNoSpare: spare.whenNoSpare }),
   };
 }
 
@@ -193,7 +188,7 @@ export function readId(rawBody: string): string {
 export function hashAction(action: Action): string {
   const { type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster, incident } = action;
   const { onFailure, uncordonWhenRepaired = false, repair, fault, restartGraceSeconds, approval } = action;
-  const { requiresSpare = false, whenNoSpare } = action;
+  const { requiresSpare = false, whenNoSpare, accept } = action;
   const parts = [type, namespace, jobSetName, nodePool, nodeName, expectedNodeCounts, cluster.fullName];
   const added = [
     ...(incident?.subject ? [incident.subject] : []),
@@ -203,6 +198,7 @@ export function hashAction(action: Action): string {
     ...(restartGraceSeconds === undefined ? [] : [{ restartGraceSeconds }]),
     ...(requiresSpare || whenNoSpare !== undefined ? [{ requiresSpare, whenNoSpare }] : []),
     ...(approval === undefined ? [] : [{ approval }]),
+    ...(accept === undefined ? [] : [{ accept }]),
   ];
   return createHash('sha256')
     .update(JSON.stringify([...parts, ...added]))
@@ -232,6 +228,7 @@ const actionFields = {
   preflight_checks: objectField(),
   on_failure: textField({ max: 128, rule: `must be one of ${followUpTypes.join(', ')}` }),
   uncordon_when_repaired: booleanField(),
+  accept: textField({ max: 317, rule: acceptRule }),
   restart_grace_seconds: wholeNumberField({ max: mostGraceSeconds, unit: 'seconds' }),
   when_no_spare: textField({ max: 128, rule: `must be one of ${spareWishes.join(', ')}` }),
   repair: textField({ max: 128, rule: `must be one of ${repairWays.join(', ')}` }),

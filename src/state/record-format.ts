@@ -40,6 +40,8 @@ export interface ActionRecord {
   answer: RecordedStep[] | undefined;
   /** When the answer was written. */
   doneAt: number | undefined;
+  /** How far the test of the repaired pool has come, where the action asked for one. */
+  acceptance: Acceptance | undefined;
   /** What became of it, once that is known. */
   verdict: Verdict | undefined;
   lease: LeaseState;
@@ -82,6 +84,19 @@ const approvalSchema = v.object({
   at: v.exactOptional(timeSchema),
 });
 
+/** How far the test of a repaired pool has come. Times are in RFC 3339. */
+export type Acceptance = v.InferOutput<typeof acceptanceSchema>;
+
+const acceptanceSchema = v.object({
+  /** When the pool was first seen to be whole: its time runs from then on. */
+  since: timeSchema,
+  /** The Job that runs the test, once it is seen to be there. */
+  job: v.exactOptional(v.object({ name: v.string(), uid: v.string() })),
+  /** No close of another incident releases the pool meanwhile. */
+  held: v.exactOptional(v.literal(true)),
+  passed_at: v.exactOptional(timeSchema),
+});
+
 export const keys = {
   id: `${prefix}id`,
   hash: `${prefix}hash`,
@@ -97,6 +112,7 @@ export const keys = {
   resumes: `${prefix}resumes`,
   answer: `${prefix}answer`,
   doneAt: `${prefix}done-at`,
+  acceptance: `${prefix}acceptance`,
   verdict: `${prefix}verdict`,
   settledAt: `${prefix}settled-at`,
   followUp: `${prefix}follow-up`,
@@ -127,6 +143,7 @@ export function toRecord(lease: LeaseState): ActionRecord {
   const approval = parseStored(approvalSchema, annotations, keys.approval);
   const answer = parseStored(answerSchema, annotations, keys.answer);
   const stopped = parseStored(stoppedSchema, annotations, keys.stopped);
+  const acceptance = parseStored(acceptanceSchema, annotations, keys.acceptance);
   const verdict = parseStored(verdictSchema, annotations, keys.verdict);
   if (
     !phase.success ||
@@ -135,6 +152,7 @@ export function toRecord(lease: LeaseState): ActionRecord {
     approval === 'broken' ||
     answer === 'broken' ||
     stopped === 'broken' ||
+    acceptance === 'broken' ||
     verdict === 'broken' ||
     (phase.output !== 'claimed' && !plan) ||
     (phase.output === 'awaiting_approval' && !approval) ||
@@ -164,6 +182,7 @@ export function toRecord(lease: LeaseState): ActionRecord {
     answer: isDone ? answer?.value : undefined,
     // Version 0.1.0 wrote the record for the last time when it was done.
     doneAt: isDone ? (toMs(annotations[keys.doneAt]) ?? lease.renewedAt) : undefined,
+    acceptance: acceptance?.value,
     verdict: verdict?.value,
     lease,
   };

@@ -62,7 +62,7 @@ export async function takeRecordUp(
     [keys.resumes]: String(record.resumes + 1),
   };
   const annotations = {
-    ...without(lease.annotations, keys.stopped, keys.verdict, keys.settledAt, keys.followUp),
+    ...without(lease.annotations, keys.stopped, keys.acceptance, keys.verdict, keys.settledAt, keys.followUp),
     [keys.claimId]: claimId,
     // Nothing of a plan that waits for its approval has begun.
     ...(record.plan && record.phase !== 'awaiting_approval' ? resumed : {}),

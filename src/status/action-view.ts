@@ -2,7 +2,7 @@ import type { ClusterName } from '../cluster-name.ts';
 import { FailoverError } from '../errors.ts';
 import { hasExpired, isAwaitingApproval, toApproveBody, toExpired } from '../state/approval.ts';
 import { keys, toRecord } from '../state/record-format.ts';
-import type { ActionRecord, Approval, Phase } from '../state/record-format.ts';
+import type { Acceptance, ActionRecord, Approval, Phase } from '../state/record-format.ts';
 import type { LeaseState } from '../state/lease.ts';
 import type { RecordedStep } from '../step.ts';
 import type { Verdict } from '../verdict.ts';
@@ -31,6 +31,8 @@ export interface ActionView {
   resumes?: number;
   plan?: PlanView;
   approval?: ApprovalView;
+  /** The test that the repaired pool must pass before it is released. */
+  acceptance?: { test: string; since: string; job?: string; passed_at?: string };
   steps?: RecordedStep[];
   error?: { code: string; message: string; at: string };
   verdict?: Verdict;
@@ -119,11 +121,16 @@ function showRecord(record: ActionRecord, cluster: ClusterName): ActionView {
     resumes: record.resumes || undefined,
     plan: plan && showPlan(plan),
     approval: record.approval && showApproval(record, record.approval),
+    acceptance: record.acceptance && showAcceptance(record, record.acceptance),
     steps: answer,
     error: stopped && { code: stopped.code, message: stopped.error, at: stopped.at },
     verdict,
     follow_up: parseFollowUp(followUp),
   });
+}
+
+function showAcceptance({ action }: ActionRecord, { since, job, passed_at }: Acceptance) {
+  return withoutAbsent({ test: action?.accept ?? '', since, job: job?.name, passed_at });
 }
 
 function showApproval(record: ActionRecord, approval: Approval): ApprovalView {

@@ -3,6 +3,7 @@ import { listPooledNodes } from '../gke/nodes.ts';
 import { attemptOf } from '../gke/jobset.ts';
 import type { ActionRecord } from '../state/record-format.ts';
 import { countWantedPods } from '../verify/run.ts';
+import { withTest } from '../verify/acceptance.ts';
 import { createReader, judge } from '../verify/verify.ts';
 import { withoutAbsent } from './action-view.ts';
 
@@ -32,7 +33,8 @@ export async function observe(record: ActionRecord, kubernetes: Kubernetes): Pro
     reader.cordoned(nodePool),
     plan?.restart && observeRun(plan.restart.jobSet, reader, kubernetes),
   ]);
-  const judgement = plan?.restart || plan?.repair ? await judge(record, reader) : undefined;
+  const judged = plan?.restart || plan?.repair ? await judge(record, reader) : undefined;
+  const judgement = judged && withTest(record, judged);
   return withoutAbsent({
     verdict: judgement?.verdict,
     why: judgement?.why,

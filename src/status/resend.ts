@@ -28,6 +28,7 @@ export function toResendable(
     fault: action.fault,
     approval: action.approval,
     uncordon_when_repaired: action.uncordonWhenRepaired === true ? true : undefined,
+    accept: action.accept,
     restart_grace_seconds: action.restartGraceSeconds,
     cluster: cluster.fullName,
   });

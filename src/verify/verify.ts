@@ -104,7 +104,9 @@ export function toVerdict(
     const { repaired } = judgement;
     const isRun = plan?.repair ? repaired !== undefined : plan?.restart !== undefined;
     const limitSeconds = isRun ? config.recoveryTimeoutSeconds : toRepairLimit(plan?.repair, config);
-    if (serverNow - (repaired?.at ?? endedAt(record)) < limitSeconds * 1000) return undefined;
+    // A run that restarts in place waits for the test of its pool, too.
+    const since = repaired ? Math.max(repaired.at ?? endedAt(record), acceptedAt(record)) : endedAt(record);
+    if (serverNow - since < limitSeconds * 1000) return undefined;
     const verdict = judgement.onTimeOut ?? toLateVerdict(plan);
     return { verdict, at, ...attempt, why: `not within ${limitSeconds} s: ${judgement.why}` };
   }
@@ -121,6 +123,7 @@ export function toVerdict(
     at,
     ...(verdict === 'recovered' ? { recovered_at: time } : { repaired_at: time }),
     ...toRepairedAt(judgement.repaired?.at, record, serverNow),
+    ...(record.acceptance?.passed_at === undefined ? {} : { accepted_at: record.acceptance.passed_at }),
     seconds: toSeconds(since - startedAt),
     seconds_since_request: toSeconds(since - receivedAt),
     ...attempt,
@@ -178,6 +181,11 @@ function findSince(
 
 function toSeconds(ms: number): number {
   return Math.max(0, Math.round(ms / 1000));
+}
+
+/** When the repaired pool passed its test, in ms since the epoch; 0 where it has not. */
+function acceptedAt({ acceptance }: ActionRecord): number {
+  return acceptance?.passed_at === undefined ? 0 : Date.parse(acceptance.passed_at);
 }
 
 /** When the action was over, in ms since the epoch: it had done all that it would do. */

@@ -206,13 +206,14 @@ run "what_follows_a_verdict" {
         action                 = "cordon_nodepool_and_restart_jobset"
         on_failure             = "repair_nodepool"
         uncordon_when_repaired = true
+        accept                 = "burn-in"
         conditions             = [{ display_name = "c", promql = { query = "up == 0" } }]
       }
     }
   }
 
   assert {
-    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_on_failure = "repair_nodepool", failover_uncordon_when_repaired = "true" })
+    condition     = google_monitoring_alert_policy.failover["slice"].user_labels == tomap({ failover_action = "cordon_nodepool_and_restart_jobset", failover_on_failure = "repair_nodepool", failover_uncordon_when_repaired = "true", failover_accept = "burn-in" })
     error_message = "What follows is a label, too."
   }
   assert {

@@ -52,6 +52,7 @@ run "defaults" {
       MAX_POOLS_PER_HOUR       = "2"
       RECOVERY_TIMEOUT_SECONDS = "1200"
       REPAIR_TIMEOUT_SECONDS   = "1800"
+      ACCEPT_TIMEOUT_SECONDS   = "1800"
       RESUME_WITHIN_SECONDS    = "900"
     })
     error_message = "Every setting is given, and none without a value."

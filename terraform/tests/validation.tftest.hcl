@@ -41,6 +41,7 @@ run "wrong_values" {
     recovery_timeout_seconds       = 59
     region                         = "us-central1-a"
     repair_timeout_seconds         = 86401
+    accept_timeout_seconds         = 86401
     resume_within_seconds          = -1
     runtime                        = "nodejs20"
     vpc                            = {}
@@ -69,6 +70,7 @@ run "wrong_values" {
     var.recovery_timeout_seconds,
     var.region,
     var.repair_timeout_seconds,
+    var.accept_timeout_seconds,
     var.resume_within_seconds,
     var.runtime,
     var.vpc,
@@ -90,6 +92,7 @@ run "other_wrong_values" {
     min_instances            = 4
     recovery_timeout_seconds = 90.5
     repair_timeout_seconds   = 59
+    accept_timeout_seconds   = 59
     resume_within_seconds    = 86401
     reconcile_region         = "us-central1-a"
   }
@@ -106,6 +109,7 @@ run "other_wrong_values" {
     var.reconcile_region,
     var.recovery_timeout_seconds,
     var.repair_timeout_seconds,
+    var.accept_timeout_seconds,
     var.resume_within_seconds,
   ]
 }
@@ -387,6 +391,30 @@ run "uncordon_without_a_repair" {
   command = plan
   variables {
     alert_policies = { p = { action = "cordon_nodepool_and_restart_jobset", uncordon_when_repaired = true, conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "test_without_a_release" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_and_repair_nodepool", accept = "burn-in", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "test_and_a_release_on_close" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_and_repair_nodepool", uncordon_when_repaired = true, on_close = "uncordon_nodepool", accept = "burn-in", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
+  }
+  expect_failures = [var.alert_policies]
+}
+
+run "test_that_no_label_can_have" {
+  command = plan
+  variables {
+    alert_policies = { p = { action = "cordon_and_repair_nodepool", uncordon_when_repaired = true, accept = "example.com/burn-in", conditions = [{ display_name = "c", promql = { query = "up == 0" } }] } }
   }
   expect_failures = [var.alert_policies]
 }

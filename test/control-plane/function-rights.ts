@@ -32,10 +32,13 @@ export async function renderRights(names: {
   email: string;
   uniqueId: string;
   namespaces: string[];
+  /** It may also make the Jobs of tests. */
+  acceptance?: boolean;
 }): Promise<Manifest[]> {
   const script = join(import.meta.dirname, '../../deploy/rbac.sh');
-  const { email, uniqueId, namespaces } = names;
+  const { email, uniqueId, namespaces, acceptance = false } = names;
   const words = ['--email', email, '--unique-id', uniqueId, '--namespaces', namespaces.join(',')];
+  if (acceptance) words.push('--acceptance');
   const { stdout } = await promisify(execFile)(script, words);
   return parseAllDocuments(stdout).map((document) => document.toJS() as Manifest);
 }

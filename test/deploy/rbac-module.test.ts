@@ -43,8 +43,8 @@ async function withModule(
   }
 }
 
-async function rendered(namespaces: string): Promise<KubernetesObject[]> {
-  const args = ['--email', email, '--unique-id', uniqueId, '--namespaces', namespaces];
+async function rendered(namespaces: string, ...more: string[]): Promise<KubernetesObject[]> {
+  const args = ['--email', email, '--unique-id', uniqueId, '--namespaces', namespaces, ...more];
   const { stdout } = await run('deploy/rbac.sh', args);
   return parseAllDocuments(stdout).map((document) => document.toJS() as KubernetesObject);
 }
@@ -90,6 +90,18 @@ describe('the module rbac, by the real terraform', function () {
       const applied = await terraform('apply', '-auto-approve', '-input=false');
       expect(applied.code, applied.text).to.equal(0);
       const expected = (await rendered('default')).filter(({ kind }) => kind !== 'Lease');
+      expect(cluster.objects.map((object) => inOrder(object))).to.have.deep.members(
+        expected.map((object) => inOrder(object)),
+      );
+    });
+  });
+
+  it('lets it make Jobs for tests only where that is wanted', async () => {
+    await withModule('acceptance = true', async (cluster, terraform) => {
+      const applied = await terraform('apply', '-auto-approve', '-input=false');
+      expect(applied.code, applied.text).to.equal(0);
+      const expected = await rendered('default', '--acceptance');
+      expect(expected).to.have.lengthOf((await rendered('default')).length + 2);
       expect(cluster.objects.map((object) => inOrder(object))).to.have.deep.members(
         expected.map((object) => inOrder(object)),
       );

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
+import { createRepaired, cronJobName, endTest } from '../fixtures/acceptance.ts';
 import { onEmulatedGke } from './emulated-gke.ts';
 import { needs, run } from './run.ts';
 
@@ -143,6 +144,61 @@ describe('RBAC and the function', function () {
     // Another suite takes each rule away on a real control plane and shows what breaks.
     const rare = ['patch jobs.batch default', 'delete jobs.batch default'];
     expect([...allowed].filter((grant) => !sent.includes(grant))).to.have.members(rare);
+  });
+});
+
+describe('RBAC of tests that are CronJobs', function () {
+  this.timeout(60_000);
+  before(function () {
+    needs(this, 'kubectl');
+  });
+
+  const render = async (...more: string[]) => {
+    const { code, stdout, stderr } = await run('deploy/rbac.sh', [
+      '--email',
+      email,
+      '--unique-id',
+      uniqueId,
+      ...more,
+    ]);
+    expect(code, stderr).to.equal(0);
+    return toManifests(stdout);
+  };
+
+  it("is given only where it is asked for, in the function's own namespace", async () => {
+    const without = toGrants(await render());
+    const added = [...toGrants(await render('--acceptance'))].filter((grant) => !without.has(grant));
+    expect(added).to.have.members([
+      'get cronjobs.batch autometric-failover-system',
+      'get jobs.batch autometric-failover-system',
+      'create jobs.batch autometric-failover-system',
+    ]);
+  });
+
+  it('binds the service account by its e-mail and by its unique id', async () => {
+    const manifests = await render('--acceptance', '--namespaces', 'default');
+    const binding = manifests.find(
+      ({ kind, metadata }) => kind === 'RoleBinding' && metadata.name === 'autometric-failover-acceptance',
+    );
+    expect(binding?.subjects?.map(({ name }) => name)).to.deep.equal([email, uniqueId]);
+  });
+
+  it('is what the function asks for while it tests a pool, and no more', async () => {
+    const world = await createRepaired({ accept: cronJobName });
+    world.emulator.requests.length = 0;
+    await world.reconcile();
+    await world.pass(60);
+    await endTest(world, 'Succeeded');
+    await world.reconcile();
+    const sent = new Set(
+      world.emulator.requests
+        .filter(({ api }) => api === 'kubernetes')
+        .map(({ method, path }) => toAccess(method, path)),
+    );
+    const allowed = toGrants(await render('--acceptance'));
+    expect([...sent].filter((request) => !allowed.has(request))).to.deep.equal([]);
+    const own = [...allowed].filter((grant) => / (cronjobs|jobs)\.batch autometric/.test(grant));
+    expect(own.filter((grant) => !sent.has(grant))).to.deep.equal([]);
   });
 });
 

@@ -63,6 +63,7 @@ describe('terraform', function () {
       actionDeadlineSeconds: 240,
       recoveryTimeoutSeconds: 1200,
       repairTimeoutSeconds: 1800,
+      acceptTimeoutSeconds: 1800,
       resumeWithinSeconds: 900,
       cordonConcurrency: 64,
       gkeEndpoint: 'auto',

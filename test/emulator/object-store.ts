@@ -8,6 +8,7 @@ export interface StoredObjects {
   pods: Pod;
   events: Event;
   jobs: Job;
+  cronjobs: KubernetesObject;
   leases: Lease;
   jobsets: JobSet;
 }
@@ -47,6 +48,7 @@ export class ObjectStore {
     }),
     events: new Table<Event>({}),
     jobs: new Table<Job>({ owner: ownerUid }),
+    cronjobs: new Table<KubernetesObject>({}),
     leases: new Table<Lease>({}),
     jobsets: new Table<JobSet>({}),
   };

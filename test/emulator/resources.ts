@@ -24,6 +24,7 @@ export const knownResources: readonly Resource[] = [
   define('pods', 'Pod', '', 'v1', { shortNames: ['po'], subresources: ['status', 'eviction'] }),
   define('events', 'Event', '', 'v1', { shortNames: ['ev'] }),
   define('jobs', 'Job', 'batch', 'v1', { subresources: ['status'] }),
+  define('cronjobs', 'CronJob', 'batch', 'v1', { shortNames: ['cj'], subresources: ['status'] }),
   define('leases', 'Lease', 'coordination.k8s.io', 'v1', {}),
   define('jobsets', 'JobSet', 'jobset.x-k8s.io', 'v1alpha2', { subresources: ['status'], custom: true }),
 ];

@@ -103,6 +103,11 @@ const columnsByKind: Record<Resource['plural'], Column[]> = {
     }),
     age,
   ],
+  cronjobs: [
+    nameColumn,
+    column('Schedule', (object) => (object['spec'] as { schedule?: string })?.schedule),
+    age,
+  ],
   leases: [nameColumn, column<Lease>('Holder', (lease) => lease.spec.holderIdentity ?? ''), age],
   jobsets: [
     nameColumn,

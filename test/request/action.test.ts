@@ -407,7 +407,7 @@ describe('parseAction', () => {
       field: { 'a long and winding field': 1 },
       text:
         'unknown field "a long and winding field"; known fields: id, dry_run, requestor, reason, type, namespace, ' +
-        'jobset_name, node_pool, node_name, preflight_checks, on_failure, uncordon_when_repaired, restart_grace_seconds, when_no_spare, repair, approval, fault, cluster',
+        'jobset_name, node_pool, node_name, preflight_checks, on_failure, uncordon_when_repaired, accept, restart_grace_seconds, when_no_spare, repair, approval, fault, cluster',
     },
     {
       name: 'an unknown field that is null',

@@ -98,6 +98,7 @@ const actionBody = fc
       fault: text,
       on_failure: text,
       dry_run: fc.oneof(fc.boolean(), text),
+      accept: text,
       uncordon_when_repaired: fc.oneof(fc.boolean(), text),
       when_no_spare: text,
       approval: text,

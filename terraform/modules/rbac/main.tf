@@ -4,7 +4,7 @@ locals {
   rbac   = "${path.module}/../../../deploy/rbac"
   labels = yamldecode(file("${local.rbac}/base/kustomization.yaml")).labels[0].pairs
 
-  # What is the same in each cluster, and what is there once for each namespace of JobSets.
+  # What is the same in each cluster, what is there once for each namespace of JobSets, and what is there if it is wanted.
   common = flatten([
     for name in yamldecode(file("${local.rbac}/base/kustomization.yaml")).resources : [
       for document in split("\n---\n", file("${local.rbac}/base/${name}")) : yamldecode(document)
@@ -19,7 +19,12 @@ locals {
       ]
     ]
   ])
-  manifests = concat(local.common, local.training)
+  acceptance = flatten([
+    for name in yamldecode(file("${local.rbac}/acceptance/kustomization.yaml")).resources : [
+      for document in split("\n---\n", file("${local.rbac}/acceptance/${name}")) : yamldecode(document)
+    ]
+  ])
+  manifests = concat(local.common, local.training, [for m in local.acceptance : m if var.acceptance])
 
   namespace        = one([for m in local.manifests : m if m.kind == "Namespace"])
   lease            = one([for m in local.manifests : m if m.kind == "Lease"])

@@ -22,6 +22,13 @@ variable "unique_id" {
   }
 }
 
+variable "acceptance" {
+  description = "Whether it may make Jobs in its own namespace, for tests of repaired pools that are CronJobs (docs/api.md, Acceptance)."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "create_lease" {
   description = "Whether to make the Lease cluster, too, which people annotate to pause the function. Its kind of resource needs the cluster while Terraform plans; false is for a configuration that also makes the cluster. The function makes the Lease with its first action."
   type        = bool
