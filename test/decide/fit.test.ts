@@ -46,7 +46,7 @@ describe('a toleration', () => {
 describe('whyUnfit', () => {
   it('says nothing of a taint that only prefers, or mirrors what is judged by itself', () => {
     const taints = [
-      { ...spot, effect: 'PreferNoSchedule' },
+      { key: 'spot', value: 'true', effect: 'PreferNoSchedule' },
       { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' },
       { key: 'node.kubernetes.io/not-ready', effect: 'NoExecute' },
       { key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' },
