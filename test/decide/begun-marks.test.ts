@@ -154,7 +154,11 @@ describe('a restart, where another action has begun one', () => {
 describe('findBegunNode', () => {
   async function find(
     of: Case,
-    { id = 'mine', repair = undefined as Action['repair'], change = (_: NodeRef[]) => {} } = {},
+    {
+      id = 'mine',
+      repair = undefined as Action['repair'],
+      change = (nodes: NodeRef[]): NodeRef[] => nodes,
+    } = {},
   ) {
     const { kubernetes, cluster } = createInMemoryWorld();
     const nodes = await listPool(kubernetes, 'slice-a');
@@ -186,10 +190,7 @@ describe('findBegunNode', () => {
   });
 
   it('finds none in a pool where a node stands by itself', async () => {
-    const change = (nodes: NodeRef[]) => {
-      const [first] = nodes;
-      if (first) nodes[0] = { ...first, labels: {} };
-    };
+    const change = ([first, ...rest]: NodeRef[]) => (first ? [{ ...first, labels: {} }, ...rest] : rest);
     expect(await find({}, { change })).to.equal(undefined);
   });
 });

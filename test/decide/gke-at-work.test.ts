@@ -32,13 +32,17 @@ function judge({ node = {}, labels = {}, isMultiHost = false, pool, operations =
     work: {
       pools: pool && new Map([['pool-a', whole]]),
       operations: operations.map((each) => ({
-        ...{ type: 'UPGRADE_NODES', name: 'op', since: undefined, pool: 'pool-a', node: undefined },
+        type: 'UPGRADE_NODES',
+        name: 'op',
+        since: undefined,
+        pool: 'pool-a',
+        node: undefined,
         ...each,
-      })) as GkeOperation[],
+      })),
       unread,
     },
   };
-  return judgeGkeWork({ node: own, isMultiHost } as unknown as RepairPlan, facts);
+  return judgeGkeWork({ node: { name: own.name, uid: own.uid }, isMultiHost }, facts);
 }
 
 const outcome = (of: Case) => judge(of).found.leftTo?.outcome;

@@ -23,7 +23,9 @@ const reported = { 'cloud.google.com/fault-behavior': 'XID' };
 const scheduled = { 'cloud.google.com/scheduled-maintenance-time': '1' };
 const running: Instance = { id: '100', status: 'RUNNING', createdAt: 0, startedAt: 5 };
 
-interface Case extends Pick<Action, 'repair' | 'fault'> {
+interface Case {
+  repair?: Action['repair'];
+  fault?: Action['fault'];
   node?: Partial<NodeHealth>;
   others?: NodeRef[];
   plan?: Partial<RepairPlan>;
@@ -53,7 +55,7 @@ function choose(of: Case): Promise<WayOfRepair> {
     },
   };
   return chooseRepairWay(
-    { repair, fault } as Action,
+    { repair, ...(fault && { fault }) },
     whole as RepairPlan,
     { node: own, poolNodes: [own, ...others] },
     tools,

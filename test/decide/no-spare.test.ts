@@ -23,8 +23,8 @@ const refused = (work: () => unknown) => {
 
 describe('judgeNoSpare', () => {
   it('has the run wait where nothing else is asked for, and where capacity is free', () => {
-    expect(judge(lacking, {} as never)).to.deep.equal({});
-    expect(judge({} as Lacking, { requiresSpare: true, whenNoSpare: 'refuse' })).to.deep.equal({});
+    expect(judge(lacking, {})).to.deep.equal({});
+    expect(judge({}, { requiresSpare: true, whenNoSpare: 'refuse' })).to.deep.equal({});
   });
 
   it('refuses where spare capacity is a condition, whatever else is asked for', () => {
