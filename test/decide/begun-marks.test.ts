@@ -166,10 +166,8 @@ describe('findBegunNode', () => {
     if (!second) throw new Error('the slice has no nodes');
     const instanceId = second.annotations['container.googleapis.com/instance_id'];
     const mark = { instanceId, ...of.mark };
-    change(nodes);
-    const snapshot = {
-      nodes: { schedulable: nodes.slice(1), cordoned: nodes.slice(0, 1) },
-    } as unknown as Snapshot;
+    const [cordoned, ...schedulable] = change(nodes);
+    const snapshot = { nodes: { schedulable, cordoned: [cordoned] } } as unknown as Snapshot;
     const tools = { ...toTools({ ...of, mark }), kubernetes };
     const found = await findBegunNode({ id, repair } as unknown as Action, snapshot, tools);
     expect(cluster.get('nodes', undefined, second.name)).not.to.equal(undefined);
