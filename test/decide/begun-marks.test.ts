@@ -85,6 +85,13 @@ describe('a repair, where another action has begun one', () => {
     ask({ mark: { ...machine, way: 'reboot' }, nodes: [its()], repair: { ...machine, way: 'reboot' } });
   });
 
+  it('knows no machine where neither mark nor node tells one', () => {
+    const nodes = [healthOf('gke-0', { annotations: { [repairAnnotation]: 'other' } })];
+    expect(refused({ mark: { way: 'reboot' }, nodes, repair: { way: 'reboot' } })).to.match(
+      /^action_in_progress: /,
+    );
+  });
+
   it('is refused where the label was set by that action, though GKE has taken it away', () => {
     const mark = { ...machine, way: 'reboot' } as const;
     const asked = (action: string, instanceId = '100') =>

@@ -109,6 +109,7 @@ describe('assertMayHelp', () => {
       /^2 restarts or repairs of JobSet default\/train have failed/,
     );
     ask({ verdicts, restart: false });
+    ask({ verdicts: [verdict('1', { zone: 'z' }), verdict('2', { zone: 'z' })], restart: false });
     ask({ verdicts: [verdict('1', ofTrain), verdict('2', { ...ofTrain, jobSet: 'default/other' })] });
     ask({ verdicts: [verdict('1', ofTrain), verdict('1', ofTrain)] });
   });

@@ -145,6 +145,13 @@ describe('a repair by label', () => {
     );
   });
 
+  it('tells which label of an earlier repair may be left', async () => {
+    const labels = { 'cloud.google.com/perform-reboot': 'true' };
+    expect(await refused({ repair: 'reboot', node: { labels } })).to.match(
+      /under repair already \(label .*; to take away .*: kubectl label node gke-0 cloud\.google\.com\/perform-reboot-$/,
+    );
+  });
+
   it('is refused after the deletion of the machine was accepted, until that takes too long', async () => {
     expect(await refused({ repair: 'reboot', mark: {} })).to.match(
       /^the machine of node gke-0 is being deleted by action other since /,
