@@ -27,11 +27,13 @@ type Loading = 'runtime' | 'static';
 
 /** Without a mutant no test that is run here takes more than a few seconds, however busy the machine. */
 const testLimit = 15_000;
-const mostTests = 150;
+const mostTests = 100;
 
 class MochaRunner implements TestRunner {
   static inject = tokens(commonTokens.options);
   private readonly files: string[];
+  private readonly ownTests: string;
+  private readonly own = new Set<string>();
   private readonly context: InstrumenterContext;
   private noticing: string[] = [];
   private mocha: Mocha | undefined;
@@ -40,6 +42,7 @@ class MochaRunner implements TestRunner {
 
   constructor(options: StrykerOptions) {
     this.files = options['unitFiles'] as string[];
+    this.ownTests = resolve(options['ownTests'] as string);
     const known = globalThis as unknown as Record<string, InstrumenterContext>;
     this.context = known[INSTRUMENTER_CONSTANTS.NAMESPACE] ??= {};
   }
@@ -113,6 +116,9 @@ class MochaRunner implements TestRunner {
     mocha.cleanReferencesAfterRun(false);
     for (const file of this.files) mocha.addFile(resolve(file));
     await mocha.loadFilesAsync();
+    mocha.suite.eachTest((test) => {
+      if (test.file?.startsWith(this.ownTests)) this.own.add(test.fullTitle());
+    });
     this.mocha = mocha;
     return mocha;
   }
@@ -123,7 +129,11 @@ class MochaRunner implements TestRunner {
     const covering = new Set(titles);
     const first = this.noticing.filter((title) => covering.has(title)).slice(0, 8);
     for (const title of first) covering.delete(title);
-    const groups = [first, thinOut([...covering])].filter((group) => group.length > 0);
+    const [own, others] = [
+      [...covering].filter((title) => this.own.has(title)),
+      [...covering.difference(this.own)],
+    ];
+    const groups = [first, own, thinOut(others)].filter((group) => group.length > 0);
     return groups.length > 0 ? groups : [[]];
   }
 
@@ -159,8 +169,8 @@ function chooseTests(mocha: Mocha, titles: string[] | undefined): void {
 }
 
 /**
- * A line that hundreds of tests reach is tried by a part of them, spread over all: a mutant that none of these notices would cost
- * more than all others together. `MUTATION_TESTS=all` spares none, for the survivors.
+ * A line that hundreds of tests reach is tried by all tests of its wing, and by a part of the others, spread over all: a mutant that
+ * none of these notices would cost more than all others together. `MUTATION_TESTS=all` spares none, for the survivors.
  */
 function thinOut(titles: string[]): string[] {
   if (process.env['MUTATION_TESTS'] === 'all' || titles.length <= mostTests) return titles;

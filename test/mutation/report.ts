@@ -1,6 +1,6 @@
 // The mutants of Stryker's report, each with the text that it stands in.
 import type { schema } from '@stryker-mutator/api/core';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 /** What a part of the tests has noticed is kept apart. */
 export const reportFile = `mutations/${process.env['MUTATION_TESTS'] ?? 'report'}.json`;
@@ -19,6 +19,17 @@ export interface Mutant {
   status: schema.MutantStatus;
   /** The whole file with the mutant in it. */
   mutated: string;
+}
+
+/** Survivors are tried again in each run: it may try them by other tests than the one before. */
+export function forgetSurvivors(files: string[]): void {
+  if (!existsSync(reportFile)) return;
+  const report = JSON.parse(readFileSync(reportFile, 'utf8')) as schema.MutationTestResult;
+  for (const [name, file] of Object.entries(report.files)) {
+    if (!files.includes(name)) continue;
+    file.mutants = file.mutants.filter(({ status }) => status !== 'Survived' && status !== 'NoCoverage');
+  }
+  writeFileSync(reportFile, JSON.stringify(report));
 }
 
 /** Text (`StringLiteral`) and what is decided once, at the start, is not tried; see test/README.md. */

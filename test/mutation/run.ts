@@ -3,7 +3,7 @@
 import { Stryker } from '@stryker-mutator/core';
 import { globSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { isJudged, readJudgements } from './judged.ts';
-import { readMutants, reportFile, type Mutant } from './report.ts';
+import { forgetSurvivors, readMutants, reportFile, type Mutant } from './report.ts';
 import { suitesFor, wings, type Wing } from './suites.ts';
 
 /** Each group begins with a run of all tests; what is done when a run is broken off stays. */
@@ -17,7 +17,10 @@ if (![...filesOf.values()].some((files) => files.length > 0)) {
 }
 mkdirSync('mutations', { recursive: true });
 for (const [wing, files] of filesOf) {
-  for (const group of inGroups(files)) await mutate(wing, group);
+  for (const group of inGroups(files)) {
+    forgetSurvivors(group);
+    await mutate(wing, group);
+  }
 }
 process.exitCode = report() ? 0 : 1;
 
@@ -46,6 +49,7 @@ async function mutate(wing: Wing, files: string[]): Promise<void> {
   await new Stryker({
     mutate: files,
     unitFiles: suitesFor(wing),
+    ownTests: `test/${wing}/`,
     testRunner: 'mocha-12',
     checkers: ['types'],
     plugins: ['mocha-runner', 'type-checker'].map((name) => `${process.cwd()}/test/mutation/${name}.ts`),
@@ -64,7 +68,7 @@ async function mutate(wing: Wing, files: string[]): Promise<void> {
     timeoutFactor: 2,
     // There is none for Stryker: it asks for a function that TypeScript 7 does not have.
     tsconfigFile: 'none',
-    // `unitFiles` is an option of our own.
+    // `unitFiles` and `ownTests` are options of our own.
     warnings: false,
   }).runMutationTest();
 }
