@@ -176,6 +176,7 @@ describe('planRepair', () => {
     'gce://ml-prod//x',
     'gce://ml-prod/us-central1-a/',
     'gce://ml-prod/us-central1-a/x/y',
+    'x gce://ml-prod/us-central1-a/x',
     'gce://ml-prod/us-central1-a/..',
     'gce://ml-prod/us-central1-a/x?y',
     'gce://ml-prod/us-central1-a/123',

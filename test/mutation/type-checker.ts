@@ -19,12 +19,7 @@ const settings = {
 };
 
 class TypeChecker implements Checker {
-  async init(): Promise<void> {
-    rmSync(copy, { recursive: true, force: true });
-    mkdirSync(copy, { recursive: true });
-    cpSync('package.json', join(copy, 'package.json'));
-    writeFileSync(join(copy, 'tsconfig.json'), JSON.stringify(settings));
-  }
+  async init(): Promise<void> {}
 
   async group(mutants: Mutant[]): Promise<string[][]> {
     const groups: string[][] = [];
@@ -35,10 +30,13 @@ class TypeChecker implements Checker {
   }
 
   async check(mutants: Mutant[]): Promise<Record<string, CheckResult>> {
-    rmSync(join(copy, 'src'), { recursive: true, force: true });
+    mkdirSync(copy, { recursive: true });
+    cpSync('package.json', join(copy, 'package.json'));
+    writeFileSync(join(copy, 'tsconfig.json'), JSON.stringify(settings));
     cpSync('src', join(copy, 'src'), { recursive: true });
     for (const mutant of mutants) writeFileSync(join(copy, nameOf(mutant)), mutate(mutant));
     const errors = findTypeErrors();
+    rmSync(copy, { recursive: true });
     return Object.fromEntries(
       mutants.map((mutant) => {
         const reason = errors.get(nameOf(mutant));
