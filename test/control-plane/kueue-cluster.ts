@@ -199,17 +199,21 @@ describe('the function beside Kueue', function () {
     await rig.allRunOn(first, 'slice-a', nodeCount);
   });
 
-  it('waits with the verdict while somebody has evicted the run', async () => {
-    const name = await runOnSliceA(plain);
-    await restarts(name);
-    await setActive(await workloadOf(name), false);
-    await eventually('the run is suspended', () => isSuspended(name));
-    expect(await waits(name)).to.equal(true);
-    expect((await show(name)).observed?.why).to.match(/is suspended, for example by a queue/);
-    await setActive(await workloadOf(name), true);
-    await rig.allRunOn(name, 'slice-b', nodeCount);
-    await isRecovered(name);
-  });
+  // F-432: where the eviction comes before the JobSet has restarted, the run is resumed in the same attempt.
+  for (const when of ['at once', 'after it has restarted']) {
+    it(`waits with the verdict while somebody has evicted the run, ${when}`, async () => {
+      const name = await runOnSliceA(plain);
+      await restarts(name);
+      if (when !== 'at once') await rig.allRunOn(name, 'slice-b', nodeCount);
+      await setActive(await workloadOf(name), false);
+      await eventually('the run is suspended', () => isSuspended(name));
+      expect(await waits(name)).to.equal(true);
+      expect((await show(name)).observed?.why).to.match(/is suspended, for example by a queue/);
+      await setActive(await workloadOf(name), true);
+      await rig.allRunOn(name, 'slice-b', nodeCount);
+      await isRecovered(name);
+    });
+  }
 
   it('waits with the verdict while Kueue has evicted a run whose pods are not ready in time', async () => {
     const requeuingStrategy = { backoffBaseSeconds: 3 };
