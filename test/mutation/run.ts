@@ -96,7 +96,7 @@ function report(): boolean {
     );
     for (const [index, mutant] of unjudged.entries()) lines.push(describe(mutant, unjudged[index - 1]));
   }
-  writeFileSync('mutations/survivors.md', lines.join('\n'));
+  writeFileSync('mutations/survivors.txt', lines.join('\n'));
   process.stdout.write(`${lines.join('\n')}\n`);
   return isGood;
 }
