@@ -3,7 +3,7 @@ import type { schema } from '@stryker-mutator/api/core';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 /** What a part of the tests has noticed is kept apart. */
-export const reportFile = `mutations/${process.env['MUTATION_TESTS'] ?? 'report'}.json`;
+export const reportFile = `mutations/${process.env['MUTATION_TESTS'] === 'wing' ? 'wing' : 'report'}.json`;
 
 export interface Mutant {
   file: string;
