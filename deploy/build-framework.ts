@@ -1,5 +1,5 @@
-// functions-framework, once as a part of the function's file and once as the package. The package's 400 files take half of
-// the time in which a function that does nothing starts.
+// functions-framework, once as a part of the function's file and once as the package. The package's 150 files take a
+// third of the CPU time in which a function that does nothing starts.
 import type { http as register } from '@google-cloud/functions-framework';
 
 /** This file's framework will be started. What loads the file says so (deploy/build-load.ts). */

@@ -4,7 +4,7 @@ import type { Plugin } from 'esbuild';
 
 /**
  * Gives Google's libraries `Headers` and `FormData` of node-fetch, which they send with in any case. Node's own, which they
- * would find, load all of Node's fetch: 10 ms that nothing uses.
+ * would find, load all of Node's fetch, which nothing uses.
  */
 export function takeNodeFetch(root: string): Plugin {
   const packages = join(root, 'node_modules');
