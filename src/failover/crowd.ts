@@ -3,10 +3,13 @@ import { FailoverError } from '../errors.ts';
 import type { Action } from '../request/action.ts';
 import { createRecall } from '../recall.ts';
 import type { Recall } from '../recall.ts';
-import type { LeaseState } from '../state/lease.ts';
 
 /** For so long a Lease is not read again to find out that an alert is dealt with. What it says then stays true. */
 const recallMs = 500;
+/** For so long the nodes and pods of an alert that names none are not listed again, because the lists are long. */
+const lookUpMs = 3_000;
+/** No more nodes than this are remembered; the oldest is forgotten first. */
+const mostNodes = 4096;
 /** 50 calls a second, and 15 at once: three instances, the module's default, make fewer than 200 in any second. */
 const paceMs = 20;
 const atOnce = 15;
@@ -22,6 +25,8 @@ const mostNoteWaitMs = 300;
 export class Crowd {
   readonly #clock: Clock;
   #leases: Recall;
+  #lookUps: Recall;
+  readonly #pools = new Map<string, string>();
   readonly #claims = new Map<string, string>();
   readonly #notes = new Map<string, number[]>();
   #nextCallAt = 0;
@@ -30,6 +35,7 @@ export class Crowd {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#leases = createRecall(clock, recallMs);
+    this.#lookUps = createRecall(clock, lookUpMs);
   }
 
   /** Writes something down once what was begun before is written, a moment later: other instances may have written it by then. */
@@ -50,9 +56,25 @@ export class Crowd {
     if (waitMs > 0) await this.#clock.sleep(waitMs);
   }
 
-  /** Reads a Lease, or recalls it as it was a moment ago. Whoever asks meanwhile waits for the same answer. */
-  recall(name: string, read: () => Promise<LeaseState | undefined>): Promise<LeaseState | undefined> {
-    return this.#leases(name, read);
+  /** Reads Leases, or recalls them as they were a moment ago. Whoever asks meanwhile waits for the same answer. */
+  recall<T>(what: string, read: () => Promise<T>): Promise<T> {
+    return this.#leases(what, read);
+  }
+
+  /** Looks up what an alert does not name, or recalls it as it was some seconds ago. */
+  lookUp<T>(what: string, read: () => Promise<T>): Promise<T> {
+    return this.#lookUps(what, read);
+  }
+
+  /** The pool of what an alert is about, if it was known before. It says only which alerts are crowded. */
+  poolOf(action: Action): string | undefined {
+    return action.nodePool ?? this.#pools.get(toPlace(action));
+  }
+
+  rememberPool(action: Action, nodePool: string): void {
+    this.#pools.set(toPlace(action), nodePool);
+    const [oldest] = this.#pools.keys();
+    if (this.#pools.size > mostNodes && oldest !== undefined) this.#pools.delete(oldest);
   }
 
   /** Whether this instance already carries out an alert like this one, or several, and nobody loses by coming again. */
@@ -86,6 +108,7 @@ export class Crowd {
       this.#claims.delete(key);
       // What it has done is seen at once.
       this.#leases = createRecall(this.#clock, recallMs);
+      this.#lookUps = createRecall(this.#clock, lookUpMs);
     }
   }
 
@@ -97,6 +120,11 @@ export class Crowd {
     this.#notes.set(what, [...recent, now]);
     return true;
   }
+}
+
+function toPlace({ cluster, nodeName, incident }: Action): string {
+  const { subject } = incident ?? {};
+  return `${cluster.fullName} ${nodeName} ${subject?.kind === 'instance' ? subject.instanceId : ''}`;
 }
 
 function toKey({ cluster, type }: Action, nodePool: string): string {

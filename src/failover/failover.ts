@@ -66,7 +66,7 @@ export async function failover(
     const { kubernetes } = cluster;
     const { clock, config } = services;
     const { nodePool, refusal, isNoted } = await lookEarly(action, { kubernetes, config, crowd });
-    if (refusal && nodePool !== undefined) {
+    if (refusal) {
       await noteEarly({ ...action, nodePool }, refusal, { kubernetes, clock, log, crowd, isNoted });
       throw refusal;
     }
