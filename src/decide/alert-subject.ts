@@ -113,11 +113,12 @@ export async function findNodeOfInstance(
   kubernetes: Core,
   subject: Subject<'instance'>,
   displayName: string,
+  list: typeof listMachines = listMachines,
 ): Promise<FoundNode | undefined> {
   const name = displayedNodeName({ displayName });
   const namesake = name === undefined ? undefined : await readNode(kubernetes, name);
   if (namesake && hasMachine(namesake, subject)) return { nodeName: namesake.name, isReplaced: false };
-  return findAmongAll(kubernetes, subject, namesake);
+  return findAmongAll(kubernetes, subject, namesake, list);
 }
 
 /** Whether a node has this machine. Only its id says so. */
@@ -134,7 +135,7 @@ export async function findAmongAll(
   kubernetes: Core,
   { instanceId, zone }: Subject<'instance'>,
   namesake: NodeRef | undefined,
-  list: typeof listMachines = listMachines,
+  list: typeof listMachines,
 ): Promise<FoundNode | undefined> {
   const nodeName = (await list(kubernetes, zone)).get(instanceId);
   if (nodeName !== undefined) return { nodeName, isReplaced: false };

@@ -1,8 +1,10 @@
 import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Action } from '../request/action.ts';
 import { createRecall } from '../recall.ts';
 import type { Recall } from '../recall.ts';
+import type { Services } from '../services.ts';
 
 /** For so long a Lease is not read again to find out that an alert is dealt with. What it says then stays true. */
 const recallMs = 500;
@@ -120,6 +122,22 @@ export class Crowd {
     this.#notes.set(what, [...recent, now]);
     return true;
   }
+}
+
+/** Services belong to an instance. */
+const crowds = new WeakMap<Services, Crowd>();
+
+/** What this instance knows. */
+export function crowdOf(services: Services): Crowd {
+  const crowd = crowds.get(services) ?? new Crowd(services.clock);
+  crowds.set(services, crowd);
+  return crowd;
+}
+
+/** A storm of alerts must not become one of calls. */
+export function pacedBy(crowd: Crowd, cluster: ClusterConnection): ClusterConnection {
+  const kubernetes = cluster.kubernetes.paced(() => crowd.pace());
+  return { ...cluster, kubernetes, close: () => cluster.close() };
 }
 
 function toPlace({ cluster, nodeName, incident }: Action): string {

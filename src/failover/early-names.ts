@@ -1,3 +1,4 @@
+import type { ClusterName } from '../cluster-name.ts';
 import type { Config } from '../config.ts';
 import {
   displayedNodeName,
@@ -37,6 +38,12 @@ export async function isKnown(
   return names ? names.has(name) : (await readLease(kubernetes, name)) !== undefined;
 }
 
+/** Lists the machines of a zone, or recalls them as they were some seconds ago. */
+export function recallMachines({ fullName }: ClusterName, crowd: Crowd): typeof listMachines {
+  return (kubernetes, zone) =>
+    crowd.lookUp(`${fullName} machines ${zone}`, () => listMachines(kubernetes, zone));
+}
+
 /**
  * Reads the node that an alert names, or that its machine has.
  *
@@ -57,9 +64,7 @@ export async function findNamedNode(
   if (namesake && hasMachine(namesake, subject)) return namesake;
   // What this very action has done to the machine is in its record.
   if (await isKnown(toRecordName(id), action, { kubernetes, crowd })) return undefined;
-  const recall: typeof listMachines = (_, zone) =>
-    crowd.lookUp(`${cluster.fullName} machines ${zone}`, () => listMachines(kubernetes, zone));
-  const found = await findAmongAll(kubernetes, subject, namesake, recall);
+  const found = await findAmongAll(kubernetes, subject, namesake, recallMachines(cluster, crowd));
   if (!found) return instanceNotFound(subject, cluster.fullName);
   const node = await readNodeHealth(kubernetes, requireMachine(found));
   return node && hasMachine(node, subject) ? node : undefined;

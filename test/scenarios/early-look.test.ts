@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { addSystemNamespace } from '../emulator/scenario.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import type { AlertAnswer } from '../fixtures/alert-world.ts';
 import { createHostErrorEntry, createXidEntry, logRules } from '../fixtures/log-entry.ts';
@@ -7,6 +8,7 @@ import { createNotification, toPush } from '../fixtures/notification.ts';
 import type { NotificationOptions } from '../fixtures/notification.ts';
 import { toStormNodes } from '../fixtures/storm.ts';
 import type { StormNode } from '../fixtures/storm.ts';
+import { createTrainWorld, trainCluster } from '../fixtures/train-world.ts';
 
 async function createWorld(environment: Record<string, string> = {}): Promise<AlertWorld> {
   const world = new AlertWorld({
@@ -67,6 +69,35 @@ describe('a burst of entries about machines that are gone', () => {
     expect([...codes]).to.deep.equal(['200 target_not_found']);
     const lists = callsSince(world, before).filter((call) => call === 'GET /api/v1/nodes');
     expect(lists).to.have.lengthOf(1);
+  });
+
+  // F-406: each entry listed all nodes of the clusters in whose region its machine might have been, without a pace.
+  it('lists the nodes of a cluster that has none of them once', async () => {
+    const other = trainCluster.replace(/[^/]+$/, 'other');
+    const world = new AlertWorld({
+      hasOneInstance: true,
+      environment: { CLUSTERS: `${other},${trainCluster}`, LOG_RULES: JSON.stringify(logRules) },
+      build: (emulator) => {
+        addSystemNamespace(emulator.addCluster({ name: other }));
+        return createTrainWorld(emulator, { slice: { topology: '8x8' } });
+      },
+    });
+    await world.pass(60);
+    const entries = machines(world).map((each) =>
+      world.publish(createXidEntry({ ...each, insertId: each.name })),
+    );
+    expect(entries).to.have.lengthOf(16);
+    const before = world.emulator.requests.length;
+    await world.deliverAll(entries);
+    expect(world.effects()).to.deep.include({ 'DELETE instances': 1 });
+    const lists = world.emulator.requests
+      .slice(before)
+      .filter(
+        ({ cluster, method, path }) => cluster === other && `${method} ${path}` === 'GET /api/v1/nodes',
+      );
+    // They come again until the first of them has had the machine repaired.
+    const rounds = Math.max(...entries.map(({ deliveries }) => deliveries));
+    expect(lists.length).to.be.at.most(rounds);
   });
 
   it('is told as recovered where the nodes have other machines by now', async () => {
