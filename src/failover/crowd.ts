@@ -10,8 +10,6 @@ import type { Services } from '../services.ts';
 const recallMs = 500;
 /** For so long the nodes and pods of an alert that names none are not listed again, because the lists are long. */
 const lookUpMs = 3_000;
-/** No more nodes than this are remembered; the oldest is forgotten first. */
-const mostNodes = 4096;
 /** 50 calls a second, and 15 at once: three instances, the module's default, make fewer than 200 in any second. */
 const paceMs = 20;
 const atOnce = 15;
@@ -28,7 +26,6 @@ export class Crowd {
   readonly #clock: Clock;
   #leases: Recall;
   #lookUps: Recall;
-  readonly #pools = new Map<string, string>();
   readonly #claims = new Map<string, string>();
   readonly #notes = new Map<string, number[]>();
   #nextCallAt = 0;
@@ -66,17 +63,6 @@ export class Crowd {
   /** Looks up what an alert does not name, or recalls it as it was some seconds ago. */
   lookUp<T>(what: string, read: () => Promise<T>): Promise<T> {
     return this.#lookUps(what, read);
-  }
-
-  /** The pool of what an alert is about, if it was known before. It says only which alerts are crowded. */
-  poolOf(action: Action): string | undefined {
-    return action.nodePool ?? this.#pools.get(toPlace(action));
-  }
-
-  rememberPool(action: Action, nodePool: string): void {
-    this.#pools.set(toPlace(action), nodePool);
-    const [oldest] = this.#pools.keys();
-    if (this.#pools.size > mostNodes && oldest !== undefined) this.#pools.delete(oldest);
   }
 
   /** Whether this instance already carries out an alert like this one, or several, and nobody loses by coming again. */
@@ -138,11 +124,6 @@ export function crowdOf(services: Services): Crowd {
 export function pacedBy(crowd: Crowd, cluster: ClusterConnection): ClusterConnection {
   const kubernetes = cluster.kubernetes.paced(() => crowd.pace());
   return { ...cluster, kubernetes, close: () => cluster.close() };
-}
-
-function toPlace({ cluster, nodeName, incident }: Action): string {
-  const { subject } = incident ?? {};
-  return `${cluster.fullName} ${nodeName} ${subject?.kind === 'instance' ? subject.instanceId : ''}`;
 }
 
 function toKey({ cluster, type }: Action, nodePool: string): string {

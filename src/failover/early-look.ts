@@ -50,11 +50,6 @@ export async function lookEarly(action: Action, tools: Tools): Promise<EarlyLook
   const mayHold = incident?.uncordonsOnClose === true && effects.cordon;
   if (!incident || incident.isClosed || effects.uncordon || mayHold) return {};
   if (incident.subject && incident.subject.kind !== 'instance') return {};
-  // It comes again, and then its node is read.
-  const known = tools.crowd.poolOf(action);
-  if (known !== undefined && tools.crowd.isCrowded(action, known)) {
-    return { refusal: tools.crowd.refuse(action, known), nodePool: known };
-  }
   return look({ ...action, incident }, tools);
 }
 
@@ -67,7 +62,6 @@ async function look(alert: Action & { incident: Incident }, tools: Tools): Promi
   const isGone = !named && (alert.nodeName !== undefined || incident.subject !== undefined);
   if (nodePool === undefined || isGone) return {};
   if (alert.nodePool !== undefined && alert.nodePool !== nodePool) return {};
-  crowd.rememberPool(alert, nodePool);
 
   const recall = (name: string) =>
     crowd.recall(`${alert.cluster.fullName} ${name}`, () => readLease(kubernetes, name));
