@@ -61,9 +61,11 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     tokens.close();
   };
 
+  const crashing = new Map<string, () => void>();
   const failed = new Promise<never>((_resolve, reject) => {
     supervisor.onExit(({ name, outcome }) => {
-      if (stopping) return;
+      const hasCrashed = crashing.get(name);
+      if (stopping || hasCrashed) return hasCrashed?.();
       const problem = `control plane: ${name} ended by itself (${outcome})`;
       say(problem);
       void lastLines(join(directory, `${name}.log`)).then((lines) =>
@@ -87,6 +89,16 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     token: (user, groups) => tokens.token(user, groups),
     can: { beAnyone: true, runJobSets: !apiOnly },
     skips: apiOnly ? ['what needs JobSets that run: only etcd and the API server were started'] : [],
+    async crash(name) {
+      const gone = new Promise<void>((resolve) => crashing.set(name, resolve));
+      supervisor.kill(name);
+      await gone;
+      crashing.delete(name);
+      const program = [programs.etcd, programs.apiServer, ...programs.controllers].find(
+        (each) => each.name === name,
+      );
+      if (program) supervisor.start(program);
+    },
     stop,
   };
 }
