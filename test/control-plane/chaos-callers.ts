@@ -69,8 +69,11 @@ export class Callers {
 
   /** The lanes that a call is about: one, or all where it does not say. */
   lanesOf({ actionId, path, body }: SentCall): Lane[] {
-    const { metadata } = (body ?? {}) as { metadata?: { name?: string; annotations?: Record<string, string> } };
-    const [, kind = '', name = ''] = /\/(nodes|pods|jobs|jobsets|leases|instances)\/([^/?]+)/.exec(path) ?? [];
+    const { metadata } = (body ?? {}) as {
+      metadata?: { name?: string; annotations?: Record<string, string> };
+    };
+    const [, kind = '', name = ''] =
+      /\/(nodes|pods|jobs|jobsets|leases|instances)\/([^/?]+)/.exec(path) ?? [];
     const lease = kind === 'leases' ? name : path.endsWith('/leases') ? (metadata?.name ?? '') : '';
     const pool = ['nodes', 'instances'].includes(kind) ? this.#poolsOfNames.get(name) : undefined;
     const found =
@@ -86,7 +89,9 @@ export class Callers {
 
   #learn(entry: Entry): void {
     if (entry.kind === 'machine' && entry.machine.pool !== '') {
-      this.#poolsOfNames.set(entry.machine.name, entry.machine.pool).set(entry.machine.id, entry.machine.pool);
+      this.#poolsOfNames
+        .set(entry.machine.name, entry.machine.pool)
+        .set(entry.machine.id, entry.machine.pool);
     }
     if (entry.kind !== 'object') return;
     const { name, labels, annotations } = entry.object.metadata;

@@ -16,7 +16,16 @@ export type Happening =
   | { kind: 'session'; session: number; port: number }
   /** The function says which of its connections has which port: `pool` is the same for all of one connection pool. */
   | { kind: 'connected'; process: string; port: number; pool: string; delivery: string }
-  | { kind: 'call'; call: number; api: Api; method: string; path: string; body: string; by: Sender; fault?: string }
+  | {
+      kind: 'call';
+      call: number;
+      api: Api;
+      method: string;
+      path: string;
+      body: string;
+      by: Sender;
+      fault?: string;
+    }
   /** A call was carried out; its answer may be lost after that. */
   | { kind: 'carried_out'; call: number; status: number }
   | { kind: 'delivery'; delivery: string; process: string; what: Sent }

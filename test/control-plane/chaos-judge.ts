@@ -53,7 +53,9 @@ class Judging {
     this.#lanes = lanes;
     this.#config = config;
     this.#callers = new Callers(entries, lanes);
-    this.#limits = new Limits(Number(config.maxPoolsPerHour), (promise, what) => this.#violate(promise, what));
+    this.#limits = new Limits(Number(config.maxPoolsPerHour), (promise, what) =>
+      this.#violate(promise, what),
+    );
   }
 
   take(entry: Entry): void {
@@ -87,8 +89,19 @@ class Judging {
       }
       case 'log':
         return this.#checkLog(entry.line);
-      default:
+      case 'object':
+      case 'cordoned':
+      case 'machine':
+      case 'deletion':
+      case 'gke':
         if (this.#world.take(entry)) for (const each of this.#invariants.values()) each.observe();
+        return undefined;
+      case 'session':
+      case 'connected':
+      case 'trouble':
+      case 'fair':
+        // What becomes of them is told by other entries.
+        return undefined;
     }
   }
 
@@ -109,7 +122,8 @@ class Judging {
 
   #onDelivery({ delivery, what, at }: Extract<Entry, { kind: 'delivery' }>): void {
     const action = this.#toAction(what, at);
-    const decided = typeof what === 'object' && 'decision' in what ? (what.decision as { id: string }).id : undefined;
+    const decided =
+      typeof what === 'object' && 'decision' in what ? (what.decision as { id: string }).id : undefined;
     this.#callers.onDelivery(delivery, what === 'reconcile' ? what : (action?.id ?? decided ?? 'unknown'));
     if (!action) return;
     this.#actions.set(delivery, action);
@@ -119,7 +133,12 @@ class Judging {
   #onAnswer({ delivery, status, text }: Extract<Entry, { kind: 'answer' }>): void {
     const action = this.#actions.get(delivery);
     if (status === undefined || !text.startsWith('{')) return;
-    const body = JSON.parse(text) as { steps?: RecordedStep[]; ignored?: string; code?: string; error?: string };
+    const body = JSON.parse(text) as {
+      steps?: RecordedStep[];
+      ignored?: string;
+      code?: string;
+      error?: string;
+    };
     if (body.code === 'internal') this.#violate('errors-are-chosen', `${delivery} was answered ${text}`);
     if (!action || status !== 200) return;
     if (body.ignored !== undefined) this.#of(action.id)?.onIgnored(action, body.ignored);

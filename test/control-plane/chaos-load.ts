@@ -60,7 +60,9 @@ export class ChaosLoad {
 
   /** Those that did not come to an end. */
   get unended(): string[] {
-    return [...this.outcomes].filter(([, outcome]) => !isEnd(outcome)).map(([id, outcome]) => `${id} (${outcome})`);
+    return [...this.outcomes]
+      .filter(([, outcome]) => !isEnd(outcome))
+      .map(([id, outcome]) => `${id} (${outcome})`);
   }
 
   async #choose(lane: Lane, id: string): Promise<void> {
@@ -125,9 +127,15 @@ export class ChaosLoad {
 
   readonly #answers = new Map<string, Record<string, unknown>>();
 
-  async #sendUntilEnded({ id, body, caller }: { id: string; body: object; caller?: string }, most: number): Promise<void> {
+  async #sendUntilEnded(
+    { id, body, caller }: { id: string; body: object; caller?: string },
+    most: number,
+  ): Promise<void> {
     for (let tries = 0; tries < most; tries += 1) {
-      const answered = await this.#processes.send({ action: body }, { path: '/actions', body, ...(caller && { caller }) });
+      const answered = await this.#processes.send(
+        { action: body },
+        { path: '/actions', body, ...(caller && { caller }) },
+      );
       const outcome = describe(answered);
       if (!isEnd(this.outcomes.get(id))) this.outcomes.set(id, outcome);
       if (answered.status === 202) this.#answers.set(id, answered.body);
@@ -167,13 +175,20 @@ export class ChaosLoad {
 
 function describe({ status, body }: Answered): string {
   if (status === undefined) return 'no answer';
-  if (body['code'] !== undefined) return String(body['code']);
+  if (typeof body['code'] === 'string') return body['code'];
   if (body['ignored'] !== undefined) return 'ignored';
   return status === 200 ? 'done' : status === 202 ? 'awaits approval' : String(status);
 }
 
 /** The same request would be answered the same. */
 function isEnd(outcome: string | undefined): boolean {
-  const open = ['no answer', 'not acknowledged', 'action_in_progress', 'upstream_failed', 'upstream_timeout', 'internal'];
+  const open = [
+    'no answer',
+    'not acknowledged',
+    'action_in_progress',
+    'upstream_failed',
+    'upstream_timeout',
+    'internal',
+  ];
   return outcome !== undefined && !open.includes(outcome) && !/^5\d\d$/.test(outcome);
 }

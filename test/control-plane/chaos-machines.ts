@@ -36,8 +36,13 @@ export function createChaosMachines(
   const doTo = (node: string, what: () => Promise<void>): void => {
     const before = work.get(node) ?? Promise.resolve();
     // The API server may be down for a while.
-    const done = before.then(() => eventually(`node ${node}`, () => what().then(() => true), { intervalMs: 500 }));
-    work.set(node, done.then(() => undefined));
+    const done = before.then(() =>
+      eventually(`node ${node}`, () => what().then(() => true), { intervalMs: 500 }),
+    );
+    work.set(
+      node,
+      done.then(() => undefined),
+    );
   };
   const groupOf = (pool: string): InstanceGroup => ({
     pool,
@@ -78,7 +83,11 @@ export function createChaosMachines(
     for (const id of seen.keys()) {
       if (machines.some((each) => each.id === id)) continue;
       seen.delete(id);
-      history.note({ kind: 'machine', machine: { id, name: '', status: 'STOPPING', createdAt: 0, pool: '' }, isGone: true });
+      history.note({
+        kind: 'machine',
+        machine: { id, name: '', status: 'STOPPING', createdAt: 0, pool: '' },
+        isGone: true,
+      });
     }
   };
   const timer = setInterval(tick, 250);

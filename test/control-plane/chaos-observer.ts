@@ -19,7 +19,9 @@ export async function observe(admin: KubernetesClient, history: History): Promis
   for (const plural of watchedPlurals) {
     const list = await admin.get<KubernetesList<KubernetesObject>>(paths[plural]);
     for (const object of list.items ?? []) history.noteObject(plural, object);
-    running.push(follow(admin, plural, list.metadata.resourceVersion ?? '0', { history, signal: stopped.signal }));
+    running.push(
+      follow(admin, plural, list.metadata.resourceVersion ?? '0', { history, signal: stopped.signal }),
+    );
   }
   return async () => {
     stopped.abort();
@@ -42,7 +44,11 @@ async function follow(
   };
   while (!signal.aborted) {
     try {
-      await admin.stream(`${paths[plural]}?watch=true&allowWatchBookmarks=true&resourceVersion=${version}`, take, signal);
+      await admin.stream(
+        `${paths[plural]}?watch=true&allowWatchBookmarks=true&resourceVersion=${version}`,
+        take,
+        signal,
+      );
     } catch {
       // It is down, and comes back with all that happened since.
     }

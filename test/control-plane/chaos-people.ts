@@ -53,16 +53,23 @@ export class ChaosPeople {
     );
     const used = (pods.items ?? []).flatMap(({ spec }) => spec.nodeName ?? []);
     const nodes = (await Promise.all(pools.map((pool) => this.#list(pool)))).flat();
-    const node = choose(nodes.filter(({ metadata }) => used.includes(metadata.name)), this.#random);
+    const node = choose(
+      nodes.filter(({ metadata }) => used.includes(metadata.name)),
+      this.#random,
+    );
     if (!node) return undefined;
     const { name, uid } = node.metadata;
     this.#history.note({ kind: 'trouble', what: `the machine of ${name} dies` });
     await this.#insist(`${name} dies`, () => this.#machines.kill(name, 0).then(() => true));
     const revive = async (): Promise<void> => {
-      const { status, body } = await this.#insist(name, () => this.#admin.request<Node>('GET', `/api/v1/nodes/${name}`));
+      const { status, body } = await this.#insist(name, () =>
+        this.#admin.request<Node>('GET', `/api/v1/nodes/${name}`),
+      );
       if (status !== 200 || body.metadata.uid !== uid) return;
       this.#history.note({ kind: 'trouble', what: `the machine of ${name} is back` });
-      await this.#insist(`${name} is back`, () => this.#machines.revive(name).then(() => true)).catch(() => undefined);
+      await this.#insist(`${name} is back`, () => this.#machines.revive(name).then(() => true)).catch(
+        () => undefined,
+      );
     };
     return { name, revive };
   }

@@ -83,12 +83,13 @@ export async function serveChaosProxy(
       by,
       ...(fault && { fault }),
     });
-    if (fault && !fault.endsWith('_after') && !(await before(fault, stream, session, weather))) return;
+    const isAfter = fault?.endsWith('_after') === true;
+    const at = { stream, session, weather };
+    if (fault && !isAfter && !(await meddle[fault](at))) return;
     const answer = await carryOut({ call, method, path }, headers, body);
     if (fault === 'twice_after') await carryOut({ call, method, path }, headers, body);
-    if (fault && !(await after(fault, stream, session, weather))) return;
+    if (fault && isAfter && !(await meddle[fault](at))) return;
     send(stream, answer);
-    if (fault === 'goaway_after') session.close();
   };
 
   server.on('stream', (stream, headers) => {
@@ -112,70 +113,60 @@ export async function serveChaosProxy(
   };
 }
 
-/** @returns whether the request is to be carried out */
-async function before(
-  fault: RequestFault,
-  stream: ServerHttp2Stream,
-  session: Http2Session,
-  weather: Weather,
-): Promise<boolean> {
-  switch (fault) {
-    case 'late_request':
-      await delay(weather.lateMs());
-      // It is in a queue behind the connection, so it arrives although the client has given up.
-      return true;
-    case 'cut_before':
-      session.destroy();
-      return false;
-    case 'reset_before':
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      return false;
-    case 'goaway_before':
-      session.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
-      stream.close(constants.NGHTTP2_REFUSED_STREAM);
-      session.close();
-      return false;
-    case 'refused_429':
-      refuse(stream, 429, { 'retry-after': '1' });
-      return false;
-    case 'failed_503':
-      refuse(stream, 503);
-      return false;
-    default:
-      return false;
-  }
-}
+/** Where a request is, and what is done to it there. @returns whether it goes on */
+type Meddle = (at: {
+  stream: ServerHttp2Stream;
+  session: Http2Session;
+  weather: Weather;
+}) => boolean | Promise<boolean>;
 
-/** @returns whether the answer is to be sent */
-async function after(
-  fault: RequestFault,
-  stream: ServerHttp2Stream,
-  session: Http2Session,
-  weather: Weather,
-): Promise<boolean> {
-  switch (fault) {
-    case 'cut_after':
-      session.destroy();
-      return false;
-    case 'reset_after':
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      return false;
-    case 'failed_500_after':
-      refuse(stream, 500);
-      return false;
-    case 'late_answer_after':
-      await delay(weather.lateMs());
-      return true;
-    case 'never_after':
-      return false;
-    default:
-      return true;
-  }
-}
+const cut: Meddle = ({ session }) => {
+  session.destroy();
+  return false;
+};
+const reset: Meddle = ({ stream }) => {
+  stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  return false;
+};
+/** It is in a queue behind the connection, so it goes on although the client has given up. */
+const wait: Meddle = async ({ weather }) => {
+  await delay(weather.lateMs());
+  return true;
+};
+const answerWith =
+  (status: number, headers: Record<string, string> = {}): Meddle =>
+  ({ stream }) => {
+    const type = { 'content-type': 'application/json' };
+    send(stream, { status, headers: { ...headers, ...type }, text: '{"kind":"Status"}' });
+    return false;
+  };
 
-function refuse(stream: ServerHttp2Stream, status: number, headers: Record<string, string> = {}): void {
-  send(stream, { status, headers: { ...headers, 'content-type': 'application/json' }, text: '{"kind":"Status"}' });
-}
+/** Before it is carried out, and before it is answered. */
+const meddle: Record<RequestFault, Meddle> = {
+  cut_before: cut,
+  cut_after: cut,
+  reset_before: reset,
+  reset_after: reset,
+  goaway_before: ({ stream, session }) => {
+    session.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    session.close();
+    return false;
+  },
+  goaway_after: ({ session }) => {
+    // It waits for what is under way.
+    session.close();
+    return true;
+  },
+  late_request: wait,
+  late_answer_after: wait,
+  twice_after: () => true,
+  refused_429: answerWith(429, { 'retry-after': '1' }),
+  failed_503: answerWith(503),
+  failed_500_after: answerWith(500),
+  never_before: () => false,
+  never_after: () => false,
+};
 
 function send(stream: ServerHttp2Stream, { status, headers, text }: Upstream): void {
   if (stream.destroyed || stream.closed) return;
@@ -209,7 +200,8 @@ function noteObjects(history: History, text: string): void {
 /** The function asks for no more than the metadata of a node that it cordons. */
 function noteCordon(history: History, path: string, sent: string, text: string): void {
   const answered = parse(text);
-  const isCordon = /^\/api\/v1\/nodes\/[^/]+$/.test(path.split('?')[0] ?? '') && sent.includes('"unschedulable":true');
+  const isCordon =
+    /^\/api\/v1\/nodes\/[^/]+$/.test(path.split('?')[0] ?? '') && sent.includes('"unschedulable":true');
   if (!isCordon || answered?.kind !== 'PartialObjectMetadata') return;
   const { name, resourceVersion } = answered.metadata;
   history.note({ kind: 'cordoned', node: name, resourceVersion });

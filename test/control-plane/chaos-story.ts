@@ -25,7 +25,10 @@ export function tellStory(violation: string, entries: Entry[], { calls }: Judgem
       own.push({ at, line: `${entry.delivery} to ${entry.process}: ${text.slice(0, 400)}` });
     }
     if (entry.kind === 'answer' && deliveries.has(entry.delivery)) {
-      own.push({ at, line: `${entry.delivery} is answered ${entry.status ?? 'nothing'}: ${entry.text.slice(0, 300)}` });
+      own.push({
+        at,
+        line: `${entry.delivery} is answered ${entry.status ?? 'nothing'}: ${entry.text.slice(0, 300)}`,
+      });
     }
     const call = entry.kind === 'call' ? calls.get(entry.call) : undefined;
     if (entry.kind !== 'call' || !call || call.method === 'GET') continue;

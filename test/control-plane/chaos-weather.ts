@@ -50,18 +50,24 @@ export class Weather {
 
   /** Makes faults until it is told to stop. `kill` resolves once what was killed is there again. */
   async storm(kill: (what: Kill) => Promise<void>, stopped: AbortSignal): Promise<void> {
+    const underWay = new Map<string, Promise<void>>();
     this.#isFair = false;
     while (!stopped.aborted) {
       if (Date.now() - this.#drawnAt >= 60_000) this.#draw();
       await delay(1000, undefined, { signal: stopped }).catch(() => undefined);
       for (const what of this.#minute.kills) {
-        if (stopped.aborted || this.#random() * kills[what] >= 1) continue;
+        const whole = what === 'etcd' ? 'kube-apiserver' : what;
+        if (stopped.aborted || underWay.has(whole) || this.#random() * kills[what] >= 1) continue;
         this.#count(`kill ${what}`);
         this.#say(`kills ${what}`);
-        await kill(what);
+        underWay.set(
+          whole,
+          kill(what).finally(() => underWay.delete(whole)),
+        );
       }
     }
     this.#isFair = true;
+    await Promise.all(underWay.values());
   }
 
   /** What befalls the next request. */

@@ -1,7 +1,9 @@
 /** Chaos on a real control plane: a load on several lanes, faults and kills at random, then fair weather, and the judgement. */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Emulator } from '../emulator/emulator.ts';
 import { readConfig } from '../../src/config.ts';
+import type { PromiseId } from '../simulation/promises.ts';
 import { createRandom } from '../simulation/virtual-time.ts';
 import type { ControlPlane } from './capabilities.ts';
 import { serveChaosGoogle } from './chaos-google.ts';
@@ -12,7 +14,6 @@ import type { Judgement } from './chaos-judge.ts';
 import { buildLanes, choose, nameLanes } from './chaos-lanes.ts';
 import { ChaosLoad } from './chaos-load.ts';
 import { createChaosMachines } from './chaos-machines.ts';
-import type { ChaosMachines } from './chaos-machines.ts';
 import { observe } from './chaos-observer.ts';
 import { ChaosPeople } from './chaos-people.ts';
 import { startChaosProcesses } from './chaos-processes.ts';
@@ -73,15 +74,14 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
     if (what.startsWith('this minute')) say(what);
   });
   const proxy = await serveChaosProxy(controlPlane, history, weather);
-  let machines: ChaosMachines | undefined;
+  const emulator = new Emulator({ seed });
+  const machines = createChaosMachines(controlPlane.admin, emulator, history);
   const rig = await createFailoverRig(controlPlane, {
     endpoint: proxy,
-    createMachines: (emulator) => {
-      machines = createChaosMachines(controlPlane.admin, emulator, history);
-      return machines.machines;
-    },
+    emulator,
+    machines: machines.machines,
   });
-  const google = await serveChaosGoogle(rig.emulator, history, weather, () => machines?.tick());
+  const google = await serveChaosGoogle(emulator, history, weather, () => machines.tick());
   const stops: (() => Promise<void>)[] = [];
   try {
     await buildLanes(rig, lanes);
@@ -97,7 +97,7 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
     const people = new ChaosPeople({
       controlPlane,
       rig,
-      machines: (machines as ChaosMachines | undefined)?.machines ?? noMachines(),
+      machines: machines.machines,
       history,
       random,
     });
@@ -128,24 +128,30 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
     await isReady(controlPlane);
 
     await load.end();
+    say('every action and alert is answered, as far as it will be');
     const open = await settle(controlPlane);
-    const result = judge(history.entries, lanes, readConfig(settings));
-    if (open.length > 0) {
-      result.violations.push(`actions-settle: ${open.join(', ')} are open ${settleWithinMs / 1000} s after the faults`);
-    }
-    if (load.unended.length > 0) {
-      result.violations.push(`actions-end: ${load.unended.join(', ')} did not come to an end`);
-    }
+    say(`${open.length} are open`);
     const held = await locksHeld(controlPlane);
-    if (held.length > 0) result.violations.push(`lock-ends: ${held.join(', ')} are held though nothing is open`);
-    return { ...result, entries: history.entries, faults: weather.counts, outcomes: count(load.outcomes.values()) };
+    const result = judge(history.entries, lanes, readConfig(settings));
+    const blame = (promise: PromiseId, whom: string[], what: string): void => {
+      if (whom.length > 0) result.violations.push(`${promise}: ${whom.join(', ')} ${what}`);
+    };
+    blame('actions-settle', open, `left open ${settleWithinMs / 1000} s after the faults`);
+    blame('actions-end', load.unended, 'did not come to an end');
+    blame('lock-ends', held, 'held though nothing is open');
+    return {
+      ...result,
+      entries: history.entries,
+      faults: weather.counts,
+      outcomes: count(load.outcomes.values()),
+    };
   } finally {
     if (options.historyPath !== undefined) {
       const lines = history.entries.map((entry) => JSON.stringify(entry));
       await writeFile(options.historyPath, `${lines.join('\n')}\n`);
     }
     for (const stop of stops) await stop();
-    await machines?.stop();
+    await machines.stop();
     await google.close();
     await rig.stop();
     await proxy.close();
@@ -179,10 +185,14 @@ function startReconciling(processes: ChaosProcesses): { stop(): Promise<void> } 
 }
 
 function isReady({ admin }: ControlPlane): Promise<boolean> {
-  return eventually('the API server is ready', async () => (await admin.request('GET', '/readyz')).status === 200, {
-    timeoutMs: 120_000,
-    intervalMs: 200,
-  });
+  return eventually(
+    'the API server is ready',
+    async () => (await admin.request('GET', '/readyz')).status === 200,
+    {
+      timeoutMs: 120_000,
+      intervalMs: 200,
+    },
+  );
 }
 
 async function listLeases({ admin }: ControlPlane): Promise<KubernetesObject[]> {
@@ -202,23 +212,25 @@ async function settle(controlPlane: ControlPlane): Promise<string[]> {
   }
 }
 
-/** The locks that somebody holds who has not renewed them for longer than a lock lasts, or who still renews them. */
+/** The locks that are held for longer than one lasts that nobody renews, though nothing is done any more. */
 async function locksHeld(controlPlane: ControlPlane): Promise<string[]> {
-  await delay(75_000);
-  const since = Date.now() - 75_000;
-  return (await listLeases(controlPlane)).flatMap(({ metadata, spec }) => {
-    const { holderIdentity, renewTime } = (spec ?? {}) as { holderIdentity?: string; renewTime?: string };
-    const isHeld = holderIdentity !== undefined && holderIdentity !== '' && Date.parse(renewTime ?? '') > since;
-    return metadata.name.startsWith('pool-') && isHeld ? [metadata.name] : [];
-  });
+  const until = Date.now() + 75_000;
+  for (;;) {
+    const held = (await listLeases(controlPlane)).flatMap(({ metadata, spec }) => {
+      const { holderIdentity = '', renewTime = '' } = (spec ?? {}) as {
+        holderIdentity?: string;
+        renewTime?: string;
+      };
+      const isHeld = holderIdentity !== '' && Date.parse(renewTime) > Date.now() - 75_000;
+      return metadata.name.startsWith('pool-') && isHeld ? [metadata.name] : [];
+    });
+    if (held.length === 0 || Date.now() > until) return held;
+    await delay(1_000);
+  }
 }
 
 function count(all: Iterable<string>): Map<string, number> {
   const counts = new Map<string, number>();
   for (const each of all) counts.set(each, (counts.get(each) ?? 0) + 1);
   return counts;
-}
-
-function noMachines(): never {
-  throw new Error('the rig has made no machines');
 }

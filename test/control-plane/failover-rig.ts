@@ -59,8 +59,9 @@ export interface FailoverRigOptions {
   endpoint?: { url: string; ca: string };
   /** Awaited after the request to delete a machine, before the response and before the slice comes back. */
   onDeletion?: () => Promise<void>;
-  /** Machines of another kind than KWOK's alone. */
-  createMachines?: (emulator: Emulator) => Machines;
+  /** What serves the Container API, and machines of another kind than KWOK's alone. */
+  emulator?: Emulator;
+  machines?: Machines;
 }
 
 /** Prepares a control plane as `deploy/` does: the function has the rights of deploy/rbac there, and no others. */
@@ -70,6 +71,7 @@ export async function createFailoverRig(
 ): Promise<FailoverRig> {
   const { user = functionUser, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
+  const { emulator = new Emulator(), machines = createKwokMachines(admin) } = options;
   const names = { email: functionUser, uniqueId: functionUniqueId, namespaces };
   const rights = await renderRights(names);
   for (const name of namespaces) {
@@ -77,13 +79,11 @@ export async function createFailoverRig(
   }
   await applyRights(admin, rights);
 
-  const emulator = new Emulator();
   const cluster = emulator.addCluster({ name: clusterFullName });
   const server = await serveEmulator(emulator);
   Object.assign(cluster.endpoints, { ip: new URL(endpoint.url).host, ca: endpoint.ca });
   emulator.tokens.issueToken = () => ({ token: controlPlane.token(user), expiresInSeconds: 3599 });
   emulator.tokens.authenticateForGoogle = () => user;
-  const machines = options.createMachines?.(emulator) ?? createKwokMachines(admin);
   const world = createWorld(admin, machines);
   const compute = await serveCompute(controlPlane, world, onDeletion);
   const environment = {
