@@ -16,7 +16,7 @@ const minutes = Number(process.env['CHAOS_MINUTES'] ?? 1);
 const actions = Number(process.env['CHAOS_ACTIONS'] ?? 14);
 const isLong = process.env['CHAOS_MINUTES'] !== undefined;
 const seed = Number(process.env['CHAOS_SEED'] ?? (isLong ? Date.now() % 1_000_000 : 7));
-const lanes = isLong ? 8 : 3;
+const lanes = Number(process.env['CHAOS_LANES'] ?? (isLong ? 8 : 3));
 /** A history that was written before is judged again. */
 const given = process.env['CHAOS_HISTORY'];
 

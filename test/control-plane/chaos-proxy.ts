@@ -19,6 +19,9 @@ export interface ChaosProxy {
   close(): Promise<void>;
 }
 
+/** Says which fault is made of which request. */
+export type FaultSource = Pick<Weather, 'faultOf' | 'lateMs'>;
+
 interface Upstream {
   status: number;
   headers: Record<string, string | string[] | undefined>;
@@ -28,7 +31,7 @@ interface Upstream {
 export async function serveChaosProxy(
   target: { url: string; ca: string },
   history: History,
-  weather: Weather,
+  weather: FaultSource,
 ): Promise<ChaosProxy> {
   const authority = createCertificateAuthority('chaos-proxy');
   const { certificate, key } = authority.issue({ commonName: 'localhost' }, ['127.0.0.1', 'localhost']);
@@ -117,7 +120,7 @@ export async function serveChaosProxy(
 type Meddle = (at: {
   stream: ServerHttp2Stream;
   session: Http2Session;
-  weather: Weather;
+  weather: FaultSource;
 }) => boolean | Promise<boolean>;
 
 const cut: Meddle = ({ session }) => {
