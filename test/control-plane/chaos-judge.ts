@@ -16,11 +16,15 @@ import type { Entry, Sent } from './chaos-history.ts';
 import type { Lane } from './chaos-lanes.ts';
 import { ChaosWorld, viewLane } from './chaos-view.ts';
 
-/** What cannot be judged by what a proxy sees, and why. */
+/** What cannot be judged by what the proxies see, and why. */
 export const notJudged: Partial<Record<PromiseId, string>> = {
   'one-hand': 'not for what reconcile carries on: one reconcile looks at the operations for several actions',
   'cordon-first': 'not for actions that began before a person released a node of their pool',
+  'one-restart-a-cooldown':
+    'a deletion that the API server carried out as it was killed counts as none, because nobody was answered',
+  'attempts-end': 'only within the time of the run',
   'lock-ends': 'only at the end of the run',
+  'errors-are-chosen': 'what an instance logs in the moment in which it is killed may be lost',
 };
 
 export interface Judgement {
