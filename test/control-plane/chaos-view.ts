@@ -72,10 +72,13 @@ export class ChaosWorld {
 /** What of it is of one lane. */
 export function viewLane(world: ChaosWorld, lane: Lane): ClusterView & MachinesView {
   const nodes = (pool?: string): Node[] =>
-    world.list<Node>('nodes').filter(({ metadata }) => {
-      const own = metadata.labels?.[poolLabel] ?? '';
-      return lane.pools.includes(own) && (pool === undefined || own === pool);
-    });
+    world
+      .list<Node>('nodes')
+      .filter(({ metadata }) => {
+        const own = metadata.labels?.[poolLabel] ?? '';
+        return lane.pools.includes(own) && (pool === undefined || own === pool);
+      })
+      .map((node) => withConditions(node));
   const ofJobSet = <T extends Pod | Job>(plural: 'pods' | 'jobs'): T[] =>
     world.list<T>(plural).filter(({ metadata }) => metadata.labels?.[jobSetLabel] === lane.jobSet);
   const group = (pool: string) => ({ pool, isAtomic: true }) as Instance['group'];
@@ -88,7 +91,8 @@ export function viewLane(world: ChaosWorld, lane: Lane): ClusterView & MachinesV
     leases: () => world.list<Lease>('leases'),
     get<P extends Plural>(plural: P, namespace: string | undefined, name: string) {
       const all = world.objects.get(plural as WatchedPlural);
-      return all?.get(`${namespace ?? ''}/${name}`) as StoredObjects[P] | undefined;
+      const found = all?.get(`${namespace ?? ''}/${name}`) as StoredObjects[P] | undefined;
+      return found && plural === 'nodes' ? withConditions(found as Node & StoredObjects[P]) : found;
     },
     work: { operations: world.operations },
     fleet: {
@@ -103,4 +107,10 @@ export function viewLane(world: ChaosWorld, lane: Lane): ClusterView & MachinesV
       },
     },
   };
+}
+
+/** A node that has just been registered has none. */
+function withConditions<T extends Node>(node: T): T {
+  const status: Partial<Node['status']> = node.status;
+  return status.conditions ? node : { ...node, status: { ...node.status, conditions: [] } };
 }
