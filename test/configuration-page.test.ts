@@ -87,7 +87,7 @@ describe('the table of settings', () => {
       const [, min, max] = /^(\d+) to (\d+)$/.exec(allowed) ?? [];
       return min === undefined || max === undefined ? [] : [{ name, min: Number(min), max: Number(max) }];
     });
-    expect(bounded).to.have.length(10);
+    expect(bounded).to.have.length(11);
     for (const { name, min, max } of bounded) {
       for (const value of [min, max]) {
         expect(
