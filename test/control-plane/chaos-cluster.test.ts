@@ -12,10 +12,10 @@ import { tellStory } from './chaos-story.ts';
 import { startOrSkip } from './start-or-skip.ts';
 
 /** `npm run test:chaos` sets them. Without them, a short run with a fixed seed. */
-const minutes = Number(process.env['CHAOS_MINUTES'] ?? 1);
-const actions = Number(process.env['CHAOS_ACTIONS'] ?? 14);
+const minutes = Number(process.env['CHAOS_MINUTES'] ?? 0.75);
+const actions = Number(process.env['CHAOS_ACTIONS'] ?? 12);
 const isLong = process.env['CHAOS_MINUTES'] !== undefined;
-const seed = Number(process.env['CHAOS_SEED'] ?? (isLong ? Date.now() % 1_000_000 : 7));
+const seed = Number(process.env['CHAOS_SEED'] ?? (isLong ? Date.now() % 1_000_000 : 55));
 const lanes = Number(process.env['CHAOS_LANES'] ?? (isLong ? 8 : 3));
 /** A history that was written before is judged again. */
 const given = process.env['CHAOS_HISTORY'];

@@ -157,7 +157,7 @@ export class ChaosLoad {
     await delay(1_000 + this.#random() * 4_000);
     this.outcomes.set(id, 'not acknowledged');
     this.#queue.publish(createNotification(common));
-    await delay(15_000 + this.#random() * 45_000);
+    await delay(8_000 + this.#random() * 30_000);
     await node.revive();
     this.outcomes.set(`${id}.closed`, 'not acknowledged');
     this.#queue.publish(createNotification({ ...common, state: 'closed' }));
