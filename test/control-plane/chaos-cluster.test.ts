@@ -17,6 +17,8 @@ const actions = Number(process.env['CHAOS_ACTIONS'] ?? 12);
 const isLong = process.env['CHAOS_MINUTES'] !== undefined;
 const seed = Number(process.env['CHAOS_SEED'] ?? (isLong ? Date.now() % 1_000_000 : 55));
 const lanes = Number(process.env['CHAOS_LANES'] ?? (isLong ? 8 : 3));
+/** More than the lock, the resumes, the verdict and what follows from that take together. */
+const settleSeconds = Number(process.env['CHAOS_SETTLE_SECONDS'] ?? 480);
 /** A history that was written before is judged again. */
 const given = process.env['CHAOS_HISTORY'];
 
@@ -35,7 +37,7 @@ describe('chaos on a real control plane', function () {
     const historyPath = given ?? join(tmpdir(), `autometric-failover-chaos-${seed}.jsonl`);
     say(`seed ${seed}, ${minutes} min, ${actions} actions and alerts, ${lanes} lanes`);
     const result: Judgement & Partial<ChaosResult> & { entries: Entry[] } = controlPlane
-      ? await runChaos(controlPlane, { seed, minutes, actions, lanes, say, historyPath })
+      ? await runChaos(controlPlane, { seed, minutes, actions, lanes, settleSeconds, say, historyPath })
       : judgeAgain(readFileSync(historyPath, 'utf8'), lanes);
     if (result.faults) say(`faults and kills: ${toText(result.faults)}`);
     if (result.outcomes) say(`last answers: ${toText(result.outcomes)}`);

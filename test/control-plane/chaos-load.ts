@@ -2,11 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createNotification, toPush } from '../fixtures/notification.ts';
 import { PushQueue } from '../fixtures/push-queue.ts';
+import { createRandom } from '../simulation/virtual-time.ts';
 import type { History } from './chaos-history.ts';
 import { choose } from './chaos-lanes.ts';
 import type { Lane } from './chaos-lanes.ts';
 import type { ChaosPeople } from './chaos-people.ts';
 import type { Answered, ChaosProcesses } from './chaos-processes.ts';
+
+type Random = () => number;
 
 const who = { requestor: 'alice', reason: 'chaos' };
 const alertActions = ['cordon_nodepool_and_restart_jobset', 'cordon_and_repair_nodepool', 'cordon_nodepool'];
@@ -15,22 +18,24 @@ const clusterLabels = { project_id: 'test-project', location: 'us-central1', clu
 export class ChaosLoad {
   /** How each action and alert was answered in the end. */
   readonly outcomes = new Map<string, string>();
-  readonly #random: () => number;
+  readonly #seed: number;
   readonly #history: History;
   readonly #processes: ChaosProcesses;
   readonly #people: ChaosPeople;
   readonly #queue: PushQueue;
   readonly #bodies: { id: string; body: object; caller?: string }[] = [];
+  readonly #answers = new Map<string, Record<string, unknown>>();
   readonly #underWay = new Set<Promise<void>>();
   #count = 0;
 
   constructor(options: {
-    random: () => number;
+    /** Draws the same actions in the same order, whatever happens between them. */
+    seed: number;
     history: History;
     processes: ChaosProcesses;
     people: ChaosPeople;
   }) {
-    this.#random = options.random;
+    this.#seed = options.seed;
     this.#history = options.history;
     this.#processes = options.processes;
     this.#people = options.people;
@@ -43,19 +48,25 @@ export class ChaosLoad {
     });
   }
 
-  /** Begins one action or alert on a lane. */
-  begin(lane: Lane): void {
-    const id = `${lane.name}-n${this.#count++}`;
-    const work = this.#choose(lane, id).finally(() => this.#underWay.delete(work));
+  /** Begins one action or alert on one of the lanes. */
+  begin(lanes: Lane[]): void {
+    const number = this.#count++;
+    const random = createRandom(this.#seed * 1000 + number);
+    const lane = choose(lanes, random);
+    if (!lane) return;
+    const work = this.#choose(lane, `${lane.name}-n${number}`, random).finally(() =>
+      this.#underWay.delete(work),
+    );
     this.#underWay.add(work);
   }
 
-  /** In fair weather: waits for what is under way, then sends each action once more until it ends. */
-  async end(): Promise<void> {
+  /** In fair weather: waits for what is under way, then sends each action again until it ends, or the time is over. */
+  async end(withinMs: number): Promise<void> {
+    const until = Date.now() + withinMs;
     await Promise.all(this.#underWay);
-    while (!this.#queue.isDone) await delay(200);
+    while (!this.#queue.isDone && Date.now() < until) await delay(200);
     const left = this.#bodies.filter(({ id }) => !isEnd(this.outcomes.get(id)));
-    await Promise.all(left.map((each) => this.#sendUntilEnded(each, 30)));
+    await Promise.all(left.map((each) => this.#sendUntilEnded(each, { most: Infinity, until })));
   }
 
   /** Those that did not come to an end. */
@@ -65,54 +76,45 @@ export class ChaosLoad {
       .map(([id, outcome]) => `${id} (${outcome})`);
   }
 
-  async #choose(lane: Lane, id: string): Promise<void> {
-    const draw = this.#random();
-    const pool = choose(lane.pools, this.#random) ?? '';
-    if (draw < 0.22) return this.#act(id, { ...this.#restart(lane), ...who });
-    if (draw < 0.4) return this.#act(id, await this.#repair(pool, 'cordon_and_repair_nodepool'));
-    if (draw < 0.46) return this.#act(id, await this.#repair(pool, 'repair_nodepool'));
-    if (draw < 0.5) return this.#act(id, { ...who, type: 'cordon_nodepool', node_pool: pool });
-    if (draw < 0.64) return this.#act(id, { ...who, type: 'uncordon_nodepool', node_pool: pool });
-    if (draw < 0.7) return this.#approved(id, await this.#repair(pool, 'cordon_and_repair_nodepool'));
-    return this.#alert(lane, id);
+  async #choose(lane: Lane, id: string, random: Random): Promise<void> {
+    const draw = random();
+    const pool = choose(lane.pools, random) ?? '';
+    const repair = (type: string) => this.#repair(pool, type, random);
+    if (draw < 0.22) return this.#act(id, { ...toRestart(lane, random), ...who }, random);
+    if (draw < 0.4) return this.#act(id, await repair('cordon_and_repair_nodepool'), random);
+    if (draw < 0.46) return this.#act(id, await repair('repair_nodepool'), random);
+    if (draw < 0.5) return this.#act(id, { ...who, type: 'cordon_nodepool', node_pool: pool }, random);
+    if (draw < 0.64) return this.#act(id, { ...who, type: 'uncordon_nodepool', node_pool: pool }, random);
+    if (draw < 0.7) return this.#approved(id, await repair('cordon_and_repair_nodepool'), random);
+    return this.#alert(lane, id, random);
   }
 
-  #restart({ jobSet }: Lane): object {
-    const hasFollowUp = this.#random() < 0.4;
-    return {
-      type: 'cordon_nodepool_and_restart_jobset',
-      jobset_name: jobSet,
-      ...(hasFollowUp && { on_failure: 'cordon_and_repair_nodepool', uncordon_when_repaired: true }),
-      ...(this.#random() < 0.2 && { restart_grace_seconds: 2 }),
-    };
-  }
-
-  async #repair(pool: string, type: string): Promise<object> {
+  async #repair(pool: string, type: string, random: Random): Promise<object> {
     const [first] = await this.#people.nodesOf(pool);
     return {
       ...who,
       type,
       node_pool: pool,
       ...(first !== undefined && { node_name: first }),
-      ...(this.#random() < 0.6 && type.startsWith('cordon') && { uncordon_when_repaired: true }),
+      ...(random() < 0.6 && type.startsWith('cordon') && { uncordon_when_repaired: true }),
     };
   }
 
   /** At times to two instances at once. */
-  async #act(id: string, body: object, caller?: string): Promise<void> {
+  async #act(id: string, body: object, random: Random, caller?: string): Promise<void> {
     const sent = { id, body: { id, ...body }, ...(caller && { caller }) };
     this.#bodies.push(sent);
-    const copies = this.#random() < 0.15 ? 2 : 1;
-    await Promise.all(Array.from({ length: copies }, () => this.#sendUntilEnded(sent, 5)));
+    const copies = random() < 0.15 ? 2 : 1;
+    await Promise.all(Array.from({ length: copies }, () => this.#sendUntilEnded(sent, { most: 5 })));
   }
 
   /** One person asks, and another one approves the plan that was answered. */
-  async #approved(id: string, body: object): Promise<void> {
-    await this.#act(id, { ...body, approval: 'required' }, 'asker@example.com');
+  async #approved(id: string, body: object, random: Random): Promise<void> {
+    await this.#act(id, { ...body, approval: 'required' }, random, 'asker@example.com');
     const { awaiting_approval: awaiting } = this.#answers.get(id) ?? {};
     const { plan } = (awaiting ?? {}) as { plan?: string };
     if (plan === undefined) return;
-    await delay(this.#random() * 5_000);
+    await delay(random() * 5_000);
     const decision = { type: 'approve', id, plan, requestor: 'bob', reason: 'chaos' };
     this.#history.note({ kind: 'approval', action: id, plan });
     for (let tries = 0; tries < 5; tries += 1) {
@@ -125,13 +127,11 @@ export class ChaosLoad {
     }
   }
 
-  readonly #answers = new Map<string, Record<string, unknown>>();
-
   async #sendUntilEnded(
     { id, body, caller }: { id: string; body: object; caller?: string },
-    most: number,
+    { most, until = Infinity }: { most: number; until?: number },
   ): Promise<void> {
-    for (let tries = 0; tries < most; tries += 1) {
+    for (let tries = 0; tries < most && Date.now() < until; tries += 1) {
       const answered = await this.#processes.send(
         { action: body },
         { path: '/actions', body, ...(caller && { caller }) },
@@ -140,24 +140,24 @@ export class ChaosLoad {
       if (!isEnd(this.outcomes.get(id))) this.outcomes.set(id, outcome);
       if (answered.status === 202) this.#answers.set(id, answered.body);
       if (isEnd(outcome)) return;
-      await delay(3_000 + this.#random() * 4_000);
+      await delay(3_000 + Math.random() * 4_000);
     }
   }
 
   /** A node dies, and Cloud Monitoring says so for a while. */
-  async #alert(lane: Lane, id: string): Promise<void> {
-    const node = await this.#people.killNode(lane);
+  async #alert(lane: Lane, id: string, random: Random): Promise<void> {
+    const node = await this.#people.killNode(lane, random);
     if (!node) return;
     const startedAt = Date.now();
     const labels = {
-      failover_action: choose(alertActions, this.#random) ?? '',
-      ...(this.#random() < 0.5 && { failover_on_close: 'uncordon_nodepool' }),
+      failover_action: choose(alertActions, random) ?? '',
+      ...(random() < 0.5 && { failover_on_close: 'uncordon_nodepool' }),
     };
     const common = { id, startedAt, labels, clusterLabels, resource: { node_name: node.name } };
-    await delay(1_000 + this.#random() * 4_000);
+    await delay(1_000 + random() * 4_000);
     this.outcomes.set(id, 'not acknowledged');
     this.#queue.publish(createNotification(common));
-    await delay(8_000 + this.#random() * 30_000);
+    await delay(8_000 + random() * 30_000);
     await node.revive();
     this.outcomes.set(`${id}.closed`, 'not acknowledged');
     this.#queue.publish(createNotification({ ...common, state: 'closed' }));
@@ -191,4 +191,14 @@ function isEnd(outcome: string | undefined): boolean {
     'internal',
   ];
   return outcome !== undefined && !open.includes(outcome) && !/^5\d\d$/.test(outcome);
+}
+
+function toRestart({ jobSet }: Lane, random: Random): object {
+  const hasFollowUp = random() < 0.4;
+  return {
+    type: 'cordon_nodepool_and_restart_jobset',
+    jobset_name: jobSet,
+    ...(hasFollowUp && { on_failure: 'cordon_and_repair_nodepool', uncordon_when_repaired: true }),
+    ...(random() < 0.2 && { restart_grace_seconds: 2 }),
+  };
 }

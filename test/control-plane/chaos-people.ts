@@ -46,7 +46,7 @@ export class ChaosPeople {
   }
 
   /** The machine of one of the nodes that a lane's run is on dies. */
-  async killNode({ jobSet, pools }: Lane): Promise<DeadNode | undefined> {
+  async killNode({ jobSet, pools }: Lane, random: () => number): Promise<DeadNode | undefined> {
     const selector = encodeURIComponent(`jobset.sigs.k8s.io/jobset-name=${jobSet}`);
     const pods = await this.#insist('the pods', () =>
       this.#admin.get<KubernetesList<Pod>>(`/api/v1/namespaces/default/pods?labelSelector=${selector}`),
@@ -55,7 +55,7 @@ export class ChaosPeople {
     const nodes = (await Promise.all(pools.map((pool) => this.#list(pool)))).flat();
     const node = choose(
       nodes.filter(({ metadata }) => used.includes(metadata.name)),
-      this.#random,
+      random,
     );
     if (!node) return undefined;
     const { name, uid } = node.metadata;

@@ -17,7 +17,7 @@ export interface ChaosProcesses {
   /** Sends something to an instance that lives; waits for one if there is none. */
   send(what: Sent, request: { path: string; body: unknown; caller?: string }): Promise<Answered>;
   /** Kills one, and starts another one in its place. */
-  crash(random: () => number): Promise<void>;
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -81,8 +81,8 @@ export async function startChaosProcesses(
       return { status, body: status === undefined ? {} : parse(text) };
     },
 
-    async crash(random) {
-      const [name, process] = [...living][Math.floor(random() * living.size)] ?? [];
+    async crash() {
+      const [name, process] = [...living][Math.floor(Math.random() * living.size)] ?? [];
       if (name === undefined) return;
       living.delete(name);
       history.note({ kind: 'trouble', what: `SIGKILL to ${name}` });

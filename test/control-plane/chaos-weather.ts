@@ -1,5 +1,6 @@
 /** Which faults there are, drawn anew each minute: a run that has all of them all the time hides what a few of them do. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { createRandom } from '../simulation/virtual-time.ts';
 
 /** What befalls a request on its way. Those that end in `after` have it carried out. */
 export const requestFaults = [
@@ -38,13 +39,16 @@ export class Weather {
   /** How often each fault and each kill was made. */
   readonly counts = new Map<string, number>();
   readonly #random: () => number;
+  /** How often it is asked depends on how fast everything is, so it must not decide what the next minute has. */
+  readonly #minutes: () => number;
   readonly #say: (what: string) => void;
   #minute: Minute = { faults: [], perMille: 0, kills: [] };
   #drawnAt = 0;
   #isFair = true;
 
-  constructor(random: () => number, say: (what: string) => void) {
-    this.#random = random;
+  constructor(seed: number, say: (what: string) => void) {
+    this.#random = createRandom(seed);
+    this.#minutes = createRandom(seed);
     this.#say = say;
   }
 
@@ -86,11 +90,11 @@ export class Weather {
   }
 
   #draw(): void {
-    const half = <T>(all: readonly T[]) => all.filter(() => this.#random() < 0.5);
+    const half = <T>(all: readonly T[]) => all.filter(() => this.#minutes() < 0.5);
     this.#drawnAt = Date.now();
     this.#minute = {
       faults: half(requestFaults),
-      perMille: [5, 20, 50, 100][Math.floor(this.#random() * 4)] ?? 20,
+      perMille: [5, 20, 50, 100][Math.floor(this.#minutes() * 4)] ?? 20,
       kills: half(Object.keys(kills) as Kill[]),
     };
     const { faults, perMille, kills: killed } = this.#minute;

@@ -11,7 +11,7 @@ import { History } from './chaos-history.ts';
 import type { Entry } from './chaos-history.ts';
 import { judge } from './chaos-judge.ts';
 import type { Judgement } from './chaos-judge.ts';
-import { buildLanes, choose, nameLanes } from './chaos-lanes.ts';
+import { buildLanes, nameLanes } from './chaos-lanes.ts';
 import { ChaosLoad } from './chaos-load.ts';
 import { createChaosMachines } from './chaos-machines.ts';
 import { observe } from './chaos-observer.ts';
@@ -30,6 +30,8 @@ export interface ChaosOptions {
   minutes: number;
   actions: number;
   lanes: number;
+  /** Once the faults have stopped, so long for the answers, and as long for the verdicts. */
+  settleSeconds: number;
   say: (line: string) => void;
   /** Where the history is written to, for another look. */
   historyPath?: string;
@@ -43,8 +45,6 @@ export interface ChaosResult extends Judgement {
 }
 
 const leasesPath = '/apis/coordination.k8s.io/v1/namespaces/autometric-failover-system/leases';
-/** Everything that an action waits for ends before: its lock, its resumes, its verdict, and what follows from that. */
-const settleWithinMs = 8 * 60_000;
 const reconcileEveryMs = 3_000;
 
 /** The shortest ones that leave the function and the cluster enough time. */
@@ -64,12 +64,11 @@ function settingsFor(lanes: number): Record<string, string> {
 }
 
 export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions): Promise<ChaosResult> {
-  const { seed, minutes, actions, say } = options;
-  const random = createRandom(seed);
+  const { seed, minutes, actions, settleSeconds, say } = options;
   const history = new History();
   const lanes = nameLanes(options.lanes);
   const settings = settingsFor(lanes.length);
-  const weather = new Weather(random, (what) => {
+  const weather = new Weather(seed, (what) => {
     history.note({ kind: 'trouble', what });
     if (what.startsWith('this minute')) say(what);
   });
@@ -99,15 +98,15 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
       rig,
       machines: machines.machines,
       history,
-      random,
+      random: createRandom(seed + 1),
     });
-    const load = new ChaosLoad({ random, history, processes, people });
+    const load = new ChaosLoad({ seed, history, processes, people });
     history.note({ kind: 'begin' });
     const scheduler = startReconciling(processes);
     stops.unshift(() => scheduler.stop());
 
     const kill = async (what: Kill): Promise<void> => {
-      if (what === 'function') return processes.crash(random);
+      if (what === 'function') return processes.crash();
       if (what === 'connections') return proxy.cutAll();
       await controlPlane.crash?.(what);
       await isReady(controlPlane);
@@ -116,8 +115,7 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
     const storm = [weather.storm(kill, stopped.signal), people.disturb(lanes, stopped.signal)];
     const everyMs = (minutes * 60_000) / actions;
     for (let count = 0; count < actions; count += 1) {
-      const lane = choose(lanes, random);
-      if (lane) load.begin(lane);
+      load.begin(lanes);
       await delay(everyMs);
       if (count % 20 === 19) say(`${count + 1} actions and alerts are begun`);
     }
@@ -127,16 +125,16 @@ export async function runChaos(controlPlane: ControlPlane, options: ChaosOptions
     say('the faults stop');
     await isReady(controlPlane);
 
-    await load.end();
+    await load.end(settleSeconds * 1000);
     say('every action and alert is answered, as far as it will be');
-    const open = await settle(controlPlane);
+    const open = await settle(controlPlane, settleSeconds * 1000);
     say(`${open.length} are open`);
     const held = await locksHeld(controlPlane);
     const result = judge(history.entries, lanes, readConfig(settings));
     const blame = (promise: PromiseId, whom: string[], what: string): void => {
       if (whom.length > 0) result.violations.push(`${promise}: ${whom.join(', ')} ${what}`);
     };
-    blame('actions-settle', open, `left open ${settleWithinMs / 1000} s after the faults`);
+    blame('actions-settle', open, `left open ${settleSeconds} s after the last answer`);
     blame('actions-end', load.unended, 'did not come to an end');
     blame('lock-ends', held, 'held though nothing is open');
     return {
@@ -200,8 +198,8 @@ async function listLeases({ admin }: ControlPlane): Promise<KubernetesObject[]> 
 }
 
 /** Waits until reconcile has nothing open. @returns the ids of what it leaves open */
-async function settle(controlPlane: ControlPlane): Promise<string[]> {
-  const until = Date.now() + settleWithinMs;
+async function settle(controlPlane: ControlPlane, withinMs: number): Promise<string[]> {
+  const until = Date.now() + withinMs;
   for (;;) {
     const open = (await listLeases(controlPlane)).filter(
       ({ metadata }) => metadata.labels?.['autometric-failover/open'] === 'true',
