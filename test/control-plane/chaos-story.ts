@@ -15,9 +15,8 @@ export function tellStory(violation: string, entries: Entry[], { calls }: Judgem
   const troubles: { at: number; line: string }[] = [];
   for (const entry of entries) {
     const { at } = entry;
-    if (entry.kind === 'trouble' || entry.kind === 'pause' || entry.kind === 'person') {
-      troubles.push({ at, line: `*** ${entry.kind === 'trouble' ? entry.what : JSON.stringify(entry)}` });
-    }
+    const trouble = describeTrouble(entry);
+    if (trouble !== undefined) troubles.push({ at, line: `*** ${trouble}` });
     if (entry.kind === 'delivery' && entry.what !== 'reconcile') {
       const text = JSON.stringify('alert' in entry.what ? decode(entry.what.alert) : entry.what);
       if (!isOwn(text)) continue;
@@ -45,6 +44,13 @@ export function tellStory(violation: string, entries: Entry[], { calls }: Judgem
     .sort((a, b) => a.at - b.at)
     .map(({ at, line }) => `${((at - start) / 1000).toFixed(2).padStart(8)} s ${line}`);
   return [violation, ...lines.slice(0, mostLines), ...(lines.length > mostLines ? ['…'] : [])].join('\n');
+}
+
+function describeTrouble(entry: Entry): string | undefined {
+  if (entry.kind === 'trouble') return entry.what;
+  if (entry.kind === 'pause') return entry.isOn ? 'a person pauses' : 'a person ends the pause';
+  if (entry.kind === 'gke') return `GKE begins to work on ${entry.operation.pool}`;
+  return entry.kind === 'person' ? `${entry.what} ${entry.node} of ${entry.pool}` : undefined;
 }
 
 /** What a write of a Lease or a node changes. */
