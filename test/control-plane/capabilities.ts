@@ -17,7 +17,7 @@ export interface ControlPlane {
   /** What this control plane can do. An external one may lack something, and `skips` says what. */
   can: Capabilities;
   skips: string[];
-  /** Kills a program with SIGKILL and starts it anew. Undefined on an external cluster. */
+  /** Kills a program with SIGKILL. It is started anew a second later. Undefined on an external cluster. */
   crash?(program: CrashableProgram): Promise<void>;
   stop(): Promise<void>;
 }

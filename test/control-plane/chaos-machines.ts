@@ -1,6 +1,7 @@
 /** The emulator's machines behind the nodes of a real control plane: a deleted one takes its node with it, and comes back. */
 import { ClusterState } from '../emulator/cluster-state.ts';
 import type { Emulator } from '../emulator/emulator.ts';
+import { noTroubles } from '../emulator/fleet.ts';
 import type { Instance, InstanceGroup } from '../emulator/fleet.ts';
 import { Random } from '../emulator/random.ts';
 import type { History, Machine } from './chaos-history.ts';
@@ -51,17 +52,7 @@ export function createChaosMachines(
     isAtomic: true,
     repair: { stopSeconds: 3, repairDelaySeconds: 9, nodeObject: 'reregistered' },
     tellsHost: true,
-    troubles: {
-      keepsHosts: 0,
-      lacksAccelerators: false,
-      withheldMachines: 0,
-      deletionError: undefined,
-      reportError: undefined,
-      ignoresLabels: false,
-      keepsRebootLabels: false,
-      repairsItself: false,
-      isStockedOut: false,
-    },
+    troubles: noTroubles(),
     replaced: ({ name, id }) => doTo(name, () => kwok.replace(name, true, id)),
     withheld: () => {},
   });
