@@ -128,7 +128,7 @@ function findBound(
   if (!isHere || !job.isAssigned) return undefined;
   return refuse(
     job,
-    `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool). To evict it: ${toEvictionLines(jobSet)}`,
+    `were assigned to their nodes one by one, as Kueue's topology-aware scheduling does, and a restart keeps the assignment to node pool ${nodePool}, or has Kueue (0.17 or newer) give the run's quota back; cordon it (cordon_nodepool) and evict the Workload (spec.active false, then true), so that Kueue assigns it anew, or repair it instead (cordon_and_repair_nodepool). To evict it: ${toEvictionLines(jobSet)}`,
   );
 }
 

@@ -6,7 +6,7 @@ import { attemptOf, findJobSet, readJobs } from '../gke/jobset.ts';
 import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isAccepted } from '../state/deed.ts';
-import { findEnding } from './hanging-pods.ts';
+import { findEnding, listLive } from './hanging-pods.ts';
 import { judgeNoSpare } from './no-spare.ts';
 import type { SpareWish } from './no-spare.ts';
 import { predictNextAttempt } from './prediction.ts';
@@ -69,8 +69,9 @@ export async function planRestart(
   assertRestartable(jobSet);
   const attempt = attemptOf(jobSet);
   const plan = { jobSet: { namespace, name: jobSetName, uid: jobSet.metadata.uid }, attempt };
-  const here = pods.filter((pod) => nodes.some((node) => node.name === pod.nodeName));
-  const onPool = here.filter((pod) => pod.isLive);
+  const isHere = (pod: JobPod) => nodes.some((node) => node.name === pod.nodeName);
+  const live = listLive(pods);
+  const [here, onPool] = [pods.filter(isHere), live.filter(isHere)];
   const ending = findEnding(here, jobs, attempt);
   const job = chooseJob(jobs, onPool, attempt, request.nodeName) ?? ending?.job;
   if (!job) {
@@ -97,7 +98,7 @@ export async function planRestart(
   const outcome = mark && judgeRestartMark(mark, now);
   // What is only begun is decided after the cordon, when the answer to its deletion has come.
   if (outcome && outcome !== 'begun') return { ...plan, job: chosen, outcome };
-  const leader = pods.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0 && pod.isLive);
+  const leader = live.find((pod) => pod.jobUid === job.uid && pod.completionIndex === 0);
   const chosenWay = chooseRestartWay(jobSet, jobs, job, leader);
   const prediction = await predict();
   const noSpare = judgeNoSpare(prediction, wish, `${namespace}/${jobSetName}`);

@@ -1,6 +1,6 @@
 import type { Action } from '../request/action.ts';
 import { readNamedJobSet, suggestNode } from './existing-names.ts';
-import { preferLive } from './hanging-pods.ts';
+import { listLive, preferLive } from './hanging-pods.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import { readPods } from '../gke/jobset.ts';
@@ -90,7 +90,7 @@ const accelerators = ['google.com/tpu', 'nvidia.com/gpu'];
  * needs any: there runs only what serves the others, such as the head of a Pathways run.
  */
 async function findPoolsForAlert(kubernetes: Core, pods: JobPod[]): Promise<string[]> {
-  const live = pods.filter((pod) => pod.isLive);
+  const live = listLive(pods);
   const hanging = pods.filter((pod) => !pod.isLive && pod.isTerminating);
   for (const some of [live, hanging]) {
     const pools = await findPools(kubernetes, toNodeNames(some), ({ labels }) => hasAcceleratorLabel(labels));

@@ -3,6 +3,7 @@ import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPooledNodes } from '../gke/nodes.ts';
 import type { RestartPlan } from '../plan.ts';
+import { listLive } from './hanging-pods.ts';
 
 /** A JobSet that has no live pod on the pool that it is to be restarted from. */
 export interface Absent {
@@ -31,7 +32,7 @@ export async function describeAbsence(
 ): Promise<Required<Pick<RestartPlan, 'runsOn' | 'warning'>>> {
   const nodes = await listPooledNodes({ core });
   const poolOf = new Map(nodes.map((node) => [node.name, node.nodePool]));
-  const current = pods.filter((pod) => pod.isLive && pod.attempt === attempt);
+  const current = listLive(pods).filter((pod) => pod.attempt === attempt);
   const runsOn = listPools(current, poolOf);
   const where =
     runsOn.length === 0

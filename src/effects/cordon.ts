@@ -2,6 +2,7 @@ import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { actionAnnotation, describeNames, fieldManager } from '../names.ts';
+import { isQuarantined } from '../gke/node-labels.ts';
 import { listCordoned, listSchedulable, toAllNodes } from '../gke/nodes.ts';
 import type { NodeRef, PoolNodes } from '../gke/nodes.ts';
 import type { CordonStep, UncordonStep } from '../step.ts';
@@ -82,7 +83,7 @@ function countCordoned(nodePool: string, outcomes: NodeResult[], before: number)
 }
 
 /**
- * Releases this function's cordons of a pool. A node that somebody else has cordoned too stays cordoned.
+ * Releases this function's cordons of a pool. A node that somebody else has cordoned or quarantined too stays cordoned.
  *
  * @throws {FailoverError} when a node cannot be released; the same action sent again goes on
  */
@@ -91,7 +92,7 @@ export async function uncordonPool(
   { nodePool, nodes }: PoolState,
   { concurrency }: { concurrency: number },
 ): Promise<UncordonStep> {
-  const ours = toAllNodes(nodes).filter((node) => isOurs(node));
+  const ours = toAllNodes(nodes).filter((node) => isOursAlone(node));
   const outcomes = await forEachNode(kubernetes, ours, concurrency, (client, node) =>
     applyNode(client, node, undefined),
   );
@@ -101,16 +102,15 @@ export async function uncordonPool(
   const refused = findRefused(outcomes, left);
   if (refused.length > 0) throw uncordonFailed(nodePool, refused);
   const kept = new Set(left.map((node) => node.name));
-  const uncordoned = nodes.cordoned.filter((node) => isOurs(node) && !kept.has(node.name)).length;
+  const uncordoned = nodes.cordoned.filter((node) => isOursAlone(node) && !kept.has(node.name)).length;
+  const why = `somebody else has cordoned them${left.some(isQuarantined) ? ', or NVSentinel has quarantined them' : ''}`;
   return {
     step: 'uncordon',
     target: nodePool,
     nodes: nodes.schedulable.length + nodes.cordoned.length,
     uncordoned,
     kept: kept.size,
-    ...(kept.size > 0
-      ? { kept_nodes: describeNames([...kept]), why: 'somebody else has cordoned them' }
-      : {}),
+    ...(kept.size > 0 ? { kept_nodes: describeNames([...kept]), why } : {}),
   };
 }
 
@@ -123,17 +123,15 @@ export function planCordon({ nodePool, nodes: { schedulable, cordoned } }: PoolS
 
 /** The step of a dry run: what releasing a pool's cordons would do. */
 export function planUncordon({ nodePool, nodes: { schedulable, cordoned } }: PoolState): UncordonStep {
-  const ours = cordoned.filter((node) => isOurs(node)).length;
-  const counts = {
-    nodes: schedulable.length + cordoned.length,
-    to_uncordon: ours,
-    kept: cordoned.length - ours,
-  };
+  const ours = cordoned.filter((node) => isOursAlone(node)).length;
+  const nodes = schedulable.length + cordoned.length;
+  const counts = { nodes, to_uncordon: ours, kept: cordoned.length - ours };
   return { step: 'uncordon', target: nodePool, outcome: 'would_uncordon', ...counts };
 }
 
-function isOurs(node: NodeRef): boolean {
-  return node.annotations[actionAnnotation] !== undefined;
+/** Where somebody cordons a node that is cordoned already, nothing but annotations tells of it. */
+function isOursAlone(node: NodeRef): boolean {
+  return node.annotations[actionAnnotation] !== undefined && !isQuarantined(node);
 }
 
 type NodeOutcome = 'cordoned' | 'gone' | 'failed' | 'skipped';

@@ -2,6 +2,7 @@ import { Ignored } from '../ignored.ts';
 import type { AskMachine } from '../gke/compute.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { isBeingDrained } from '../gke/node-health.ts';
+import { isQuarantined } from '../gke/node-labels.ts';
 import type { Action } from '../request/action.ts';
 import { isUntested } from '../state/acceptance.ts';
 import { findOtherHold } from '../state/cordon-holds.ts';
@@ -42,9 +43,8 @@ export async function assertFollowUpWanted(
     }
     const leaving = (await reader.pool(before.nodePool)).find((node) => isBeingDrained(node));
     if (leaving) {
-      throw new Ignored(
-        `node pool ${before.nodePool} stays cordoned because GKE is draining ${leaving.name}`,
-      );
+      const who = isQuarantined(leaving) ? 'NVSentinel has quarantined' : 'GKE is draining';
+      throw new Ignored(`node pool ${before.nodePool} stays cordoned because ${who} ${leaving.name}`);
     }
   }
   if (effects.repair && verdict !== undefined) {

@@ -1,5 +1,5 @@
 // How well a node is, by what was read of it.
-import { isDraining, isMaintained, isOutOfService, scaleDownTaint } from './node-labels.ts';
+import { isDraining, isMaintained, isOutOfService, isQuarantined, scaleDownTaint } from './node-labels.ts';
 import type { NodeHealth } from './nodes.ts';
 
 /** True if a node has not been Ready for at least 60 s by the API server's clock, so that it counts as dead. */
@@ -37,10 +37,17 @@ function isAnnounced(node: NodeHealth): boolean {
   return node.taintKeys.some((key) => /termination|maintenance/i.test(key)) || isMaintained(node);
 }
 
-/** True if GKE, its autoscaler or an administrator takes the node out of service: for an upgrade, a resize, maintenance, or for good. */
+/**
+ * True if GKE, its autoscaler, NVSentinel or an administrator takes the node out of service: for an upgrade, a resize, maintenance, a
+ * fault, or for good.
+ */
 export function isBeingDrained(node: NodeHealth): boolean {
   return (
-    isAnnounced(node) || isOutOfService(node) || isDraining(node) || node.taintKeys.includes(scaleDownTaint)
+    isAnnounced(node) ||
+    isOutOfService(node) ||
+    isDraining(node) ||
+    isQuarantined(node) ||
+    node.taintKeys.includes(scaleDownTaint)
   );
 }
 

@@ -1,4 +1,4 @@
-// What GKE, its autoscaler and people tell of a node by labels, taints and conditions.
+// What GKE, its autoscaler, other tools and people tell of a node by labels, annotations, taints and conditions.
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -20,6 +20,14 @@ export const activeMaintenanceLabel = 'cloud.google.com/active-node-maintenance'
 /** True if GKE maintains the host of the node. */
 export function isMaintained({ labels }: Labelled): boolean {
   return labels[activeMaintenanceLabel] === 'ONGOING';
+}
+
+/**
+ * True if NVSentinel has quarantined the node by a cordon, its own or one that it found there. It takes any uncordon of such a node for a
+ * person's wish to end the quarantine.
+ */
+export function isQuarantined({ annotations }: { annotations: Labels }): boolean {
+  return annotations['quarantineHealthEventIsCordoned'] === 'True';
 }
 
 /** The taint of nodes that the cluster autoscaler removes. */

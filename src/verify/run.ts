@@ -53,14 +53,31 @@ export async function judgeRun(
   const isEnded = ({ attempt: its, jobUid = '' }: RunPod) =>
     its < attempt || (its === ended && (deleted.size === 0 || deleted.has(jobUid)));
   const left = pods.filter((pod) => isEnded(pod));
+  const still = left.filter((pod) => pod.attempt === attempt && !pod.isTerminating);
+  // Until the old pods end, they are on cordoned nodes. Without a cordon, nothing tells them from new ones.
+  const isResumedElsewhere = async (): Promise<boolean> => {
+    const wanted = countWantedPods(jobSet);
+    const isBack = still.length >= wanted && still.every((pod) => pod.isWell) && jobSet.spec.suspend !== true;
+    if (!isBack) return false;
+    const cordoned = await listCordoned();
+    return (
+      cordoned.size > 0 && still.every(({ nodeName = '' }) => nodeName !== '' && !cordoned.has(nodeName))
+    );
+  };
   const heldUpOn = [...new Set(left.flatMap(({ nodeName }) => nodeName ?? []))];
   if (
     attempt < ended ||
     (attempt === ended && (deleted.size === 0 || (left.length > 0 && left.length === pods.length)))
   ) {
+    const wasResumed = attempt === ended && deleted.size === 0 && (await isResumedElsewhere());
+    if (wasResumed) {
+      const why = `${what} was suspended before it had restarted, and resumed elsewhere in the same attempt`;
+      return { verdict: 'recovered', attempt, at: latest(still.map((pod) => pod.since)), why };
+    }
     const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));
+    const suspended = jobSet.spec.suspend === true ? `; it ${suspendedText}` : '';
     const rest = reasons.length === 0 ? '' : `: ${countReasons(reasons, `${reasons.length} pods are`)}`;
-    const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}`;
+    const why = `${what} has not restarted, it is still in attempt ${attempt}${rest}${suspended}`;
     return { verdict: undefined, attempt, heldUpOn, why };
   }
   const current = pods.filter((pod) => pod.attempt === attempt && !isEnded(pod) && !pod.isTerminating);
@@ -83,13 +100,15 @@ export async function judgeRun(
   const missing = Math.max(0, wanted - current.length - leaving.length);
   const total = Math.max(wanted, current.length);
   const why = [
-    ...(jobSet.spec.suspend === true ? [`${what} is suspended, for example by a queue`] : []),
+    ...(jobSet.spec.suspend === true ? [`${what} ${suspendedText}`] : []),
     ...(reasons.length > 0 ? [countReasons(reasons, `${total} pods`)] : []),
     ...(missing > 0 ? [`${missing} of ${wanted} pods do not exist`] : []),
     ...(left.length > 0 ? [`${left.length} pods of earlier attempts are still there`] : []),
   ].join('; ');
   return { verdict: undefined, attempt, why, heldUpOn };
 }
+
+const suspendedText = 'is suspended, for example by a queue';
 
 function describe({ isWell, trouble }: RunPod): string {
   return isWell ? 'Ready' : trouble;

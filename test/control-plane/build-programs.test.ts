@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { expect } from 'chai';
 import { readVersions } from './versions.ts';
-import { buildKey, buildPrograms, ControlPlaneUnavailable, describeProgress } from './build-programs.ts';
+import {
+  buildKey,
+  buildKueue,
+  buildPrograms,
+  ControlPlaneUnavailable,
+  describeProgress,
+} from './build-programs.ts';
 
 /** Stands for go: records its arguments, and creates a file for each program. */
 const go = `#!/bin/sh
@@ -14,7 +20,10 @@ case "$1 $2" in
   "build -v")
     echo example.com/one/package >&2
     [ -z "$BROKEN" ] || { echo 'package.go:1: syntax error' >&2; exit 1; }
-    for name in server kube-apiserver kube-controller-manager kube-scheduler jobset kwok; do echo made > "$4$name"; done ;;
+    case "$PWD" in
+      */kueue-*) echo made > "$4kueue" ;;
+      *) for name in server kube-apiserver kube-controller-manager kube-scheduler jobset kwok; do echo made > "$4$name"; done ;;
+    esac ;;
   "list -m") echo "$MODULE" ;;
 esac
 `;
@@ -91,6 +100,26 @@ describe('buildPrograms', () => {
       'build -v',
       'list -m',
     ]);
+  });
+
+  it('builds Kueue of its own module, in a folder of its own, with its CRDs in one file', async () => {
+    const crds = join(directory, 'module/config/components/crd/bases');
+    await writeFile(join(crds, 'kueue.x-k8s.io_workloads.yaml'), '---\nkind: Workload\n');
+    const built = await buildKueue(say);
+    expect(built.startsWith(join(directory, 'cache', 'autometric-failover', 'kueue'))).to.equal(true);
+    expect(await readdir(built)).to.have.members(['kueue', 'kueue-crds.yaml', 'kueue-webhooks.yaml']);
+    expect(await readFile(join(built, 'kueue-crds.yaml'), 'utf8')).to.equal('---\ncrd---\nkind: Workload\n');
+    expect(said[0]).to.match(/^Kueue: fetching its Go modules/);
+    expect(said.at(-1)).to.match(/^Kueue: built in /);
+    expect(await buildKueue(say)).to.equal(built);
+    expect(await calls()).to.deep.equal(['mod download', 'build -v', 'list -m']);
+  });
+
+  it('says that Kueue cannot be built, in the words of Go', async () => {
+    process.env['OFFLINE'] = 'yes';
+    const error = await buildKueue(say).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(ControlPlaneUnavailable);
+    expect((error as Error).message).to.equal('Kueue cannot be built here: go: proxy: no route to host');
   });
 
   it('says how many packages there are in all', () => {

@@ -7,8 +7,9 @@ import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 
 export interface CertificateAuthority {
-  /** PEM of the authority's own certificate. */
+  /** PEM of the authority's own certificate, and of its key. */
   certificate: string;
+  key: string;
   /** Makes a key and a certificate for servers and clients alike; `names` are DNS names and IPv4 addresses. */
   issue(subject: CertificateSubject, names?: string[]): { certificate: string; key: string };
 }
@@ -19,23 +20,35 @@ export interface CertificateSubject {
   organization?: string;
 }
 
-/** Creates an authority with a new key; everything it signs is valid from yesterday for a year. */
-export function createCertificateAuthority(commonName: string): CertificateAuthority {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+/**
+ * Creates an authority with a new key; everything it signs is valid from yesterday for a year.
+ * @param options.names are DNS names of the authority itself
+ * @param options.isRsa has an RSA key, in PKCS #1, for programs that read no other
+ */
+export function createCertificateAuthority(
+  commonName: string,
+  { names = [], isRsa = false }: { names?: string[]; isRsa?: boolean } = {},
+): CertificateAuthority {
+  const { privateKey, publicKey } = isRsa
+    ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+    : generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const issuer = { subject: { commonName }, keyId: keyIdentifier(publicKey), privateKey };
   const basicConstraints = extension('2.5.29.19', true, sequence(der(0x01, Buffer.from([0xff]))));
   const certificateSigning = extension('2.5.29.15', true, der(0x03, Buffer.from([1, 0x06])));
   return {
-    certificate: certify(issuer, { commonName }, publicKey, [basicConstraints, certificateSigning]),
+    certificate: certify(issuer, { commonName }, publicKey, [
+      basicConstraints,
+      certificateSigning,
+      ...subjectNames(names),
+    ]),
+    key: isRsa ? (privateKey.export({ type: 'pkcs1', format: 'pem' }) as string) : toPem(privateKey),
     issue(subject, names = []) {
       const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const extensions = [
         extension('2.5.29.15', true, der(0x03, Buffer.from([7, 0x80]))),
         extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'))),
+        ...subjectNames(names),
       ];
-      if (names.length > 0) {
-        extensions.push(extension('2.5.29.17', false, sequence(...names.map(subjectName))));
-      }
       return {
         certificate: certify(issuer, subject, keys.publicKey, extensions),
         key: toPem(keys.privateKey),
@@ -59,7 +72,10 @@ interface Issuer {
 
 function certify(issuer: Issuer, subject: CertificateSubject, key: KeyObject, extensions: Buffer[]): string {
   const dayMs = 24 * 3600 * 1000;
-  const signatureAlgorithm = sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
+  const signatureAlgorithm =
+    issuer.privateKey.asymmetricKeyType === 'rsa'
+      ? sequence(oid('1.2.840.113549.1.1.11'), der(0x05)) // sha256WithRSAEncryption
+      : sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))), // X.509 version 3
     serialNumber(),
@@ -90,6 +106,10 @@ function distinguishedName({ commonName, organization }: CertificateSubject): Bu
     ...(organization === undefined ? [] : [attribute('2.5.4.10', organization)]),
     attribute('2.5.4.3', commonName),
   );
+}
+
+function subjectNames(names: string[]): Buffer[] {
+  return names.length === 0 ? [] : [extension('2.5.29.17', false, sequence(...names.map(subjectName)))];
 }
 
 function subjectName(name: string): Buffer {

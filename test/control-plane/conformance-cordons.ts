@@ -105,6 +105,24 @@ export function describeCordons(stage: () => Stage): void {
       expect(await isCordoned()).to.equal(true);
     });
 
+    // F-430: NVSentinel finds a node cordoned and writes its annotations only, and takes our release for a person's.
+    it('stay ours alone where another tool finds the node cordoned, also if it writes the same value', async () => {
+      await cordon();
+      const quarantine = {
+        metadata: { annotations: { quarantineHealthEventIsCordoned: 'True' } },
+        spec: { unschedulable: true },
+      };
+      const { status } = await stage().client.request('PATCH', `${path()}?fieldManager=fault-quarantine`, {
+        body: quarantine,
+        contentType: patchTypes.merge,
+      });
+      expect(status).to.equal(200);
+      expect(await owners()).to.deep.equal([`${ours} Apply`]);
+      expect((await release()).status).to.equal(200);
+      expect(await isCordoned()).to.equal(false);
+      expect((await read()).metadata.annotations).to.include({ quarantineHealthEventIsCordoned: 'True' });
+    });
+
     it('change nothing when they are repeated, not even the resource version', async () => {
       await cordon();
       if (stage().can.runJobSets) {

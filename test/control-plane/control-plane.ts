@@ -139,7 +139,7 @@ async function runFirstPod(admin: KubernetesClient): Promise<void> {
 }
 
 /** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
       { length: count },
@@ -155,7 +155,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function lastLines(path: string): Promise<string> {
+export async function lastLines(path: string): Promise<string> {
   const log = await readFile(path, 'utf8').catch(() => '');
   return log.trim().split('\n').slice(-15).join('\n');
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { buildKey } from './build-programs.ts';
-import { kubernetesVersion, readVersions, testedPairs } from './versions.ts';
+import { kubernetesVersion, kueueModule, readVersions, testedPairs } from './versions.ts';
 
 const here = import.meta.dirname;
 
@@ -66,6 +66,12 @@ describe('readVersions', () => {
     }
     const own = readFileSync(join(here, 'go.mod'), 'utf8');
     expect(own).to.include(`k8s.io/kubernetes ${kubernetesVersion} `);
+  });
+
+  it('has a module of Kueue, of the version that its folder names', () => {
+    const module = readFileSync(join(kueueModule.directory, 'go.mod'), 'utf8');
+    expect(kueueModule.directory).to.match(/kueue-0\.17$/);
+    expect(module).to.match(/sigs\.k8s\.io\/kueue v0\.17\.\d+/);
   });
 
   it('has programs of its own for each pair', async () => {

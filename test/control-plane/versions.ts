@@ -26,6 +26,13 @@ const others = {
 
 export const kubernetesVersion = 'v1.36.3';
 
+/** Kueue, with the libraries that it asks for. Only `npm run test:kueue` builds it. */
+export const kueueModule: Part = {
+  directory: join(import.meta.dirname, 'versions/kueue-0.17'),
+  packages: ['tool'],
+  kubernetesVersion,
+};
+
 /** The pairs that `npm run test:versions` tests. `npm run test:cluster` tests the module of this folder. */
 export const testedPairs = [
   { KUBERNETES: '1.33', JOBSET: '0.8' },

@@ -59,6 +59,10 @@ export interface JobSetSpec {
   graceSeconds?: number;
   suspend?: boolean;
   startupPolicy?: object;
+  /** The queue of Kueue that it is in. */
+  queue?: string;
+  /** Annotations of its pods. */
+  podAnnotations?: Record<string, string>;
 }
 
 /** The kubelets know it: a pod that ignores SIGTERM. */
@@ -172,7 +176,14 @@ export function jobSetManifest(spec: JobSetSpec): object {
       ...(backoffLimit !== null && { backoffLimit }),
       ...spec.job,
       template: {
-        ...(spec.graceSeconds !== undefined && { metadata: { annotations: { [usesItsGrace]: 'true' } } }),
+        ...((spec.graceSeconds !== undefined || spec.podAnnotations) && {
+          metadata: {
+            annotations: {
+              ...spec.podAnnotations,
+              ...(spec.graceSeconds !== undefined && { [usesItsGrace]: 'true' }),
+            },
+          },
+        }),
         spec: {
           ...(spec.graceSeconds !== undefined && { terminationGracePeriodSeconds: spec.graceSeconds }),
           restartPolicy: 'Never',
@@ -201,6 +212,7 @@ export function jobSetManifest(spec: JobSetSpec): object {
     kind: 'JobSet',
     metadata: {
       name: spec.name,
+      ...(spec.queue && { labels: { 'kueue.x-k8s.io/queue-name': spec.queue } }),
       ...(exclusive === true && exclusivity),
     },
     spec: {

@@ -148,6 +148,27 @@ describe('planRestart', () => {
     expect(planned.leader?.uid).to.equal(metadata.uid);
   });
 
+  // F-431: Kueue suspended a run and resumed it elsewhere, in the same attempt. A pod that a dead node left behind counted as the run, and
+  // the run was restarted although it was well.
+  it('finds a run nowhere but where it was resumed, although a pod of it hangs on a dead node', async () => {
+    const world = createInMemoryWorld({ jobSet: { exclusiveTopology: '' } });
+    const [dead = '', ...others] = nodeNames(world.cluster, 'slice-a');
+    world.cluster.killNode(dead);
+    cordon(world, 'slice-a');
+    for (const suspend of [true, false]) {
+      world.cluster.change('jobsets', 'default', 'train', ({ spec }) => (spec.suspend = suspend));
+      world.emulator.settle();
+      world.clock.advance(60_000);
+      world.emulator.settle();
+    }
+    const left = podsOn(world, 'slice-a');
+    expect(left.map(({ spec }) => spec.nodeName)).to.deep.equal([dead]);
+    expect(left[0]?.metadata.deletionTimestamp).not.to.equal(undefined);
+    expect(podsOn(world, 'slice-b')).to.have.length(others.length + 1);
+    expect(await plan(world)).to.deep.include({ outcome: 'not_on_pool', attempt: 0, runsOn: ['slice-b'] });
+    expect(await plan(world, { nodePool: 'slice-b' })).to.include({ outcome: 'restart' });
+  });
+
   describe('refuses a JobSet', () => {
     const refused: {
       what: string;

@@ -36,7 +36,7 @@ async function exhaust(): Promise<{
 }
 
 describe('an alert that exhausted attempts refuse', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
 
   it('pages once by the lines that the pipeline writes, however it came', async function () {
     needs(this, 'terraform');

@@ -29,7 +29,7 @@ const tick = 'serviceAccount:autometric-failover-tick@my-project.iam.gserviceacc
 const push = 'serviceAccount:autometric-failover-push@my-project.iam.gserviceaccount.com';
 
 describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   let cloud: GoogleCloud;
   let first: CommandResult;
   let requests: CloudRequest[];

@@ -14,7 +14,7 @@ const parent = 'projects/my-project/locations/us-central1';
 const functionName = `${parent}/functions/autometric-failover`;
 
 describe('deploy.sh --viewer, by the real gcloud on a simulated Google Cloud', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   let cloud: GoogleCloud;
   let first: CommandResult;
   const environment = () => ({ ...cloud.environment, RETRY_SECONDS: '0', PROPAGATION_SECONDS: '0' });

@@ -92,7 +92,7 @@ const sources: [what: string, read: (context: Mocha.Context) => Promise<Threshol
 
 for (const [where, read] of sources) {
   describe(`the policy "node not ready" of ${where}`, function () {
-    this.timeout(300_000);
+    this.timeout(1_500_000);
     let condition: ThresholdCondition;
     before(async function () {
       condition = await read(this);

@@ -63,7 +63,7 @@ const inOrder = ({ rules, ...object }: KubernetesObject): object => ({
 
 // F-247: who keeps clusters in Terraform had to copy the RBAC, and the copy grew old.
 describe('the module rbac, by the real terraform', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform', 'kubectl');
   });

@@ -49,7 +49,7 @@ describe('the line that has Cloud Scheduler call reconcile, by the real gcloud',
 });
 
 describe("Cloud Scheduler's job of Terraform", function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });

@@ -7,7 +7,7 @@ import { resourceOf, stateAfter } from './terraform.ts';
 import type { TestRun } from './terraform.ts';
 
 describe('an alert of a policy that Terraform creates, in the function that it deploys', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });

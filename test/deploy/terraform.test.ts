@@ -9,7 +9,7 @@ import { createTerraform, resourceOf, stateAfter, terraformTests } from './terra
 import type { TestRun } from './terraform.ts';
 
 describe('terraform', function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   before(function () {
     needs(this, 'terraform');
   });

@@ -111,7 +111,7 @@ async function writeLogs(): Promise<Map<string, LogEntry[]>> {
 }
 
 describe("what reconcile writes, in Terraform's metrics and alerts", function () {
-  this.timeout(300_000);
+  this.timeout(1_500_000);
   let logs: Map<string, LogEntry[]>;
   let entries: LogEntry[];
   let read: (address: string) => Record<string, unknown>;

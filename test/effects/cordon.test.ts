@@ -376,6 +376,34 @@ describe('uncordonPool', () => {
     expect(countEffects(world.emulator.writes().slice(before))).to.deep.equal({ 'PATCH nodes': 3 });
   });
 
+  // F-430: NVSentinel quarantined a node that was cordoned already, which writes no cordon; the undo released it, and NVSentinel ended its
+  // quarantine.
+  it('leaves a node that NVSentinel has quarantined since, and releases it once the quarantine is over', async () => {
+    const world = createWorld();
+    const name = first(world);
+    await cordon(world);
+    const quarantine = (annotations: Record<string, string>) =>
+      world.cluster.change('nodes', undefined, name, ({ metadata }) => {
+        const {
+          quarantineHealthEvent: _event,
+          quarantineHealthEventIsCordoned: _is,
+          ...rest
+        } = metadata.annotations ?? {};
+        metadata.annotations = { ...rest, ...annotations };
+      });
+    quarantine({ quarantineHealthEvent: '[]', quarantineHealthEventIsCordoned: 'True' });
+    const before = world.emulator.writes().length;
+    const nodes = await readPool(world.kubernetes, pool);
+    expect(planUncordon({ nodePool: pool, nodes })).to.deep.include({ to_uncordon: 3, kept: 1 });
+    const why = 'somebody else has cordoned them, or NVSentinel has quarantined them';
+    expect(await uncordon(world)).to.include({ uncordoned: 3, kept: 1, kept_nodes: name, why });
+    expect(countWrites(world.emulator.writes().slice(before))).to.deep.equal({ 'PATCH nodes': 3 });
+    expect(node(world, name).spec.unschedulable).to.equal(true);
+    quarantine({});
+    expect(await uncordon(world)).to.deep.include({ uncordoned: 1, kept: 0 });
+    expect(node(world, name).spec).not.to.have.property('unschedulable');
+  });
+
   it('leaves a node that a person uncordoned and cordoned again', async () => {
     const world = createWorld();
     const name = first(world);

@@ -36,6 +36,12 @@ const signs: Sign[] = [
         { key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' },
       ]),
   ],
+  // F-430: NVSentinel writes no cordon where the node is cordoned already, and takes an uncordon for a person's wish.
+  [
+    'NVSentinel has quarantined',
+    ({ metadata }) =>
+      void (metadata.annotations = { ...metadata.annotations, quarantineHealthEventIsCordoned: 'True' }),
+  ],
   // F-291: an administrator's conditions were not asked.
   ...['DrainInProgress', 'Drained', 'MaintenanceInProgress', 'GracefulNodeShutdownInProgress'].map(
     (type): Sign => [
@@ -93,6 +99,10 @@ describe('the close of an incident on a pool with a node that', () => {
   }
 });
 
+function by(sign: string): string {
+  return sign.startsWith('NVSentinel') ? sign : 'GKE is draining';
+}
+
 describe('a pool that is to be uncordoned once its machine is back', () => {
   for (const [sign, mark] of signs) {
     it(`stays cordoned while it has a node that ${sign}`, async () => {
@@ -112,7 +122,7 @@ describe('a pool that is to be uncordoned once its machine is back', () => {
       expect(report?.settled).to.deep.equal([{ id: '0.one', verdict: 'repaired' }]);
       expect(jsonOf(world, '0.one', 'follow-up')).to.deep.include({
         outcome: 'not_needed',
-        why: `node pool slice-a stays cordoned because GKE is draining ${leaving}`,
+        why: `node pool slice-a stays cordoned because ${by(sign)} ${leaving}`,
       });
       expect(world.effects()).to.deep.equal({});
       expect(countCordoned(world.cluster, 'slice-a')).to.equal(cordoned);

@@ -91,6 +91,39 @@ describe('judgeRun', () => {
     expect(found.why).to.equal('1 of 2 pods are terminating');
   });
 
+  // F-432: Kueue evicted a run between the deletion of its leader and the restart, and resumed it elsewhere in the same attempt. Nobody
+  // counted it, and the verdict was not_recovered.
+  it('is recovered where the run was suspended before it had restarted, and resumed off the cordoned nodes', async () => {
+    const cordoned = async () => new Set(['bad']);
+    const elsewhere = [pod(2), pod(2, { since: noon + 1000 })];
+    const ghost = pod(2, { nodeName: 'bad', isTerminating: true });
+    expect(await judge(jobSet(2), [...elsewhere, ghost], cordoned)).to.deep.include({
+      verdict: 'recovered',
+      attempt: 2,
+      at: noon + 1000,
+      why: 'JobSet default/train was suspended before it had restarted, and resumed elsewhere in the same attempt',
+    });
+    for (const [pods, found, cordons] of [
+      [[pod(2), pod(2, { nodeName: 'bad' })], jobSet(2), cordoned],
+      [[pod(2), pod(2, { isWell: false })], jobSet(2), cordoned],
+      [[pod(2)], jobSet(2), cordoned],
+      [elsewhere, jobSet(2, { suspend: true }), cordoned],
+      [elsewhere, jobSet(2), nothingCordoned],
+    ] as const) {
+      const { verdict, why } = await judge(found, [...pods], cordons);
+      expect([verdict, why?.replace(/:.*/, '')]).to.deep.equal([
+        undefined,
+        'JobSet default/train has not restarted, it is still in attempt 2',
+      ]);
+    }
+  });
+
+  it('says that a JobSet which has not restarted is suspended', async () => {
+    expect((await judge(jobSet(2, { suspend: true }), [])).why).to.equal(
+      'JobSet default/train has not restarted, it is still in attempt 2; it is suspended, for example by a queue',
+    );
+  });
+
   it('says that the JobSet has not restarted, and what is left of the attempt', async () => {
     const found = await judge(jobSet(2), [
       pod(2, { isTerminating: true }),
@@ -237,7 +270,7 @@ describe('judgeRun', () => {
         throw new Error('asked too early');
       };
       await judge(jobSet(3), [pod(3)], mustNot);
-      await judge(jobSet(2), [pod(2), pod(2)], mustNot);
+      await judge(jobSet(2), [pod(2), pod(2, { isTerminating: true })], mustNot);
       await judge(jobSet(3, { status: { terminalState: 'Completed' } }), [], mustNot);
     });
   });
