@@ -6,10 +6,14 @@
 // process (index.test.ts, build.test.ts, alert-entry-points.test.ts and alert-gcloud.test.ts start such ones), nor an error that
 // arrives after the last test of its file.
 //
+// It also fails where a world of the scenarios or of the fault tables broke a promise of simulation/promises.ts, whatever the test
+// asserts. A test in which one is broken on purpose, because a person insists, says so with `expectBroken()`.
+//
 // It also fails where the tests leave a variable of this process behind: the next file in the same process would start its
 // functions with it. With several jobs Mocha calls the hooks for each file, so that the failure names the file.
 import { findChanges } from './fixtures/environment.ts';
 import { internalErrors } from './fixtures/internal-errors.ts';
+import { assertPromises } from './fixtures/promise-watch.ts';
 
 const { stringify } = JSON;
 let environment: Record<string, string | undefined> = {};
@@ -35,7 +39,11 @@ export const mochaHooks = {
     environment = { ...process.env };
   },
   afterEach() {
-    assertExpected();
+    try {
+      assertExpected();
+    } finally {
+      assertPromises();
+    }
   },
   // What came of the hooks after the last test.
   afterAll() {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { failoverNamespace } from '../../src/names.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
+import { expectBroken } from '../fixtures/promise-watch.ts';
 import { annotateCluster, deletedMachines, leader, podUids, restarts } from '../fixtures/train-run.ts';
 import { countCordoned, nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
 import { VirtualFailover } from '../fixtures/virtual-failover.ts';
@@ -216,6 +217,9 @@ describe('limits', () => {
   });
 
   it('can be lifted by a person for at most one hour', async () => {
+    // A person insists.
+    expectBroken('one-repair-a-cooldown');
+    expectBroken('budget-holds');
     const world = new VirtualFailover({ environment: { MAX_POOLS_PER_HOUR: '1' } });
     await world.send(repair);
     await world.pass(200);

@@ -11,6 +11,7 @@ import type { TimedAnswer } from '../fixtures/faulted-function.ts';
 import { isEvent, isPhase } from '../fixtures/faulted-request.ts';
 import { FaultedWorld, scopes, startsAt } from '../fixtures/faulted-world.ts';
 import type { WorldOptions } from '../fixtures/faulted-world.ts';
+import { PromiseWatch } from '../fixtures/promise-watch.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
 import { isOpen, jsonOf, noteOf, verdictEvents } from '../fixtures/verdicts.ts';
 import { VirtualTime } from '../simulation/virtual-time.ts';
@@ -112,12 +113,14 @@ class Reconciled {
 
   constructor(options: WorldOptions) {
     this.world = new FaultedWorld(options, this.#time);
-    const { emulator } = this.world;
+    const { emulator, cluster } = this.world;
+    const config = readConfig({ CLUSTERS: demoCluster });
     this.#function = new FaultedFunction({
       time: this.#time,
       emulator,
       token: emulator.tokens.issueToken(scopes).token,
-      config: readConfig({ CLUSTERS: demoCluster }),
+      config,
+      watch: new PromiseWatch({ emulator, cluster, time: this.#time, config }),
     });
   }
 

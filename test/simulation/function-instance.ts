@@ -237,7 +237,7 @@ function isDeletionBy(actionId: string, { method, path }: SentRequest): boolean 
 }
 
 /** The id of the action whose record is written. */
-function readRecordedId({ method, body }: SentRequest): string | undefined {
+export function readRecordedId({ method, body }: SentRequest): string | undefined {
   if (method === 'GET' || body === '') return undefined;
   const { metadata } = JSON.parse(body) as {
     metadata?: { name?: string; annotations?: Record<string, string> };

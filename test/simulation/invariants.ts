@@ -2,8 +2,8 @@ import { effectsOf } from '../../src/action-type.ts';
 import type { Config } from '../../src/config.ts';
 import type { Action } from '../../src/request/action.ts';
 import type { RecordedStep } from '../../src/step.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
-import type { Emulator } from '../emulator/emulator.ts';
+import type { Node } from '../emulator/objects.ts';
+import type { ClusterView, MachinesView } from './world-view.ts';
 import { Answers } from './answers.ts';
 import { Approvals } from './approvals.ts';
 import { checkAttempts } from './attempts.ts';
@@ -34,11 +34,25 @@ interface Held {
   since: number;
 }
 
-interface KnownPod {
-  jobUid: string;
+/** Which attempt of which JobSet something belongs to. */
+interface Run {
+  /** The JobSet's uid. */
+  jobSet: string;
   attempt: string;
+}
+
+interface KnownPod extends Run {
+  jobUid: string;
   index: string;
   nodeName: string | undefined;
+}
+
+/** Something that ends an attempt, or a Job that is made anew in the same attempt. */
+interface Restart extends Run {
+  action: string;
+  call: SentCall;
+  /** What nobody else may end. */
+  subject: string;
 }
 
 /** Watches what the instances send and what becomes of the world, and says what must never be. */
@@ -54,24 +68,26 @@ export class Invariants {
   readonly #graces: Graces;
   readonly #config: Config;
   readonly #violations: string[] = [];
-  readonly #emulator: Emulator;
-  readonly #cluster: EmulatedCluster;
+  readonly #emulator: MachinesView;
+  readonly #cluster: ClusterView;
   readonly #time: Pick<VirtualTime, 'now'>;
   readonly #actions = new Map<string, Action>();
   /** The pool locks that each invocation has taken, by what it wrote. A reconcile may take several. */
   readonly #holders = new Map<number, Map<string, Held>>();
   readonly #pods = new Map<string, KnownPod>();
-  readonly #jobAttempts = new Map<string, string>();
+  readonly #jobs = new Map<string, Run>();
   /** uid of each node that a person has cordoned and not released. */
   readonly #personal = new Map<string, string>();
-  /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
-  readonly #unsteadyPools = new Set<string>();
+  /** When a person released a node of a pool: what an earlier action has cordoned there is another question. */
+  readonly #releasedAt = new Map<string, number>();
   readonly #firstNodes: Map<string, string>;
+  /** When each action first wanted the lock of its pool. */
+  readonly #begunAt = new Map<string, number>();
   /** Invocations that have read the mark of a JobSet's last restart. */
   readonly #restarting = new Set<number>();
   /** Pods that were on a dead node when an invocation began to delete them. */
   readonly #freed = new Set<string>();
-  readonly #restarts: { action: string; attempt: string; call: SentCall }[] = [];
+  readonly #restarts: Restart[] = [];
   readonly #answers = new Answers(
     { calls: this.calls, ends: this.#deeds.ends, restarts: this.#restarts },
     (promise, what) => this.violate(promise, what),
@@ -82,18 +98,21 @@ export class Invariants {
     cluster,
     time,
     config,
+    limits,
   }: {
-    emulator: Emulator;
-    cluster: EmulatedCluster;
+    emulator: MachinesView;
+    cluster: ClusterView;
     time: Pick<VirtualTime, 'now'>;
     config: Config;
+    /** Where other parts of the cluster count too. */
+    limits?: Limits;
   }) {
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#time = time;
     const violate: Violate = (promise, what) => this.violate(promise, what);
     this.approvals = new Approvals(cluster, violate);
-    this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
+    this.limits = limits ?? new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
     this.#config = config;
@@ -142,7 +161,7 @@ export class Invariants {
     if (kind === 'person_cordons') this.#personal.set(uid, node);
     if (kind === 'person_uncordons') {
       this.#personal.delete(uid);
-      this.#unsteadyPools.add(pool);
+      this.#releasedAt.set(pool, this.#time.now);
     }
   }
 
@@ -153,17 +172,14 @@ export class Invariants {
     for (const { metadata, spec } of this.#cluster.pods()) {
       const labels = metadata.labels ?? {};
       this.#pods.set(metadata.uid ?? '', {
+        ...readRun(labels),
         jobUid: metadata.ownerReferences?.[0]?.uid ?? '',
-        attempt: labels['jobset.sigs.k8s.io/restart-attempt'] ?? '',
         index: labels['batch.kubernetes.io/job-completion-index'] ?? '',
         nodeName: spec.nodeName,
       });
     }
     for (const { metadata } of this.#cluster.jobs()) {
-      this.#jobAttempts.set(
-        metadata.uid ?? '',
-        metadata.labels?.['jobset.sigs.k8s.io/restart-attempt'] ?? '',
-      );
+      this.#jobs.set(metadata.uid ?? '', readRun(metadata.labels));
     }
   }
 
@@ -229,7 +245,7 @@ export class Invariants {
     return (
       isMachineDeletion(call) ||
       (method === 'DELETE' && podPath.test(path)) ||
-      (method === 'PATCH' && jobPath.test(path))
+      ((method === 'PATCH' || method === 'DELETE') && jobPath.test(path))
     );
   }
 
@@ -244,6 +260,8 @@ export class Invariants {
     const all = this.#holders.get(call.invocation) ?? new Map<string, Held>();
     const before = all.get(nodePool);
     const since = before?.holder === holder ? before.since : call.at;
+    const [actionId = ''] = holder.split('/');
+    if (!this.#begunAt.has(actionId)) this.#begunAt.set(actionId, call.at);
     // The last one comes last.
     all.delete(nodePool);
     this.#holders.set(call.invocation, all.set(nodePool, { nodePool, holder, since }));
@@ -277,12 +295,13 @@ export class Invariants {
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
     const pool = this.#heldBy(call)?.nodePool;
-    if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
-      return;
-    }
-    const open = this.#cluster
-      .nodes(pool)
-      .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
+    if (!action || pool === undefined || !effectsOf[action.type].cordon) return;
+    const begunAt = this.#begunAt.get(call.actionId) ?? 0;
+    if ((this.#releasedAt.get(pool) ?? 0) >= begunAt) return;
+    // Kubernetes tells times in whole seconds. What came later is a replacement, which stays as it is.
+    const isOlder = ({ metadata: { uid, creationTimestamp } }: Node) =>
+      this.#firstNodes.has(uid ?? '') || Date.parse(creationTimestamp ?? '') + 1_000 < begunAt;
+    const open = this.#cluster.nodes(pool).filter((node) => isOlder(node) && !node.spec.unschedulable);
     if (open.length > 0) {
       this.violate(
         'cordon-first',
@@ -293,11 +312,13 @@ export class Invariants {
 
   #noteRestart(call: SentCall): void {
     const body = call.body as { preconditions?: { uid?: string }; metadata?: { uid?: string } } | undefined;
-    if (jobPath.test(call.path) && call.method === 'PATCH') {
+    if (jobPath.test(call.path)) {
       this.#onDeed(call, 'restarts the run');
-      const attempt = this.#jobAttempts.get(body?.metadata?.uid ?? '') ?? '?';
-      this.#restarts.push({ action: call.actionId, attempt, call });
-      this.#deeds.onEnd({ attempt, call });
+      const uid = body?.metadata?.uid ?? body?.preconditions?.uid ?? '';
+      const run = this.#jobs.get(uid) ?? { jobSet: '?', attempt: '?' };
+      // A Job that is deleted is made anew in the same attempt.
+      this.#onRestart(call, run, call.method === 'DELETE' ? `Job ${uid}` : toSubject(run));
+      this.#deeds.onEnd({ attempt: run.attempt, call });
     }
     if (!podPath.test(call.path)) return;
     const pod = this.#pods.get(body?.preconditions?.uid ?? '');
@@ -311,8 +332,12 @@ export class Invariants {
     if (pod?.index === '0') this.#deeds.onEnd({ attempt: pod.attempt, call });
     if (pod?.index === '0' && !isShortened && !this.#isFreed(call, pod.nodeName)) {
       this.#onDeed(call, 'restarts the run');
-      this.#restarts.push({ action: call.actionId, attempt: pod.attempt, call });
+      this.#onRestart(call, pod, toSubject(pod));
     }
+  }
+
+  #onRestart(call: SentCall, { jobSet, attempt }: Run, subject: string): void {
+    this.#restarts.push({ jobSet, attempt, subject, action: call.actionId, call });
   }
 
   /**
@@ -403,27 +428,27 @@ export class Invariants {
       byAction.set(action, earlier);
     }
     const byAttempt = new Map<string, { action: string; at: number }>();
-    for (const { action, attempt, call } of effective) {
-      const earlier = byAttempt.get(attempt);
+    for (const { action, subject, attempt, call } of effective) {
+      const earlier = byAttempt.get(subject);
       if (earlier && earlier.action !== action && call.at - earlier.at < restartWindowMs) {
         this.violate(
           'one-attempt-a-restart',
           `${action} restarted attempt ${attempt} again after ${earlier.action}`,
         );
       }
-      byAttempt.set(attempt, earlier ?? { action, at: call.at });
+      byAttempt.set(subject, earlier ?? { action, at: call.at });
     }
     const byPool = new Map<string, { action: string; at: number }>();
-    for (const { action, call } of effective) {
+    for (const { action, jobSet, call } of effective) {
       const pool = this.#heldBy(call)?.nodePool ?? '?';
-      const earlier = byPool.get(pool);
+      const earlier = byPool.get(`${pool} ${jobSet}`);
       if (earlier && earlier.action !== action && call.at - earlier.at < this.#cooldownMs) {
         this.violate(
           'one-restart-a-cooldown',
           `${action} restarted from ${pool} within the cooldown after ${earlier.action}`,
         );
       }
-      byPool.set(pool, { action, at: call.at });
+      byPool.set(`${pool} ${jobSet}`, { action, at: call.at });
     }
   }
 
@@ -431,10 +456,12 @@ export class Invariants {
   #checkAttempts(): void {
     const max = this.#config.maxAttemptsPerDay;
     const violate: Violate = (promise, what) => this.violate(promise, what);
-    const restarts = this.#restarts
-      .filter(({ call }) => call.status === 200)
-      .map(({ action, call }) => ({ action, at: call.at }));
-    checkAttempts('the JobSet was restarted', restarts, max, violate);
+    const effective = this.#restarts.filter(({ call }) => call.status === 200);
+    for (const jobSet of new Set(effective.map((each) => each.jobSet))) {
+      const restarts = effective.filter((each) => each.jobSet === jobSet);
+      const attempts = restarts.map(({ action, call }) => ({ action, at: call.at }));
+      checkAttempts('the JobSet was restarted', attempts, max, violate);
+    }
     const sent = this.calls.filter((call) => isMachineDeletion(call));
     const byPool = new Map<string, Attempt[]>();
     for (const { instance, operation } of this.#emulator.fleet.deletions) {
@@ -466,4 +493,15 @@ export class Invariants {
   #elapsed(at: number): string {
     return `${((at - this.#time.now) / 1000).toFixed(1)} s`;
   }
+}
+
+function readRun(labels: Record<string, string> = {}): Run {
+  return {
+    jobSet: labels['jobset.sigs.k8s.io/jobset-uid'] ?? '',
+    attempt: labels['jobset.sigs.k8s.io/restart-attempt'] ?? '',
+  };
+}
+
+function toSubject({ jobSet, attempt }: Run): string {
+  return `attempt ${attempt} of ${jobSet}`;
 }

@@ -1,8 +1,7 @@
-import type { Plan } from '../../src/plan.ts';
+import type { Plan, RepairPlan } from '../../src/plan.ts';
 import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
-import type { Emulator } from '../emulator/emulator.ts';
+import type { ClusterView, MachinesView } from './world-view.ts';
 import type { FollowUps } from './follow-ups.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
@@ -13,13 +12,13 @@ const namespace = 'autometric-failover-system';
 
 /** Never is anything deleted before a plan that names it is recorded, and never is a verdict changed, or false. */
 export class Records {
-  readonly #emulator: Emulator;
-  readonly #cluster: EmulatedCluster;
+  readonly #emulator: MachinesView;
+  readonly #cluster: ClusterView;
   readonly #violate: Violate;
   readonly #followUps: FollowUps;
   readonly #firstCalls = new Map<number, number>();
 
-  constructor(emulator: Emulator, cluster: EmulatedCluster, followUps: FollowUps, violate: Violate) {
+  constructor(emulator: MachinesView, cluster: ClusterView, followUps: FollowUps, violate: Violate) {
     this.#followUps = followUps;
     this.#emulator = emulator;
     this.#cluster = cluster;
@@ -30,13 +29,17 @@ export class Records {
   onDeletion(call: SentCall): void {
     const { actionId, method, path, body } = call;
     const { plan } = this.#read(toRecordName(actionId));
-    const uid = readUid(body);
     const { repair, restart } = plan ?? {};
-    const names = [repair?.instanceId, repair?.instanceName].map((name) => `/instances/${name}?`);
+    const uid = readUid(body);
+    const isJob = /\/jobs\/[^/]+$/.test(path);
+    const isNamed = [restart?.job, ...(restart?.jobs ?? [])].some((job) => job?.uid === uid);
+    const names = [repair?.instanceId ?? this.#findId(repair), repair?.instanceName].map(
+      (name) => `/instances/${name}?`,
+    );
     // The pods that a restart frees are not named by its plan; only a leader ends an attempt.
     const isPlanned = isMachineDeletion(call)
       ? repair !== undefined && names.some((name) => path.includes(name))
-      : restart !== undefined && (method === 'DELETE' || uid === restart.job?.uid);
+      : restart !== undefined && (!isJob || isNamed);
     if (!isPlanned) this.#violate('plan-first', `${actionId} sends ${method} ${path}, which no plan names`);
   }
 
@@ -63,14 +66,28 @@ export class Records {
   #checkVerdict(id: string, { repair, restart }: Plan, { verdict }: Verdict): void {
     if (verdict === 'repaired') {
       const old = this.#emulator.fleet.list().find((machine) => machine.id === repair?.instanceId);
-      if (repair && !old) return;
+      if (repair && (!old || this.#isRepairedInPlace(repair) || isNewer(old.createdAt, repair))) return;
       this.#violate('verdicts-are-true', `${id} is repaired, but machine ${old?.name} is the old one`);
     }
     if (verdict !== 'recovered') return;
     const { name = '', namespace: of = '' } = restart?.jobSet ?? {};
     const attempt = this.#cluster.get('jobsets', of, name)?.status?.restarts ?? 0;
     if (restart && attempt > restart.attempt) return;
+    const jobs = new Set(this.#cluster.jobs(of).map(({ metadata }) => metadata.uid));
+    if (restart?.jobs && !restart.jobs.some(({ uid }) => jobs.has(uid))) return;
     this.#violate('verdicts-are-true', `${id} is recovered, but its run is still in attempt ${attempt}`);
+  }
+
+  /** The id of a planned machine of which the plan knows only the name. */
+  #findId(repair: RepairPlan | undefined): string | undefined {
+    return this.#emulator.fleet.list().find(({ name }) => name === repair?.instanceName)?.id;
+  }
+
+  /** A label had GKE start the machine again, or report its host. */
+  #isRepairedInPlace({ way, node, before }: RepairPlan): boolean {
+    if (way === undefined) return false;
+    const { nodeInfo } = this.#cluster.get('nodes', undefined, node.name)?.status ?? {};
+    return way !== 'reboot' || nodeInfo?.['bootID'] !== before?.bootId;
   }
 
   #read(name: string): {
@@ -91,10 +108,15 @@ export class Records {
 }
 
 function readUid(body: unknown): string | undefined {
-  const { metadata } = (body ?? {}) as { metadata?: { uid?: string } };
-  return metadata?.uid;
+  const { metadata, preconditions } = (body ?? {}) as Record<string, { uid?: string } | undefined>;
+  return metadata?.uid ?? preconditions?.uid;
 }
 
 function parse(text: string | undefined): unknown {
   return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** GKE had it made anew before it was left to GKE. */
+function isNewer(createdAt: number, { leftTo }: RepairPlan): boolean {
+  return leftTo?.since !== undefined && createdAt > Date.parse(leftTo.since);
 }

@@ -155,6 +155,7 @@ class Run {
     this.#isFair = true;
     this.#disturbances.liftAll();
     await time.advanceTo(time.now + interleaving.pauseMs);
+    const fairSince = time.now;
     this.#instances = [this.#createInstance(0)];
     const sent = new Map(
       interleaving.requests.map((request) => {
@@ -167,6 +168,16 @@ class Run {
     }
     if (interleaving.reconciles) await this.#settleAll();
     await time.advanceTo(time.now + 5_000);
+    this.#checkLocks(fairSince);
+  }
+
+  /** Everybody has ended by now, and in fair weather nothing keeps anybody from giving a lock back. */
+  #checkLocks(fairSince: number): void {
+    for (const { metadata, spec } of this.#options.cluster.leases()) {
+      const isHeld = metadata.name.startsWith('pool-') && spec?.holderIdentity;
+      if (!isHeld || Date.parse(spec?.renewTime ?? '') < fairSince) continue;
+      this.invariants.violate('lock-ends', `${metadata.name} is still held by ${spec?.holderIdentity}`);
+    }
   }
 
   /**

@@ -127,6 +127,10 @@ const oneRestartADay: Situation = {
 export const situations: Situation[] = [
   andRedelivery('a restart', restart),
   andRedelivery('a repair', repair),
+  {
+    ...andRedelivery('a restart with less grace', { ...restart, graceSeconds: 2 }),
+    world: { replicas: 2, podGraceSeconds: 30, backoffLimit: 6 },
+  },
   andReconcile('a restart', restart),
   andReconcile('a repair', repair),
   besideReconcile('a restart', restart),
@@ -138,12 +142,17 @@ export const situations: Situation[] = [
     { ...restart, onFailure: 'repair_nodepool' },
     { world: { closedPools: ['slice-b'] } },
   ),
+  besideReconcile('a restart that helps', { ...restart, onFailure: 'repair_nodepool' }),
   twoIncidents(
     'two incidents restart one slice',
     { ...restart, incident },
     { ...restart, incident, node: 1 },
   ),
   twoIncidents('two incidents repair one slice', { ...repair, incident }, { ...repair, incident, node: 1 }),
+  {
+    ...twoIncidents('two slices of one JobSet restart it', restart, { ...restart, pool: 'slice-b' }),
+    world: { replicas: 2 },
+  },
   twoIncidents('a restart and a repair of one slice', { ...restart, incident }, { ...repair, incident }),
   andClose('a cordon', cordon),
   andClose('a restart', restart),

@@ -521,6 +521,29 @@ const alertsWithoutEnd = fc
     }),
   }));
 
+/** A person releases the pool that the run was moved from, and the run comes back, because there is no other place. */
+const comebacks = fc
+  .record({
+    ...parts,
+    replicas: fc.constant(1),
+    controllersMs: fc.constant(5_000),
+    closedPools: fc.constant(pools.slice(1)),
+    actions: fc.array(
+      fc.record({ type: fc.constant('cordon_nodepool_and_restart_jobset' as const), ...onSliceA }),
+      { minLength: 2, maxLength: 4 },
+    ),
+    requests: fc.array(fc.record({ at: fc.integer({ min: 0, max: 500_000 }), action: fc.nat(3), instance }), {
+      minLength: 2,
+      maxLength: 6,
+    }),
+    releases: fc.array(happens('person_uncordons_pool', 10_000, 500_000), { minLength: 1, maxLength: 4 }),
+    others: fc.array(disturbance, { maxLength: 1 }),
+  })
+  .map(({ releases, others, ...rest }) => ({
+    ...rest,
+    disturbances: [...releases.map((each) => ({ ...each, pool: 'slice-a' })), ...others],
+  }));
+
 const later = fc.oneof(fc.nat(5_000), fc.nat(400_000));
 const anyPool = fc.constantFrom('slice-a', 'slice-a', 'slice-b', gpuPool);
 const aWhile = fc.integer({ min: 1_000, max: 300_000 });
@@ -622,6 +645,7 @@ export const situations: Record<string, { weight: number; arbitrary: fc.Arbitrar
   withReconcile: { weight: 3, arbitrary: withReconcile },
   alertsWithoutEnd: { weight: 2, arbitrary: alertsWithoutEnd },
   graces: { weight: 2, arbitrary: graces },
+  comebacks: { weight: 1, arbitrary: comebacks },
   swarm: { weight: 4, arbitrary: swarm },
 };
 

@@ -30,6 +30,8 @@ export interface TurnWorldOptions {
   /** Jobs of the JobSet, each on a slice of its own; 1 unless it is said. */
   replicas?: number;
   backoffLimit?: number;
+  /** The pods of the run use this grace, in seconds; otherwise they end at once. */
+  podGraceSeconds?: number;
   /** The controllers run after each write; else they run when time passes. */
   areControllersEager?: boolean;
   environment?: Record<string, string>;
@@ -64,6 +66,7 @@ export class TurnWorld implements Stage {
   constructor({
     replicas = 1,
     backoffLimit = 0,
+    podGraceSeconds,
     areControllersEager = false,
     environment = {},
     closedPools = [],
@@ -75,10 +78,14 @@ export class TurnWorld implements Stage {
     addSystemNamespace(this.cluster);
     const pools = ['slice-a', 'slice-b', 'slice-c'].slice(0, replicas + 1);
     for (const pool of pools) this.cluster.addTpuSlice(pool, { topology: '2x4' });
+    const grace =
+      podGraceSeconds === undefined
+        ? {}
+        : { terminationGracePeriodSeconds: podGraceSeconds, usesItsGrace: true };
     this.cluster.addJobSet({
       name: 'train',
       exclusiveTopology: 'cloud.google.com/gke-nodepool',
-      replicatedJobs: [{ name: 'workers', replicas, parallelism: 2, backoffLimit }],
+      replicatedJobs: [{ name: 'workers', replicas, parallelism: 2, backoffLimit, ...grace }],
     });
     this.emulator.settle();
     this.#firstNodes = this.#listFirstNodes(pools);
