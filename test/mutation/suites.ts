@@ -5,9 +5,9 @@ import { globSync } from 'node:fs';
 export const wings = ['decide', 'effects', 'state'] as const;
 export type Wing = (typeof wings)[number];
 
-/** These listen, or start processes, or draw. */
+/** These listen, start processes, draw, or read the text of src. */
 const unfit = [
-  'alert-entry-points alert-fuzz alert-gcloud alert-policies broken-record damaged-answers door-fuzz failover-http',
+  'alert-entry-points alert-fuzz alert-gcloud alert-policies breaks broken-record damaged-answers door-fuzz failover-http',
   'faults-act faults-claim faults-google interleavings lies loopback page proxy reconcile-http replayed-interleavings',
   'schedules status status-complete status-gke status-veto',
 ];
