@@ -26,7 +26,7 @@ import Mocha from 'mocha';
 type Loading = 'runtime' | 'static';
 
 /** Without a mutant no test that is run here takes more than a few seconds, however busy the machine. */
-const testLimit = 15_000;
+const testLimit = 30_000;
 const mostTests = 100;
 
 class MochaRunner implements TestRunner {
