@@ -1,8 +1,7 @@
 // Compiles a bundle ahead for the Node that will run it. It needs no package, because the archive of a release has none for it.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 
 const root = join(import.meta.dirname, '..');
 
@@ -18,12 +17,12 @@ export function findNodes(): Set<string> {
   );
 }
 
-/** `enableCompileCache`, which deploy/build-entry.ts calls, came with this version. */
-const oldestNode = [22, 1] as const;
+/** The first that runs TypeScript as it is, which deploy/build-exercise.ts is. */
+const oldestNode = [22, 18] as const;
 
 /**
- * Loads every file once with the compile cache on. Node writes the cache when the process ends. Without the cache the
- * function starts too, but slower, and its log says so at each start.
+ * Has the function serve requests once, and keeps what V8 has compiled for them. Without that the function starts too, but
+ * slower, and its log says so at each start.
  *
  * @returns one line that says what came of it
  */
@@ -34,15 +33,12 @@ export function compileAhead(directory: string, node: string): string {
   if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
     return `not compiled ahead for node ${version} (needs ${oldestNode.join('.')})`;
   }
-  const files = readdirSync(directory).filter((name) => name.endsWith('.mjs') && name !== 'index.mjs');
-  const script = ['index.mjs', ...files]
-    .map((name) => `await import(${JSON.stringify(pathToFileURL(join(directory, name)).href)});`)
-    .join('\n');
   try {
-    execFileSync(node, ['--input-type=module', '--eval', script], {
+    execFileSync(node, [join(import.meta.dirname, 'build-exercise.ts'), directory], {
       cwd: root,
-      env: { FUNCTION_TARGET: 'failover', CLUSTERS: 'projects/build/locations/build/clusters/build' },
+      env: {},
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 60_000,
     });
     return `compiled ahead for node ${version}`;
   } catch (error) {

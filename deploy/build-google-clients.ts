@@ -87,7 +87,8 @@ function leftOut(module: string): string {
   });`;
 }
 
-function exactly(text: string): RegExp {
+/** The filter for this path alone. */
+export function exactly(text: string): RegExp {
   return new RegExp(`^${escape(text)}$`);
 }
 

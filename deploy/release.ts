@@ -47,9 +47,10 @@ export async function release(directory: string, say: (line: string) => void = c
     const files = new Map<string, Buffer>();
     for (const each of readdirSync(join(staging, 'dist'), { recursive: true, encoding: 'utf8' })) {
       // The cache is for the Node of this machine; the build makes the one of the runtime.
-      if (each.endsWith('.mjs')) files.set(`dist/${each}`, readFileSync(join(staging, 'dist', each)));
+      if (/\.[cm]js$/.test(each)) files.set(`dist/${each}`, readFileSync(join(staging, 'dist', each)));
     }
-    for (const each of ['LICENSE', 'deploy/build-compile-ahead.ts']) {
+    const ran = ['compile-ahead', 'exercise', 'link'].map((each) => `deploy/build-${each}.ts`);
+    for (const each of ['LICENSE', ...ran]) {
       files.set(each, readFileSync(join(root, each)));
     }
     for (const each of ['package-lock.json', '.npmrc']) copyFileSync(join(root, each), join(staging, each));
@@ -119,7 +120,7 @@ function toArchived({ name, version, main, dependencies, ...others }: PackageJso
     type,
     main,
     engines,
-    scripts: { 'gcp-build': 'node deploy/build-compile-ahead.ts' },
+    scripts: { 'gcp-build': 'node deploy/build-compile-ahead.ts && node deploy/build-link.ts' },
     dependencies: { [framework]: dependencies[framework] ?? '' },
   };
 }

@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { expect } from 'chai';
 
 const root = join(import.meta.dirname, '..');
-const notOurs = new Set(['.git', 'node_modules', 'dist', '.terraform']);
+const notOurs = new Set(['.git', 'node_modules', 'dist', '.terraform', 'mutations']);
 
 /** Every file of the tree, by its path from the root. */
 const files = readdirSync(root, { recursive: true, withFileTypes: true })

@@ -63,7 +63,8 @@ function readLogEntry({ payload, isPushed }: Unpacked, rules: LogRules): Notific
         policy_user_labels: rule.labels,
         summary: toPrintableText(rule.method ?? text, 512),
         condition_name: `log rule ${id}`,
-        resource_display_name: labels?.['compute.googleapis.com/resource_name'],
+        resource_display_name:
+          labels?.['compute.googleapis.com/resource_name'] ?? machineNameOf(protoPayload?.resourceName),
         resource: { type: resource.type, labels: resource.labels },
       },
     },
@@ -91,6 +92,11 @@ function textOf({ textPayload, jsonPayload }: v.InferOutput<typeof entrySchema>)
   return textPayload ?? jsonPayload?.message ?? jsonPayload?.MESSAGE ?? '';
 }
 
+/** An audit log's entry names its machine by its path. */
+function machineNameOf(resourceName = ''): string | undefined {
+  return /^projects\/[^/]+\/zones\/[^/]+\/instances\/([^/]+)$/.exec(resourceName)?.[1];
+}
+
 const textSchema = v.string('must be a string');
 
 const entrySchema = v.object({
@@ -111,5 +117,10 @@ const entrySchema = v.object({
       MESSAGE: v.fallback(v.optional(textSchema), undefined),
     }),
   ),
-  protoPayload: v.optional(v.object({ methodName: v.optional(textSchema) })),
+  protoPayload: v.optional(
+    v.object({
+      methodName: v.optional(textSchema),
+      resourceName: v.fallback(v.optional(textSchema), undefined),
+    }),
+  ),
 });

@@ -10,8 +10,17 @@ import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listAll } from '../gke/list.ts';
 import { instanceIdAnnotation, listPool, readNode, zoneLabel } from '../gke/nodes.ts';
+import type { NodeRef } from '../gke/nodes.ts';
 
 type Core = Pick<Kubernetes, 'core'>;
+
+type Subject<Kind extends AlertSubject['kind']> = Extract<AlertSubject, { kind: Kind }>;
+
+/** The node of a machine, or the one that has its name and another machine now. */
+export interface FoundNode {
+  nodeName: string;
+  isReplaced: boolean;
+}
 
 /**
  * Resolves the node that an alert only describes: the node of its pod or of its machine. An action that names its target is
@@ -27,12 +36,19 @@ export async function resolveNode(kubernetes: Core, action: Action): Promise<Act
   if (subject?.kind !== 'instance') return action;
   const found = await findNodeOfInstance(kubernetes, subject, incident?.displayName ?? '');
   if (!found) throw instanceNotFound(subject, action.cluster.fullName);
-  if (found.isReplaced) {
-    throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`, {
-      isOver: true,
-    });
-  }
-  return { ...action, nodeName: found.nodeName };
+  return { ...action, nodeName: requireMachine(found) };
+}
+
+/**
+ * Returns the name of the node that has the machine of an alert.
+ *
+ * @throws {Ignored} where the machine has been replaced since the alert
+ */
+export function requireMachine(found: FoundNode): string {
+  if (!found.isReplaced) return found.nodeName;
+  throw new Ignored(`recovered: node ${found.nodeName} has another machine than the incident was about`, {
+    isOver: true,
+  });
 }
 
 /**
@@ -74,10 +90,7 @@ export async function resolveJobSet(
   );
 }
 
-async function findNodeOfPod(
-  { core }: Core,
-  { namespace, podName }: Extract<AlertSubject, { kind: 'pod' }>,
-): Promise<string> {
+async function findNodeOfPod({ core }: Core, { namespace, podName }: Subject<'pod'>): Promise<string> {
   const [pod] = await listAll(
     (page) => core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${podName}`, ...page }),
     ({ spec }) => ({ nodeName: spec?.nodeName }),
@@ -98,34 +111,59 @@ async function findNodeOfPod(
  */
 export async function findNodeOfInstance(
   kubernetes: Core,
-  { instanceId, zone }: Extract<AlertSubject, { kind: 'instance' }>,
+  subject: Subject<'instance'>,
   displayName: string,
-): Promise<{ nodeName: string; isReplaced: boolean } | undefined> {
-  const isName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName);
-  const namesake = isName ? await readNode(kubernetes, displayName) : undefined;
-  if (namesake?.annotations[instanceIdAnnotation] === instanceId) {
-    return { nodeName: namesake.name, isReplaced: false };
-  }
-  const nodes = await listAll(
-    (page) =>
-      kubernetes.core.listNode(
-        { labelSelector: `${zoneLabel}=${zone}`, ...page },
-        withHeaders({ Accept: metadataListOnly }),
-      ),
-    ({ metadata }) => ({ name: metadata?.name ?? '', id: metadata?.annotations?.[instanceIdAnnotation] }),
-  );
-  const node = nodes.find(({ id }) => id === instanceId);
-  if (node) return { nodeName: node.name, isReplaced: false };
+  list: typeof listMachines = listMachines,
+): Promise<FoundNode | undefined> {
+  const name = displayedNodeName({ displayName });
+  const namesake = name === undefined ? undefined : await readNode(kubernetes, name);
+  if (namesake && hasMachine(namesake, subject)) return { nodeName: namesake.name, isReplaced: false };
+  return findAmongAll(kubernetes, subject, namesake, list);
+}
+
+/** Whether a node has this machine. Only its id says so. */
+export function hasMachine({ annotations }: NodeRef, { instanceId }: Subject<'instance'>): boolean {
+  return annotations[instanceIdAnnotation] === instanceId;
+}
+
+/**
+ * Finds the node of a machine among all nodes of its zone.
+ *
+ * @param namesake has the machine's name, and another machine
+ */
+export async function findAmongAll(
+  kubernetes: Core,
+  { instanceId, zone }: Subject<'instance'>,
+  namesake: NodeRef | undefined,
+  list: typeof listMachines,
+): Promise<FoundNode | undefined> {
+  const nodeName = (await list(kubernetes, zone)).get(instanceId);
+  if (nodeName !== undefined) return { nodeName, isReplaced: false };
   // A machine's name is unique in its zone.
   const isSuccessor = namesake?.labels[zoneLabel] === zone;
   return isSuccessor ? { nodeName: namesake.name, isReplaced: true } : undefined;
 }
 
+/** Lists the machines of a zone: the names of their nodes by their numeric ids. */
+export async function listMachines({ core }: Core, zone: string): Promise<Map<string, string>> {
+  const nodes = await listAll(
+    (page) =>
+      core.listNode(
+        { labelSelector: `${zoneLabel}=${zone}`, ...page },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    ({ metadata }) => [metadata?.annotations?.[instanceIdAnnotation] ?? '', metadata?.name ?? ''] as const,
+  );
+  return new Map(nodes);
+}
+
+/** The name that the node of a machine has if it is that of the machine; undefined if nothing tells the machine's name. */
+export function displayedNodeName({ displayName }: { displayName: string }): string | undefined {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(displayName) ? displayName : undefined;
+}
+
 /** No node of the searched clusters has this machine. */
-export function instanceNotFound(
-  { instanceId, zone }: Extract<AlertSubject, { kind: 'instance' }>,
-  where: string,
-): FailoverError {
+export function instanceNotFound({ instanceId, zone }: Subject<'instance'>, where: string): FailoverError {
   return new FailoverError(
     'target_not_found',
     `no node of ${where} has the machine ${instanceId} of zone ${zone} (annotation ${instanceIdAnnotation})`,

@@ -4,6 +4,8 @@ import { authoriseAction } from '../request/auth.ts';
 import type { Deadline } from '../clock.ts';
 import { rememberClosed } from '../state/closed-incidents.ts';
 import type { ClusterName } from '../cluster-name.ts';
+import { crowdOf, pacedBy } from './crowd.ts';
+import { recallMachines } from './early-names.ts';
 import { failover } from './failover.ts';
 import type { Outcome } from './failover.ts';
 import { Ignored } from '../ignored.ts';
@@ -70,9 +72,13 @@ async function chooseCluster(
   const { id, incident } = action;
   const { subject, displayName } = incident;
   if (clusters.length === 1 || subject?.kind !== 'instance') return action.cluster;
-  const found = await searchClusters(clusters, deadline, services, async ({ kubernetes }) => {
+  const crowd = crowdOf(services);
+  const found = await searchClusters(clusters, deadline, services, async (connection) => {
+    const { kubernetes, name } = action.isRedelivered === true ? pacedBy(crowd, connection) : connection;
     const record = await readRecord(kubernetes, id);
-    return record ?? (await findNodeOfInstance(kubernetes, subject, displayName));
+    return (
+      record ?? (await findNodeOfInstance(kubernetes, subject, displayName, recallMachines(name, crowd)))
+    );
   });
   if (found) return found.cluster;
   throw instanceNotFound(subject, clusters.map(({ fullName }) => fullName).join(' or '));

@@ -1,12 +1,15 @@
 import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
+import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Action } from '../request/action.ts';
 import { createRecall } from '../recall.ts';
 import type { Recall } from '../recall.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { Services } from '../services.ts';
 
 /** For so long a Lease is not read again to find out that an alert is dealt with. What it says then stays true. */
 const recallMs = 500;
+/** For so long the nodes and pods of an alert that names none are not listed again, because the lists are long. */
+const lookUpMs = 3_000;
 /** 50 calls a second, and 15 at once: three instances, the module's default, make fewer than 200 in any second. */
 const paceMs = 20;
 const atOnce = 15;
@@ -22,6 +25,7 @@ const mostNoteWaitMs = 300;
 export class Crowd {
   readonly #clock: Clock;
   #leases: Recall;
+  #lookUps: Recall;
   readonly #claims = new Map<string, string>();
   readonly #notes = new Map<string, number[]>();
   #nextCallAt = 0;
@@ -30,6 +34,7 @@ export class Crowd {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#leases = createRecall(clock, recallMs);
+    this.#lookUps = createRecall(clock, lookUpMs);
   }
 
   /** Writes something down once what was begun before is written, a moment later: other instances may have written it by then. */
@@ -50,9 +55,14 @@ export class Crowd {
     if (waitMs > 0) await this.#clock.sleep(waitMs);
   }
 
-  /** Reads a Lease, or recalls it as it was a moment ago. Whoever asks meanwhile waits for the same answer. */
-  recall(name: string, read: () => Promise<LeaseState | undefined>): Promise<LeaseState | undefined> {
-    return this.#leases(name, read);
+  /** Reads Leases, or recalls them as they were a moment ago. Whoever asks meanwhile waits for the same answer. */
+  recall<T>(what: string, read: () => Promise<T>): Promise<T> {
+    return this.#leases(what, read);
+  }
+
+  /** Looks up what an alert does not name, or recalls it as it was some seconds ago. */
+  lookUp<T>(what: string, read: () => Promise<T>): Promise<T> {
+    return this.#lookUps(what, read);
   }
 
   /** Whether this instance already carries out an alert like this one, or several, and nobody loses by coming again. */
@@ -86,6 +96,7 @@ export class Crowd {
       this.#claims.delete(key);
       // What it has done is seen at once.
       this.#leases = createRecall(this.#clock, recallMs);
+      this.#lookUps = createRecall(this.#clock, lookUpMs);
     }
   }
 
@@ -97,6 +108,22 @@ export class Crowd {
     this.#notes.set(what, [...recent, now]);
     return true;
   }
+}
+
+/** Services belong to an instance. */
+const crowds = new WeakMap<Services, Crowd>();
+
+/** What this instance knows. */
+export function crowdOf(services: Services): Crowd {
+  const crowd = crowds.get(services) ?? new Crowd(services.clock);
+  crowds.set(services, crowd);
+  return crowd;
+}
+
+/** A storm of alerts must not become one of calls. */
+export function pacedBy(crowd: Crowd, cluster: ClusterConnection): ClusterConnection {
+  const kubernetes = cluster.kubernetes.paced(() => crowd.pace());
+  return { ...cluster, kubernetes, close: () => cluster.close() };
 }
 
 function toKey({ cluster, type }: Action, nodePool: string): string {

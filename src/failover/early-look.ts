@@ -4,20 +4,21 @@ import { assertWithinLimits } from '../decide/decide.ts';
 import { assertStillWanted } from '../decide/still-wanted.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listPoolHealth, readNodeHealth } from '../gke/nodes.ts';
+import { listPoolHealth } from '../gke/nodes.ts';
 import { Ignored } from '../ignored.ts';
 import type { Action } from '../request/action.ts';
 import type { Incident } from '../request/incident.ts';
 import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.ts';
-import { hasClosed } from '../state/closed-incidents.ts';
+import { toClosedName } from '../state/closed-incidents.ts';
 import { readMark, toCooldownLeftMs } from '../state/cooldown.ts';
 import { isAccepted } from '../state/deed.ts';
 import { readLease } from '../state/lease.ts';
 import { toLockName } from '../state/pool-lease.ts';
-import { readRecord } from '../state/record.ts';
+import { toRecordName } from '../state/record-format.ts';
 import { clusterLease, toSwitches } from '../state/switches.ts';
 import type { ClusterSwitches } from '../state/switches.ts';
 import type { Crowd } from './crowd.ts';
+import { findNamedNode, isKnown, nameJobSet } from './early-names.ts';
 
 interface Tools {
   kubernetes: Kubernetes;
@@ -47,22 +48,23 @@ export async function lookEarly(action: Action, tools: Tools): Promise<EarlyLook
   const { incident, effects } = action;
   // An incident whose close uncordons leaves a hold on the pool, which takes the lock.
   const mayHold = incident?.uncordonsOnClose === true && effects.cordon;
-  if (!incident || incident.isClosed || incident.subject || effects.uncordon || mayHold) return {};
+  if (!incident || incident.isClosed || effects.uncordon || mayHold) return {};
+  if (incident.subject && incident.subject.kind !== 'instance') return {};
   return look({ ...action, incident }, tools);
 }
 
-async function look(
-  action: Action & { incident: Incident },
-  { kubernetes, config, crowd }: Tools,
-): Promise<EarlyLook> {
-  const { id, nodeName, incident, effects } = action;
-  const named = nodeName === undefined ? undefined : await readNodeHealth(kubernetes, nodeName);
-  const nodePool = named ? named.nodePool : action.nodePool;
-  if (nodePool === undefined || (nodeName !== undefined && !named)) return {};
-  if (action.nodePool !== undefined && action.nodePool !== nodePool) return {};
+async function look(alert: Action & { incident: Incident }, tools: Tools): Promise<EarlyLook> {
+  const { kubernetes, config, crowd } = tools;
+  const { id, incident, effects } = alert;
+  const named = await findNamedNode(alert, tools);
+  if (named instanceof FailoverError) return { refusal: named };
+  const nodePool = named ? named.nodePool : alert.nodePool;
+  const isGone = !named && (alert.nodeName !== undefined || incident.subject !== undefined);
+  if (nodePool === undefined || isGone) return {};
+  if (alert.nodePool !== undefined && alert.nodePool !== nodePool) return {};
 
   const recall = (name: string) =>
-    crowd.recall(`${action.cluster.fullName} ${name}`, () => readLease(kubernetes, name));
+    crowd.recall(`${alert.cluster.fullName} ${name}`, () => readLease(kubernetes, name));
   const lease = await recall(clusterLease);
   const switches: ClusterSwitches = { ...toSwitches(lease, kubernetes.serverNow()), lease };
   const isOver = isOverBudget(switches, nodePool, config);
@@ -70,7 +72,19 @@ async function look(
   const isUntouched = isOver && config.cooldownSeconds <= 3600 && config.maxAlertAgeSeconds <= 3600;
   const pool = isUntouched ? undefined : await recall(toLockName(nodePool));
   const poolAnnotations = pool?.annotations ?? {};
-  if (!isOver && !isDone(action, poolAnnotations, config, switches.serverNow)) {
+  const shared = { kubernetes, config, poolAnnotations };
+  const { serverNow } = switches;
+  const action = await nameJobSet({ ...alert, nodeName: named?.name }, nodePool, {
+    ...shared,
+    crowd,
+    serverNow,
+  });
+  if (action instanceof FailoverError) {
+    if (await isKnown(toRecordName(id), alert, tools)) return { nodePool };
+    if (await isKnown(toClosedName(incident.id), alert, tools)) throw closedAlready();
+    return { refusal: action, nodePool };
+  }
+  if (!isOver && !isDone(action, poolAnnotations, config, serverNow)) {
     return crowd.isCrowded(action, nodePool)
       ? { refusal: crowd.refuse(action, nodePool), nodePool }
       : { nodePool };
@@ -80,7 +94,7 @@ async function look(
   // approval.
   const mayWait = action.approval !== undefined || config.approvalActions.length > 0;
   const isNew = isUntouched && effects.cordon && !mayWait && !incident.isRenotification;
-  if (!isNew && (await readRecord(kubernetes, id))) return { nodePool };
+  if (!isNew && (await isKnown(toRecordName(id), alert, tools))) return { nodePool };
   const health = named ? [named] : await listPoolHealth(kubernetes, nodePool);
   const snapshot = {
     nodePool,
@@ -90,12 +104,9 @@ async function look(
     jobSet: undefined,
     eventTarget: undefined,
   };
-  const shared = { kubernetes, config, poolAnnotations };
   await assertStillWanted(action, snapshot, { ...shared, readHealth: async () => health });
   // Beyond the budget, nothing is done either way.
-  if (!isUntouched && (await hasClosed(kubernetes, incident.id))) {
-    throw new Ignored('its incident has closed already', { isOver: true });
-  }
+  if (!isUntouched && (await isKnown(toClosedName(incident.id), alert, tools))) throw closedAlready();
   try {
     const maxPools = toMaxPools(config.maxPoolsPerHour, 0);
     await assertWithinLimits(action, snapshot, { ...shared, switches, maxPools, correlation: undefined });
@@ -103,13 +114,17 @@ async function look(
     if (error instanceof FailoverError) {
       const isNoted = async () => {
         const current = await recall(clusterLease);
-        return Object.hasOwn(readRefusedPools(current?.annotations ?? {}, switches.serverNow), nodePool);
+        return Object.hasOwn(readRefusedPools(current?.annotations ?? {}, serverNow), nodePool);
       };
       return { refusal: error, nodePool, isNoted };
     }
     throw error;
   }
   return { nodePool };
+}
+
+function closedAlready(): Ignored {
+  return new Ignored('its incident has closed already', { isOver: true });
 }
 
 /** A share of the pools has to be counted, which the claim does. */

@@ -6,7 +6,7 @@ import { claimAction } from './claim.ts';
 import type { Awaiting } from './claim.ts';
 import type { Deadline } from '../clock.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
-import { Crowd } from './crowd.ts';
+import { crowdOf, pacedBy } from './crowd.ts';
 import { lookEarly } from './early-look.ts';
 import { finish, abort, noteEarly, noteRefused } from './finish.ts';
 import { timed } from '../log.ts';
@@ -66,7 +66,7 @@ export async function failover(
     const { kubernetes } = cluster;
     const { clock, config } = services;
     const { nodePool, refusal, isNoted } = await lookEarly(action, { kubernetes, config, crowd });
-    if (refusal && nodePool !== undefined) {
+    if (refusal) {
       await noteEarly({ ...action, nodePool }, refusal, { kubernetes, clock, log, crowd, isNoted });
       throw refusal;
     }
@@ -76,21 +76,6 @@ export async function failover(
   } finally {
     cluster.close();
   }
-}
-
-/** What each instance knows of the alerts that it takes at once. Services belong to an instance. */
-const crowds = new WeakMap<Services, Crowd>();
-
-function crowdOf(services: Services): Crowd {
-  const crowd = crowds.get(services) ?? new Crowd(services.clock);
-  crowds.set(services, crowd);
-  return crowd;
-}
-
-/** A storm of alerts must not become one of calls. */
-function pacedBy(crowd: Crowd, cluster: ClusterConnection): ClusterConnection {
-  const kubernetes = cluster.kubernetes.paced(() => crowd.pace());
-  return { ...cluster, kubernetes, close: () => cluster.close() };
 }
 
 async function claimAndExecute(

@@ -117,7 +117,7 @@ export async function noteRefused(
 
 /** The same for an alert that is refused without a claim. A storm makes many that say the same: most are in the log only. */
 export async function noteEarly(
-  action: Action & { nodePool: string },
+  action: Action,
   error: FailoverError,
   tools: {
     kubernetes: Kubernetes;
@@ -132,7 +132,8 @@ export async function noteEarly(
   const { code } = error;
   // It comes again.
   if (code === 'action_in_progress') return;
-  if (code === 'budget_exceeded' && crowd.mayNote(`${action.cluster.fullName} ${nodePool}`, 1)) {
+  const isOver = code === 'budget_exceeded' && nodePool !== undefined;
+  if (isOver && crowd.mayNote(`${action.cluster.fullName} ${nodePool}`, 1)) {
     await tryToCleanUp(log, () =>
       crowd.note(async () => {
         if ((await isNoted?.()) !== true) await noteRefusedPool(kubernetes, nodePool);

@@ -25,15 +25,7 @@ export async function listAll<Item, Kept = Item>(
       let rest: string | undefined;
       do {
         const page = await readPage({ limit: 500, ...(rest ? { _continue: rest } : {}) });
-        if (!page.kind?.endsWith('List')) {
-          throw new UpstreamError({
-            api: 'Kubernetes API',
-            call: 'list',
-            status: 200,
-            reason: 'without a list',
-          });
-        }
-        for (const item of page.items ?? []) kept.push(reduceSafely(item, reduce));
+        for (const item of toItems(page)) kept.push(reduceSafely(item, reduce));
         rest = page.metadata?._continue || undefined;
       } while (rest);
       return kept;
@@ -41,6 +33,27 @@ export async function listAll<Item, Kept = Item>(
       if (!isUpstreamStatus(error, 410) || restarts >= 3) throw error;
     }
   }
+}
+
+/**
+ * Reads a list that is short.
+ *
+ * @returns undefined if it has more than `atMost` items
+ * @throws {UpstreamError} also if the answer is not a list
+ */
+export async function listFew<Item, Kept>(
+  readPage: (page: { limit: number }) => Promise<ListPage<Item>>,
+  atMost: number,
+  reduce: (item: Item) => Kept,
+): Promise<Kept[] | undefined> {
+  const page = await readPage({ limit: atMost });
+  const items = toItems(page);
+  return page.metadata?._continue ? undefined : items.map((item) => reduceSafely(item, reduce));
+}
+
+function toItems<Item>({ kind, items }: ListPage<Item>): Item[] {
+  if (kind?.endsWith('List')) return items ?? [];
+  throw new UpstreamError({ api: 'Kubernetes API', call: 'list', status: 200, reason: 'without a list' });
 }
 
 /** @throws {UpstreamError} where an item has a field of another type than the API's */

@@ -8,7 +8,7 @@ import { createLease, readLease, toLeaseName } from './lease.ts';
  */
 export async function rememberClosed(kubernetes: Kubernetes, incidentId: string): Promise<void> {
   await createLease(kubernetes, {
-    name: toLeaseName('closed', incidentId),
+    name: toClosedName(incidentId),
     labels: { [`${prefix}kind`]: 'incident' },
     annotations: { [`${prefix}incident`]: incidentId },
     renewedAt: kubernetes.serverNow(),
@@ -17,5 +17,10 @@ export async function rememberClosed(kubernetes: Kubernetes, incidentId: string)
 
 /** Looks up whether an incident is known to have closed. */
 export async function hasClosed(kubernetes: Kubernetes, incidentId: string): Promise<boolean> {
-  return (await readLease(kubernetes, toLeaseName('closed', incidentId))) !== undefined;
+  return (await readLease(kubernetes, toClosedName(incidentId))) !== undefined;
+}
+
+/** Names the Lease that says that an incident has closed. */
+export function toClosedName(incidentId: string): string {
+  return toLeaseName('closed', incidentId);
 }

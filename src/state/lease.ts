@@ -5,7 +5,7 @@ import { toMs } from '../clock.ts';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
-import { listAll } from '../gke/list.ts';
+import { listAll, listFew } from '../gke/list.ts';
 import { failoverNamespace } from '../names.ts';
 import { version, versionKey, withoutKnownVersion } from './stored.ts';
 
@@ -93,6 +93,24 @@ export async function listLeases(
     coordination.listNamespacedLease({ namespace: failoverNamespace, labelSelector, ...page }),
   );
   return leases.map((lease) => toLeaseState(lease));
+}
+
+/** Lists the names of the Leases with a label; undefined if there are more than `atMost`. Only their metadata is read. */
+export async function listLeaseNames(
+  { coordination }: Coordination,
+  labelSelector: string,
+  atMost: number,
+): Promise<Set<string> | undefined> {
+  const names = await listFew(
+    (page) =>
+      coordination.listNamespacedLease(
+        { namespace: failoverNamespace, labelSelector, ...page },
+        withHeaders({ Accept: metadataListOnly }),
+      ),
+    atMost,
+    ({ metadata }) => metadata?.name ?? '',
+  );
+  return names && new Set(names);
 }
 
 /** Counts the Leases with a label and an annotation. Only their metadata is read. */

@@ -46,6 +46,17 @@ describe('readAlert of a log entry', () => {
     expect(incident['summary']).to.equal('compute.instances.hostError');
   });
 
+  // F-401: an audit log's entry has no label with the machine's name, so all nodes of the zone were listed for each.
+  it('takes the name of the machine from the path in an audit log entry', () => {
+    const { incident } = read(createHostErrorEntry({ ...machine, name: 'gke-tpu-1' }));
+    expect(incident['resource_display_name']).to.equal('gke-tpu-1');
+    for (const resourceName of ['projects/p/zones/z/disks/gke-tpu-1', 7, undefined]) {
+      const entry = createHostErrorEntry(machine);
+      const protoPayload = { ...(entry['protoPayload'] as object), resourceName };
+      expect(read({ ...entry, protoPayload }).incident['resource_display_name']).to.equal(undefined);
+    }
+  });
+
   for (const [title, payload] of [
     ['jsonPayload.message', { message: 'nvrm: xid (PCI:0000:8b:00): 79, pid=1' }],
     ['jsonPayload.MESSAGE', { MESSAGE: 'NVRM: XID (PCI:0000:8b:00): 79, pid=1', message: 7 }],

@@ -11,6 +11,7 @@ import { measureCordons, measureFootprint, measureSequential } from './measure-c
 import { measureGrowth } from './measure-growth.ts';
 import { measureFirstCordon, measureReconcile } from './measure-reconcile.ts';
 import { measureRecovery } from './measure-recovery.ts';
+import { measureStorm } from './measure-storm.ts';
 import { measureThrottled } from './measure-throttled.ts';
 import { measureViews } from './measure-views.ts';
 import { measureWarm } from './measure-warm.ts';
@@ -33,6 +34,7 @@ const groups = {
   views: measureViews,
   recovery: measureRecovery,
   growth: measureGrowth,
+  storm: measureStorm,
 };
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 9);

@@ -5,7 +5,9 @@ import type { EmulatedCluster } from '../emulator/cluster.ts';
 import { addSystemNamespace, createDemoWorld, demoCluster } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
-import type { Placement, Question, Traffic, WorldSpec } from './emulator-process.ts';
+import { tallyStorm, toStormNodes } from '../fixtures/storm.ts';
+import type { Placement, Question, StormReport, Traffic, WorldSpec } from './emulator-process.ts';
+import { createStormWorld } from './storm-world.ts';
 
 let emulator = new Emulator();
 let cluster: EmulatedCluster | undefined;
@@ -19,6 +21,8 @@ process.on('disconnect', () => process.exit(0));
 async function answer(question: Question): Promise<unknown> {
   if (question.ask === 'build') return build(question.spec);
   if (question.ask === 'placements') return findPlacements();
+  if (question.ask === 'nodes') return cluster && toStormNodes(cluster);
+  if (question.ask === 'storm') return reportStorm();
   if (question.ask === 'copy-record') return copyRecord(question.count);
   if (question.ask === 'forget') return forget(question.keptRecords);
   if (question.ask === 'round-trips') return countRoundTrips(question.since, question.delayMs);
@@ -27,8 +31,11 @@ async function answer(question: Question): Promise<unknown> {
 
 async function build(spec: WorldSpec): Promise<Record<string, string>> {
   await server?.close();
-  emulator = new Emulator();
-  cluster = createWorld(emulator, spec);
+  let behindMs = 0;
+  emulator = new Emulator({ now: () => Date.now() - behindMs });
+  cluster = spec.storm
+    ? createStormWorld(emulator, spec.storm, (ms) => (behindMs = ms))
+    : createWorld(emulator, spec);
   if (spec.throttled) {
     const { share, retryAfterSeconds } = spec.throttled;
     emulator.faults.add({
@@ -171,6 +178,16 @@ function report(): Traffic {
     connections: cluster ? (server?.connections(cluster).ip ?? 0) : 0,
     firstPatchAt: patches[0]?.at ?? null,
     schedulable: cluster?.nodes('slice-a').filter(({ spec }) => !spec.unschedulable).length ?? 0,
+  };
+}
+
+function reportStorm(): StormReport {
+  const cordoned = (cluster?.nodes() ?? []).filter(({ spec }) => spec.unschedulable);
+  return {
+    ...tallyStorm(emulator.requests),
+    restarts: cluster?.jobsets('default')[0]?.status?.restarts ?? 0,
+    cordonedPools: new Set(cordoned.map(({ metadata }) => metadata.labels?.['cloud.google.com/gke-nodepool']))
+      .size,
   };
 }
 

@@ -1,11 +1,15 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { StormNode, StormTally } from '../fixtures/storm.ts';
+import type { StormKind } from './storm-world.ts';
 
 /** A world to measure in: with neither `nodes` nor `slices`, the one of the demo. */
 export interface WorldSpec {
   /** Machines of one slice, `slice-a`, with nothing running. */
   nodes?: number;
+  /** The world of a storm, in place of all that follows but `delayMs` and `reconcileEveryMs`. */
+  storm?: StormKind;
   /** The number of slices, each with its own running JobSet. */
   slices?: number;
   /** Machines of each of them, 16 unless given. */
@@ -51,11 +55,21 @@ export interface Placement {
   pool: string;
 }
 
+/** What a storm has cost, and what came of it. */
+export interface StormReport extends StormTally {
+  /** Restarts that JobSet counts. */
+  restarts: number;
+  /** Pools with a node that is cordoned. */
+  cordonedPools: number;
+}
+
 /** What the emulator's process is asked. */
 export type Question =
   | { ask: 'build'; spec: WorldSpec }
   | { ask: 'report' }
   | { ask: 'placements' }
+  | { ask: 'nodes' }
+  | { ask: 'storm' }
   | { ask: 'copy-record'; count: number }
   | { ask: 'forget'; keptRecords: number }
   | { ask: 'round-trips'; since: number; delayMs: number };
@@ -66,6 +80,9 @@ export interface EmulatorProcess {
   build(spec: WorldSpec): Promise<Record<string, string>>;
   report(): Promise<Traffic>;
   placements(): Promise<Placement[]>;
+  nodes(): Promise<StormNode[]>;
+  /** What a storm has cost so far. */
+  tallyStorm(): Promise<StormReport>;
   /** Adds so many records like the one of the first action. */
   copyRecord(count: number): Promise<void>;
   /** Drops the requests so far, and all records of settled actions but so many. */
@@ -99,6 +116,8 @@ export async function startEmulatorProcess(): Promise<EmulatorProcess> {
     build: async (spec) => (await ask({ ask: 'build', spec })) as Record<string, string>,
     report: async () => (await ask({ ask: 'report' })) as Traffic,
     placements: async () => (await ask({ ask: 'placements' })) as Placement[],
+    nodes: async () => (await ask({ ask: 'nodes' })) as StormNode[],
+    tallyStorm: async () => (await ask({ ask: 'storm' })) as StormReport,
     copyRecord: async (count) => void (await ask({ ask: 'copy-record', count })),
     forget: async (keptRecords) => void (await ask({ ask: 'forget', keptRecords })),
     countRoundTrips: async (since, delayMs) => (await ask({ ask: 'round-trips', since, delayMs })) as number,

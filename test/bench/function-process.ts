@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findFreePort } from '../fixtures/free-port.ts';
 
@@ -42,7 +42,10 @@ export async function startFunction({
 }: FunctionSpec): Promise<FunctionProcess> {
   const port = await findFreePort();
   const spawnedAt = performance.now();
-  const child = spawn('/bin/bash', ['-c', 'exec node_modules/.bin/functions-framework'], {
+  // In the image, the start command leads to what was built beside the function (deploy/build-link.ts).
+  const linked = join(dirname(source), 'start.mjs');
+  const command = existsSync(linked) ? `node ${linked}` : 'node_modules/.bin/functions-framework';
+  const child = spawn('/bin/bash', ['-c', `exec ${command}`], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -5,7 +5,8 @@ import type { FunctionProcess } from './function-process.ts';
 import { median, quantile } from './result.ts';
 import type { Result } from './result.ts';
 
-type Measure = (
+/** A group of the bench. */
+export type Measure = (
   emulator: EmulatorProcess,
   source: string,
   runs: number,

@@ -1,7 +1,17 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -228,7 +238,7 @@ describe('buildFunction', function () {
     symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
     await buildFunction(join(directory, 'dist'), () => undefined);
     [built, source] = await Promise.all([
-      startInstance(join(directory, 'dist/index.mjs'), directory),
+      startInstance(join(directory, 'dist/index.mjs'), directory, join(directory, 'dist/start.mjs')),
       startInstance(join(root, 'src/index.ts'), directory),
     ]);
   });
@@ -251,7 +261,7 @@ describe('buildFunction', function () {
 
   it('leaves out gRPC and the parts of packages that are loaded but never used', () => {
     const code = readdirSync(join(directory, 'dist'))
-      .filter((name) => name.endsWith('.mjs'))
+      .filter((name) => /\.[cm]js$/.test(name))
       .map((name) => readFileSync(join(directory, 'dist', name), 'utf8'))
       .join('\n');
     for (const word of [
@@ -264,17 +274,126 @@ describe('buildFunction', function () {
     }
   });
 
-  it('logs nothing about the compile cache when it was used', () => {
+  it('logs nothing about the compile cache when it was used, and Node warns of nothing', () => {
     expect(built.output()).not.to.include('compile cache');
+    expect(
+      built
+        .output()
+        .split('\n')
+        .filter((line) => line !== '' && !line.startsWith('{')),
+    ).to.deep.equal([]);
   });
 
-  it('warns at start when another version of Node made the compile cache', async () => {
-    rmSync(join(directory, 'dist/compile-cache'), { recursive: true });
-    const slower = await startInstance(join(directory, 'dist/index.mjs'), directory);
-    await slower.stop();
-    const [line] = slower.output().split('\n');
-    expect(JSON.parse(line ?? '')).to.deep.include({ severity: 'WARNING', event: 'warning' });
-    expect(line).to.include('the compile cache was not used, so this instance started slower; deploy again');
+  it('reads a kubeconfig', async () => {
+    const path = join(directory, 'kubeconfig.json');
+    const nobody = await findFreePort();
+    writeFileSync(
+      path,
+      JSON.stringify({
+        clusters: [{ name: 'kind', cluster: { server: `https://127.0.0.1:${nobody}` } }],
+        users: [{ name: 'me', user: { token: 'mine' } }],
+        contexts: [{ name: 'kind', context: { cluster: 'kind', user: 'me' } }],
+      }),
+    );
+    const local = await startInstance(
+      join(directory, 'dist/index.mjs'),
+      directory,
+      join(directory, 'dist/start.mjs'),
+      { KUBECONFIG: path, KUBECONFIG_CONTEXT: 'kind' },
+    );
+    const body = JSON.stringify({ ...cordon, dry_run: true, requestor: 'me', reason: 'ICI errors' });
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(local.url, { method: 'POST', headers, body });
+    await local.stop();
+    expect(await response.text()).to.include('the Kubernetes API could not be reached');
+  });
+
+  it('answers the same when the start command is that of the package', async () => {
+    const unlinked = await startInstance(join(directory, 'dist/index.mjs'), directory);
+    const each = { name: 'a cordon', actions: [cordon], status: 200 };
+    try {
+      const [ofUnlinked, ofBuilt] = await Promise.all([play(unlinked, each), play(built, each)]);
+      expect(ofUnlinked.answers).to.deep.equal(ofBuilt.answers);
+      expect(ofUnlinked.log).to.deep.equal(ofBuilt.log);
+    } finally {
+      await unlinked.stop();
+    }
+    expect(unlinked.output()).not.to.include('compile cache');
+  });
+
+  // Both take longer than all that the function itself does.
+  it("loads none of the framework's package, and not Node's own fetch", async () => {
+    const hook = join(directory, 'loaded.cjs');
+    const ask = `process.on('SIGUSR2', () => console.log(JSON.stringify({ loaded: [...process.moduleLoadList, ...Object.keys(require.cache)] })));`;
+    writeFileSync(hook, ask);
+    const fresh = await startInstance(
+      join(directory, 'dist/index.mjs'),
+      directory,
+      join(directory, 'dist/start.mjs'),
+      { NODE_OPTIONS: `--require ${hook}` },
+    );
+    const { answers } = await play(fresh, { name: 'a cordon', actions: [cordon], status: 200 });
+    const loaded = await fresh.askLoaded();
+    await fresh.stop();
+    expect(answers[0]?.status).to.equal(200);
+    expect(loaded).to.include('NativeModule http2');
+    expect(loaded.filter((name) => name.includes('node_modules'))).to.deep.equal([]);
+    expect(loaded).not.to.include('NativeModule internal/deps/undici/undici');
+  });
+
+  // F-390: Node's compile cache has the processor and the user in the name of its folder, and those of the build are others.
+  it('uses the compiled code as another user, and with the limits that the buildpack sets', async function () {
+    if (process.getuid?.() !== 0) this.skip();
+    chmodSync(directory, 0o755);
+    const other = await startInstance(
+      join(directory, 'dist/index.mjs'),
+      directory,
+      join(directory, 'dist/start.mjs'),
+      { NODE_OPTIONS: '--max-old-space-size=448', OTHER_USER: '65534' },
+    );
+    await other.stop();
+    expect(other.output()).not.to.include('compile cache');
+  });
+
+  it('warns at start, and works, when the compiled code is of another source, damaged, or of another version of Node', async () => {
+    const [cache = ''] = readdirSync(join(directory, 'dist')).filter((name) => name.endsWith('.cache'));
+    const [path, source] = [cache, cache.replace(/\.cjs\..*/, '.cjs')].map((name) =>
+      join(directory, 'dist', name),
+    );
+    const data = readFileSync(path ?? '');
+    data.writeUInt8(data.readUInt8(100_000) ^ 1, 100_000);
+    const code = readFileSync(source ?? '', 'utf8');
+    const older = cache.replace(process.version, 'v22.0.0');
+    const changes = [
+      // Another source of the same length.
+      () => writeFileSync(source ?? '', code.replace('use strict', 'use_strict')),
+      () => {
+        writeFileSync(source ?? '', code);
+        writeFileSync(path ?? '', data);
+      },
+      () => renameSync(path ?? '', join(directory, 'dist', older)),
+    ];
+    for (const change of changes) {
+      change();
+      const slower = await startInstance(
+        join(directory, 'dist/index.mjs'),
+        directory,
+        join(directory, 'dist/start.mjs'),
+      );
+      await slower.stop();
+      const [line] = slower.output().split('\n');
+      expect(JSON.parse(line ?? '')).to.deep.include({
+        severity: 'WARNING',
+        event: 'warning',
+        compile_cache: {
+          wanted: cache,
+          found: readdirSync(join(directory, 'dist')).filter((name) => name.endsWith('.cache')),
+        },
+      });
+      expect(line).to.include(
+        'the compile cache was not used, so this instance started slower; deploy again',
+      );
+    }
   });
 });
 
@@ -285,11 +404,22 @@ interface Instance {
   /** It has had an action, and has a token. */
   isWarm: boolean;
   output(): string;
+  /** Which modules it has loaded, if it was started with what tells that. */
+  askLoaded(): Promise<string[]>;
   stop(): Promise<void>;
 }
 
-/** Starts the function as the buildpack does, with an address for Google's APIs at which nobody listens yet. */
-async function startInstance(module: string, directory: string): Promise<Instance> {
+/**
+ * Starts the function as the buildpack does, with an address for Google's APIs at which nobody listens yet.
+ *
+ * @param command is where the start command leads to; the one of the framework's package unless given
+ */
+async function startInstance(
+  module: string,
+  directory: string,
+  command = join(root, 'node_modules/.bin/functions-framework'),
+  { OTHER_USER: user, ...more }: Record<string, string> = {},
+): Promise<Instance> {
   const [port, googlePort] = [await findFreePort(), await findFreePort()];
   const google = `127.0.0.1:${googlePort}`;
   const { publicCaPath } = await serveEmulator(new Emulator()).then(async (server) => {
@@ -298,8 +428,9 @@ async function startInstance(module: string, directory: string): Promise<Instanc
     await server.close();
     return { publicCaPath: copy };
   });
-  const child = spawn(join(root, 'node_modules/.bin/functions-framework'), [], {
+  const child = spawn(process.execPath, [command], {
     cwd: directory,
+    ...(user === undefined ? {} : { uid: Number(user) }),
     env: {
       PATH: dirname(process.execPath),
       NODE_ENV: 'production',
@@ -314,6 +445,7 @@ async function startInstance(module: string, directory: string): Promise<Instanc
       CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: `http://${google}/`,
       CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: `http://${google}/compute/v1/`,
       GCE_METADATA_HOST: google,
+      ...more,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -326,7 +458,15 @@ async function startInstance(module: string, directory: string): Promise<Instanc
     if (child.exitCode !== null) throw new Error(`${module} did not start: ${output}`);
     await sleep(20);
   }
-  return { url, googlePort, isWarm: false, output: () => output, stop: () => stop(child) };
+  const askLoaded = async () => {
+    child.kill('SIGUSR2');
+    for (;;) {
+      const line = output.split('\n').find((each) => each.startsWith('{"loaded"') && each.endsWith('}'));
+      if (line) return (JSON.parse(line) as { loaded: string[] }).loaded;
+      await sleep(10);
+    }
+  };
+  return { url, googlePort, isWarm: false, output: () => output, askLoaded, stop: () => stop(child) };
 }
 
 async function stop(child: ChildProcess): Promise<void> {

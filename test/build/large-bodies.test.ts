@@ -100,7 +100,7 @@ interface Instance {
 async function startInstance(directory: string, target: string): Promise<Instance> {
   const port = await findFreePort();
   const tellsItsPeak = `process.on('SIGUSR2', () => process.send?.(process.resourceUsage().maxRSS * 1024));`;
-  const child: ChildProcess = spawn(join(root, 'node_modules/.bin/functions-framework'), [], {
+  const child: ChildProcess = spawn(process.execPath, [join(directory, 'dist/start.mjs')], {
     cwd: directory,
     env: {
       PATH: dirname(process.execPath),

@@ -17,8 +17,12 @@ export interface ControlPlane {
   /** What this control plane can do. An external one may lack something, and `skips` says what. */
   can: Capabilities;
   skips: string[];
+  /** Kills a program with SIGKILL. It is started anew a second later. Undefined on an external cluster. */
+  crash?(program: CrashableProgram): Promise<void>;
   stop(): Promise<void>;
 }
+
+export type CrashableProgram = 'etcd' | 'kube-apiserver' | 'jobset';
 
 export interface Capabilities {
   /** Tokens for any user. */

@@ -3,6 +3,7 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
 import { buildPrograms } from './build-programs.ts';
 import type { ControlPlane } from './capabilities.ts';
@@ -61,9 +62,27 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     tokens.close();
   };
 
+  const crashing = new Map<string, () => void>();
+  /** From the first crash on, whatever ends is started anew, as a kubelet does: JobSet ends itself without an API server. */
+  let isKeptRunning = false;
+  const startAnew = (name: string): void => {
+    const all = [
+      programs.etcd,
+      programs.apiServer,
+      ...programs.schedulerAndKubelets,
+      ...programs.controllers,
+    ];
+    const program = all.find((each) => each.name === name);
+    if (program && !stopping) supervisor.start(program);
+  };
   const failed = new Promise<never>((_resolve, reject) => {
     supervisor.onExit(({ name, outcome }) => {
       if (stopping) return;
+      if (isKeptRunning) {
+        crashing.get(name)?.();
+        setTimeout(() => startAnew(name), 1_000).unref();
+        return;
+      }
       const problem = `control plane: ${name} ended by itself (${outcome})`;
       say(problem);
       void lastLines(join(directory, `${name}.log`)).then((lines) =>
@@ -87,6 +106,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     token: (user, groups) => tokens.token(user, groups),
     can: { beAnyone: true, runJobSets: !apiOnly },
     skips: apiOnly ? ['what needs JobSets that run: only etcd and the API server were started'] : [],
+    async crash(name) {
+      isKeptRunning = true;
+      const gone = new Promise<void>((resolve) => crashing.set(name, resolve));
+      supervisor.kill(name);
+      // It may have ended by itself a moment ago.
+      await Promise.race([gone, delay(5_000, undefined, { ref: false })]);
+    },
     stop,
   };
 }

@@ -13,7 +13,7 @@ import { patchTypes } from './kubernetes-client.ts';
 import type { JobSet, KubernetesList, KubernetesObject, Node } from './kubernetes-client.ts';
 import { createKwokMachines } from './kwok-machines.ts';
 import { createWorld, jobSetsPath, poolLabel } from './world.ts';
-import type { World } from './world.ts';
+import type { Machines, World } from './world.ts';
 
 export const clusterFullName = 'projects/test-project/locations/us-central1/clusters/real';
 /** The function's user name for the API server. */
@@ -29,6 +29,8 @@ export interface FailoverRig {
   deletions: string[];
   /** The environment that points an instance of the function here, and its settings. */
   environment: Record<string, string>;
+  /** What serves the Container API. */
+  emulator: Emulator;
   /** The function's rights: exactly those of deploy/rbac. */
   rights: Manifest[];
   nodesOf(pool: string): Promise<Node[]>;
@@ -57,6 +59,9 @@ export interface FailoverRigOptions {
   endpoint?: { url: string; ca: string };
   /** Awaited after the request to delete a machine, before the response and before the slice comes back. */
   onDeletion?: () => Promise<void>;
+  /** What serves the Container API, and machines of another kind than KWOK's alone. */
+  emulator?: Emulator;
+  machines?: Machines;
 }
 
 /** Prepares a control plane as `deploy/` does: the function has the rights of deploy/rbac there, and no others. */
@@ -66,6 +71,7 @@ export async function createFailoverRig(
 ): Promise<FailoverRig> {
   const { user = functionUser, namespaces = ['default'], endpoint = controlPlane, onDeletion } = options;
   const { admin } = controlPlane;
+  const { emulator = new Emulator(), machines = createKwokMachines(admin) } = options;
   const names = { email: functionUser, uniqueId: functionUniqueId, namespaces };
   const rights = await renderRights(names);
   for (const name of namespaces) {
@@ -73,13 +79,12 @@ export async function createFailoverRig(
   }
   await applyRights(admin, rights);
 
-  const emulator = new Emulator();
   const cluster = emulator.addCluster({ name: clusterFullName });
   const server = await serveEmulator(emulator);
   Object.assign(cluster.endpoints, { ip: new URL(endpoint.url).host, ca: endpoint.ca });
   emulator.tokens.issueToken = () => ({ token: controlPlane.token(user), expiresInSeconds: 3599 });
   emulator.tokens.authenticateForGoogle = () => user;
-  const world = createWorld(admin, createKwokMachines(admin));
+  const world = createWorld(admin, machines);
   const compute = await serveCompute(controlPlane, world, onDeletion);
   const environment = {
     ...server.environment,
@@ -101,6 +106,7 @@ export async function createFailoverRig(
     world,
     deletions: compute.deletions,
     environment,
+    emulator,
     rights,
     nodesOf,
     isCordoned: async (pool) => (await nodesOf(pool)).every(({ spec }) => spec.unschedulable === true),

@@ -1,4 +1,5 @@
 /** The Kubernetes API as plain requests and answers: what a test wants to see, status codes and headers included. */
+import { createInterface } from 'node:readline';
 import { Agent, request } from 'undici';
 
 export interface KubernetesClient {
@@ -10,6 +11,8 @@ export interface KubernetesClient {
   post<T = KubernetesObject>(path: string, body: unknown): Promise<T>;
   patch<T = KubernetesObject>(path: string, body: unknown, contentType?: PatchType): Promise<T>;
   delete(path: string, body?: unknown): Promise<void>;
+  /** Hands over each line of an answer, such as that of a watch, as it comes; until it ends, or the signal aborts. */
+  stream(path: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -173,6 +176,17 @@ export function createKubernetesClient({
       text,
     };
   };
+  const stream = async (path: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> => {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const { body, statusCode } = await request(new URL(path, url), {
+      dispatcher: agent,
+      headers,
+      signal,
+      bodyTimeout: 0,
+    });
+    if (statusCode >= 300) throw new Error(`GET ${path} was answered ${statusCode}: ${await body.text()}`);
+    for await (const line of createInterface(body)) onLine(line);
+  };
   const succeed = async <T>(method: Method, path: string, options?: RequestOptions): Promise<T> => {
     const { status, body, text } = await send<T>(method, path, options);
     if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${text}`);
@@ -187,6 +201,7 @@ export function createKubernetesClient({
     async delete(path, body) {
       await succeed('DELETE', path, body === undefined ? {} : { body });
     },
+    stream,
     close: () => agent.close(),
   };
 }

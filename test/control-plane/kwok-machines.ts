@@ -79,8 +79,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
       await becomesReady(name);
     },
 
-    async replace(name, newNode) {
-      const instanceId = createInstanceId();
+    async replace(name, newNode, instanceId = createInstanceId()) {
       if (newNode) {
         await client.request('DELETE', `${nodesPath}/${name}`);
         const manifest = made.get(name);

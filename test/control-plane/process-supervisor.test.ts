@@ -35,6 +35,22 @@ describe('superviseProcesses', () => {
     await supervisor.stop();
   });
 
+  it('kills one program, tells that it has ended, and starts it anew', async () => {
+    const supervisor = superviseProcesses(directory);
+    const exits: string[] = [];
+    supervisor.onExit(({ name, outcome }) => exits.push(`${name}: ${outcome}`));
+    supervisor.start(sleeper('one'));
+    supervisor.start(sleeper('two'));
+    const [one, two] = [await pidOf('one'), await pidOf('two')];
+    supervisor.kill('one');
+    await eventually('it has ended', () => exits.length > 0);
+    expect(exits).to.deep.equal(['one: SIGKILL']);
+    expect([isRunning(one), isRunning(two)]).to.deep.equal([false, true]);
+    supervisor.start(sleeper('one'));
+    await eventually('it runs again', async () => (await pidOf('one')) !== one);
+    await supervisor.stop();
+  });
+
   for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
     it(`leaves nothing behind when the process that started it gets ${signal}`, async () => {
       const { parent, pids } = await startInAnotherProcess();

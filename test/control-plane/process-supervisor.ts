@@ -19,7 +19,9 @@ export interface Program {
 export interface ProcessSupervisor {
   /** Starts a program in the directory; what it prints goes to `<name>.log` there. */
   start(program: Program): void;
-  /** Calls the listener if a program ends by itself, with its outcome. */
+  /** Ends a program at once, as a machine that fails does. `onExit` tells when it has ended. */
+  kill(name: string): void;
+  /** Calls the listener if a program ends before `stop`, with its outcome. */
   onExit(listener: (exit: ProgramExit) => void): void;
   /** Kills everything and removes the directory. Safe to repeat. */
   stop(): Promise<void>;
@@ -58,6 +60,7 @@ export function superviseProcesses(directory: string): ProcessSupervisor {
   }
   return {
     start: (program) => void supervisor.stdin.write(`${JSON.stringify(program)}\n`),
+    kill: (name) => void supervisor.stdin.write(`${JSON.stringify({ kill: name })}\n`),
     onExit: (listener) => void listeners.push(listener),
     async stop() {
       supervisor.ref();
@@ -76,9 +79,9 @@ function killGroup(supervisor: ChildProcess): void {
   }
 }
 
-/** The supervisor's own process: one line of JSON on standard input is one program to start. */
+/** The supervisor's own process: one line of JSON on standard input is one program to start or to kill. */
 function runSupervisor(directory: string): void {
-  const running = new Map<ChildProcess, Promise<void>>();
+  const running = new Map<ChildProcess, { name: string; gone: Promise<void> }>();
   let ending = false;
   const diesWithParent = ['setpriv', '--pdeathsig', 'KILL'] as const;
   const canDieWithParent = spawnSync(diesWithParent[0], [...diesWithParent.slice(1), 'true']).status === 0;
@@ -96,12 +99,15 @@ function runSupervisor(directory: string): void {
       child.once('error', (error) => report(error.message));
       child.once('exit', (code, signal) => report(signal === null ? `exit code ${code}` : signal));
     });
-    running.set(child, gone);
+    running.set(child, { name, gone });
+  };
+  const kill = (name: string): void => {
+    for (const [child, each] of running) if (each.name === name) child.kill('SIGKILL');
   };
   const end = async (): Promise<void> => {
     if (ending) return;
     ending = true;
-    const gone = [...running.values()];
+    const gone = [...running.values()].map((each) => each.gone);
     for (const child of running.keys()) child.kill('SIGKILL');
     await Promise.all(gone);
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
@@ -111,7 +117,11 @@ function runSupervisor(directory: string): void {
   process.stdout.on('error', () => void end());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end());
   createInterface(process.stdin)
-    .on('line', (line) => start(JSON.parse(line) as Program))
+    .on('line', (line) => {
+      const order = JSON.parse(line) as Program | { kill: string };
+      if ('kill' in order) kill(order.kill);
+      else start(order);
+    })
     .on('close', () => void end());
 }
 

@@ -25,7 +25,8 @@ export interface Machines {
   add(pool: string, options: TpuSliceOptions): Promise<string[]>;
   kill(node: string, notReadyForSeconds: number): Promise<void>;
   revive(node: string): Promise<void>;
-  replace(node: string, newNode: boolean): Promise<void>;
+  /** @param instanceId of the new machine; any unless given */
+  replace(node: string, newNode: boolean, instanceId?: string): Promise<void>;
 }
 
 export interface TpuSliceOptions {

@@ -1,6 +1,6 @@
 import type { V1NodeSelectorTerm, V1PodSpec } from '@kubernetes/client-node';
 import { expect } from 'chai';
-import { isPinnedTo, matchesNode } from '../../src/decide/placement.ts';
+import { isPinnedTo, matchesNode, namesOtherPool } from '../../src/decide/placement.ts';
 import { toPodNeeds } from '../../src/gke/pod-needs.ts';
 
 const poolLabel = 'cloud.google.com/gke-nodepool';
@@ -85,6 +85,83 @@ describe('isPinnedTo', () => {
       expect(isPinnedTo(toPodNeeds({ spec }), 'pool-a', hostnames)).to.equal(false);
     });
   }
+});
+
+describe('namesOtherPool', () => {
+  const names = (...terms: V1NodeSelectorTerm[]) =>
+    namesOtherPool(toPodNeeds({ spec: toSpec({}, terms) }), 'pool-a');
+
+  it('is true where an affinity names another pool, among whatever else', () => {
+    expect(names(toTerm(poolLabel, 'In', 'pool-b'))).to.equal(true);
+    expect(names(toTerm(poolLabel, 'In', 'pool-a', 'pool-b'))).to.equal(true);
+    expect(names(toTerm('zone', 'In', 'a'), toTerm(poolLabel, 'In', 'pool-b'))).to.equal(true);
+    const both = [
+      ...(toTerm('zone', 'Exists').matchExpressions ?? []),
+      ...(toTerm(poolLabel, 'In', 'pool-b').matchExpressions ?? []),
+    ];
+    expect(names({ matchExpressions: both })).to.equal(true);
+  });
+
+  it('is false where none does', () => {
+    expect(names(toTerm(poolLabel, 'In', 'pool-a'))).to.equal(false);
+    expect(names(toTerm(poolLabel, 'NotIn', 'pool-b'))).to.equal(false);
+    expect(names(toTerm('zone', 'In', 'pool-b'))).to.equal(false);
+    expect(names({ matchExpressions: [{ key: poolLabel, operator: 'In' }] })).to.equal(false);
+    expect(names({})).to.equal(false);
+    expect(namesOtherPool(toPodNeeds({ spec: toSpec({}) }), 'pool-a')).to.equal(false);
+  });
+});
+
+describe('a comparison of labels', () => {
+  const matches = (label: string | undefined, operator: string, ...values: string[]) =>
+    matchesNode(toPodNeeds({ spec: toSpec({}, [toTerm('size', operator, ...values)]) }), {
+      name: 'n',
+      labels: label === undefined ? {} : { size: label },
+    });
+
+  it('is one of whole numbers, with a sign or without', () => {
+    const rows: [string, string, string, boolean][] = [
+      ['5', 'Gt', '4', true],
+      ['4', 'Gt', '4', false],
+      ['-5', 'Lt', '+4', true],
+      ['4', 'Lt', '4', false],
+      ['12', 'Gt', '9', true],
+      ['5x', 'Gt', '4', false],
+      ['x5', 'Gt', '4', false],
+      ['5', 'Gt', 'x', false],
+      ['5', 'Lt', 'x', false],
+      ['1e3', 'Gt', '4', false],
+      ['0x9', 'Gt', '4', false],
+    ];
+    for (const [label, operator, value, expected] of rows) {
+      expect(matches(label, operator, value), `${label} ${operator} ${value}`).to.equal(expected);
+    }
+    expect(matches(undefined, 'Gt', '4')).to.equal(false);
+    expect(matches(undefined, 'Lt', '4')).to.equal(false);
+  });
+
+  it('needs values where it compares with some', () => {
+    const bare = (operator: string) =>
+      matchesNode(
+        { nodeSelector: {}, terms: [{ matchExpressions: [{ key: 'size', operator }] }] },
+        {
+          name: 'n',
+          labels: { size: 'Stryker was here' },
+        },
+      );
+    expect(bare('In')).to.equal(false);
+    expect(bare('NotIn')).to.equal(true);
+  });
+
+  it('matches one label and one field alike, and nothing by an empty term', () => {
+    const one = {
+      matchExpressions: [{ key: 'a', operator: 'Exists' }],
+      matchFields: [{ key: 'metadata.name', operator: 'In', values: ['n'] }],
+    };
+    const node = { name: 'n', labels: { a: '1' } };
+    expect(matchesNode({ nodeSelector: {}, terms: [one] }, node)).to.equal(true);
+    expect(matchesNode({ nodeSelector: {}, terms: [{}] }, node)).to.equal(false);
+  });
 });
 
 describe('matchesNode', () => {

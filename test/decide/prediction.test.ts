@@ -449,6 +449,30 @@ describe('pods that a cordon does not keep off', () => {
       await expectRefused(world, /^the pods of Job train-head-0 tolerate /);
     });
 
+    /** The template of the head, which has no pod now, names a node. */
+    const naming = (pool: string) => {
+      const { prepare, ...rest } = head([]);
+      return {
+        ...rest,
+        prepare: async (world: VirtualFailover) => {
+          await prepare(world);
+          const nodeName = nodeNames(world.cluster, pool)[1] ?? nodeNames(world.cluster, pool)[0];
+          world.cluster.change('jobs', 'default', 'train-head-0', ({ spec }) =>
+            Object.assign(spec.template.spec, { nodeName }),
+          );
+        },
+      };
+    };
+
+    it('are not restarted where they name a node of the pool, and are where they name another one', async () => {
+      await expectRefused(
+        await build(naming('slice-a')),
+        /^the pods of Job train-head-0 name their node \(nodeName\)/,
+      );
+      const world = await build(naming('slice-b'));
+      expect((await world.send(restart)).steps.at(-1)).to.include({ outcome: 'restarted' });
+    });
+
     it('are restarted where another taint keeps them off the pool', async () => {
       const world = await build(head([{ key: unschedulable, operator: 'Exists' }]));
       expect((await world.send(restart)).steps.at(-1)).to.include({ outcome: 'restarted' });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { findQueue } from '../../src/decide/queue.ts';
+import { findQueue, toEvictionLines } from '../../src/decide/queue.ts';
+import type { JobSet } from '../../src/gke/jobset.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
 import { jsonOf, restartOfTrain } from '../fixtures/verdicts.ts';
 import { VirtualFailover } from '../fixtures/virtual-failover.ts';
@@ -96,5 +97,29 @@ describe('a JobSet that Kueue manages', () => {
     expect(named('old')).to.deep.equal({ name: 'old', isAdmitted: false });
     expect(named('x; rm -rf ~')).to.equal(undefined);
     expect(findQueue({ metadata, spec: {} })).to.equal(undefined);
+  });
+});
+
+describe('toEvictionLines', () => {
+  const lines = (name?: string) => {
+    const labels = name === undefined ? {} : { 'kueue.x-k8s.io/prebuilt-workload-name': name };
+    return toEvictionLines({
+      metadata: { namespace: 'default', name: 'train', uid: 'u', labels },
+    } as unknown as JobSet);
+  };
+
+  it('names the Workload that a label tells', () => {
+    expect(lines('w')).to.match(
+      /^W=workloads\.kueue\.x-k8s\.io\/w; kubectl patch -n default "\$W" .*"active":false.*"active":true/,
+    );
+    expect(lines('w-1.a_b')).to.match(/^W=workloads\.kueue\.x-k8s\.io\/w-1\.a_b; /);
+  });
+
+  it('looks for it by the uid of the JobSet, where there is no such label, or one that a shell would read', () => {
+    const found =
+      /^W=\$\(kubectl get workloads\.kueue\.x-k8s\.io -n default -l kueue\.x-k8s\.io\/job-uid=u -o name\); /;
+    for (const name of [undefined, '', '$(reboot)', '$(reboot) w', 'w; reboot', '-w', 'w-', 'w'.repeat(64)]) {
+      expect(lines(name), name).to.match(found);
+    }
   });
 });

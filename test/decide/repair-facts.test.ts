@@ -182,6 +182,24 @@ describe('describeImpact', () => {
     });
   }
 
+  it('names what runs here in the order of the alphabet', async () => {
+    const health = await listPoolHealth(world.kubernetes, 'slice-a');
+    const [first] = health;
+    const pods = ['c', 'a', 'b'].map((jobSet) => ({ jobSet, nodeName: first?.name ?? '' }));
+    const { warning } = describeImpact(planOn(health), health, {
+      pods,
+      unread: [],
+      poolNodes: pods.map(({ nodeName }) => nodeName),
+    });
+    expect(warning).to.match(/: JobSet a \(1 live pod\), JobSet b \(1 live pod\), JobSet c \(1 live pod\)$/);
+  });
+
+  it('refuses no machine that no node says is its own by now', async () => {
+    assertClaimedOnce(planOn(await listPoolHealth(world.kubernetes, 'slice-a')), {
+      nodesOfMachine: new Map(),
+    });
+  });
+
   async function impactOn(pool: string, nodeName?: string, environment: Record<string, string> = {}) {
     const { kubernetes } = world;
     const facts = await readFacts(world, environment);

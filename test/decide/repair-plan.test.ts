@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import type { NodeHealth } from '../../src/gke/nodes.ts';
-import { planRepair } from '../../src/decide/repair-plan.ts';
+import { assertMayCordon, describeRepair, planRepair } from '../../src/decide/repair-plan.ts';
+import { blockLabel, hostLabel, subblockLabel } from '../../src/gke/slice.ts';
+import type { RepairPlan } from '../../src/plan.ts';
 import { toRequestId } from '../../src/effects/delete-machine.ts';
 import { refusal } from '../fixtures/refusal-of.ts';
 
@@ -174,6 +176,7 @@ describe('planRepair', () => {
     'gce://ml-prod//x',
     'gce://ml-prod/us-central1-a/',
     'gce://ml-prod/us-central1-a/x/y',
+    'x gce://ml-prod/us-central1-a/x',
     'gce://ml-prod/us-central1-a/..',
     'gce://ml-prod/us-central1-a/x?y',
     'gce://ml-prod/us-central1-a/123',
@@ -262,6 +265,99 @@ describe('planRepair', () => {
       });
     });
   }
+});
+
+describe('the place of a machine', () => {
+  it('is in its plan as far as the node tells it', () => {
+    const place = (labels: Record<string, string>) => {
+      const { host, block, subblock } = planRepair([toNode({ name: 'n', labels })], {
+        ...target,
+        nodeName: 'n',
+      });
+      return JSON.stringify({ host, block, subblock });
+    };
+    expect(place({})).to.equal('{}');
+    expect(place({ [hostLabel]: 'h' })).to.equal('{"host":"h"}');
+    expect(place({ [blockLabel]: 'b', [subblockLabel]: 's' })).to.equal('{"block":"b","subblock":"s"}');
+    const plan = planRepair([toNode({ name: 'n' })], { ...target, nodeName: 'n' });
+    expect(plan).not.to.have.any.keys('host', 'block', 'subblock');
+  });
+});
+
+describe('assertMayCordon', () => {
+  it('refuses on Autopilot only', () => {
+    expect(refusedWith(() => assertMayCordon({ name: cluster, isAutopilot: true })).code).to.equal(
+      'repair_refused',
+    );
+    assertMayCordon({ name: cluster, isAutopilot: false });
+  });
+});
+
+describe('describeRepair', () => {
+  const describePlan = (change: Partial<RepairPlan>) =>
+    describeRepair({
+      ...planRepair([toNode({ name: 'n', instanceId: '7' })], { ...target, nodeName: 'n' }),
+      ...change,
+    });
+
+  it('says which machine, and what goes with it', () => {
+    const { cordon, ...step } = describePlan({ why: 'w' });
+    expect(step).to.deep.equal({
+      step: 'repair',
+      target: 'n',
+      outcome: 'would_delete',
+      instance: 'projects/ml-prod/zones/us-central1-a/instances/n',
+      instance_id: '7',
+      why: 'w',
+      replaces: 'this machine',
+    });
+    expect(cordon).to.match(/^re-registered nodes lose the cordon/);
+    expect(describePlan({ isMultiHost: true }).replaces).to.equal('all machines of the slice');
+    const byName = describeRepair(planRepair([toNode({ name: 'n' })], { ...target, nodeName: 'n' }));
+    expect(byName).not.to.have.property('instance_id');
+  });
+
+  it('says which label, and what it does', () => {
+    const { label, repair, outcome, cordon, replaces, fault } = describePlan({ way: 'reboot' });
+    expect({ label, repair, outcome, fault }).to.deep.equal({
+      label: 'cloud.google.com/perform-reboot=true',
+      repair: 'reboot',
+      outcome: 'would_reboot',
+      fault: undefined,
+    });
+    expect(cordon).to.match(/^the Node object stays/);
+    expect(replaces).to.match(/^nothing: GKE reboots this machine/);
+    expect(describePlan({ way: 'reboot' })).not.to.have.property('fault');
+    expect(describePlan({ way: 'maintenance' }).replaces).to.match(/this machine stops until/);
+    expect(describePlan({ way: 'maintenance', isMultiHost: true }).replaces).to.match(
+      /all machines of the slice stop/,
+    );
+    const report = describePlan({ way: 'report_faulty_host', fault: 'xid' });
+    expect(report).to.include({ fault: 'xid', label: 'cloud.google.com/fault-behavior=XID' });
+    expect(report.replaces).to.match(/comes back on another host/);
+    expect(describePlan({ way: 'report_faulty_host', allCapacity: true }).replaces).to.match(
+      /on the same host/,
+    );
+  });
+
+  it('says what is left to GKE', () => {
+    const why = 'GKE does it';
+    expect(describePlan({ leftTo: { outcome: 'node_leaving', why } })).to.include({
+      outcome: 'node_leaving',
+      gke: why,
+      replaces: 'nothing',
+    });
+    expect(describePlan({ leftTo: { outcome: 'gke_is_repairing', why } }).replaces).to.equal('this machine');
+  });
+
+  it('says what else there is to know, and leaves out what there is not', () => {
+    expect(describePlan({})).not.to.have.any.keys('gke', 'may_not_come_back', 'runs_here', 'warning');
+    expect(describePlan({ mayNotComeBack: 'Spot', runsHere: {}, warning: 'w' })).to.deep.include({
+      may_not_come_back: 'Spot',
+      runs_here: {},
+      warning: 'w',
+    });
+  });
 });
 
 describe('toRequestId', () => {

@@ -60,10 +60,12 @@ describe('npm run release', function () {
   });
 
   it('packs the bundle, what names it, and the licence; no source, no cache and no secret', () => {
-    const others = [...files.keys()].filter((name) => !/^dist\/[\w-]+\.mjs$/.test(name));
+    const others = [...files.keys()].filter((name) => !/^dist\/[\w-]+\.[cm]js$/.test(name));
     expect(others).to.have.members([
       'LICENSE',
       'deploy/build-compile-ahead.ts',
+      'deploy/build-exercise.ts',
+      'deploy/build-link.ts',
       'package-lock.json',
       'package.json',
     ]);

@@ -61,6 +61,20 @@ export interface MachineTroubles {
   isStockedOut: boolean;
 }
 
+export function noTroubles(): MachineTroubles {
+  return {
+    keepsHosts: 0,
+    lacksAccelerators: false,
+    withheldMachines: 0,
+    deletionError: undefined,
+    reportError: undefined,
+    ignoresLabels: false,
+    keepsRebootLabels: false,
+    repairsItself: false,
+    isStockedOut: false,
+  };
+}
+
 /** An entry of a Compute operation's `error.errors`. */
 export interface OperationError {
   code: string;

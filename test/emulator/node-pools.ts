@@ -1,6 +1,7 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterDescription } from './container-api.ts';
 import { gkeVersion } from './discovery.ts';
+import { noTroubles } from './fleet.ts';
 import type { Fleet, Instance, InstanceGroup, RepairBehaviour } from './fleet.ts';
 import type { GkeWork } from './gke-work.ts';
 import { discardPod, wakeNode } from './node-lifecycle.ts';
@@ -53,17 +54,7 @@ export class NodePools {
         isDisabled: options.isRepairDisabled ?? false,
       },
       tellsHost: Object.keys(options.resources ?? {}).length > 0,
-      troubles: {
-        keepsHosts: 0,
-        lacksAccelerators: false,
-        withheldMachines: 0,
-        deletionError: undefined,
-        reportError: undefined,
-        ignoresLabels: false,
-        keepsRebootLabels: false,
-        repairsItself: false,
-        isStockedOut: false,
-      },
+      troubles: noTroubles(),
       replaced: (instance, nodeObject) => this.#replaced(instance, pool, nodeObject),
       withheld: ({ name }) => this.#leave(name),
     };

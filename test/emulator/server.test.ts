@@ -9,6 +9,7 @@ import type { EmulatedCluster } from './cluster.ts';
 import { Emulator } from './emulator.ts';
 import type { FaultEffect } from './faults.ts';
 import { createDemoWorld } from './scenario.ts';
+import { noTroubles } from './fleet.ts';
 import { serveEmulator } from './server.ts';
 import type { EmulatorServer } from './server.ts';
 
@@ -236,17 +237,7 @@ describe('serveEmulator', () => {
       });
       expect(group?.troubles.deletionError).to.have.property('code');
       expect(await change('DELETE', '/all')).to.deep.equal([200, { on: [] }]);
-      expect(group?.troubles).to.deep.equal({
-        keepsHosts: 0,
-        lacksAccelerators: false,
-        withheldMachines: 0,
-        deletionError: undefined,
-        reportError: undefined,
-        ignoresLabels: false,
-        keepsRebootLabels: false,
-        repairsItself: false,
-        isStockedOut: false,
-      });
+      expect(group?.troubles).to.deep.equal(noTroubles());
       expect(cluster.work.underWay('slice-b')).to.deep.equal([]);
       expect(cluster.nodes('slice-b').map(({ spec }) => spec)).to.deep.equal(before);
       expect(cluster.pods('others')).to.deep.equal([]);

@@ -1,124 +1,86 @@
 import { expect } from 'chai';
-import type { RecordedRequest } from '../emulator/emulator.ts';
 import { addSystemNamespace } from '../emulator/scenario.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
-import { countEffects } from '../fixtures/count-writes.ts';
-import { createNotification, toPush } from '../fixtures/notification.ts';
+import { logRules } from '../fixtures/log-entry.ts';
+import { moduleDefaults } from '../fixtures/module-defaults.ts';
+import { toPush } from '../fixtures/notification.ts';
 import { PushQueue } from '../fixtures/push-queue.ts';
+import {
+  addPools,
+  addRun,
+  tallyStorm,
+  toEntriesStorm,
+  toPoolsStorm,
+  toSliceStorm,
+  toStormNodes,
+} from '../fixtures/storm.ts';
+import type { StormMessage, StormTally } from '../fixtures/storm.ts';
 import { countCordoned, trainCluster, whereTrainRuns } from '../fixtures/train-world.ts';
 
-/** The defaults of the module (terraform/variables.tf). */
-const defaults = { instances: 3, concurrency: 10 };
-const nodes = 192;
-const topology = '4x16x12';
-/** As many a second as a slice of 2,304 nodes raises within 30 s. */
-const withinMs = Math.round((nodes * 30_000) / 2304);
+const slice = { nodes: 192, topology: '4x16x12' };
 
-const restart = { failover_action: 'cordon_nodepool_and_restart_jobset', failover_jobset: 'train' };
-const repair = { failover_action: 'cordon_and_repair_nodepool' };
-
-/** A slice whose machines all die, and another one for the run. */
-function createWorld(): AlertWorld {
-  return new AlertWorld({
+/** A slice whose machines have all died, and another one for the run. */
+async function createDeadSlice(environment: Record<string, string> = {}): Promise<AlertWorld> {
+  const world = new AlertWorld({
+    environment,
     build: (emulator) => {
       const cluster = emulator.addCluster({ name: trainCluster });
       addSystemNamespace(cluster);
-      cluster.addTpuSlice('slice-a', { nodes, topology });
-      cluster.addJobSet({
-        name: 'train',
-        exclusiveTopology: 'cloud.google.com/gke-nodepool',
-        replicatedJobs: [{ name: 'workers', parallelism: nodes, backoffLimit: 0 }],
-      });
+      addRun(cluster, slice);
       emulator.settle();
-      cluster.addTpuSlice('slice-b', { nodes, topology });
+      cluster.addTpuSlice('slice-b', slice);
       return cluster;
     },
   });
+  await world.pass(60);
+  for (const { name } of toStormNodes(world.cluster, 'slice-a')) world.cluster.killNode(name);
+  await world.pass(90);
+  return world;
 }
 
-function createQueue(world: AlertWorld): PushQueue {
-  return new PushQueue({
-    ...defaults,
+/** What a storm has cost, and whether each message was acknowledged. */
+interface Outcome extends StormTally {
+  messages: number;
+  isAcknowledged: boolean;
+}
+
+/** Publishes all messages, and lets time pass until they are acknowledged. */
+async function weather(world: AlertWorld, storm: StormMessage[]): Promise<Outcome> {
+  const queue = new PushQueue({
+    ...moduleDefaults,
     now: () => world.time.now,
     after: (ms, run) => world.time.after(ms, run),
     deliver: async (instance, { payload, ...message }) =>
       (await world.receive(toPush(payload, message), instance)).status,
   });
-}
-
-/** Each node alerts, every second one by the policy that repairs; one in ten comes twice, and one in ten again later. */
-function publishAll(world: AlertWorld, queue: PushQueue): void {
-  const startedAt = world.time.now;
-  const names = world.cluster.nodes('slice-a').map(({ metadata }) => metadata.name);
-  for (const [index, node_name] of names.entries()) {
-    const options = {
-      id: `0.${node_name}`,
-      startedAt,
-      resource: { node_name },
-      labels: index % 2 === 0 ? restart : repair,
-    };
-    const at = Math.floor((index * withinMs) / names.length);
-    world.time.after(at, () => queue.publish(createNotification(options)));
-    if (index % 10 === 3) world.time.after(at + 100, () => queue.publish(createNotification(options)));
-    if (index % 10 === 7) {
-      world.time.after(at + 20_000, () => queue.publish(createNotification({ ...options, renotify: true })));
-    }
-  }
-}
-
-/** What a storm has cost, and what came of it. */
-interface Outcome {
-  calls: number;
-  /** Besides what one action does to each node and pod: its cordons, and the pods on dead nodes. */
-  mostInASecond: number;
-  isAcknowledged: boolean;
-}
-
-function isBulk({ method, path }: RecordedRequest): boolean {
-  return (
-    (method === 'PATCH' && path.startsWith('/api/v1/nodes/')) ||
-    (method === 'DELETE' && path.includes('/pods/'))
-  );
-}
-
-async function weather(world: AlertWorld, queue: PushQueue): Promise<Outcome> {
   const before = world.emulator.requests.length;
-  await world.pass(withinMs / 1000 + 21);
-  await world.time.run(() => queue.isDone, 5_000_000);
-  const requests = world.emulator.requests.slice(before);
-  const bySecond = Map.groupBy(
-    requests.filter((request) => request.api === 'kubernetes' && !isBulk(request)),
-    ({ at }) => Math.floor(at / 1000),
-  );
+  for (const { atMs, payload } of storm) world.time.after(atMs, () => queue.publish(payload));
+  await world.time.run(() => queue.messages.length === storm.length && queue.isDone, 5_000_000);
   return {
-    calls: requests.length,
-    mostInASecond: Math.max(...[...bySecond.values()].map(({ length }) => length)),
+    ...tallyStorm(world.emulator.requests.slice(before)),
+    messages: queue.messages.length,
     isAcknowledged: queue.messages.every(({ acknowledgedAt }) => acknowledgedAt !== undefined),
   };
 }
 
+/** The leader, and every pod, because all machines are dead. */
+const onceEach = { 'PATCH nodes': slice.nodes, 'DELETE pods': slice.nodes + 1, 'DELETE instances': 1 };
+
 describe('a storm of notifications for the nodes of one slice', () => {
   // F-344: each alert of a slice of thousands of nodes took the lock, and cost twenty calls.
   it('ends with one cordon, one restart and one repair, and costs at most six calls a notification', async () => {
-    const world = createWorld();
-    await world.pass(60);
-    const nodeNames = world.cluster.nodes('slice-a').map(({ metadata }) => metadata.name);
-    for (const name of nodeNames) world.cluster.killNode(name);
-    await world.pass(90);
-    const queue = createQueue(world);
-    publishAll(world, queue);
-    const { calls, mostInASecond, isAcknowledged } = await weather(world, queue);
+    const world = await createDeadSlice();
+    const storm = toSliceStorm(toStormNodes(world.cluster, 'slice-a'), world.time.now);
+    const { calls, messages, mostInASecond, isAcknowledged, effects } = await weather(world, storm);
     expect(isAcknowledged).to.equal(true);
-    // The leader, and every pod, because all machines are dead.
-    const effects = { 'PATCH nodes': nodes, 'DELETE pods': nodes + 1, 'DELETE instances': 1 };
-    expect(countEffects(world.emulator.writes())).to.deep.equal(effects);
+    expect(effects).to.deep.equal(onceEach);
     expect(whereTrainRuns(world.cluster)).to.deep.equal(['slice-b #1']);
     expect(world.cluster.jobsets('default')[0]?.status.restarts).to.equal(1);
-    expect(calls / queue.messages.length).to.be.at.most(6);
+    expect(calls / messages).to.be.at.most(6);
     expect(mostInASecond).to.be.at.most(200);
     const ends = world.lines.filter(({ event }) => event === 'done');
     expect(new Set(ends.map(({ type }) => type))).to.deep.equal(
-      new Set([repair.failover_action, restart.failover_action]),
+      new Set(['cordon_and_repair_nodepool', 'cordon_nodepool_and_restart_jobset']),
     );
     expect(
       ends.filter(({ outcome }) => outcome === 'done'),
@@ -127,13 +89,8 @@ describe('a storm of notifications for the nodes of one slice', () => {
   });
 
   it('tells what each of them came to', async () => {
-    const world = createWorld();
-    await world.pass(60);
-    for (const { metadata } of world.cluster.nodes('slice-a')) world.cluster.killNode(metadata.name);
-    await world.pass(90);
-    const queue = createQueue(world);
-    publishAll(world, queue);
-    await weather(world, queue);
+    const world = await createDeadSlice();
+    await weather(world, toSliceStorm(toStormNodes(world.cluster, 'slice-a'), world.time.now));
     const ends = world.lines.filter(({ event }) => ['ignored', 'refused', 'failed'].includes(String(event)));
     const kinds = new Set(
       ends.map(
@@ -148,43 +105,47 @@ describe('a storm of notifications for the nodes of one slice', () => {
   });
 });
 
+describe('a burst of log entries about the machines of one slice', () => {
+  // F-400: each entry took the lock, and cost twelve calls.
+  it('ends with one cordon, one restart and one repair, and costs at most four calls an entry', async () => {
+    const world = await createDeadSlice({ LOG_RULES: JSON.stringify(logRules) });
+    const machines = toStormNodes(world.cluster, 'slice-a');
+    // As many for each machine as 10,000 for 2,304.
+    const entries = Math.round((machines.length * 10_000) / 2304);
+    const storm = toEntriesStorm(machines, world.time.now, entries);
+    const { calls, messages, mostInASecond, isAcknowledged, effects } = await weather(world, storm);
+    expect(messages).to.equal(entries);
+    expect(isAcknowledged).to.equal(true);
+    expect(effects).to.deep.equal(onceEach);
+    expect(world.cluster.jobsets('default')[0]?.status.restarts).to.equal(1);
+    expect(calls / messages).to.be.at.most(4);
+    expect(mostInASecond).to.be.at.most(200);
+  });
+});
+
 describe('a broken metric that raises an alert for every node of 64 pools', () => {
   const pools = Array.from({ length: 64 }, (_, index) => `pool-${index}`);
   const nodesPerPool = 16;
 
-  for (const failover_action of ['cordon_and_repair_nodepool', restart.failover_action]) {
-    it(`acts on two pools, and costs at most four calls an alert (${failover_action})`, async () => {
+  for (const action of ['cordon_and_repair_nodepool', 'cordon_nodepool_and_restart_jobset']) {
+    it(`acts on two pools, and costs at most four calls an alert (${action})`, async () => {
       const world = new AlertWorld({
         build: (emulator) => {
           const cluster = emulator.addCluster({ name: trainCluster });
           addSystemNamespace(cluster);
-          for (const pool of pools) cluster.addPool(pool, { gpu: true, nodes: nodesPerPool });
-          cluster.addJobSet({
-            name: 'train',
-            replicatedJobs: [{ name: 'workers', parallelism: 1, resources: {} }],
-          });
+          addPools(cluster, pools.length, nodesPerPool);
           emulator.settle();
           return cluster;
         },
       });
       await world.pass(60);
-      const queue = createQueue(world);
-      const startedAt = world.time.now;
-      const jobSet = failover_action === restart.failover_action ? { failover_jobset: 'train' } : {};
-      for (const [index, pool] of pools.entries()) {
-        for (const { metadata } of world.cluster.nodes(pool)) {
-          const resource = { node_name: metadata.name };
-          const labels = { failover_action, ...jobSet };
-          const payload = createNotification({ id: `0.${metadata.name}`, startedAt, resource, labels });
-          world.time.after(index * 20 * nodesPerPool, () => queue.publish(payload));
-        }
-      }
-      const { calls, mostInASecond, isAcknowledged } = await weather(world, queue);
-      expect(queue.messages).to.have.lengthOf(64 * nodesPerPool);
+      const storm = toPoolsStorm(toStormNodes(world.cluster), world.time.now, action);
+      const { calls, messages, mostInASecond, isAcknowledged } = await weather(world, storm);
+      expect(messages).to.equal(64 * nodesPerPool);
       expect(isAcknowledged).to.equal(true);
       const cordoned = pools.filter((pool) => countCordoned(world.cluster, pool) > 0);
       expect(cordoned).to.have.lengthOf(2);
-      expect(calls / queue.messages.length).to.be.at.most(4);
+      expect(calls / messages).to.be.at.most(4);
       expect(mostInASecond).to.be.at.most(200);
     });
   }

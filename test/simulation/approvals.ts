@@ -1,17 +1,17 @@
 import type { Action } from '../../src/request/action.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { ClusterView } from './world-view.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
 
 /** Nothing is done for an action that needs an approval before somebody has approved the very plan that is carried out. */
 export class Approvals {
-  readonly #cluster: EmulatedCluster;
+  readonly #cluster: ClusterView;
   readonly #violate: Violate;
   readonly #needing = new Set<string>();
   /** The hashes that somebody has sent, by the action's id. */
   readonly #sent = new Map<string, Set<string>>();
 
-  constructor(cluster: EmulatedCluster, violate: Violate) {
+  constructor(cluster: ClusterView, violate: Violate) {
     this.#cluster = cluster;
     this.#violate = violate;
   }

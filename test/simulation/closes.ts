@@ -1,5 +1,5 @@
 import type { Action } from '../../src/request/action.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { ClusterView } from './world-view.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
 import { isCordon, isRelease, nodePath } from './sent-calls.ts';
@@ -17,7 +17,7 @@ interface Wish {
  * once its close was answered.
  */
 export class Closes {
-  readonly #cluster: EmulatedCluster;
+  readonly #cluster: ClusterView;
   readonly #violate: Violate;
   readonly #wishes = new Map<string, Wish>();
   /** Actions whose incident releases the pool when it closes. */
@@ -27,7 +27,7 @@ export class Closes {
   readonly #closedAt = new Map<string, number>();
   readonly #firstCalls = new Map<number, number>();
 
-  constructor(cluster: EmulatedCluster, violate: Violate) {
+  constructor(cluster: ClusterView, violate: Violate) {
     this.#cluster = cluster;
     this.#violate = violate;
   }

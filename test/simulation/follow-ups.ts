@@ -1,6 +1,6 @@
 import { effectsOf } from '../../src/action-type.ts';
 import type { Action } from '../../src/request/action.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { ClusterView } from './world-view.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
 import { isRelease } from './sent-calls.ts';
@@ -28,7 +28,7 @@ export function foresee(action: Action): Action[] {
 
 /** Never is a run that is back escalated for, and never is a pool released that is not whole. */
 export class FollowUps {
-  readonly #cluster: EmulatedCluster;
+  readonly #cluster: ClusterView;
   readonly #violate: Violate;
   readonly #now: () => number;
   readonly #poolSizes = new Map<string, number>();
@@ -36,7 +36,7 @@ export class FollowUps {
   readonly #wholeness = new Map<string, { isWhole: boolean; since: number }>();
   #runBack: { attempt: number; since: number } | undefined;
 
-  constructor(cluster: EmulatedCluster, violate: Violate, now: () => number) {
+  constructor(cluster: ClusterView, violate: Violate, now: () => number) {
     this.#cluster = cluster;
     this.#violate = violate;
     this.#now = now;

@@ -1,5 +1,4 @@
-import type { EmulatedCluster } from '../emulator/cluster.ts';
-import type { Fleet } from '../emulator/fleet.ts';
+import type { ClusterView, MachinesView } from './world-view.ts';
 import type { SentCall } from './function-instance.ts';
 import { isMachineDeletion } from './sent-calls.ts';
 
@@ -10,7 +9,11 @@ const onAll = ['UPGRADE_NODES', 'SET_NODE_POOL_SIZE', 'DELETE_NODE_POOL'];
  * Finds machines that were deleted although the same invocation had been told that GKE was at work on them. It holds where
  * answers arrive; a reconcile carries several actions on and is left out.
  */
-export function findTwoHands(calls: SentCall[], { work }: EmulatedCluster, { deletions }: Fleet): string[] {
+export function findTwoHands(
+  calls: SentCall[],
+  { work }: ClusterView,
+  { deletions }: MachinesView['fleet'],
+): string[] {
   return deletions.flatMap(({ instance, operation: { requestId = '?' } }) => {
     const { pool, isAtomic } = instance.group;
     const call = calls.find((each) => isMachineDeletion(each) && each.path.endsWith(requestId));

@@ -1,5 +1,5 @@
 import type { Action } from '../../src/request/action.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { ClusterView } from './world-view.ts';
 import type { End } from './deeds.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
@@ -13,14 +13,14 @@ interface DeletedPod {
 
 /** A pod gets fewer seconds to end only where the caller says so, and only once its Job is certain to end. */
 export class Graces {
-  readonly #cluster: EmulatedCluster;
+  readonly #cluster: ClusterView;
   /** Every call that has ended an attempt. */
   readonly #ends: End[];
   readonly #violate: Violate;
   /** Nodes that were not Ready at any time: their pods may be freed. */
   readonly #sick = new Set<string>();
 
-  constructor(cluster: EmulatedCluster, ends: End[], violate: Violate) {
+  constructor(cluster: ClusterView, ends: End[], violate: Violate) {
     this.#cluster = cluster;
     this.#ends = ends;
     this.#violate = violate;

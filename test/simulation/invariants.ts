@@ -2,8 +2,8 @@ import { effectsOf } from '../../src/action-type.ts';
 import type { Config } from '../../src/config.ts';
 import type { Action } from '../../src/request/action.ts';
 import type { RecordedStep } from '../../src/step.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
-import type { Emulator } from '../emulator/emulator.ts';
+import type { Node } from '../emulator/objects.ts';
+import type { ClusterView, MachinesView } from './world-view.ts';
 import { Answers } from './answers.ts';
 import { Approvals } from './approvals.ts';
 import { checkAttempts } from './attempts.ts';
@@ -68,8 +68,8 @@ export class Invariants {
   readonly #graces: Graces;
   readonly #config: Config;
   readonly #violations: string[] = [];
-  readonly #emulator: Emulator;
-  readonly #cluster: EmulatedCluster;
+  readonly #emulator: MachinesView;
+  readonly #cluster: ClusterView;
   readonly #time: Pick<VirtualTime, 'now'>;
   readonly #actions = new Map<string, Action>();
   /** The pool locks that each invocation has taken, by what it wrote. A reconcile may take several. */
@@ -78,9 +78,11 @@ export class Invariants {
   readonly #jobs = new Map<string, Run>();
   /** uid of each node that a person has cordoned and not released. */
   readonly #personal = new Map<string, string>();
-  /** Pools whose nodes were released by a person, or came anew: what is cordoned there is another question. */
-  readonly #unsteadyPools = new Set<string>();
+  /** When a person released a node of a pool: what an earlier action has cordoned there is another question. */
+  readonly #releasedAt = new Map<string, number>();
   readonly #firstNodes: Map<string, string>;
+  /** When each action first wanted the lock of its pool. */
+  readonly #begunAt = new Map<string, number>();
   /** Invocations that have read the mark of a JobSet's last restart. */
   readonly #restarting = new Set<number>();
   /** Pods that were on a dead node when an invocation began to delete them. */
@@ -96,18 +98,21 @@ export class Invariants {
     cluster,
     time,
     config,
+    limits,
   }: {
-    emulator: Emulator;
-    cluster: EmulatedCluster;
+    emulator: MachinesView;
+    cluster: ClusterView;
     time: Pick<VirtualTime, 'now'>;
     config: Config;
+    /** Where other parts of the cluster count too. */
+    limits?: Limits;
   }) {
     this.#emulator = emulator;
     this.#cluster = cluster;
     this.#time = time;
     const violate: Violate = (promise, what) => this.violate(promise, what);
     this.approvals = new Approvals(cluster, violate);
-    this.limits = new Limits(Number(config.maxPoolsPerHour), violate);
+    this.limits = limits ?? new Limits(Number(config.maxPoolsPerHour), violate);
     this.#recoveries = new Recoveries(cluster, this.calls, violate);
     this.#closes = new Closes(cluster, violate);
     this.#config = config;
@@ -156,7 +161,7 @@ export class Invariants {
     if (kind === 'person_cordons') this.#personal.set(uid, node);
     if (kind === 'person_uncordons') {
       this.#personal.delete(uid);
-      this.#unsteadyPools.add(pool);
+      this.#releasedAt.set(pool, this.#time.now);
     }
   }
 
@@ -255,6 +260,8 @@ export class Invariants {
     const all = this.#holders.get(call.invocation) ?? new Map<string, Held>();
     const before = all.get(nodePool);
     const since = before?.holder === holder ? before.since : call.at;
+    const [actionId = ''] = holder.split('/');
+    if (!this.#begunAt.has(actionId)) this.#begunAt.set(actionId, call.at);
     // The last one comes last.
     all.delete(nodePool);
     this.#holders.set(call.invocation, all.set(nodePool, { nodePool, holder, since }));
@@ -288,12 +295,13 @@ export class Invariants {
   #assertAllCordoned(call: SentCall): void {
     const action = this.#actions.get(call.actionId);
     const pool = this.#heldBy(call)?.nodePool;
-    if (!action || pool === undefined || !effectsOf[action.type].cordon || this.#unsteadyPools.has(pool)) {
-      return;
-    }
-    const open = this.#cluster
-      .nodes(pool)
-      .filter(({ metadata, spec }) => this.#firstNodes.has(metadata.uid ?? '') && !spec.unschedulable);
+    if (!action || pool === undefined || !effectsOf[action.type].cordon) return;
+    const begunAt = this.#begunAt.get(call.actionId) ?? 0;
+    if ((this.#releasedAt.get(pool) ?? 0) >= begunAt) return;
+    // Kubernetes tells times in whole seconds. What came later is a replacement, which stays as it is.
+    const isOlder = ({ metadata: { uid, creationTimestamp } }: Node) =>
+      this.#firstNodes.has(uid ?? '') || Date.parse(creationTimestamp ?? '') + 1_000 < begunAt;
+    const open = this.#cluster.nodes(pool).filter((node) => isOlder(node) && !node.spec.unschedulable);
     if (open.length > 0) {
       this.violate(
         'cordon-first',

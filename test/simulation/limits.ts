@@ -15,6 +15,7 @@ export class Limits {
   readonly #looks = new Map<number, number[]>();
   readonly #deeds: { call: SentCall; nodePool: string }[] = [];
   #pausedSince: number | undefined;
+  #lastLook: SentCall | undefined;
 
   constructor(maxPools: number, violate: Violate) {
     this.#maxPools = maxPools;
@@ -25,8 +26,11 @@ export class Limits {
     this.#pausedSince = since;
   }
 
-  onSend({ invocation, method, path, at }: SentCall): void {
-    if (method !== 'GET' || !clusterLeasePath.test(path)) return;
+  onSend(call: SentCall): void {
+    const { invocation, method, path, at } = call;
+    // Those who watch different parts of the cluster may all tell of it.
+    if (method !== 'GET' || !clusterLeasePath.test(path) || call === this.#lastLook) return;
+    this.#lastLook = call;
     this.#looks.set(invocation, [...(this.#looks.get(invocation) ?? []), at]);
   }
 

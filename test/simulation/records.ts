@@ -1,8 +1,7 @@
 import type { Plan, RepairPlan } from '../../src/plan.ts';
 import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
-import type { Emulator } from '../emulator/emulator.ts';
+import type { ClusterView, MachinesView } from './world-view.ts';
 import type { FollowUps } from './follow-ups.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
@@ -13,13 +12,13 @@ const namespace = 'autometric-failover-system';
 
 /** Never is anything deleted before a plan that names it is recorded, and never is a verdict changed, or false. */
 export class Records {
-  readonly #emulator: Emulator;
-  readonly #cluster: EmulatedCluster;
+  readonly #emulator: MachinesView;
+  readonly #cluster: ClusterView;
   readonly #violate: Violate;
   readonly #followUps: FollowUps;
   readonly #firstCalls = new Map<number, number>();
 
-  constructor(emulator: Emulator, cluster: EmulatedCluster, followUps: FollowUps, violate: Violate) {
+  constructor(emulator: MachinesView, cluster: ClusterView, followUps: FollowUps, violate: Violate) {
     this.#followUps = followUps;
     this.#emulator = emulator;
     this.#cluster = cluster;

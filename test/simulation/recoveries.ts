@@ -1,6 +1,6 @@
 import type { Action } from '../../src/request/action.ts';
 import type { Incident } from '../../src/request/incident.ts';
-import type { EmulatedCluster } from '../emulator/cluster.ts';
+import type { ClusterView } from './world-view.ts';
 import type { JobSet, Node } from '../emulator/objects.ts';
 import type { SentCall } from './function-instance.ts';
 import type { Violate } from './promises.ts';
@@ -14,7 +14,7 @@ const restartMarkPath = /\/leases\/jobset-[^/]+$/;
  * alert was about was back before the request looked at it.
  */
 export class Recoveries {
-  readonly #cluster: EmulatedCluster;
+  readonly #cluster: ClusterView;
   readonly #calls: SentCall[];
   readonly #violate: Violate;
   /** How many nodes each pool had at the beginning. */
@@ -24,7 +24,7 @@ export class Recoveries {
   readonly #lastMarkRead = new Map<number, number>();
   readonly #plans = new Map<number, string>();
 
-  constructor(cluster: EmulatedCluster, calls: SentCall[], violate: Violate) {
+  constructor(cluster: ClusterView, calls: SentCall[], violate: Violate) {
     this.#cluster = cluster;
     this.#calls = calls;
     this.#violate = violate;

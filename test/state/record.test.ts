@@ -240,6 +240,47 @@ describe('sweepRecords', () => {
     expect(await readLease(world.kubernetes, 'pool-slice-a')).not.to.equal(undefined);
   });
 
+  it('keeps a mark of a restart for a day, and the memory of a host for 30', async () => {
+    const world = createWorld();
+    const renewedAt = world.clock.now();
+    for (const kind of ['jobset', 'host']) {
+      const labels = { 'autometric-failover/kind': kind };
+      await createLease(world.kubernetes, { name: `${kind}-1`, labels, renewedAt });
+    }
+    const sweepAgain = async () => {
+      await updateAnnotations(world.kubernetes, 'cluster', () => ({}));
+      return sweepRecords(world.kubernetes);
+    };
+    world.clock.advance(24 * hour);
+    expect(await sweepAgain()).to.equal(0);
+    world.clock.advance(1_000);
+    expect(await sweepAgain()).to.equal(1);
+    world.clock.advance(29 * 24 * hour - 1_000);
+    expect(await sweepAgain()).to.equal(0);
+    expect(await readLease(world.kubernetes, 'host-1')).not.to.equal(undefined);
+    world.clock.advance(1_000);
+    expect(await sweepAgain()).to.equal(1);
+    expect(await readLease(world.kubernetes, 'host-1')).to.equal(undefined);
+  });
+
+  it('deletes what version 0.1.0 has done, and nothing that is done and open', async () => {
+    const world = createWorld();
+    const keys = ['action', 'action', 'action'].map((kind, index) => ({
+      name: `action-${index}`,
+      labels: {
+        'autometric-failover/kind': kind,
+        ...(index === 1 && { 'autometric-failover/open': 'true' }),
+      },
+      annotations: { 'autometric-failover/phase': index === 2 ? 'planned' : 'done' },
+    }));
+    for (const lease of keys) await createLease(world.kubernetes, { ...lease, renewedAt: world.clock.now() });
+    world.clock.advance(8 * 24 * hour);
+    expect(await sweepRecords(world.kubernetes)).to.equal(1);
+    expect(await readLease(world.kubernetes, 'action-0')).to.equal(undefined);
+    expect(await readLease(world.kubernetes, 'action-1')).not.to.equal(undefined);
+    expect(await readLease(world.kubernetes, 'action-2')).not.to.equal(undefined);
+  });
+
   it('sweeps once an hour, whoever asks, and keeps people’s annotations', async () => {
     const world = createWorld();
     await updateAnnotations(world.kubernetes, 'cluster', () => ({ 'autometric-failover/paused': 'x' }));
