@@ -229,8 +229,8 @@ export const breaks: Break[] = [
     file: 'src/failover/follow-up-wanted.ts',
     text: "if (effects.uncordon && verdict !== 'repaired' && verdict !== 'reported') {",
     replacement: 'if (false) {',
-    random: { situation: 'withReconcile', runs: 900 },
-    scenarios: { file: 'whole-before-release', by: 'assertion' },
+    schedules: { situation: 'a slice that was repaired and breaks again, and a reconcile' },
+    scenarios: { file: 'whole-before-release', by: 'promise' },
   },
   {
     promise: 'attempts-end',

@@ -33,7 +33,7 @@ export class Records {
     const uid = readUid(body);
     const isJob = /\/jobs\/[^/]+$/.test(path);
     const isNamed = [restart?.job, ...(restart?.jobs ?? [])].some((job) => job?.uid === uid);
-    const names = [repair?.instanceId ?? this.#findId(repair), repair?.instanceName].map(
+    const names = [repair?.instanceId, repair?.instanceName, ...this.#listIds(repair)].map(
       (name) => `/instances/${name}?`,
     );
     // The pods that a restart frees are not named by its plan; only a leader ends an attempt.
@@ -78,9 +78,12 @@ export class Records {
     this.#violate('verdicts-are-true', `${id} is recovered, but its run is still in attempt ${attempt}`);
   }
 
-  /** The id of a planned machine of which the plan knows only the name. */
-  #findId(repair: RepairPlan | undefined): string | undefined {
-    return this.#emulator.fleet.list().find(({ name }) => name === repair?.instanceName)?.id;
+  /** Where a plan knows only the name of its machine: the ids that machines of this name have had. */
+  #listIds(repair: RepairPlan | undefined): string[] {
+    if (!repair || repair.instanceId !== undefined) return [];
+    const { fleet } = this.#emulator;
+    const all = [...fleet.list(), ...fleet.deletions.map(({ instance }) => instance)];
+    return all.filter(({ name }) => name === repair.instanceName).map(({ id }) => id);
   }
 
   /** A label had GKE start the machine again, or report its host. */

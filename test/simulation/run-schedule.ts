@@ -11,8 +11,9 @@ import type { Actor, Turn } from './turn-actor.ts';
 export interface Situation {
   name: string;
   world?: TurnWorldOptions;
-  /** Runs before them, alone, and may die; then 75 s pass. */
+  /** Runs before them, alone, and may die; then 75 s pass, unless it is said. */
   before?: (world: TurnWorld) => Actor;
+  afterMs?: number;
   actors: (world: TurnWorld) => [Actor, Actor];
   /** The actions that must come to an end. */
   actions: (world: TurnWorld) => Action[];
@@ -149,7 +150,7 @@ class ScheduleRun {
   async #findNext(): Promise<boolean> {
     if (this.#actor.next) return true;
     if (this.#current === before) {
-      this.#world.pass(frozenMs);
+      this.#world.pass(this.#situation.afterMs ?? frozenMs);
       this.#current = this.#schedule.first;
       await this.#begin();
       return true;

@@ -123,6 +123,18 @@ const oneRestartADay: Situation = {
   finish: 'reconcile',
 };
 
+/** The slice is whole when the reconcile looks, and breaks again at any time until it is released. */
+const repairedAndReleased: InterleavedAction = { ...repair, uncordonWhenRepaired: true };
+const breaksAgain: Situation = {
+  name: 'a slice that was repaired and breaks again, and a reconcile',
+  world: { environment: short, keepsNodes: true },
+  before: (of) => of.request(of.plan('a', repairedAndReleased), 'before'),
+  afterMs: 210_000,
+  actors: (of) => [of.reconcile('reconcile'), of.dyingMachine('slice-a')],
+  actions: (of) => [of.plan('a', repairedAndReleased)],
+  finish: 'reconcile',
+};
+
 /** Every pair of actors whose orders are explored. */
 export const situations: Situation[] = [
   andRedelivery('a restart', restart),
@@ -190,6 +202,7 @@ export const situations: Situation[] = [
   andPerson('a repair, and a person who pauses', repair, (world) => world.pausingPerson()),
   andPerson('a restart, and a person who pauses', restart, (world) => world.pausingPerson()),
   oneRestartADay,
+  breaksAgain,
 ];
 
 /** What every run of the tests explores, of these situations: one switch, or one fault. */

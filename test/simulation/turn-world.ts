@@ -37,6 +37,8 @@ export interface TurnWorldOptions {
   environment?: Record<string, string>;
   /** Slices that a person has cordoned before. */
   closedPools?: string[];
+  /** Node objects, and so their cordons, survive the repair of their machines. */
+  keepsNodes?: boolean;
   /** A node that is dead from the beginning, for more than a minute. */
   deadNode?: string;
 }
@@ -71,13 +73,15 @@ export class TurnWorld implements Stage {
     environment = {},
     closedPools = [],
     deadNode,
+    keepsNodes = false,
   }: TurnWorldOptions) {
     this.areControllersEager = areControllersEager;
     this.emulator = new Emulator({ now: () => this.now });
     this.cluster = this.emulator.addCluster({ name: trainCluster });
     addSystemNamespace(this.cluster);
     const pools = ['slice-a', 'slice-b', 'slice-c'].slice(0, replicas + 1);
-    for (const pool of pools) this.cluster.addTpuSlice(pool, { topology: '2x4' });
+    const nodeObject = keepsNodes ? 'survives' : 'reregistered';
+    for (const pool of pools) this.cluster.addTpuSlice(pool, { topology: '2x4', nodeObject });
     const grace =
       podGraceSeconds === undefined
         ? {}
@@ -208,6 +212,16 @@ export class TurnWorld implements Stage {
         happen: () => this.#setPaused('maintenance'),
       },
     ]);
+  }
+
+  /** A machine of a pool that dies. */
+  dyingMachine(pool: string): Actor {
+    const [{ name } = { name: '' }] = this.#firstNodes.get(pool) ?? [];
+    const happen = () => {
+      this.cluster.killNode(name);
+      this.invariants.observe();
+    };
+    return new PersonActor('machine', [{ label: `of ${name} dies`, happen }]);
   }
 
   /** A person who cordons or uncordons the nodes of a pool, one after the other. */
