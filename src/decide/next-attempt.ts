@@ -1,7 +1,6 @@
 import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import { attemptOf, countPods } from '../gke/jobset.ts';
-import { toPodNeeds } from '../gke/pod-needs.ts';
-import { devicesOf } from '../gke/pod-needs.ts';
+import { devicesOf, toPodNeeds } from '../gke/pod-needs.ts';
 import type { PodNeeds } from '../gke/pod-needs.ts';
 import { hostnameLabel } from './placement.ts';
 

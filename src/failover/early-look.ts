@@ -10,8 +10,7 @@ import type { Action } from '../request/action.ts';
 import type { Incident } from '../request/incident.ts';
 import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.ts';
 import { toClosedName } from '../state/closed-incidents.ts';
-import { readMark, toCooldownLeftMs } from '../state/cooldown.ts';
-import { isAccepted } from '../state/deed.ts';
+import { isDoneByAnother, readMark, toCooldownLeftMs } from '../state/cooldown.ts';
 import { readLease } from '../state/lease.ts';
 import { toLockName } from '../state/pool-lease.ts';
 import { toRecordName } from '../state/record-format.ts';
@@ -148,7 +147,6 @@ function isDone(
 ): boolean {
   return cooledEffects(action).some((effect) => {
     const mark = readMark(annotations, effect);
-    if (!mark || mark.action === action.id || !isAccepted(mark)) return false;
-    return toCooldownLeftMs(mark, config, serverNow) > 0;
+    return isDoneByAnother(mark, action.id) && toCooldownLeftMs(mark, config, serverNow) > 0;
   });
 }

@@ -15,8 +15,7 @@ import { readNodeHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import type { Incident } from '../request/incident.ts';
-import { listMarks, toCooldownLeftMs } from '../state/cooldown.ts';
-import { isAccepted } from '../state/deed.ts';
+import { isDoneByAnother, listMarks, toCooldownLeftMs } from '../state/cooldown.ts';
 import { listLeaseNames, readLease } from '../state/lease.ts';
 import { kindLabel, toRecordName } from '../state/record-format.ts';
 import type { Crowd } from './crowd.ts';
@@ -91,8 +90,7 @@ export async function nameJobSet(
   const isRestarted = listMarks(poolAnnotations).some(
     ([effect, mark]) =>
       effect.startsWith('restart ') &&
-      mark.action !== action.id &&
-      isAccepted(mark) &&
+      isDoneByAnother(mark, action.id) &&
       toCooldownLeftMs(mark, config, serverNow) > 0,
   );
   if (!action.effects.restart || action.jobSetName !== undefined || !isRestarted) return action;

@@ -147,12 +147,16 @@ export function assertNotCoolingDown(
 ): void {
   assertReadable(annotations, nodePool, config);
   const mark = readMark(annotations, effect);
-  // What was only begun is judged once it is known what this action would delete.
-  if (!mark || mark.action === id || !isAccepted(mark)) return;
+  if (!isDoneByAnother(mark, id)) return;
   const leftMs = toCooldownLeftMs(mark, config, switches.serverNow);
   if (leftMs <= 0) return;
   const what = `${effect} of node pool ${nodePool} was done at ${mark.at} by action ${mark.action}`;
   throw refuseCoolingDown(what, leftMs, { switches, isAlert });
+}
+
+/** True if another action has done it. What was only begun is judged once it is known what this action would delete. */
+export function isDoneByAnother(mark: CooldownMark | undefined, id: string): mark is CooldownMark {
+  return mark !== undefined && mark.action !== id && isAccepted(mark);
 }
 
 /**
