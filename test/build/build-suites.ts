@@ -32,6 +32,7 @@ await build({
   external: [
     '@google-cloud/functions-framework',
     '@peculiar/x509',
+    '@seriousme/openapi-schema-validator',
     'chai',
     'cheerio',
     'esbuild',
