@@ -273,7 +273,6 @@ function createReplay(steps: unknown[], close: () => Promise<void>): ClusterConn
   };
   const lease = {
     metadata: {
-      name: 'action-x',
       uid: 'u',
       resourceVersion: '1',
       annotations: Object.fromEntries(
@@ -282,7 +281,11 @@ function createReplay(steps: unknown[], close: () => Promise<void>): ClusterConn
     },
   };
   const kubernetes = {
-    coordination: { readNamespacedLease: async () => lease },
+    coordination: {
+      readNamespacedLease: async ({ name }: { name: string }) => ({
+        metadata: { ...lease.metadata, name },
+      }),
+    },
     serverNow: () => Date.now(),
   };
   return {

@@ -2,7 +2,7 @@ import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
 import type { NodeHealth } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { readMarkLease } from '../state/restart-mark.ts';
 import { readRestartFacts, readRunOf } from './restart-facts.ts';
 import type { RestartFacts, Run } from './restart-facts.ts';

@@ -3,7 +3,7 @@ import type { ChildJob, JobPod, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPool, toAllNodes } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { readMarkLease } from '../state/restart-mark.ts';
 import type { Snapshot } from './snapshot.ts';
 

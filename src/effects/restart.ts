@@ -10,7 +10,7 @@ import type { RestartPlan, RestartWay } from '../plan.ts';
 import { assertAttemptsLeft } from '../state/attempts.ts';
 import { refuseBegun } from '../state/deed.ts';
 import { limitConflicts } from '../state/lease.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import type { PoolLock } from '../state/lock.ts';
 import {
   judgeRestartMark,

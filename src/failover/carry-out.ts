@@ -16,7 +16,7 @@ import type { RepairPlan, RestartPlan } from '../plan.ts';
 import { isFromAlert } from '../request/action.ts';
 import { clearHolds, holdCordon } from '../state/cordon-holds.ts';
 import { noteUncordon } from '../state/last-uncordon.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { readMarkLease } from '../state/restart-mark.ts';
 import { writePlan } from '../state/record.ts';
 import { withWarning } from '../step.ts';

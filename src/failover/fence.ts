@@ -5,7 +5,7 @@ import type { NodeRef } from '../gke/nodes.ts';
 import type { Action } from '../request/action.ts';
 import { readMark } from '../state/cooldown.ts';
 import { readLease } from '../state/lease.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { toLockName } from '../state/pool-lease.ts';
 import { readSwitches, refusePaused } from '../state/switches.ts';
 import { refuseVetoed } from '../state/veto.ts';

@@ -10,7 +10,7 @@ import type { MaxPools } from '../state/budget.ts';
 import { chooseNodesToUncordon } from '../state/cordon-holds.ts';
 import type { NodesToUncordon } from '../state/cordon-holds.ts';
 import { assertNotUncordonedSince } from '../state/last-uncordon.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import type { Approval } from '../state/record-format.ts';
 import { writePlan } from '../state/record.ts';
 import type { ClusterSwitches } from '../state/switches.ts';

@@ -153,7 +153,11 @@ export function guardAnswers<Api extends object>(api: Api): Api {
 
 /** Converts what was thrown because an answer has a field of another type than the API's. */
 export function answerUnreadable(call: string, cause: unknown): UpstreamError {
-  const reason = 'with an object that cannot be read';
+  return answerOther(call, 'with an object that cannot be read', cause);
+}
+
+/** The error for an answer that says it was successful and is not the answer to this call. */
+export function answerOther(call: string, reason: string, cause?: unknown): UpstreamError {
   return new UpstreamError({ api: 'Kubernetes API', call, status: 200, reason, isRetryable: true, cause });
 }
 

@@ -2,7 +2,7 @@ import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { updateAnnotations } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { failoverNamespace, poolsKey, refusedPoolsKey } from '../names.ts';
 import { countAcceleratorPools } from '../gke/nodes.ts';
 import { beginSweeping } from './sweep.ts';

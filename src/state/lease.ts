@@ -1,29 +1,11 @@
 import { createHash } from 'node:crypto';
-import { V1MicroTime } from '@kubernetes/client-node';
-import type { V1Lease } from '@kubernetes/client-node';
-import { toMs } from '../clock.ts';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { listAll, listFew } from '../gke/list.ts';
 import { failoverNamespace } from '../names.ts';
-import { version, versionKey, withoutKnownVersion } from './stored.ts';
-
-/** A Lease as it was read. Times are in ms since the epoch, by the API server's clock. */
-export interface LeaseState {
-  name: string;
-  uid: string;
-  resourceVersion: string;
-  labels: Record<string, string>;
-  annotations: Record<string, string>;
-  holder: string | undefined;
-  acquiredAt: number | undefined;
-  renewedAt: number | undefined;
-  durationSeconds: number | undefined;
-}
-
-/** A Lease as it is to be written. */
-export type LeaseDraft = Partial<Omit<LeaseState, 'uid' | 'resourceVersion'>> & { name: string };
+import { leasesPath, toLease, toReadLease, toWrittenLease } from './lease-format.ts';
+import type { LeaseDraft, LeaseState } from './lease-format.ts';
 
 type Coordination = Pick<Kubernetes, 'coordination'>;
 
@@ -33,7 +15,8 @@ export async function readLease(
   name: string,
 ): Promise<LeaseState | undefined> {
   try {
-    return toLeaseState(await coordination.readNamespacedLease({ namespace: failoverNamespace, name }));
+    const read = await coordination.readNamespacedLease({ namespace: failoverNamespace, name });
+    return toReadLease(read, name);
   } catch (error) {
     if (isUpstreamStatus(error, 404)) return undefined;
     throw error;
@@ -46,9 +29,9 @@ export async function createLease(
   draft: LeaseDraft,
 ): Promise<LeaseState | undefined> {
   try {
-    return toLeaseState(
-      await coordination.createNamespacedLease({ namespace: failoverNamespace, body: toLease(draft) }),
-    );
+    const body = toLease(draft);
+    const created = await coordination.createNamespacedLease({ namespace: failoverNamespace, body });
+    return toWrittenLease(created, body, 'POST');
   } catch (error) {
     if (isUpstreamStatus(error, 409)) return undefined;
     throw error;
@@ -62,9 +45,9 @@ export async function replaceLease(
 ): Promise<LeaseState | undefined> {
   const { name } = state;
   try {
-    return toLeaseState(
-      await coordination.replaceNamespacedLease({ namespace: failoverNamespace, name, body: toLease(state) }),
-    );
+    const body = toLease(state);
+    const replaced = await coordination.replaceNamespacedLease({ namespace: failoverNamespace, name, body });
+    return toWrittenLease(replaced, body, 'PUT');
   } catch (error) {
     if (isUpstreamStatus(error, 404, 409)) return undefined;
     throw error;
@@ -92,7 +75,7 @@ export async function listLeases(
   const leases = await listAll((page) =>
     coordination.listNamespacedLease({ namespace: failoverNamespace, labelSelector, ...page }),
   );
-  return leases.map((lease) => toLeaseState(lease));
+  return leases.map((lease) => toReadLease(lease));
 }
 
 /** Lists the names of the Leases with a label; undefined if there are more than `atMost`. Only their metadata is read. */
@@ -167,14 +150,13 @@ const maxConflicts = 200;
  *   then something other than another writer is in the way
  */
 export function limitConflicts(name?: string): () => void {
-  const path = `/apis/coordination.k8s.io/v1/namespaces/${failoverNamespace}/leases`;
   let left = maxConflicts;
   return () => {
     left -= 1;
     if (left > 0) return;
     throw new UpstreamError({
       api: 'Kubernetes API',
-      call: name === undefined ? `POST ${path}` : `PUT ${path}/${name}`,
+      call: name === undefined ? `POST ${leasesPath}` : `PUT ${leasesPath}/${name}`,
       status: 409,
       reason: `Conflict ${maxConflicts} times`,
       isRetryable: false,
@@ -186,46 +168,4 @@ export function limitConflicts(name?: string): () => void {
 /** Names the Lease that is about one thing of a kind, such as `action-` and an action's id, whatever characters that has. */
 export function toLeaseName(kind: 'action' | 'jobset' | 'closed' | 'host', key: string): string {
   return `${kind}-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
-}
-
-/** Reads the parts of a Lease that this function uses. */
-export function toLeaseState({ metadata, spec }: V1Lease): LeaseState {
-  return {
-    name: metadata?.name ?? '',
-    uid: metadata?.uid ?? '',
-    resourceVersion: metadata?.resourceVersion ?? '',
-    labels: metadata?.labels ?? {},
-    annotations: withoutKnownVersion(metadata?.annotations ?? {}),
-    holder: spec?.holderIdentity || undefined,
-    acquiredAt: toMs(spec?.acquireTime),
-    renewedAt: toMs(spec?.renewTime),
-    durationSeconds: spec?.leaseDurationSeconds,
-  };
-}
-
-function toLease(draft: LeaseDraft & Partial<LeaseState>): V1Lease {
-  const {
-    name,
-    labels = {},
-    annotations = {},
-    holder,
-    acquiredAt,
-    renewedAt,
-    durationSeconds,
-    uid,
-    resourceVersion,
-  } = draft;
-  // Without its uid, a replace of a Lease that was deleted meanwhile would create it again.
-  const known = uid && resourceVersion ? { uid, resourceVersion } : {};
-  return {
-    apiVersion: 'coordination.k8s.io/v1',
-    kind: 'Lease',
-    metadata: { name, labels, annotations: { [versionKey]: version, ...annotations }, ...known },
-    spec: {
-      ...(holder === undefined ? {} : { holderIdentity: holder }),
-      ...(acquiredAt === undefined ? {} : { acquireTime: new V1MicroTime(acquiredAt) }),
-      ...(renewedAt === undefined ? {} : { renewTime: new V1MicroTime(renewedAt) }),
-      ...(durationSeconds === undefined ? {} : { leaseDurationSeconds: durationSeconds }),
-    },
-  };
 }

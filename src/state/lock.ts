@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { createLease, deleteLease, limitConflicts, readLease, replaceLease } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { prefix } from '../names.ts';
 import { freeAt, isFree, lastActionKey, readLastActionId, spareMs, toLockName } from './pool-lease.ts';
 import type { SeenLease } from './pool-lease.ts';

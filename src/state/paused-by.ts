@@ -3,7 +3,7 @@ import { toMs } from '../clock.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { failoverNamespace } from '../names.ts';
-import { toLeaseState } from './lease.ts';
+import { toReadLease } from './lease-format.ts';
 import { clusterLease, pausedByKey, pausedKey, toSwitches } from './switches.ts';
 import type { ClusterSwitches } from './switches.ts';
 
@@ -22,7 +22,7 @@ export async function readSwitchesWithWriter(
   try {
     const { coordination } = kubernetes;
     const read = await coordination.readNamespacedLease({ namespace: failoverNamespace, name: clusterLease });
-    const lease = toLeaseState(read);
+    const lease = toReadLease(read, clusterLease);
     const pauseWriter = findWriter(read.metadata?.managedFields ?? []);
     return { ...toSwitches(lease, kubernetes.serverNow()), lease, pauseWriter };
   } catch (error) {

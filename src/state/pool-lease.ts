@@ -1,6 +1,6 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { prefix } from '../names.ts';
 import { readVeto } from './veto.ts';
 

@@ -3,7 +3,7 @@ import { planSchema } from '../plan.ts';
 import { hasHelped, verdictSchema } from '../verdict.ts';
 import type { VerdictName } from '../verdict.ts';
 import { listLeases } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { keys, kindLabel } from './record-format.ts';
 import { parseStored } from './stored.ts';
 import { hourMs } from './switches.ts';

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { toMs } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import { toLeaseName } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { prefix } from '../names.ts';
 import { planSchema } from '../plan.ts';
 import type { Plan } from '../plan.ts';

@@ -14,7 +14,7 @@ import {
   toLeaseName,
   updateAnnotations,
 } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { parseStored, timeSchema } from './stored.ts';
 
 /** The last restart of a JobSet that this function began, whichever pool it was for. */

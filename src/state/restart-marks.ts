@@ -4,7 +4,7 @@ import type { RestartPlan } from '../plan.ts';
 import { readMark, withMark, withoutMark } from './cooldown.ts';
 import type { CooldownMark, Effect } from './cooldown.ts';
 import { isAccepted } from './deed.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import type { PoolLock } from './lock.ts';
 import {
   acceptRestartMark,

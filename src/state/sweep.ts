@@ -1,6 +1,6 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { deleteLease, listLeases, updateAnnotations } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import {
   hostMemoryMs,
   maxHosts,

@@ -2,7 +2,7 @@ import { toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { readLease } from './lease.ts';
-import type { LeaseState } from './lease.ts';
+import type { LeaseState } from './lease-format.ts';
 import { clusterKeys, failoverNamespace, prefix } from '../names.ts';
 import { nearestName } from '../nearest-name.ts';
 import { versionKey } from './stored.ts';

@@ -3,7 +3,7 @@ import { FailoverError } from '../errors.ts';
 import { hasExpired, isAwaitingApproval, toApproveBody, toExpired } from '../state/approval.ts';
 import { keys, toRecord } from '../state/record-format.ts';
 import type { Acceptance, ActionRecord, Approval, Phase } from '../state/record-format.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import type { RecordedStep } from '../step.ts';
 import type { Verdict } from '../verdict.ts';
 

@@ -4,7 +4,7 @@ import { FailoverError } from '../errors.ts';
 import type { ClusterConnection } from '../gke/cluster.ts';
 import type { Services } from '../services.ts';
 import { readLease } from '../state/lease.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { toRecord, toRecordName } from '../state/record-format.ts';
 import { toActionView } from './action-view.ts';
 import type { ActionView } from './action-view.ts';

@@ -2,7 +2,7 @@ import type { Config } from '../config.ts';
 import { countAttempts } from '../state/attempts.ts';
 import type { Subject } from '../state/attempts.ts';
 import { listMarks, toCooldownLeftMs, toRepairs } from '../state/cooldown.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { readLockState } from '../state/pool-lease.ts';
 import { readVeto } from '../state/veto.ts';
 import { toTime, withoutAbsent } from './action-view.ts';

@@ -1,7 +1,7 @@
 import { FailoverError } from '../errors.ts';
 import { attemptOf, findJobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import type { LeaseState } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { readMarkedJobSet, readRestartMark, toRestarts } from '../state/restart-mark.ts';
 import { showAttempts } from './pool-status.ts';
 import type { AttemptsView, StatusRules } from './pool-status.ts';

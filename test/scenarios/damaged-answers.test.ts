@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { UpstreamError } from '../../src/errors.ts';
 import { guardAnswers, parseObject } from '../../src/gke/kubernetes-error.ts';
 import { listAll } from '../../src/gke/list.ts';
+import { VirtualFailover } from '../fixtures/virtual-failover.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
 import { damagedAnswers, runDamaged } from '../simulation/damaged-answers.ts';
 import type { DamagedAnswers } from '../simulation/damaged-answers.ts';
@@ -26,6 +27,34 @@ describe('damaged answers of the APIs', () => {
       { numRuns: runs, seed, endOnFailure: false },
     );
   });
+
+  // F-435: the next write of the lock took its holder away, and the machine was deleted without it.
+  for (const field of ['holderIdentity', 'renewTime', 'leaseDurationSeconds']) {
+    it(`do not cost the lock where the answer to its write lacks ${field}`, async () => {
+      const world = new VirtualFailover();
+      const instance = world.newInstance(
+        0,
+        () => 'none',
+        ({ method, path }, answer) => {
+          if (method === 'GET' || !/leases(\/pool-slice-a)?$/.test(path)) return answer;
+          const lease = JSON.parse(answer.body) as {
+            metadata: { name: string };
+            spec: Record<string, unknown>;
+          };
+          if (lease.metadata.name === 'pool-slice-a') delete lease.spec[field];
+          return { ...answer, body: JSON.stringify(lease) };
+        },
+      );
+      const body = { id: 'a', type: 'repair_nodepool', node_pool: 'slice-a' };
+      const { code, error } = await world.send(body, instance);
+      expect({ code, error }).to.deep.include({ code: 'upstream_failed' });
+      expect(error).to.match(/another Lease than the one sent/);
+      expect(world.emulator.fleet.deletions).to.deep.equal([]);
+      await world.pass(120);
+      expect(await world.send(body)).to.include({ status: 200 });
+      expect(world.emulator.fleet.deletions).to.have.length(1);
+    });
+  }
 
   // F-367: the generated client threw a TypeError, and the answer was 500 internal.
   it('are the upstream’s failure where the generated client cannot read them', async () => {

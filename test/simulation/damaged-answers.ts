@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 // The clients of Google's APIs read their answers field by field, so an answer to a machine's deletion is not damaged here.
 import { apply, damage } from '../fixtures/damage.ts';
+import { assertPromises } from '../fixtures/promise-watch.ts';
 import { nodeNames } from '../fixtures/train-world.ts';
 import { VirtualFailover } from '../fixtures/virtual-failover.ts';
 import type { SentCall } from './function-instance.ts';
@@ -115,6 +116,11 @@ export async function runDamaged(drawn: DamagedAnswers): Promise<string[]> {
   await world.pass(120);
   const again = await world.send(body, instance);
   if (again.code === 'internal') wrong.push(`answered internal at last: ${again.error}`);
+  try {
+    assertPromises();
+  } catch (broken) {
+    wrong.push(String(broken));
+  }
   return wrong;
 }
 

@@ -9,7 +9,7 @@ import {
   updateAnnotations,
 } from '../../src/state/lease.ts';
 import { failoverNamespace } from '../../src/names.ts';
-import type { LeaseState } from '../../src/state/lease.ts';
+import type { LeaseState } from '../../src/state/lease-format.ts';
 import { countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';

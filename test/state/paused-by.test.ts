@@ -19,7 +19,7 @@ const owns = (manager: string | undefined, minute: number, ...keys: string[]) =>
 
 function read(managedFields: object[] | undefined, error?: Error) {
   const annotations = { 'autometric-failover/paused': 'why' };
-  const metadata = { name: 'cluster', resourceVersion: '1', annotations, managedFields };
+  const metadata = { name: 'cluster', uid: 'u', resourceVersion: '1', annotations, managedFields };
   const readNamespacedLease = async () => {
     if (error) throw error;
     return { metadata, spec: {} };
