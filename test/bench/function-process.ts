@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findFreePort } from '../fixtures/free-port.ts';
+import { moduleDefaults } from '../fixtures/module-defaults.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -58,6 +59,8 @@ export async function startFunction({
       FUNCTION_SIGNATURE_TYPE: 'http',
       FUNCTION_SOURCE: source,
       PORT: String(port),
+      // As the module deploys it.
+      NODE_OPTIONS: moduleDefaults.nodeOptions,
       ...environment,
     },
   });

@@ -94,7 +94,9 @@ async function weather(
   const nodes = await emulator.nodes();
   const instances = new Map<number, Promise<FunctionProcess>>();
   // In its container an instance has half of the memory for its heap. Without it, V8 lets garbage grow with the machine's memory.
-  const heap = { NODE_OPTIONS: `--max-heap-size=${moduleDefaults.memoryMb / 2}` };
+  const heap = {
+    NODE_OPTIONS: `${moduleDefaults.nodeOptions} --max-heap-size=${moduleDefaults.memoryMb / 2}`,
+  };
   const start = () =>
     startFunction({ source, target: 'failover', environment: { ...world, ...environment, ...heap } });
   const queue = new PushQueue({

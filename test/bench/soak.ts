@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildFunction } from '../../deploy/build.ts';
+import { moduleDefaults } from '../fixtures/module-defaults.ts';
 import { createNotification } from '../fixtures/notification.ts';
 import { startEmulatorProcess } from './emulator-process.ts';
 import { startFunction } from './function-process.ts';
@@ -36,7 +37,7 @@ const started = await startFunction({
     COOLDOWN_SECONDS: '0',
     MAX_POOLS_PER_HOUR: '100%',
     MAX_ATTEMPTS_PER_DAY: '100',
-    NODE_OPTIONS: `--expose-gc --require ${join(import.meta.dirname, 'soak-probe.cjs')}`,
+    NODE_OPTIONS: `${moduleDefaults.nodeOptions} --expose-gc --require ${join(import.meta.dirname, 'soak-probe.cjs')}`,
     SOAK_PROBE_FILE: probeFile,
     SOAK_PROBE_EVERY_MS: '1000',
   },

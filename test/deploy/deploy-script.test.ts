@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { actionTypes } from '../../src/action-type.ts';
 import { readConfig } from '../../src/config.ts';
+import { moduleDefaults } from '../fixtures/module-defaults.ts';
 import { serveGoogleCloud } from './google-cloud.ts';
 import type { CloudRequest, GoogleCloud } from './google-cloud.ts';
 import { isInstalled, needs, root, run } from './run.ts';
@@ -83,7 +84,11 @@ describe('deploy.sh, by the real gcloud on a simulated Google Cloud', function (
       allowedNamespaces: ['default', 'research'],
       maxPoolsPerHour: 1,
     });
-    expect(environmentVariables).to.include({ LOG_EXECUTION_ID: 'true', GOOGLE_CLOUD_PROJECT: 'my-project' });
+    expect(environmentVariables).to.include({
+      LOG_EXECUTION_ID: 'true',
+      GOOGLE_CLOUD_PROJECT: 'my-project',
+      NODE_OPTIONS: moduleDefaults.nodeOptions,
+    });
   });
 
   it('waits between the grants of a new build account and the build, and tries an absent agent again', () => {

@@ -88,7 +88,7 @@ describe('terraform', function () {
 
   it('sets no setting that the function does not know', async () => {
     const source = await readFile(join(root, 'src/config.ts'), 'utf8');
-    const ofPlatform = ['GOOGLE_CLOUD_PROJECT', 'LOG_EXECUTION_ID'];
+    const ofPlatform = ['GOOGLE_CLOUD_PROJECT', 'LOG_EXECUTION_ID', 'NODE_OPTIONS'];
     const names = Object.keys(environmentOf(await stateAfter('webhook/webhook'), 'webhook'));
     expect(
       names.filter((name) => !ofPlatform.includes(name) && !source.includes(`  ${name}: `)),
