@@ -130,6 +130,17 @@ describe('cordonPool', () => {
     );
   });
 
+  it('leaves nodes alone that are younger than it was told, and cordons those of that very second', async () => {
+    const world = createWorld();
+    const createdBefore = world.clock.now();
+    world.clock.advance(1_000);
+    const younger = world.cluster.joinNode(pool);
+    const options = { actionId: 'a', concurrency, createdBefore };
+    expect(await cordonPool(world.kubernetes, { nodePool: pool }, options)).to.equal(4);
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PATCH nodes': 4 });
+    expect(node(world, younger).spec).not.to.have.property('unschedulable');
+  });
+
   it('counts a node that was deleted meanwhile as done, and does not re-create it', async () => {
     const world = createWorld();
     const name = first(world);
@@ -202,6 +213,40 @@ describe('cordonPool', () => {
       await cordon({ kubernetes }, 'a', limit);
       expect(most).to.equal(Math.min(limit, 16));
     }
+  });
+
+  it('has no more writes in flight while the API server asks some of them to wait', async () => {
+    const world = createWorld(16);
+    const effect = { status: 429, headers: { 'retry-after': '1' } };
+    world.emulator.faults.add({ method: 'PATCH', path: nodePatch, times: 6, effect });
+    let inFlight = 0;
+    let most = 0;
+    const kubernetes = world.connect({
+      async onRequest(request) {
+        if (!isPatch(request)) return;
+        most = Math.max(most, ++inFlight);
+        await setImmediate();
+        inFlight--;
+      },
+    });
+    expect(await cordon({ kubernetes }, 'a', 3)).to.equal(16);
+    expect(most).to.equal(3);
+  });
+
+  it('does not try a node again that was asked to wait, once another one has failed for good', async () => {
+    const world = createWorld();
+    const [waiting = '', failing = ''] = nodeNames(world.cluster, pool);
+    world.clock.sleep = async (ms) => {
+      for (let turn = 0; turn < 20; turn++) await setImmediate();
+      world.clock.advance(ms);
+    };
+    const [patch, busy] = [{ method: 'PATCH' }, { status: 429, headers: { 'retry-after': '1' } }];
+    world.emulator.faults.add({ ...patch, path: new RegExp(waiting), effect: busy });
+    world.emulator.faults.add({ ...patch, path: new RegExp(failing), effect: { status: 403 } });
+    expect(await refusalOf(cordon(world, 'a', 2))).to.include({ code: 'upstream_failed' });
+    const tries = world.emulator.writes().map(({ path }) => path.split('/').at(-1));
+    expect(tries.filter((name) => name === waiting)).to.have.length(1);
+    expect(tries.filter((name) => name === failing)).to.have.length(1);
   });
 
   // F-48: with 100 nodes and more, 3–6 % were left out in silence because errors were swallowed.
@@ -457,6 +502,30 @@ describe('uncordonPool', () => {
     );
     expect(countCordoned(world.cluster, pool)).to.equal(1);
     expect(await uncordon(world)).to.deep.include({ uncordoned: 1 });
+  });
+
+  it('counts the nodes that it has not begun, too, where one cannot be uncordoned', async () => {
+    const world = createWorld();
+    await cordon(world);
+    world.emulator.faults.add({ method: 'PATCH', path: nodePatch, times: Infinity, effect: { status: 403 } });
+    const nodes = await readPool(world.kubernetes, pool);
+    const work = uncordonPool(world.kubernetes, { nodePool: pool, nodes }, { concurrency: 1 });
+    expect((await refusalOf(work)).message).to.match(/^4 nodes of node pool slice-a were not uncordoned /);
+  });
+
+  it('says of both who holds them, where a person cordoned one node and NVSentinel quarantined another', async () => {
+    const world = createWorld();
+    const [byPerson = '', quarantined = ''] = nodeNames(world.cluster, pool);
+    world.cluster.cordonAs('kubectl', byPerson, true);
+    await cordon(world);
+    world.cluster.change('nodes', undefined, quarantined, ({ metadata }) => {
+      const quarantine = { quarantineHealthEvent: '[]', quarantineHealthEventIsCordoned: 'True' };
+      metadata.annotations = { ...metadata.annotations, ...quarantine };
+    });
+    expect(await uncordon(world)).to.include({
+      kept: 2,
+      why: 'somebody else has cordoned them, or NVSentinel has quarantined them',
+    });
   });
 
   it('reports an uncordon that the API server ignores, and does not report the node as cordoned by somebody else', async () => {

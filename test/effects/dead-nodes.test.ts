@@ -114,12 +114,10 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
     world.cluster.change('pods', 'default', newer?.metadata.name ?? '', ({ metadata }) => {
       metadata.labels = { ...metadata.labels, [attemptLabel]: '1' };
     });
-    world.cluster.change(
-      'pods',
-      'default',
-      ended?.metadata.name ?? '',
-      ({ status }) => (status.phase = 'Failed'),
-    );
+    world.cluster.change('pods', 'default', ended?.metadata.name ?? '', ({ status }) => {
+      status.phase = 'Failed';
+      status.conditions = [{ type: 'Ready', status: 'False' }];
+    });
     for (const node of world.cluster.nodes()) world.cluster.killNode(node.metadata.name);
     world.clock.advance(120_000);
     const step = await restart(world);
@@ -270,4 +268,59 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
     expect(named).to.have.length(21);
     expect(named[20]).to.equal('and 80 more');
   });
+
+  it('deletes a pod of an earlier attempt, too', async () => {
+    const world = createInMemoryWorld({ slices: three });
+    cordon(world, 'slice-a');
+    await restart(world);
+    world.emulator.settle();
+    const old = podsOn(world, 'slice-b')[1];
+    world.cluster.change('pods', 'default', old?.metadata.name ?? '', ({ metadata }) => {
+      expect(metadata.labels).to.include({ [attemptLabel]: '1' });
+      metadata.labels = { ...metadata.labels, [attemptLabel]: '0' };
+    });
+    world.cluster.killNode(old?.spec.nodeName ?? '');
+    world.clock.advance(60_000);
+    const step = await restart(world, { id: 'b', nodePool: 'slice-b' });
+    expect(step).to.deep.include({ outcome: 'restarted', deleted_on_dead_nodes: [old?.metadata.name] });
+  });
+
+  it('leaves the pods where the JobSet was made anew under its name while its leader was deleted', async () => {
+    const world = createInMemoryWorld();
+    killFollower(world);
+    world.clock.advance(60_000);
+    const step = await restart(world, {
+      onRequest({ method, url }) {
+        if (method !== 'DELETE' || !url.includes('/pods/')) return;
+        world.cluster.change('jobsets', 'default', 'train', ({ metadata }) => (metadata.uid = 'another'));
+      },
+    });
+    expect(step).to.include({ outcome: 'restarted' });
+    expect(step).not.to.have.property('deleted_on_dead_nodes');
+    expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
+  });
+
+  for (const nodes of [20, 32]) {
+    it(`reads ${nodes} dead nodes, and no list of all nodes, and no node for a pod that has none`, async () => {
+      const world = createInMemoryWorld({
+        slices: ['slice-a'],
+        slice: { nodes },
+        jobs: [{ parallelism: nodes }, { name: 'waiting', parallelism: 1, nodeSelector: { nowhere: '' } }],
+      });
+      const names = nodeNames(world.cluster, 'slice-a');
+      const pods = podsOn(world, 'slice-a').map(({ metadata }) => metadata.name);
+      for (const name of names) world.cluster.killNode(name);
+      world.clock.advance(60_000);
+      const planned = await plan(world);
+      const { requests } = world.emulator;
+      const before = requests.length;
+      const { deleted_on_dead_nodes: deleted = [] } = await carryOut(world, planned);
+      const reads = requests
+        .slice(before)
+        .filter(({ method, path }) => method === 'GET' && path.startsWith('/api/v1/nodes'));
+      expect(reads.map(({ path }) => path.split('/').at(-1)).toSorted()).to.deep.equal(names);
+      const more = nodes > 20 ? [`and ${nodes - 20} more`] : [];
+      expect(deleted).to.deep.equal([...pods.toSorted().slice(0, 20), ...more]);
+    });
+  }
 });

@@ -225,6 +225,7 @@ describe('a deletion by name', () => {
         false,
       ],
       ['nothing about it', { targetLink: undefined, targetId: undefined }, false],
+      ['the same, without an id yet', { targetId: '0' }, false],
     ] as const) {
       it(`is ${isOther ? 'not ' : ''}as planned if it is ${what}`, async () => {
         const body = {
@@ -242,6 +243,21 @@ describe('a deletion by name', () => {
         expect(log).to.have.length(isOther ? 1 : 0);
         // What an upstream says is no text of an answer, only names in their form.
         expect(JSON.stringify(step)).not.to.include('<b>');
+      });
+    }
+
+    for (const [targetId, told] of [
+      ['12345', ' (id 12345)'],
+      ['x12345', ''],
+      ['12345x', ''],
+    ]) {
+      it(`tells no resource and no id that is not in its form (${targetId})`, async () => {
+        const targetLink = `${toLink('us-central1-b', plan.instanceName)}/<b>`;
+        const effect = { status: 200, body: { name: 'operation-1', targetLink, targetId } };
+        world.emulator.faults.add({ ...compute, method: 'DELETE', effect });
+        const { warning } = await carryOut();
+        const start = `Compute says that operation operation-1 deletes another resource${told}, which is not`;
+        expect(warning?.slice(0, start.length)).to.equal(start);
       });
     }
 

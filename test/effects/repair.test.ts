@@ -14,6 +14,7 @@ import type { RepairPlan } from '../../src/plan.ts';
 import type { Step } from '../../src/step.ts';
 import type { HttpRequest } from '../../src/gke/transport.ts';
 import type { Instance } from '../emulator/fleet.ts';
+import type { Node } from '../emulator/objects.ts';
 import { countEffects } from '../fixtures/count-writes.ts';
 import { createInMemoryCompute } from '../fixtures/in-memory-compute.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -23,6 +24,8 @@ import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
 
 const [cluster] = readConfig({ CLUSTERS: trainCluster }).clusters;
 const instancePath = /\/instances\//;
+const faultLabel = 'cloud.google.com/fault-behavior';
+const rebootLabel = 'cloud.google.com/perform-reboot';
 
 async function plan({ kubernetes }: InMemoryWorld): Promise<RepairPlan> {
   if (!cluster) throw new Error('no cluster is configured');
@@ -99,6 +102,12 @@ function sentDeletions({ emulator }: InMemoryWorld): string[] {
 function cooldown(world: InMemoryWorld) {
   const lease = world.cluster.get('leases', failoverNamespace, 'pool-slice-a');
   return readMark(lease?.metadata.annotations ?? {}, 'repair');
+}
+
+function setLabels({ cluster }: InMemoryWorld, { node }: RepairPlan, labels: Record<string, string>): void {
+  cluster.change('nodes', undefined, node.name, ({ metadata }) => {
+    metadata.labels = { ...metadata.labels, ...labels };
+  });
 }
 
 describe('repairInstance', () => {
@@ -253,6 +262,34 @@ describe('repairInstance', () => {
     expect(sentDeletions(world)).to.deep.equal([planned.instanceId, planned.instanceId, planned.instanceId]);
   });
 
+  it('doubts nothing that was accepted before, and says what the plan warns of', async () => {
+    const world = createInMemoryWorld();
+    const planned = { ...(await plan(world)), warning: 'look at the switch, too' };
+    expect(await carryOut(world, planned)).to.include({ warning: 'look at the switch, too' });
+    const before = cooldown(world);
+    expect(before).to.include({ state: 'accepted' });
+    world.clock.advance(1_000);
+    world.emulator.faults.add({ api: 'compute', times: Infinity, effect: 'reset_before' });
+    await refusalOf(carryOut(world, planned, { isResume: true }));
+    expect(cooldown(world)).to.include({ action: 'a', state: 'accepted' });
+  });
+
+  it('is not held up by a report of the host once the machine is another one', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.cluster.replaceInstance(planned.node.name, 'survives');
+    setLabels(world, planned, { [faultLabel]: 'XID' });
+    expect(await carryOut(world, planned)).to.include({ outcome: 'already_gone' });
+    const unnamed = createInMemoryWorld();
+    const byName = await planByName(unnamed);
+    unnamed.cluster.change('nodes', undefined, byName.node.name, ({ metadata }) => {
+      metadata.uid = 'another';
+    });
+    setLabels(unnamed, byName, { [faultLabel]: 'XID' });
+    expect(await refusalOf(carryOut(unnamed, byName))).to.include({ code: 'target_changed' });
+    expect(sentDeletions(unnamed)).to.deep.equal([]);
+  });
+
   it('deletes nothing and marks nothing when beforeDeletion stops it', async () => {
     const world = createInMemoryWorld();
     const stop = new FailoverError('paused', 'paused');
@@ -392,6 +429,81 @@ describe('repairInstance by the name of the machine', () => {
     const refusal = await refusalOf(carryOut(world, planned));
     expect(refusal.code).to.equal('target_changed');
     expect(deleted(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.equal(undefined);
+  });
+});
+
+describe('repairInstance by a label', () => {
+  async function planReboot(world: InMemoryWorld): Promise<RepairPlan> {
+    return { ...(await plan(world)), way: 'reboot' };
+  }
+
+  /** The labels that were asked for. */
+  function asked({ emulator }: InMemoryWorld): unknown[] {
+    return emulator
+      .writes()
+      .filter(({ method, path }) => method === 'PATCH' && path.startsWith('/api/v1/nodes/'))
+      .map(({ body }) => (body as { metadata: { labels?: object } }).metadata.labels);
+  }
+
+  it('may be resumed where the node does not say the id of its machine: a label hits no replacement', async () => {
+    const world = createInMemoryWorld();
+    const planned: RepairPlan = { ...(await planByName(world)), way: 'reboot' };
+    const work = carryOut(world, planned, { isResume: true });
+    expect(await work).to.include({ outcome: 'reboot_requested' });
+    expect(asked(world)).to.deep.equal([{ [rebootLabel]: 'true' }]);
+  });
+
+  for (const [what, change] of [
+    ['shows another machine', (node: Node) => (node.status.nodeInfo['systemUUID'] = 'another')],
+    [
+      'says another id',
+      ({ metadata }: Node) => {
+        const other = { 'container.googleapis.com/instance_id': '12345' };
+        metadata.annotations = { ...metadata.annotations, ...other };
+      },
+    ],
+  ] as const) {
+    it(`asks for nothing where the node ${what} since the decision`, async () => {
+      const world = createInMemoryWorld();
+      const planned = await planReboot(world);
+      world.cluster.change('nodes', undefined, planned.node.name, (node) => void change(node));
+      expect(await refusalOf(carryOut(world, planned))).to.include({ code: 'target_changed' });
+      expect(asked(world)).to.deep.equal([]);
+      expect(cooldown(world)).to.equal(undefined);
+    });
+  }
+
+  it('asks for nothing where somebody has asked for a repair of the node since the decision', async () => {
+    const world = createInMemoryWorld();
+    const planned = await planReboot(world);
+    setLabels(world, planned, { [faultLabel]: 'XID' });
+    const { code, message } = await refusalOf(carryOut(world, planned));
+    expect(code).to.equal('repair_refused');
+    expect(message).to.match(/is under repair already \(.*\), because somebody asked for it in the meantime/);
+    expect(asked(world)).to.deep.equal([]);
+    expect(cooldown(world)).to.equal(undefined);
+  });
+
+  it('sets no label where it may not take the one away that GKE has left, and says why', async () => {
+    const world = createInMemoryWorld();
+    const planned = await planReboot(world);
+    const time = new Date(world.clock.now() - 1_800_000).toISOString().replace('.000', '');
+    world.cluster.change('nodes', undefined, planned.node.name, ({ metadata }) => {
+      metadata.labels = { ...metadata.labels, [rebootLabel]: 'true' };
+      const entry = {
+        manager: 'kubectl-label',
+        operation: 'Update' as const,
+        apiVersion: 'v1',
+        fieldsType: 'FieldsV1' as const,
+        fieldsV1: { 'f:metadata': { 'f:labels': { [`f:${rebootLabel}`]: {} } } },
+        time,
+      };
+      metadata.managedFields = [...(metadata.managedFields ?? []), entry as never];
+    });
+    world.emulator.faults.add({ method: 'PATCH', path: /\/nodes\//, effect: { status: 403 } });
+    expect(await refusalOf(carryOut(world, planned))).to.include({ code: 'upstream_failed' });
+    expect(asked(world)).to.deep.equal([{ [rebootLabel]: null }]);
     expect(cooldown(world)).to.equal(undefined);
   });
 });
