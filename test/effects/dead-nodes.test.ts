@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
+import { deletePodsOnDeadNodes } from '../../src/effects/dead-nodes.ts';
 import { FailoverError } from '../../src/errors.ts';
+import { readPods } from '../../src/gke/jobset.ts';
 import type { Pod } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -298,6 +300,20 @@ describe('deletePodsOnDeadNodes, called by restartJobSet', () => {
     expect(step).to.include({ outcome: 'restarted' });
     expect(step).not.to.have.property('deleted_on_dead_nodes');
     expect(effects(world)).to.deep.equal({ 'DELETE pods': 1 });
+  });
+
+  it('names the pods by their names, however they were found', async () => {
+    const { kubernetes } = createInMemoryWorld();
+    const waiting = await readPods(kubernetes, 'default', 'train');
+    const names = waiting.map(({ name }) => name).toSorted();
+    const ending = { namespace: 'default', name: 'train', uid: 'any', lastAttempt: 0 };
+    const tools = { kubernetes, concurrency: 1, beforeDeletion: async () => undefined };
+    for (const pods of [waiting, waiting.toReversed()]) {
+      const found = Promise.resolve({ dead: [], waiting: pods });
+      expect(await deletePodsOnDeadNodes(ending, tools, found)).to.deep.equal({
+        may_hold_up_the_restart: names,
+      });
+    }
   });
 
   for (const nodes of [20, 32]) {

@@ -11,7 +11,7 @@ import { toRequestId } from '../../src/effects/delete-machine.ts';
 import { repairInstance } from '../../src/effects/repair.ts';
 import { createLog } from '../../src/log.ts';
 import type { RepairPlan } from '../../src/plan.ts';
-import type { Step } from '../../src/step.ts';
+import type { RepairStep, Step } from '../../src/step.ts';
 import type { HttpRequest } from '../../src/gke/transport.ts';
 import type { Instance } from '../emulator/fleet.ts';
 import type { Node } from '../emulator/objects.ts';
@@ -272,6 +272,15 @@ describe('repairInstance', () => {
     world.emulator.faults.add({ api: 'compute', times: Infinity, effect: 'reset_before' });
     await refusalOf(carryOut(world, planned, { isResume: true }));
     expect(cooldown(world)).to.include({ action: 'a', state: 'accepted' });
+  });
+
+  it('says what the plan warns of beside what Compute says', async () => {
+    const world = createInMemoryWorld();
+    const planned = { ...(await plan(world)), warning: 'look at the switch, too' };
+    const effect = { status: 200, body: { name: 'operation-1', targetId: '12345' } };
+    world.emulator.faults.add({ api: 'compute', method: 'DELETE', effect });
+    const { warning } = (await carryOut(world, planned)) as RepairStep;
+    expect(warning).to.match(/^Compute says that operation operation-1 deletes .*; look at the switch, too$/);
   });
 
   it('is not held up by a report of the host once the machine is another one', async () => {
