@@ -500,15 +500,17 @@ describe('repairInstance by a label', () => {
     const time = new Date(world.clock.now() - 1_800_000).toISOString().replace('.000', '');
     world.cluster.change('nodes', undefined, planned.node.name, ({ metadata }) => {
       metadata.labels = { ...metadata.labels, [rebootLabel]: 'true' };
-      const entry = {
-        manager: 'kubectl-label',
-        operation: 'Update' as const,
-        apiVersion: 'v1',
-        fieldsType: 'FieldsV1' as const,
-        fieldsV1: { 'f:metadata': { 'f:labels': { [`f:${rebootLabel}`]: {} } } },
-        time,
-      };
-      metadata.managedFields = [...(metadata.managedFields ?? []), entry as never];
+      const fieldsV1 = { 'f:metadata': { 'f:labels': { [`f:${rebootLabel}`]: {} } } };
+      metadata.managedFields = [
+        {
+          manager: 'kubectl-label',
+          operation: 'Update',
+          apiVersion: 'v1',
+          fieldsType: 'FieldsV1',
+          fieldsV1,
+          time,
+        },
+      ];
     });
     world.emulator.faults.add({ method: 'PATCH', path: /\/nodes\//, effect: { status: 403 } });
     expect(await refusalOf(carryOut(world, planned))).to.include({ code: 'upstream_failed' });
