@@ -146,7 +146,6 @@ export class PoolLock {
   /** Changes the annotations of the pool's Lease. The same write renews the lock. */
   async update(change: Change): Promise<void> {
     while (this.#renewal) await this.#renewal;
-    this.#assertHeld();
     this.#renewal = this.#write(change).finally(() => (this.#renewal = undefined));
     await this.#renewal;
   }
@@ -206,7 +205,6 @@ export class PoolLock {
       const current = await readLease(this.#kubernetes, this.#lease.name);
       if (!current || current.uid !== this.#lease.uid || current.holder !== this.#lease.holder) {
         this.#isLost = true;
-        this.#assertHeld();
       } else {
         this.#lease = current;
         countConflict();

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { readConfig } from '../../src/config.ts';
 import { failoverNamespace } from '../../src/names.ts';
-import { assertAttemptsLeft, withAttempts } from '../../src/state/attempts.ts';
+import { assertAttemptsLeft, countAttempts, withAttempts, withAttemptsOf } from '../../src/state/attempts.ts';
 import { toRepairs, withMark } from '../../src/state/cooldown.ts';
 import { createLease, readLease } from '../../src/state/lease.ts';
 import { toRecordName } from '../../src/state/record-format.ts';
@@ -57,6 +57,65 @@ describe('withAttempts', () => {
     let annotations: Record<string, string> = {};
     for (let n = 0; n < 103; n++) annotations = withAttempts(annotations, { action: `a${n}`, at: at(n) });
     expect(listOf(annotations)).to.have.length(100).and.include('a3').and.not.include('a2');
+  });
+});
+
+describe('withAttemptsOf', () => {
+  it('takes the list of the other annotations, and keeps its own where they have none', () => {
+    const mine = withAttempts({ note: 'x' }, { action: 'a', at: at(0) });
+    const others = withAttempts({}, { action: 'b', at: at(0) });
+    expect(listOf(withAttemptsOf(mine, others))).to.deep.equal(['b']);
+    expect(withAttemptsOf(mine, others)['note']).to.equal('x');
+    expect(withAttemptsOf(mine, { note: 'y' })).to.deep.equal(mine);
+  });
+});
+
+describe('countAttempts', () => {
+  const three = { maxAttemptsPerDay: 3 };
+  const listed = (...entries: { action: string; at: string; jobSetUid?: string }[]) =>
+    toRepairs('slice-a', { [key]: JSON.stringify(entries) });
+
+  it('counts what is left, and says when one more is possible only where nothing is', () => {
+    const one = listed({ action: 'a', at: at(0) });
+    expect(countAttempts(one, three, start)).to.deep.equal({
+      max: 3,
+      used: 1,
+      left: 2,
+      againAt: undefined,
+      isBroken: false,
+    });
+    const used = { max: 1, used: 1, left: 0, isBroken: false };
+    expect(countAttempts(one, { maxAttemptsPerDay: 1 }, start)).to.deep.equal({
+      ...used,
+      againAt: start + dayMs,
+    });
+  });
+
+  it('counts an attempt for less than a day', () => {
+    const one = listed({ action: 'a', at: at(0) });
+    expect(countAttempts(one, three, start + dayMs - 1).used).to.equal(1);
+    expect(countAttempts(one, three, start + dayMs).used).to.equal(0);
+  });
+
+  it('looks at the times and not at the places in the list', () => {
+    const two = listed({ action: 'late', at: at(5000) }, { action: 'early', at: at(0) });
+    expect(countAttempts(two, { maxAttemptsPerDay: 1 }, start + 5000).againAt).to.equal(start + 5000 + dayMs);
+    expect(countAttempts(two, { maxAttemptsPerDay: 2 }, start + 5000).againAt).to.equal(start + dayMs);
+  });
+
+  it('counts the last repair of a version that wrote no list', () => {
+    const { [key]: _, ...old } = withMark({}, 'repair', { action: 'a', at: at(0) });
+    expect(countAttempts(toRepairs('slice-a', old), three, start)).to.include({ used: 1, left: 2 });
+  });
+
+  it('counts every repair of a pool, whichever run was on it', () => {
+    const two = listed({ action: 'a', at: at(0), jobSetUid: 'u' }, { action: 'b', at: at(0) });
+    expect(countAttempts(two, three, start).used).to.equal(2);
+  });
+
+  it('has none left where the list cannot be read', () => {
+    const broken = countAttempts(toRepairs('slice-a', { [key]: '[' }), three, start);
+    expect(broken).to.include({ left: 0, againAt: undefined, isBroken: true });
   });
 });
 
@@ -127,6 +186,24 @@ describe('assertAttemptsLeft', () => {
       expect(message).to.include(`action a at ${at(0)}: not known;`);
     });
   }
+
+  it('passes on what is no failure of a call', async () => {
+    const world = createInMemoryWorld();
+    const thrown = new TypeError('a fault of ours');
+    const within = () => {
+      throw thrown;
+    };
+    const work = ask({ ...world, kubernetes: { ...world.kubernetes, within } }, repaired('a', 'b', 'c'));
+    expect(await work.catch((error: unknown) => error)).to.equal(thrown);
+  });
+
+  it('does not know a verdict that cannot be read now', async () => {
+    const world = createInMemoryWorld();
+    world.emulator.faults.add({ method: 'GET', path: /action-/, times: Infinity, effect: { status: 403 } });
+    expect((await refusalOf(ask(world, repaired('a', 'b', 'c')))).message)
+      .to.include('action c at ')
+      .and.match(/action a at \S+: not known; action b at \S+: not known; action c at \S+: not known\)/);
+  });
 
   it('lists the last ten, and how many were before', async () => {
     const world = createInMemoryWorld();

@@ -4,6 +4,7 @@ import { failoverNamespace } from '../../src/names.ts';
 import {
   assertBudgetLeft,
   chargeBudget,
+  isBudgetBroken,
   noteRefusedPool,
   readMaxPools,
   readRefusedPools,
@@ -234,6 +235,13 @@ describe('chargeBudget', () => {
     await charge(world, 'slice-c');
   });
 
+  it('names the pools in the order of the alphabet', async () => {
+    const world = createWorld();
+    await charge(world, 'slice-b');
+    await charge(world, 'slice-a');
+    expect((await refusalOf(charge(world, 'slice-c'))).message).to.include('(slice-a, slice-b)');
+  });
+
   it('holds when several instances charge at once', async () => {
     const world = createWorld();
     const pools = ['slice-a', 'slice-b', 'slice-c', 'slice-d', 'slice-e'];
@@ -305,6 +313,17 @@ describe('assertBudgetLeft', () => {
       /slice-a, slice-b/,
     );
     expect(countWrites(world.emulator.writes())).to.deep.equal({ 'PUT leases': 2 });
+  });
+});
+
+describe('isBudgetBroken', () => {
+  it('says what chargeBudget refuses because it cannot be read', () => {
+    const of = (value: string) => isBudgetBroken({ 'autometric-failover/pools': value });
+    expect(of('{"slice-a":"2026-11-23T03:00:00Z"}')).to.equal(false);
+    for (const value of ['{"slice-a":', '{"slice-a":"yesterday"}', 'null']) {
+      expect(of(value), value).to.equal(true);
+    }
+    expect(isBudgetBroken({})).to.equal(false);
   });
 });
 
@@ -382,5 +401,18 @@ describe('noteRefusedPool', () => {
     world.clock.advance(1_800_000);
     expect(pools()).to.deep.equal(['slice-d']);
     await assertNotPaused(world.kubernetes);
+  });
+
+  it('keeps a bounded number of them, the newest', async () => {
+    const world = createWorld();
+    const pools = Array.from({ length: 150 }, (_, index) => `slice-${index}`);
+    annotate(
+      world,
+      'refused-pools',
+      JSON.stringify(Object.fromEntries(pools.map((pool) => [pool, at(world, 0)]))),
+    );
+    await noteRefusedPool(world.kubernetes, 'slice-new');
+    const kept = Object.keys(readRefusedPools(clusterAnnotations(world), world.clock.now()));
+    expect(kept).to.deep.equal([...pools.slice(-100), 'slice-new']);
   });
 });

@@ -1,6 +1,14 @@
 import { expect } from 'chai';
 import { readConfig } from '../../src/config.ts';
-import { assertNotCoolingDown, readMark, withMark, withoutMark } from '../../src/state/cooldown.ts';
+import {
+  assertNotBegun,
+  assertNotCoolingDown,
+  listOwnEffects,
+  readMark,
+  toRepairs,
+  withMark,
+  withoutMark,
+} from '../../src/state/cooldown.ts';
 import type { CooldownMark, Effect } from '../../src/state/cooldown.ts';
 import { FailoverError } from '../../src/errors.ts';
 import { refusal } from '../fixtures/refusal-of.ts';
@@ -57,6 +65,83 @@ describe('withMark', () => {
       expect(readMark(withMark({ [key]: broken }, 'repair', mark), 'repair')).to.deep.equal(mark);
     });
   }
+});
+
+describe('withMark and the attempts', () => {
+  const attempts = 'autometric-failover/attempts';
+
+  it('lists a repair that was accepted, and no restart: a JobSet has a list of its own', () => {
+    expect(withMark({}, 'repair', mark)[attempts]).to.include('incident-7');
+    expect(withMark({}, 'restart default/llm', mark)).not.to.have.property(attempts);
+  });
+});
+
+describe('listOwnEffects', () => {
+  it('has the effects of this action, and of which the deletion was accepted', () => {
+    let marked = withMark({}, 'restart default/llm', { ...mark, state: 'accepted' });
+    marked = withMark(marked, 'restart default/other', other);
+    marked = withMark(marked, 'repair', { ...mark, state: 'begun', way: 'reboot' });
+    expect(listOwnEffects(marked, 'incident-7')).to.deep.equal([
+      { effect: 'restart default/llm', way: undefined, isAccepted: true },
+      { effect: 'repair', way: 'reboot', isAccepted: false },
+    ]);
+    expect(listOwnEffects(marked, 'incident-8')).to.deep.equal([]);
+  });
+
+  // Nothing that is not known may be told as "nothing was deleted".
+  it('is not known where the marks cannot be read', () => {
+    expect(listOwnEffects({ [key]: '{"repair":null}' }, 'incident-7')).to.equal(undefined);
+    expect(listOwnEffects({}, 'incident-7')).to.deep.equal([]);
+  });
+});
+
+describe('assertNotBegun', () => {
+  const begun = withMark({}, 'repair', { ...mark, state: 'begun' });
+  const ask = (annotations: Record<string, string>, id: string, serverNow: number) =>
+    assertNotBegun(annotations, 'repair', { config, id, nodePool: 'pool-a', serverNow });
+  const end = start + config.actionDeadlineSeconds * 1000;
+
+  it('refuses another action for as long as the one that has begun may take', () => {
+    expect(refusal(() => ask(begun, 'incident-8', end - 1001)).headers).to.deep.equal({ 'Retry-After': '2' });
+    expect(refusal(() => ask(begun, 'incident-8', end)).code).to.equal('action_in_progress');
+    expect(() => ask(begun, 'incident-8', end + 1)).not.to.throw();
+  });
+
+  it('refuses neither the same action nor one after a deletion that was accepted', () => {
+    expect(() => ask(begun, 'incident-7', start)).not.to.throw();
+    expect(() => ask(withMark({}, 'repair', mark), 'incident-8', start)).not.to.throw();
+  });
+});
+
+describe('a repair of which it is unknown whether it was accepted', () => {
+  const stateOf = (changes: Partial<CooldownMark>, ...shown: Parameters<typeof toRepairs>[2] & object) => {
+    const marked = withMark({}, 'repair', { ...mark, state: 'begun', ...changes });
+    return toRepairs('pool-a', marked, shown).mark?.state;
+  };
+
+  it('has not happened while a node has its machine', () => {
+    expect(stateOf({}, { instanceId: '4242', repairedBy: undefined })).to.equal('begun');
+    // A label of the same action does not delete the machine.
+    expect(stateOf({}, { instanceId: '4242', repairedBy: 'incident-7' })).to.equal('begun');
+  });
+
+  it('has happened once no node has its machine', () => {
+    expect(stateOf({}, { instanceId: '1', repairedBy: undefined })).to.equal('accepted');
+    expect(stateOf({})).to.equal('accepted');
+  });
+
+  it('has happened where nobody knows its machine', () => {
+    expect(stateOf({ instanceId: undefined }, { instanceId: undefined, repairedBy: undefined })).to.equal(
+      'accepted',
+    );
+  });
+
+  it('by a label has happened once the node says that this action has set it', () => {
+    const way = 'reboot';
+    expect(stateOf({ way }, { instanceId: '4242', repairedBy: 'incident-7' })).to.equal('accepted');
+    expect(stateOf({ way }, { instanceId: '4242', repairedBy: 'incident-6' })).to.equal('begun');
+    expect(stateOf({ way }, { instanceId: '4242', repairedBy: undefined })).to.equal('begun');
+  });
 });
 
 describe('withoutMark', () => {

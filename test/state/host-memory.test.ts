@@ -4,6 +4,7 @@ import { createLease } from '../../src/state/lease.ts';
 import { failoverNamespace } from '../../src/names.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusalOf } from '../fixtures/refusal-of.ts';
 
 const day = 86_400_000;
 
@@ -68,6 +69,32 @@ describe('the memory of a host', () => {
       ['a', 'b', 'c'].map((action) => note({ ...world, kubernetes: world.connect() }, action)),
     );
     expect((await actionsOf(world))?.toSorted()).to.deep.equal(['a', 'b', 'c', 'first']);
+  });
+
+  it('costs one call for the first repair, and three for one more', async () => {
+    const world = createWorld();
+    const methods = () => world.emulator.requests.map(({ method }) => method);
+    await note(world, 'a');
+    expect(methods()).to.deep.equal(['POST']);
+    await note(world, 'b');
+    expect(methods()).to.deep.equal(['POST', 'POST', 'GET', 'PUT']);
+  });
+
+  it('gives up where something refuses each write', async () => {
+    const world = createWorld();
+    await note(world, 'a');
+    world.emulator.faults.add({ method: 'PUT', path: /host-/, times: 300, effect: { status: 409 } });
+    expect((await refusalOf(note(world, 'b'))).message).to.include('Conflict 200 times');
+    expect(await actionsOf(world)).to.deep.equal(['a']);
+  });
+
+  it('passes on what is no failure of a call', async () => {
+    const thrown = new TypeError('a fault of ours');
+    const within = () => {
+      throw thrown;
+    };
+    const work = readHostMemory({ ...createWorld().kubernetes, within });
+    expect(await work.catch((error: unknown) => error)).to.equal(thrown);
   });
 
   it('takes what is broken for nothing, and says what it cannot read', async () => {

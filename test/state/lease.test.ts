@@ -1,18 +1,24 @@
 import { expect } from 'chai';
 import { FailoverError } from '../../src/errors.ts';
+import { metadataListOnly } from '../../src/gke/direct-patch.ts';
 import {
+  countLeases,
   createLease,
   deleteLease,
+  limitConflicts,
+  listLeaseNames,
   listLeases,
   readLease,
   replaceLease,
   updateAnnotations,
 } from '../../src/state/lease.ts';
 import { failoverNamespace } from '../../src/names.ts';
+import { leasesPath } from '../../src/state/lease-format.ts';
 import type { LeaseState } from '../../src/state/lease-format.ts';
 import { countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { refusal, refusalOf } from '../fixtures/refusal-of.ts';
 
 const time = Date.parse('2026-11-23T03:00:00.123Z');
 const draft = { name: 'pool-x', holder: 'a/1', acquiredAt: time, renewedAt: time, durationSeconds: 60 };
@@ -160,7 +166,50 @@ describe('listLeases', () => {
   });
 });
 
+describe('countLeases and listLeaseNames', () => {
+  it('look at the label and the annotation, and read no more than the metadata', async () => {
+    const world = createWorld();
+    for (const [name, kind, annotations] of [
+      ['w', 'action', { id: '' }],
+      ['x', 'action', { id: '1' }],
+      ['y', 'action', { other: '1' }],
+      ['z', 'pool', { id: '1' }],
+    ] as const) {
+      await createLease(world.kubernetes, { name, labels: { kind }, annotations });
+    }
+    expect(await countLeases(world.kubernetes, 'kind=action', 'id')).to.equal(2);
+    expect(await listLeaseNames(world.kubernetes, 'kind=action', 3)).to.deep.equal(new Set(['w', 'x', 'y']));
+    const lists = world.emulator.requests.filter(({ method }) => method === 'GET');
+    expect(lists.map(({ headers }) => headers['accept'])).to.deep.equal([metadataListOnly, metadataListOnly]);
+  });
+});
+
+describe('limitConflicts', () => {
+  it('ends a loop with the 200th conflict, with an error that nobody tries again', () => {
+    for (const [name, call] of [
+      ['pool-x', `PUT ${leasesPath}/pool-x`],
+      [undefined, `POST ${leasesPath}`],
+    ] as const) {
+      const countConflict = limitConflicts(name);
+      for (let conflicts = 1; conflicts < 200; conflicts++) countConflict();
+      const refused = refusal(countConflict);
+      expect(refused).to.include({ code: 'upstream_failed', upstreamStatus: 409, isRetryable: false });
+      expect(refused.message).to.equal(
+        `the Kubernetes API answered 409 Conflict 200 times (${call}): is something else writing or refusing this Lease?`,
+      );
+    }
+  });
+});
+
 describe('updateAnnotations', () => {
+  it('gives up where something refuses each write', async () => {
+    const world = createWorld();
+    await mustCreate(world);
+    world.emulator.faults.add({ method: 'PUT', times: 300, effect: { status: 409 } });
+    const work = updateAnnotations(world.kubernetes, 'pool-x', (annotations) => ({ ...annotations, a: '1' }));
+    expect((await refusalOf(work)).message).to.include('Conflict 200 times');
+  });
+
   it('creates the Lease when there is none', async () => {
     const world = createWorld();
     const lease = await updateAnnotations(world.kubernetes, 'pool-x', (annotations) => ({

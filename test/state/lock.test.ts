@@ -4,6 +4,7 @@ import { isDefiniteRefusal } from '../../src/errors.ts';
 import { failoverNamespace } from '../../src/names.ts';
 import { acquirePoolLock, PoolLock } from '../../src/state/lock.ts';
 import { readPoolMarks } from '../../src/state/pool-lease.ts';
+import type { SeenLease } from '../../src/state/pool-lease.ts';
 import type { LockBusy } from '../../src/state/lock.ts';
 import { countWrites } from '../fixtures/count-writes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -18,13 +19,14 @@ function createWorld(): InMemoryWorld {
 interface Taker extends ConnectOptions {
   id?: string;
   claimId?: string;
+  seen?: SeenLease;
 }
 
 /** Takes the lock of slice-a as another instance of the function would. */
 function tryAcquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock | LockBusy> {
   const { id = 'a', claimId = '1', skewMs = 0 } = taker;
   const clock = { now: () => world.clock.now() + skewMs, sleep: (ms: number) => world.clock.sleep(ms) };
-  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId });
+  return acquirePoolLock(world.connect(taker), clock, 'slice-a', { id, claimId }, taker.seen);
 }
 
 async function acquire(world: InMemoryWorld, taker: Taker = {}): Promise<PoolLock> {
@@ -123,6 +125,29 @@ describe('acquirePoolLock', () => {
     });
     expect(slow).to.deep.include({ heldBy: { id: 'quick' } });
     expect(holderOf(world)).to.equal('quick/1');
+  });
+
+  // F-331: what was read while the lock was being taken is used only if nobody held the lock in between.
+  it('says whether it was taken from the very Lease that was seen', async () => {
+    const world = createWorld();
+    const seen = { lease: undefined };
+    const first = await acquire(world, { id: 'a', seen });
+    expect(first.isAsSeen).to.equal(true);
+    await first.release({ forget: false });
+    expect((await acquire(world, { id: 'b', seen })).isAsSeen).to.equal(false);
+  });
+
+  it('counts from the time in the Lease, where that was written by a clock that is behind', async () => {
+    const world = createWorld();
+    const lock = await acquire(world, { skewMs: -10_000, seen: { lease: undefined } });
+    expect(storedLease(world)?.spec.renewTime).to.equal('2026-11-23T02:59:50.000000Z');
+    expect(await lock.gate()).to.equal(40_000);
+  });
+
+  it('gives up where something refuses each write', async () => {
+    const world = createWorld();
+    world.emulator.faults.add({ method: 'POST', path: leasePath, times: 300, effect: { status: 409 } });
+    expect((await refusalOf(tryAcquire(world))).message).to.include('Conflict 200 times');
   });
 
   it('survives a lost response without blocking itself', async () => {
@@ -253,6 +278,14 @@ describe('PoolLock.gate', () => {
     expect(storedLease(world)?.metadata.annotations).to.include({ mark: '1' });
   });
 
+  it('allows no write after a renewal that took so long that it is over again', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.clock.advance(25_000);
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: 'none', delayMs: 55_000 });
+    expect((await refusalOf(lock.gate())).code).to.equal('upstream_timeout');
+  });
+
   it('keeps what a person annotated meanwhile', async () => {
     const world = createWorld();
     const lock = await acquire(world);
@@ -364,6 +397,26 @@ describe('PoolLock.update', () => {
       lock.update((annotations) => ({ ...annotations, b: '2' })),
     ]);
     expect(storedLease(world)?.metadata.annotations).to.include({ a: '1', b: '2' });
+    // They wait for each other: no write of this instance is in the way of another one.
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 3 });
+  });
+
+  it('does not write again after a conflict that came when the lock had expired', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, effect: { status: 409 }, delayMs: 55_000 });
+    const refused = await refusalOf(lock.update((annotations) => ({ ...annotations, mark: '1' })));
+    expect(refused.code).to.equal('upstream_timeout');
+    expect(countWrites(world.emulator.writes())).to.deep.equal({ 'POST leases': 1, 'PUT leases': 1 });
+    expect(storedLease(world)?.metadata.annotations).not.to.have.property('mark');
+  });
+
+  it('gives up where something refuses each write', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    world.emulator.faults.add({ method: 'PUT', path: leasePath, times: 300, effect: { status: 409 } });
+    const refused = await refusalOf(lock.update((annotations) => annotations));
+    expect(refused.message).to.include('Conflict 200 times');
   });
 
   it('writes no mark once the lock was taken', async () => {
@@ -374,6 +427,37 @@ describe('PoolLock.update', () => {
     });
     await refusalOf(lock.update((annotations) => ({ ...annotations, mark: '1' })));
     expect(storedLease(world)?.metadata.annotations).not.to.have.property('mark');
+  });
+});
+
+describe('PoolLock.updateLater', () => {
+  const mark = (value: string) => (annotations: Record<string, string>) => ({ ...annotations, mark: value });
+
+  it('changes the Lease with the next write, and does not undo what is written after that', async () => {
+    const world = createWorld();
+    const lock = await acquire(world);
+    lock.updateLater(mark('earlier'));
+    expect(lock.annotations).to.include({ mark: 'earlier' });
+    await lock.update((annotations) => ({ ...annotations, seen: annotations['mark'] ?? '' }));
+    expect(storedLease(world)?.metadata.annotations).to.include({ mark: 'earlier', seen: 'earlier' });
+    await lock.update(mark('later'));
+    await lock.release({ forget: false });
+    expect(storedLease(world)?.metadata.annotations).to.include({ mark: 'later' });
+  });
+
+  it('loses no change that comes while a write is on its way', async () => {
+    const world = createWorld();
+    let lock: PoolLock | undefined;
+    lock = await acquire(world, {
+      onRequest({ method }) {
+        if (method === 'PUT') lock?.updateLater(mark('meanwhile'));
+      },
+    });
+    await lock.update((annotations) => ({ ...annotations, a: '1' }));
+    const held = lock;
+    lock = undefined;
+    await held.release({ forget: false });
+    expect(storedLease(world)?.metadata.annotations).to.include({ a: '1', mark: 'meanwhile' });
   });
 });
 
