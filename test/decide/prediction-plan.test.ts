@@ -56,7 +56,7 @@ describe('the plan of a restart', () => {
     expect(schedulableElsewhere).to.equal(4);
   });
 
-  // An earlier version reads the warning, a later one why there is none to spare.
+  // An earlier version of this function reads `roomWarning`, this one `lacksSpare`.
   it('says what is short, by slices as large as the one of the pool', async () => {
     const planned = await plan(createInMemoryWorld({ slices: ['slice-a'], jobSet: spread }));
     const lacksSpare = 'no uncordoned node outside the pool matches the pods';
@@ -75,8 +75,8 @@ describe('pods that a cordon does not keep off the pool', () => {
     for (const index of names.keys()) {
       const world = createInMemoryWorld({ jobSet: spread, jobs });
       const [elsewhere = ''] = world.cluster.addPool('cpu');
-      for (const name of [elsewhere, nodeNames(world.cluster, 'slice-a')[index] ?? ''])
-        markForHead(world, name);
+      markForHead(world, elsewhere);
+      markForHead(world, nodeNames(world.cluster, 'slice-a')[index] ?? '');
       const { code, message } = await refusalOf(plan(world));
       expect(code).to.equal('restart_refused');
       expect(message).to.match(/^the pods of Job train-head-0 tolerate /);
