@@ -1,12 +1,13 @@
 import { expect } from 'chai';
-import { findNodeOfInstance, resolveNode } from '../../src/decide/alert-subject.ts';
+import { findNodeOfInstance, resolveJobSet, resolveNode } from '../../src/decide/alert-subject.ts';
+import { readConfig } from '../../src/config.ts';
 import { Ignored } from '../../src/ignored.ts';
 import type { Action } from '../../src/request/action.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { incidentOf } from '../fixtures/node-health.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
-import { nodeNames } from '../fixtures/train-world.ts';
+import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
 
 const idAnnotation = 'container.googleapis.com/instance_id';
 const zone = 'us-central1-a';
@@ -95,5 +96,37 @@ describe('resolveNode', () => {
     expect(`${code}: ${message}`).to.match(
       /^target_not_found: no node of the cluster has the machine 1 of zone us-central1-a/,
     );
+  });
+});
+
+describe('resolveJobSet', () => {
+  it('refuses to choose among the JobSets of several namespaces, and lists them by name', async () => {
+    const { kubernetes, cluster, emulator } = createInMemoryWorld({ jobSet: { exclusiveTopology: '' } });
+    cluster.addNamespace('a-team');
+    cluster.addJobSet({
+      namespace: 'a-team',
+      name: 'other',
+      replicatedJobs: [
+        {
+          name: 'w',
+          parallelism: 1,
+          resources: {},
+          tolerations: [{ operator: 'Exists' }],
+          nodeSelector: { 'cloud.google.com/gke-nodepool': 'slice-a' },
+        },
+      ],
+    });
+    emulator.settle();
+    const action = { incident: incidentOf(), effects: { restart: true } } as Action;
+    const config = readConfig({ CLUSTERS: trainCluster, ALLOWED_NAMESPACES: 'default,a-team' });
+    const { code, message } = await refusalOf(resolveJobSet(kubernetes, action, 'slice-a', config));
+    expect(`${code}: ${message}`).to.match(
+      /^target_ambiguous: several JobSets \(a-team\/other, default\/train\) have live pods on node pool slice-a; /,
+    );
+    const found = await resolveJobSet(kubernetes, action, 'slice-a', {
+      ...config,
+      allowedNamespaces: ['a-team'],
+    });
+    expect(found).to.include({ namespace: 'a-team', jobSetName: 'other' });
   });
 });

@@ -40,11 +40,17 @@ describe('the choice of a machine in a pool', () => {
     expect(await world.send(repair)).to.include({ code: 'repair_refused' });
     label(world, world.other, maintained);
     expect((await world.send(repair)).steps.at(-1)).to.include({ outcome: 'under_maintenance' });
+    world.cluster.switches.operateOn('gpu-a', 'UPGRADE_NODES');
+    expect(await world.send({ ...repair, dry_run: false })).to.include({ code: 'pool_busy' });
+    expect(world.emulator.fleet.deletions).to.deep.equal([]);
   });
 
   it('doubts only for a deletion that another machine comes', async () => {
     const world = await create();
     label(world, world.other, { 'cloud.google.com/gke-spot': 'true' });
     expect((await world.send(repair)).steps.at(-1)?.['may_not_come_back']).to.match(/Spot VMs/);
+    const { steps, error } = await world.send({ ...repair, repair: 'reboot' });
+    expect(steps.at(-1), error).to.include({ outcome: 'would_reboot' });
+    expect(steps.at(-1)).not.to.have.property('may_not_come_back');
   });
 });

@@ -3,11 +3,16 @@ import { parseAction } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import { withMark } from '../../src/state/cooldown.ts';
 import type { Effect } from '../../src/state/cooldown.ts';
-import { decide, decideDryRun } from '../../src/decide/decide.ts';
+import { assertMayResume, decide, decideDryRun } from '../../src/decide/decide.ts';
+import { noteHostRepair } from '../../src/state/host-memory.ts';
+import { writeRestartMark } from '../../src/state/restart-mark.ts';
 import { updateAnnotations } from '../../src/state/lease.ts';
 import { readSwitches } from '../../src/state/switches.ts';
 import { readRepairFacts } from '../../src/decide/repair-facts.ts';
 import { readSnapshot } from '../../src/decide/snapshot.ts';
+import { Ignored } from '../../src/ignored.ts';
+import { hostLabel } from '../fixtures/gpu-world.ts';
+import { incidentOf } from '../fixtures/node-health.ts';
 import { noGkeWork } from '../fixtures/no-gke-work.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -26,13 +31,15 @@ interface Situation {
   /** The pool's poolAnnotations. */
   poolAnnotations?: Record<string, string>;
   isAutopilot?: boolean;
+  /** `MAX_ATTEMPTS_PER_DAY`. */
+  maxAttemptsPerDay?: number;
 }
 
 const restart = { type: 'cordon_nodepool_and_restart_jobset', jobset_name: 'train' };
 const repair = { type: 'cordon_and_repair_nodepool' };
 
 async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation: Situation) {
-  const { poolAnnotations = {}, isAutopilot = false } = situation;
+  const { poolAnnotations = {}, isAutopilot = false, maxAttemptsPerDay = 3 } = situation;
   const body = { id: 'mine', requestor: 't', reason: 'r', node_pool: 'slice-a', ...fields };
   const action = parseAction(body, config.clusters, 'generated');
   if (!clusterName) throw new Error('no cluster is configured');
@@ -44,7 +51,7 @@ async function prepare({ kubernetes }: InMemoryWorld, fields: object, situation:
     snapshot,
     tools: {
       kubernetes,
-      config,
+      config: { ...config, maxAttemptsPerDay },
       cluster,
       claimId: 'uuid',
       poolAnnotations,
@@ -226,6 +233,81 @@ describe('decide', () => {
         expect(refusal.message, broken).to.match(/kubectl annotate lease/);
       }
     });
+  });
+
+  describe('after as many attempts within a day as are allowed', () => {
+    const maxAttemptsPerDay = 1;
+
+    it('refuses a repair, and neither a cordon nor a restart', async () => {
+      const world = createInMemoryWorld();
+      const poolAnnotations = markedBefore(world, cooldownSeconds, 'repair');
+      const situation = { poolAnnotations, maxAttemptsPerDay };
+      expect((await refusalOf(decideOn(world, repair, situation))).code).to.equal('attempts_exhausted');
+      await decideOn(world, { type: 'cordon_nodepool' }, situation);
+      await decideOn(world, restart, situation);
+    });
+
+    it('refuses a restart before the pool is cordoned', async () => {
+      const world = createInMemoryWorld();
+      const { uid: jobSetUid = '' } = world.cluster.get('jobsets', 'default', 'train')?.metadata ?? {};
+      const at = new Date(world.clock.now() - 3_600_000).toISOString();
+      const mark = {
+        action: 'theirs',
+        jobSetUid,
+        attempt: 0,
+        jobUid: 'gone',
+        at,
+        state: 'accepted',
+      } as const;
+      await writeRestartMark(world.kubernetes, { namespace: 'default', name: 'train' }, mark, undefined);
+      await decideOn(world, restart, { maxAttemptsPerDay: 2 });
+      const refusal = await refusalOf(decideOn(world, restart, { maxAttemptsPerDay }));
+      expect(refusal.code).to.equal('attempts_exhausted');
+      await decideOn(world, repair, { maxAttemptsPerDay });
+    });
+  });
+
+  describe('with a restart that repairs its pool in place', () => {
+    const inPlace = { ...restart, when_no_spare: 'repair' };
+    const create = () => createInMemoryWorld({ slices: ['slice-a'] });
+
+    it('holds it against the limits of a repair, too', async () => {
+      const world = create();
+      expect(await decideOn(world, inPlace)).to.have.all.keys('claimId', 'restart', 'repair');
+      const poolAnnotations = markedBefore(world, 1, 'repair');
+      const refusal = await refusalOf(decideOn(world, inPlace, { poolAnnotations }));
+      expect(refusal.code).to.equal('rate_limited');
+      expect(refusal.message).to.include('repair of node pool slice-a was done at');
+      expect((await decideDry(world, inPlace, { poolAnnotations })).limits[0]).to.include({
+        code: 'rate_limited',
+      });
+    });
+
+    // F-303, where the node was healthy again when the action was resumed.
+    it('goes on with it for an alert once the run is ended, though the pool is back', async () => {
+      const world = create();
+      const plan = await decideOn(world, inPlace);
+      const resume = async (poolAnnotations: Record<string, string>) => {
+        const { action, snapshot, tools } = await prepare(world, inPlace, { poolAnnotations });
+        // All nodes became Ready after it began.
+        await assertMayResume({ ...action, incident: incidentOf() }, snapshot, plan, tools);
+      };
+      const stopped: unknown = await resume({}).catch((thrown: unknown) => thrown);
+      expect(stopped).to.be.instanceOf(Ignored);
+      const at = new Date(world.clock.now()).toISOString();
+      await resume(withMark({}, 'restart default/train', { action: 'mine', at, state: 'begun' }));
+    });
+  });
+
+  it('tells what was done to the host of the machine before', async () => {
+    const world = createInMemoryWorld({ slices: [], jobSet: null });
+    const [name = ''] = world.cluster.addPool('slice-a', { gpu: true, nodes: 2 });
+    const host = world.cluster.get('nodes', undefined, name)?.metadata.labels?.[hostLabel] ?? '';
+    const at = new Date(world.clock.now()).toISOString();
+    await noteHostRepair(world.kubernetes, host, { action: 'theirs', at, way: 'delete', node: name });
+    const fields = { type: 'repair_nodepool', node_name: name };
+    const { repair: planned } = await decideOn(world, fields);
+    expect(planned?.warning).to.match(/this is fault 2 of host \w+, .*: a deletion may draw the host again/);
   });
 
   it('refuses one pool too many within the hour, but not a pool that was counted already', async () => {

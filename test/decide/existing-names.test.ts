@@ -32,6 +32,15 @@ describe('a refusal of a name that does not exist', () => {
     );
   });
 
+  it('lists twenty node pools beside a node at most', async () => {
+    const { kubernetes, cluster } = createInMemoryWorld({ slices: [], jobSet: null });
+    const pools = Array.from({ length: 21 }, (_, index) => `pool-${index + 10}`);
+    for (const pool of pools) cluster.addPool(pool, { nodes: 1 });
+    expect(await suggestNode(kubernetes, 'workers')).to.equal(
+      `; node pools: ${pools.slice(0, 20).join(', ')}`,
+    );
+  });
+
   it('says that a node’s name is that of a pool', async () => {
     const { kubernetes } = createInMemoryWorld();
     const refusal = await refusalOf(resolvePool(kubernetes, toAction({ node_name: 'slice-a' })));

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { findEnding, preferLive } from '../../src/decide/hanging-pods.ts';
+import { findEnding, listLive, preferLive } from '../../src/decide/hanging-pods.ts';
 import type { ChildJob, JobPod } from '../../src/gke/jobset.ts';
 
 const pod = (change: Partial<JobPod>) =>
@@ -16,6 +16,34 @@ describe('preferLive', () => {
     expect(preferLive([hanging, live, ended])).to.deep.equal([live]);
     expect(preferLive([ended, hanging])).to.deep.equal([hanging]);
     expect(preferLive([ended])).to.deep.equal([]);
+  });
+});
+
+describe('listLive', () => {
+  const at = (name: string, change: Partial<JobPod> = {}) =>
+    pod({ name, isLive: true, jobUid: 'job', completionIndex: 0, nodeName: 'node', ...change });
+  const ending = at('old', { isTerminating: true });
+
+  it('leaves out a pod that terminates once its Job has another one of its index on a node', () => {
+    expect(listLive([ending, at('new')])).to.deep.equal([at('new')]);
+  });
+
+  it('keeps it while the other one waits for a node, terminates too, or is of another index or Job', () => {
+    const others: Partial<JobPod>[] = [
+      { nodeName: undefined },
+      { isTerminating: true },
+      { completionIndex: 1 },
+      { jobUid: 'other' },
+    ];
+    for (const change of others) {
+      const both = [ending, at('new', change)];
+      expect(listLive(both), JSON.stringify(change)).to.deep.equal(both);
+    }
+  });
+
+  it('keeps each pod of a Job without indexes, because another one need not be in its place', () => {
+    const both = [ending, at('new')].map((each) => ({ ...each, completionIndex: undefined }));
+    expect(listLive(both)).to.deep.equal(both);
   });
 });
 

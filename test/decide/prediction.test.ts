@@ -318,7 +318,7 @@ describe('schedulable_elsewhere', () => {
     expect((world.time.now - startedAt) / 10).to.equal(3);
   });
 
-  it('asks for all nodes at once where there are many selectors', async () => {
+  it('asks for all nodes at once where there are more than sixteen selectors', async () => {
     const jobs = Array.from({ length: 17 }, (_, index) => ({
       name: `j${index}`,
       parallelism: 1,
@@ -336,6 +336,14 @@ describe('schedulable_elsewhere', () => {
       .map(({ query }) => query['labelSelector'] ?? '')
       .filter((selector) => selector.includes(`${poolLabel}!=`));
     expect(lists).to.deep.equal([`${poolLabel}!=slice-a`]);
+    const fewer = await build({
+      world: { slices: ['slice-a'], jobSet: spread, jobs: [{}, ...jobs.slice(0, 15)] },
+    });
+    await fewer.send({ ...restart, dry_run: true });
+    const separate = fewer.emulator.requests.filter(({ query }) =>
+      query['labelSelector']?.includes(`${poolLabel}!=`),
+    );
+    expect(separate).to.have.length(16);
     const lacking = ['j0', 'j1', 'j2'].map(
       (name) => `no uncordoned node outside the pool matches the pods of Job train-${name}-0`,
     );
