@@ -1,9 +1,13 @@
 import { expect } from 'chai';
+import { readConfig } from '../../src/config.ts';
+import { planNewerAttempt } from '../../src/decide/restart-plan.ts';
+import type { RestartPlan } from '../../src/plan.ts';
 import type { FailurePolicyRule } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
 import {
+  attemptLabel,
   carryOut,
   cordon,
   effects,
@@ -15,7 +19,7 @@ import {
   restarts,
   three,
 } from '../fixtures/restarts.ts';
-import { nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
+import { nodeNames, trainCluster, whereTrainRuns } from '../fixtures/train-world.ts';
 import type { TrainWorldOptions } from '../fixtures/train-world.ts';
 
 describe('planRestart', () => {
@@ -441,5 +445,37 @@ describe('planRestart', () => {
     world.cluster.addPool('cpu');
     world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-b')[0] ?? '', true);
     expect((await plan(world)).schedulableElsewhere).to.equal(7);
+  });
+});
+
+describe('planNewerAttempt', () => {
+  const config = readConfig({ CLUSTERS: trainCluster });
+  const request = {
+    namespace: 'default',
+    jobSetName: 'train',
+    nodePool: 'slice-a',
+    nodeName: undefined,
+    isFromAlert: true,
+    wish: {},
+  };
+
+  it('restarts none but where the very Job that was decided on was made anew in its attempt', async () => {
+    const world = createInMemoryWorld({
+      slices: ['slice-a'],
+      jobSet: { exclusiveTopology: '' },
+      jobs: [
+        { name: 'z', parallelism: 2 },
+        { name: 'a', parallelism: 2 },
+      ],
+    });
+    const decided = await plan(world);
+    const replan = (planned: RestartPlan) => planNewerAttempt(world.kubernetes, planned, request, config);
+    const anew: RestartPlan = { ...decided, job: { name: 'train-z-0', uid: 'old', replicatedJob: 'z' } };
+    expect(await replan(decided)).to.equal(undefined);
+    expect(await replan(anew)).to.include({ outcome: 'restart', attempt: 0 });
+    world.cluster.change('jobs', 'default', 'train-z-0', ({ metadata }) =>
+      Object.assign(metadata.labels ?? {}, { [attemptLabel]: '7' }),
+    );
+    expect(await replan(anew)).to.equal(undefined);
   });
 });

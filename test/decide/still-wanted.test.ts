@@ -181,6 +181,24 @@ describe('a restart of a run', () => {
     expect(await ask(world, { startedAt, about })).to.equal(undefined);
   });
 
+  it('is wanted while a Job of the attempt is older than the incident, or none is there yet', async () => {
+    const world = createInMemoryWorld({ jobs: [{ replicas: 2 }] });
+    const about = { subject: { kind: 'jobset' } } as const;
+    const startedAt = createdAt(world) - 1;
+    expect(await ask(world, { startedAt, about })).to.match(/^recovered: JobSet/);
+    const newer = new Date(startedAt + 60_000).toISOString();
+    world.cluster.change('jobs', 'default', 'train-workers-1', ({ metadata }) =>
+      Object.assign(metadata, { creationTimestamp: newer }),
+    );
+    expect(await ask(world, { startedAt: startedAt + 2_000, about })).to.equal(undefined);
+    for (const name of ['train-workers-0', 'train-workers-1']) {
+      world.cluster.change('jobs', 'default', name, ({ metadata }) =>
+        Object.assign(metadata.labels ?? {}, { 'jobset.sigs.k8s.io/jobset-name': 'other' }),
+      );
+    }
+    expect(await ask(world, { startedAt, about })).to.equal(undefined);
+  });
+
   it('is asked for its node only where it cordons alone', async () => {
     const world = createInMemoryWorld();
     const cordon = { cordon: true, restart: false, repair: false };
