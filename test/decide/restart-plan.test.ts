@@ -1,9 +1,13 @@
 import { expect } from 'chai';
+import { readConfig } from '../../src/config.ts';
+import { planNewerAttempt } from '../../src/decide/restart-plan.ts';
+import type { RestartPlan } from '../../src/plan.ts';
 import type { FailurePolicyRule } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
 import {
+  attemptLabel,
   carryOut,
   cordon,
   effects,
@@ -15,8 +19,18 @@ import {
   restarts,
   three,
 } from '../fixtures/restarts.ts';
-import { nodeNames, whereTrainRuns } from '../fixtures/train-world.ts';
+import { nodeNames, trainCluster, whereTrainRuns } from '../fixtures/train-world.ts';
 import type { TrainWorldOptions } from '../fixtures/train-world.ts';
+
+/** Two Jobs that share one pool. */
+const bothOnOne: TrainWorldOptions = {
+  slices: ['slice-a'],
+  jobSet: { exclusiveTopology: '' },
+  jobs: [
+    { name: 'z', parallelism: 2 },
+    { name: 'a', parallelism: 2 },
+  ],
+};
 
 describe('planRestart', () => {
   it('chooses the index-0 pod of the Job on the pool, and says where the next attempt may run', async () => {
@@ -58,14 +72,7 @@ describe('planRestart', () => {
   });
 
   it('chooses the Job with the lowest global index on the pool, or the Job on the named node if one was named', async () => {
-    const world = createInMemoryWorld({
-      slices: ['slice-a'],
-      jobSet: { exclusiveTopology: '' },
-      jobs: [
-        { name: 'z', parallelism: 2 },
-        { name: 'a', parallelism: 2 },
-      ],
-    });
+    const world = createInMemoryWorld(bothOnOne);
     expect((await plan(world)).job?.name).to.equal('train-z-0');
     const onA = podsOn(world, 'slice-a').find(({ metadata }) => metadata.name.startsWith('train-a-0-1'));
     const planned = await plan(world, { nodeName: onA?.spec.nodeName ?? '' });
@@ -424,6 +431,42 @@ describe('planRestart', () => {
     }
   });
 
+  it('restarts a JobSet that names the JobSet controller as its own', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.change('jobsets', 'default', 'train', ({ spec }) => {
+      spec.managedBy = 'jobset.sigs.k8s.io/jobset-controller';
+    });
+    expect((await plan(world)).outcome).to.equal('restart');
+  });
+
+  it('asks of the other Jobs only the rule that decides, which may ignore that no restart is left', async () => {
+    const world = createInMemoryWorld(bothOnOne);
+    world.cluster.change('jobsets', 'default', 'train', ({ spec }) => {
+      const rules: FailurePolicyRule[] = [
+        { name: 'first', action: 'RestartJobSetAndIgnoreMaxRestarts' },
+        { name: 'later', action: 'FailJobSet' },
+      ];
+      spec.failurePolicy = { maxRestarts: 0, rules };
+    });
+    expect(await plan(world)).to.include({ outcome: 'restart', way: 'leader_pod' });
+  });
+
+  it('has only the Jobs of the attempt made anew', async () => {
+    const world = createInMemoryWorld(bothOnOne);
+    world.cluster.change(
+      'jobsets',
+      'default',
+      'train',
+      ({ spec }) => (spec.failurePolicy = { maxRestarts: 0 }),
+    );
+    world.cluster.change('jobs', 'default', 'train-a-0', ({ metadata }) =>
+      Object.assign(metadata.labels ?? {}, { [attemptLabel]: '7' }),
+    );
+    const { way, jobs = [] } = await plan(world);
+    expect(way).to.equal('jobs_recreated');
+    expect(jobs.map(({ name }) => name)).to.deep.equal(['train-z-0']);
+  });
+
   it('says that no node elsewhere could take the run', async () => {
     const world = createInMemoryWorld({ slices: ['slice-a'] });
     const step = await restart(world);
@@ -441,5 +484,30 @@ describe('planRestart', () => {
     world.cluster.addPool('cpu');
     world.cluster.cordonAs('kubectl', nodeNames(world.cluster, 'slice-b')[0] ?? '', true);
     expect((await plan(world)).schedulableElsewhere).to.equal(7);
+  });
+});
+
+describe('planNewerAttempt', () => {
+  const config = readConfig({ CLUSTERS: trainCluster });
+  const request = {
+    namespace: 'default',
+    jobSetName: 'train',
+    nodePool: 'slice-a',
+    nodeName: undefined,
+    isFromAlert: true,
+    wish: {},
+  };
+
+  it('restarts none but where the very Job that was decided on was made anew in its attempt', async () => {
+    const world = createInMemoryWorld(bothOnOne);
+    const decided = await plan(world);
+    const replan = (planned: RestartPlan) => planNewerAttempt(world.kubernetes, planned, request, config);
+    const anew: RestartPlan = { ...decided, job: { name: 'train-z-0', uid: 'old', replicatedJob: 'z' } };
+    expect(await replan(decided)).to.equal(undefined);
+    expect(await replan(anew)).to.include({ outcome: 'restart', attempt: 0 });
+    world.cluster.change('jobs', 'default', 'train-z-0', ({ metadata }) =>
+      Object.assign(metadata.labels ?? {}, { [attemptLabel]: '7' }),
+    );
+    expect(await replan(anew)).to.equal(undefined);
   });
 });

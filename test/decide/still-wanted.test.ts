@@ -5,6 +5,7 @@ import {
   assertRepairStillWanted,
   assertResumeStillWanted,
   assertStillWanted,
+  findRecoveredRun,
 } from '../../src/decide/still-wanted.ts';
 import type { NodeHealth } from '../../src/gke/nodes.ts';
 import { countLabel, topologyLabel } from '../../src/gke/slice.ts';
@@ -17,7 +18,7 @@ import type { CooldownMark, Effect } from '../../src/state/cooldown.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { healthOf, incidentOf, onMachine } from '../fixtures/node-health.ts';
-import { trainCluster } from '../fixtures/train-world.ts';
+import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
 
 const now = Date.parse('2026-11-23T03:00:00Z');
 const config = readConfig({ CLUSTERS: trainCluster });
@@ -181,6 +182,24 @@ describe('a restart of a run', () => {
     expect(await ask(world, { startedAt, about })).to.equal(undefined);
   });
 
+  it('is wanted while a Job of the attempt is older than the incident, or none is there yet', async () => {
+    const world = createInMemoryWorld({ jobs: [{ replicas: 2 }] });
+    const about = { subject: { kind: 'jobset' } } as const;
+    const startedAt = createdAt(world) - 1;
+    expect(await ask(world, { startedAt, about })).to.match(/^recovered: JobSet/);
+    const newer = new Date(startedAt + 60_000).toISOString();
+    world.cluster.change('jobs', 'default', 'train-workers-1', ({ metadata }) =>
+      Object.assign(metadata, { creationTimestamp: newer }),
+    );
+    expect(await ask(world, { startedAt: startedAt + 2_000, about })).to.equal(undefined);
+    for (const name of ['train-workers-0', 'train-workers-1']) {
+      world.cluster.change('jobs', 'default', name, ({ metadata }) =>
+        Object.assign(metadata.labels ?? {}, { 'jobset.sigs.k8s.io/jobset-name': 'other' }),
+      );
+    }
+    expect(await ask(world, { startedAt, about })).to.equal(undefined);
+  });
+
   it('is asked for its node only where it cordons alone', async () => {
     const world = createInMemoryWorld();
     const cordon = { cordon: true, restart: false, repair: false };
@@ -227,5 +246,50 @@ describe('an action that is resumed', () => {
 
   it('goes on with a restart of its own that was accepted', async () => {
     expect(await ask({ restart }, [node(back)], { action: 'mine' })).to.equal(undefined);
+  });
+
+  it('asks whether the run has recovered, but not after its own repair, and needs no Job for a restart not begun', async () => {
+    const world = createInMemoryWorld();
+    const of = { namespace: 'default', jobSetName: 'train', id: 'mine', nodeName: 'gke-0' };
+    const resume = (made: Partial<Plan>, marks: Partial<CooldownMark>[], about: Partial<Incident>) => {
+      const effects = {
+        cordon: true,
+        restart: made.restart !== undefined,
+        repair: made.repair !== undefined,
+      };
+      const action = {
+        ...of,
+        effects,
+        incident: incidentOf({ startedAt: 1, ...about }),
+      } as unknown as Action;
+      const tools = { ...toTools([node(bad)], marks), kubernetes: world.kubernetes };
+      const named = toSnapshot([], healthOf('gke-0', { readyChangedAt: later }));
+      return whyIgnored(assertResumeStillWanted(action, named, made as Plan, tools));
+    };
+    const ofRun = { subject: { kind: 'jobset' } } as const;
+    expect(await resume({ repair }, [], ofRun)).to.match(/^recovered: JobSet/);
+    expect(await resume({ repair }, [{ action: 'mine' }], ofRun)).to.equal(undefined);
+    world.cluster.change('jobs', 'default', 'train-workers-0', ({ metadata }) =>
+      Object.assign(metadata.labels ?? {}, { 'jobset.sigs.k8s.io/jobset-name': 'other' }),
+    );
+    expect(await resume({ restart }, [], {})).to.match(/^recovered: JobSet/);
+  });
+});
+
+describe('a newer attempt', () => {
+  it('has recovered with the node that was named or the pool, not where the named node is gone', async () => {
+    const { kubernetes, cluster } = createInMemoryWorld();
+    const ask = (nodeName: string | undefined) => {
+      const of = {
+        namespace: 'default',
+        jobSetName: 'train',
+        nodeName,
+        incident: incidentOf({ startedAt: 1 }),
+      };
+      return findRecoveredRun(of as unknown as Action, 'slice-a', kubernetes);
+    };
+    expect(await ask(undefined)).to.match(/^recovered: JobSet/);
+    expect(await ask(nodeNames(cluster, 'slice-a')[0])).to.match(/^recovered: JobSet/);
+    expect(await ask('gke-gone')).to.equal(undefined);
   });
 });

@@ -2,9 +2,10 @@ import { expect } from 'chai';
 import { parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
-import { findPools, requirePoolOf, resolvePool } from '../../src/decide/targets.ts';
+import { findPools, nodeNotFound, requirePoolOf, resolvePool } from '../../src/decide/targets.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { incidentOf } from '../fixtures/node-health.ts';
 import { refusalOf } from '../fixtures/refusal-of.ts';
 import { nodeNames, trainCluster } from '../fixtures/train-world.ts';
 import type { TrainWorldOptions } from '../fixtures/train-world.ts';
@@ -121,6 +122,20 @@ describe('resolvePool', () => {
     expect(await resolvePool(world.kubernetes, restart())).to.equal('slice-a');
   });
 
+  it('takes for an alert the pool that ended pods hang on, not one where nothing terminates', async () => {
+    const world = createInMemoryWorld(onBoth);
+    const onB = new Set(nodeNames(world.cluster, 'slice-b'));
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+    for (const { metadata, spec } of world.cluster.pods('default')) {
+      if (!onB.has(spec.nodeName ?? '')) {
+        world.cluster.ask('DELETE', `/api/v1/namespaces/default/pods/${metadata.name}`);
+      }
+      world.cluster.change('pods', 'default', metadata.name, ({ status }) => (status.phase = 'Failed'));
+    }
+    const alert = { ...restart(), incident: incidentOf({}) };
+    expect(await resolvePool(world.kubernetes, alert)).to.equal('slice-a');
+  });
+
   it('refuses a JobSet without a pod on a node', async () => {
     const { kubernetes } = createInMemoryWorld({ jobSet: { suspend: true } });
     const refusal = await refusalOf(resolvePool(kubernetes, restart()));
@@ -173,5 +188,20 @@ describe('findPools', () => {
     });
     expect(await findPools(world.kubernetes, new Set([gone, loose, other]))).to.deep.equal(['slice-a']);
     expect(await findPools(world.kubernetes, new Set([gone]))).to.deep.equal([]);
+  });
+
+  it('names the pools in the same order, whichever node comes first', async () => {
+    const world = createInMemoryWorld();
+    const names = new Set([firstNode(world, 'slice-b'), firstNode(world, 'slice-a')]);
+    expect(await findPools(world.kubernetes, names)).to.deep.equal(['slice-a', 'slice-b']);
+  });
+});
+
+describe('nodeNotFound', () => {
+  it('says that an alert is over where it asks for the repair of a node that is gone', async () => {
+    const { kubernetes } = createInMemoryWorld();
+    const action = toAction({ type: 'cordon_and_repair_nodepool', node_name: 'gke-x' });
+    const gone = await nodeNotFound(kubernetes, { ...action, incident: incidentOf({}) });
+    expect(gone).to.include({ message: 'recovered: node gke-x and its machine are gone', isOver: true });
   });
 });
