@@ -63,8 +63,11 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
     cluster.addTpuSlice('slice-a', { nodes, topology: `${nodes / 4}x4x4`, paddingBytes });
   }
   if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
+  const { repairDelaySeconds } = spec;
+  const repair =
+    repairDelaySeconds === undefined ? {} : { repairDelaySeconds, stopSeconds: repairDelaySeconds / 2 };
   for (let index = 0; index < (slices ?? 0); index++) {
-    cluster.addTpuSlice(`slice-${index}`, toSlice(sliceNodes));
+    cluster.addTpuSlice(`slice-${index}`, { ...toSlice(sliceNodes), ...repair });
     cluster.addJobSet({
       name: `train-${index}`,
       exclusiveTopology: 'cloud.google.com/gke-nodepool',

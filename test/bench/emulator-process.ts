@@ -14,6 +14,8 @@ export interface WorldSpec {
   slices?: number;
   /** Machines of each of them, 16 unless given. */
   sliceNodes?: number;
+  /** How soon a slice's machines are back after a repair, in seconds; 120 unless given. */
+  repairDelaySeconds?: number;
   /** Slices more, with nothing running. */
   spareSlices?: number;
   /** A person has lifted the budget. */

@@ -2,9 +2,16 @@ import { expect } from 'chai';
 import * as v from 'valibot';
 import { clusterNameSchema } from '../../src/cluster-name.ts';
 import type { Plan } from '../../src/plan.ts';
-import { createLease, readLease, updateAnnotations } from '../../src/state/lease.ts';
+import { createLease, readLease, replaceLease, updateAnnotations } from '../../src/state/lease.ts';
 import { failoverNamespace } from '../../src/names.ts';
-import { createRecord, forgetRecord, readRecord, writeAnswer, writePlan } from '../../src/state/record.ts';
+import {
+  createRecord,
+  forgetRecord,
+  readRecord,
+  takeRecordUp,
+  writeAnswer,
+  writePlan,
+} from '../../src/state/record.ts';
 import { parseAction } from '../../src/request/action.ts';
 import { sweepRecords } from '../../src/state/sweep.ts';
 import type { ActionRecord } from '../../src/state/record-format.ts';
@@ -43,6 +50,12 @@ async function mustCreate({ kubernetes }: InMemoryWorld, changes: Partial<typeof
 async function finish(world: InMemoryWorld, id: string): Promise<ActionRecord> {
   const record = await mustCreate(world, { id });
   return writeAnswer(world.kubernetes, await writePlan(world.kubernetes, record, plan), answer, settled);
+}
+
+/** Leaves out these annotations of ours. */
+function without(annotations: Record<string, string>, ...names: string[]): Record<string, string> {
+  const gone = names.map((name) => `autometric-failover/${name}`);
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => !gone.includes(key)));
 }
 
 function actionLeases({ cluster }: InMemoryWorld): string[] {
@@ -140,6 +153,110 @@ describe('readRecord', () => {
       );
     });
   }
+});
+
+describe('a record', () => {
+  for (const [phase, ...gone] of [
+    ['planned', 'plan'],
+    ['awaiting_approval', 'approval'],
+    ['done', 'answer'],
+    ['settled', 'answer', 'verdict'],
+  ] as const) {
+    it(`is broken where it is ${phase} and has no ${gone.join(' and no ')}`, async () => {
+      const world = createWorld();
+      const { lease } = await finish(world, 'a');
+      await updateAnnotations(world.kubernetes, lease.name, (annotations) => ({
+        ...without(annotations, ...gone),
+        'autometric-failover/phase': phase,
+      }));
+      expect((await refusalOf(readRecord(world.kubernetes, 'a'))).message).to.match(
+        /^the record .* is broken/,
+      );
+    });
+  }
+
+  it('is done as of its answer, whatever is written later, and as of its last write where version 0.1.0 wrote it', async () => {
+    const world = createWorld();
+    const doneAt = world.clock.now();
+    const { lease } = await finish(world, 'a');
+    const renewedAt = doneAt + hour;
+    world.clock.advance(hour);
+    const rewrite = async (changes: (annotations: Record<string, string>) => Record<string, string>) => {
+      const current = await readLease(world.kubernetes, lease.name);
+      if (!current) throw new Error('the record is gone');
+      await replaceLease(world.kubernetes, {
+        ...current,
+        renewedAt,
+        annotations: changes(current.annotations),
+      });
+      return readRecord(world.kubernetes, 'a');
+    };
+    expect(await rewrite((annotations) => annotations)).to.include({ doneAt });
+    const earlier = await rewrite((annotations) => without(annotations, 'done-at'));
+    expect(earlier).to.include({ doneAt: renewedAt });
+  });
+});
+
+describe('writeAnswer', () => {
+  it('settles a record, and leaves one open of which more must be seen', async () => {
+    const world = createWorld();
+    const at = new Date(world.clock.now()).toISOString();
+    const { lease } = await finish(world, 'a');
+    expect(lease.annotations).to.include({
+      'autometric-failover/phase': 'settled',
+      'autometric-failover/done-at': at,
+      'autometric-failover/settled-at': at,
+    });
+    expect(lease.labels).not.to.have.property('autometric-failover/open');
+    const planned = await writePlan(world.kubernetes, await mustCreate(world, { id: 'b' }), plan);
+    const open = await writeAnswer(world.kubernetes, planned, answer, { isOpen: true });
+    expect(open.lease.annotations).to.include({ 'autometric-failover/phase': 'done' });
+    expect(open.lease.annotations).not.to.have.property('autometric-failover/settled-at');
+    expect(open.lease.labels).to.have.property('autometric-failover/open', 'true');
+  });
+});
+
+describe('takeRecordUp', () => {
+  const verdict = { 'autometric-failover/verdict': '{"verdict":"rejected","at":"2026-11-23T03:00:00Z"}' };
+
+  it('makes the plan current again by one write, and what an earlier claim has answered is no answer', async () => {
+    const world = createWorld();
+    const record = await finish(world, 'a');
+    const before = world.emulator.requests.length;
+    const taken = await takeRecordUp(world.kubernetes, record, 'two');
+    expect(world.emulator.requests.slice(before).map(({ method }) => method)).to.deep.equal(['PUT']);
+    expect(taken).to.deep.include({
+      phase: 'planned',
+      resumes: 1,
+      plan,
+      answer: undefined,
+      doneAt: undefined,
+    });
+    expect(taken?.lease.labels).to.have.property('autometric-failover/open', 'true');
+    expect(taken?.lease.annotations).not.to.have.property('autometric-failover/settled-at');
+    expect(await takeRecordUp(world.kubernetes, record, 'three')).to.equal(undefined);
+  });
+
+  it('succeeds even if the answer was lost, but not if a verdict was given since', async () => {
+    const world = createWorld();
+    const record = await finish(world, 'a');
+    world.emulator.faults.add({ method: 'PUT', effect: 'reset_after' });
+    const taken = await takeRecordUp(world.kubernetes, record, 'two');
+    expect(taken).to.deep.include({ phase: 'planned', resumes: 1 });
+    if (!taken) return;
+    world.emulator.faults.add({ method: 'PUT', effect: 'reset_after' });
+    const kubernetes = world.connect({
+      async onRequest({ method }) {
+        if (method !== 'GET') return;
+        await updateAnnotations(world.kubernetes, taken.lease.name, (found) => ({ ...found, ...verdict }));
+      },
+    });
+    expect(await takeRecordUp(kubernetes, taken, 'three')).to.equal(undefined);
+    expect((await readRecord(world.kubernetes, 'a'))?.lease.annotations).to.include({
+      ...verdict,
+      'autometric-failover/attempt': 'three',
+    });
+  });
 });
 
 describe('writePlan', () => {
@@ -263,6 +380,18 @@ describe('sweepRecords', () => {
     expect(await readLease(world.kubernetes, 'host-1')).to.equal(undefined);
   });
 
+  it('keeps the memory of 200 hosts, those that were repaired last', async () => {
+    const world = createWorld();
+    const labels = { 'autometric-failover/kind': 'host' };
+    for (let index = 0; index < 202; index++) {
+      const renewedAt = world.clock.now() - index * 1_000;
+      await createLease(world.kubernetes, { name: `host-${index}`, labels, renewedAt });
+    }
+    expect(await sweepRecords(world.kubernetes)).to.equal(2);
+    const left = world.cluster.leases(failoverNamespace).map(({ metadata }) => metadata.name);
+    expect(left).to.include('host-199').and.not.include('host-200').and.not.include('host-201');
+  });
+
   it('deletes what version 0.1.0 has done, and nothing that is done and open', async () => {
     const world = createWorld();
     const keys = ['action', 'action', 'action'].map((kind, index) => ({
@@ -316,8 +445,11 @@ describe('sweepRecords', () => {
   it('keeps at most 1,000 records of done actions, the youngest, and all of the last day', async () => {
     const world = createWorld();
     for (let index = 0; index < 5; index++) await finish(world, `old-${index}`);
-    world.clock.advance(25 * hour);
+    world.clock.advance(24 * hour);
     for (let index = 0; index < 1000; index++) await finish(world, `young-${index}`);
+    expect(await sweepRecords(world.kubernetes)).to.equal(0);
+    world.clock.advance(1_000);
+    await updateAnnotations(world.kubernetes, 'cluster', () => ({}));
     expect(await sweepRecords(world.kubernetes)).to.equal(5);
     expect(actionLeases(world).filter((id) => id.startsWith('old'))).to.deep.equal([]);
     world.clock.advance(hour);

@@ -5,12 +5,14 @@ import type { Code } from '../../src/errors.ts';
 import { failoverNamespace } from '../../src/names.ts';
 import { parseAction } from '../../src/request/action.ts';
 import type { Action } from '../../src/request/action.ts';
+import { updateAnnotations } from '../../src/state/lease.ts';
 import { noteRefusal, readRefusals } from '../../src/state/refusals.ts';
 import { AlertWorld } from '../fixtures/alert-world.ts';
 import { createNotification } from '../fixtures/notification.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import type { InMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 import { trainCluster } from '../fixtures/train-world.ts';
+import { fixChance } from '../simulation/fixed-chance.ts';
 
 function createWorld(): InMemoryWorld {
   return createInMemoryWorld({ slices: [], jobSet: null });
@@ -45,8 +47,88 @@ describe('the list of refused requests', () => {
     world.clock.advance(2 * 60_000);
     await note(world, request('two', 'slice-b'));
     expect(await idsOf(world)).to.deep.equal(['two', 'one']);
-    world.clock.advance(24 * 3_600_000 - 60_000);
+    world.clock.advance(24 * 3_600_000 - 2 * 60_000 - 1_000);
+    expect(await idsOf(world)).to.deep.equal(['two', 'one']);
+    world.clock.advance(1_000);
     expect(await idsOf(world)).to.deep.equal(['two']);
+  });
+
+  it('says who asked for what, where, and why it was refused, and cuts what is long', async () => {
+    const world = createWorld();
+    const incident = {
+      id: '0.incident',
+      startedAt: 0,
+      isRenotification: false,
+      isClosed: false,
+      uncordonsOnClose: false,
+      subject: undefined,
+      namespace: undefined,
+      displayName: 'a policy',
+    };
+    const action: Action = {
+      ...request('one'),
+      namespace: 'team-a',
+      jobSetName: 'train',
+      reason: 'r'.repeat(257),
+      caller: 'alice@example.com',
+      incident,
+    };
+    const before = world.emulator.requests.length;
+    await noteRefusal(world.kubernetes, action, new FailoverError('paused', 'm'.repeat(601)), world.clock);
+    expect(world.emulator.requests.slice(before).map(({ method }) => method)).to.deep.equal(['GET', 'POST']);
+    const at = new Date(world.clock.now()).toISOString();
+    const expected = {
+      id: 'one',
+      state: 'refused',
+      type: 'cordon_nodepool',
+      requestor: 'a policy',
+      reason: 'r'.repeat(256),
+      node_pool: 'slice-a',
+      jobset: 'team-a/train',
+      caller: 'alice@example.com',
+      incident_id: '0.incident',
+      received_at: at,
+      error: { code: 'paused', message: 'm'.repeat(600), at },
+    };
+    expect(await readRefusals(world.kubernetes)).to.deep.equal([expected]);
+    await note(world, request('two', 'slice-b'));
+    const [bare] = await readRefusals(world.kubernetes);
+    expect(bare).to.have.all.keys([
+      'id',
+      'state',
+      'type',
+      'requestor',
+      'reason',
+      'node_pool',
+      'received_at',
+      'error',
+    ]);
+  });
+
+  it('has at most 200,000 bytes, and drops the older half beyond that', async () => {
+    for (const [bytes, kept] of [
+      [200_000, ['new', 'old-1', 'old-2']],
+      [200_001, ['new']],
+    ] as const) {
+      const world = createWorld();
+      await note(world, request('old-2', 'slice-b'));
+      await note(world, request('old-1', 'slice-c'));
+      const known = await readRefusals(world.kubernetes);
+      await note(world, request('new'));
+      const size = Buffer.byteLength(JSON.stringify(await readRefusals(world.kubernetes)));
+      // Their text is that of an earlier version, which cut nothing. An é has two bytes.
+      const length = bytes - size;
+      const padded = known.map((each, index) => ({
+        ...each,
+        reason:
+          each.reason + (index === 0 ? 'é'.repeat(Math.floor(length / 2)) + 'e'.repeat(length % 2) : ''),
+      }));
+      await updateAnnotations(world.kubernetes, 'refusals', () => ({
+        'autometric-failover/refusals': JSON.stringify(padded),
+      }));
+      await note(world, request('new'));
+      expect(await idsOf(world), String(bytes)).to.deep.equal(kept);
+    }
   });
 
   it('has the same refusal of the same request once, however often it is delivered', async () => {
@@ -125,8 +207,17 @@ describe('the list of refused requests', () => {
       effect: { status: 409 },
     });
     const before = writes(world);
-    await note(world, request('second', 'slice-b'));
+    const waits: number[] = [];
+    const clock = { now: () => world.clock.now(), sleep: async (ms: number) => void waits.push(ms) };
+    const bringBack = fixChance();
+    try {
+      const error = new FailoverError('paused', 'paused, because');
+      await noteRefusal(world.connect(), request('second', 'slice-b'), error, clock);
+    } finally {
+      bringBack();
+    }
     expect(writes(world) - before).to.equal(3);
+    expect(waits).to.deep.equal([250, 250]);
     expect(await idsOf(world)).to.deep.equal(['first']);
   });
 

@@ -40,6 +40,8 @@ describe('readVeto', () => {
     }
     expect(unclear('2027 INC-42')).to.match(/^its veto "2027 INC-42" is not/);
     expect(unclear('x2026-11-28T04:00:00Z INC-42')).to.match(/^its veto/);
+    // A year of six digits is a time, and not one that anybody means.
+    expect(unclear('+002026-11-28T02:00:00Z INC-42')).to.match(/^its veto/);
     expect(unclear('not \n\n a   time')).to.match(/^its veto "not a time" is not/);
     expect(unclear('x'.repeat(100))).to.match(/^its veto "x{64}" is not/);
   });
@@ -51,6 +53,7 @@ describe('readVeto', () => {
       'Veto',
       'other/VETO',
       'autometric-failover/VETO',
+      'autometric-failover/Veto-of-the-network-team',
     ]) {
       expect(readVeto({ [key]: 'x' }, now), key).to.deep.equal({
         why: `unknown annotation ${key}, did you mean ${vetoKey}?`,
