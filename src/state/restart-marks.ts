@@ -28,7 +28,6 @@ export class RestartMarks {
   /** What was there before this claim wrote its marks. Undefined while it has written none. */
   #before: { pool: CooldownMark | undefined; jobSet: LeaseState | undefined } | undefined;
   #at = '';
-  #mayBeOnJobSet = false;
   #written: LeaseState | undefined;
 
   constructor(plan: RestartPlan, tools: { kubernetes: Kubernetes; lock: PoolLock; actionId: string }) {
@@ -57,7 +56,6 @@ export class RestartMarks {
     const jobUid = job?.uid ?? '';
     const recreated = jobs ? { jobUid } : {};
     const own = { jobUid, leaderUid: leader?.uid, ...(jobs ? { isRecreation: true } : {}) };
-    this.#mayBeOnJobSet = true;
     // Whichever of the two is there alone, where this instance dies: nothing has been deleted.
     [, this.#written] = await waitForAll([
       lock.update((annotations) => withMark(annotations, this.#effect, { ...common, ...recreated })),
@@ -97,7 +95,6 @@ export class RestartMarks {
     const { pool, jobSet } = this.#before;
     this.#before = undefined;
     lock.updateLater((annotations) => withoutMark(annotations, this.#effect, pool));
-    if (!this.#mayBeOnJobSet) return;
     // Where this fails, the mark says no more than that a restart was begun.
     await this.#restoreJobSet(kubernetes.within(restorePatienceMs), jobSet).catch(() => undefined);
   }

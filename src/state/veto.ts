@@ -47,9 +47,7 @@ export function readVeto(annotations: Annotations, serverNow: number): Veto | un
 /** It would be a veto if it were spelt right. */
 function isNearly(key: string): boolean {
   const name = key.split('/').at(-1) ?? '';
-  return (
-    key !== vetoKey && (name.toLowerCase().includes('veto') || nearestName(name, ['veto']) !== undefined)
-  );
+  return name.toLowerCase().includes('veto') || nearestName(name, ['veto']) !== undefined;
 }
 
 /**
