@@ -428,7 +428,13 @@ async function startInstance(
     await server.close();
     return { publicCaPath: copy };
   });
-  const child = spawn(process.execPath, [command], {
+  let runtime = process.execPath;
+  if (user !== undefined) {
+    // Another user may not read the checkout, such as one in /root.
+    runtime = join(directory, 'node');
+    copyFileSync(process.execPath, runtime);
+  }
+  const child = spawn(runtime, [command], {
     cwd: directory,
     ...(user === undefined ? {} : { uid: Number(user) }),
     env: {
