@@ -18,7 +18,6 @@ const serve = join(import.meta.dirname, 'serve.ts');
 const nodes = '/api/v1/nodes';
 
 describe('startControlPlane', function () {
-  this.timeout(60_000);
   let controlPlane: ControlPlane;
   const external = process.env[externalClusterVariable];
 

@@ -13,7 +13,6 @@ const who = { requestor: 'test', reason: 'a host is bad' };
 let next = 0;
 
 describe('the function against a real control plane', function () {
-  this.timeout(180_000);
   let controlPlane: ControlPlane;
   let rig: FailoverRig;
 

@@ -17,7 +17,6 @@ const who = { requestor: 'test', reason: 'a host is bad', node_pool: 'slice-a' }
 let next = 0;
 
 describe('several processes of the function', function () {
-  this.timeout(120_000);
   let controlPlane: ControlPlane;
   let proxy: InterruptingProxy;
   let rig: FailoverRig;
@@ -106,7 +105,6 @@ describe('several processes of the function', function () {
 
   describe('when one is killed after any write, and another resumes', () => {
     it('restart once, whichever write it was', async function () {
-      this.timeout(240_000);
       const killing = { rig, proxy, start, startSurvivor, runOnSliceA, restart };
       await killAtEachWrite(killing, async ({ name, other, landedOn, isComplete }) => {
         const { status, body } = await other.send(restart(name));

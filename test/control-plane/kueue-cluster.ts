@@ -29,7 +29,6 @@ const placed: Partial<JobSetSpec> = {
 let next = 0;
 
 describe('the function beside Kueue', function () {
-  this.timeout(180_000);
   let controlPlane: ControlPlane;
   let kueue: Kueue;
   let rig: FailoverRig;

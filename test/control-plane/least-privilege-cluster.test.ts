@@ -93,7 +93,6 @@ const cases: Record<string, Case> = {
 };
 
 describe('the rights of deploy/rbac', function () {
-  this.timeout(60_000);
   let controlPlane: ControlPlane;
   let rig: FailoverRig;
 

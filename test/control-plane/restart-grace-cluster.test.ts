@@ -11,7 +11,6 @@ const graceSeconds = 3000;
 let next = 0;
 
 describe('restart_grace_seconds against a real control plane', function () {
-  this.timeout(240_000);
   let controlPlane: ControlPlane;
   let rig: FailoverRig;
 

@@ -8,8 +8,6 @@ import { eventually } from './eventually.ts';
 import { startOrSkip } from './start-or-skip.ts';
 
 describe('npm run start:cluster', function () {
-  this.timeout(180_000);
-
   before(async function () {
     await (await startOrSkip(this, 'npm run start:cluster')).stop();
   });

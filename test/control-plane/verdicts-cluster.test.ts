@@ -26,7 +26,6 @@ interface LeaseObject extends KubernetesObject {
 }
 
 describe('verdicts on a real control plane', function () {
-  this.timeout(180_000);
   let controlPlane: ControlPlane;
   let proxy: InterruptingProxy;
   let rig: FailoverRig;
@@ -274,8 +273,7 @@ describe('verdicts on a real control plane', function () {
   });
 
   describe('of an action whose process is killed after any write', () => {
-    it('reconcile of another process alone ends it: one restart, one verdict; or nothing was done', async function () {
-      this.timeout(600_000);
+    it('reconcile of another process alone ends it: one restart, one verdict; or nothing was done', async () => {
       const killing = { rig, proxy, start, startSurvivor, runOnSliceA, restart };
       await killAtEachWrite(killing, async ({ name, other, landedOn, isComplete }) => {
         const phase = (await record(name))?.['phase'];
