@@ -1,6 +1,5 @@
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
-import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import type { AlertSubject } from '../request/incident.ts';
@@ -8,7 +7,7 @@ import { preferLive } from './hanging-pods.ts';
 import { readPods } from '../gke/jobset.ts';
 import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAll } from '../gke/list.ts';
+import { listNodesMetadata, listPods } from '../gke/list-reduced.ts';
 import { instanceIdAnnotation, listPool, readNode, zoneLabel } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 
@@ -90,9 +89,10 @@ export async function resolveJobSet(
   );
 }
 
-async function findNodeOfPod({ core }: Core, { namespace, podName }: Subject<'pod'>): Promise<string> {
-  const [pod] = await listAll(
-    (page) => core.listNamespacedPod({ namespace, fieldSelector: `metadata.name=${podName}`, ...page }),
+async function findNodeOfPod(kubernetes: Core, { namespace, podName }: Subject<'pod'>): Promise<string> {
+  const [pod] = await listPods(
+    kubernetes,
+    { namespace, fieldSelector: `metadata.name=${podName}` },
     ({ spec }) => ({ nodeName: spec?.nodeName }),
   );
   if (pod?.nodeName !== undefined) return pod.nodeName;
@@ -145,13 +145,10 @@ export async function findAmongAll(
 }
 
 /** Lists the machines of a zone: the names of their nodes by their numeric ids. */
-export async function listMachines({ core }: Core, zone: string): Promise<Map<string, string>> {
-  const nodes = await listAll(
-    (page) =>
-      core.listNode(
-        { labelSelector: `${zoneLabel}=${zone}`, ...page },
-        withHeaders({ Accept: metadataListOnly }),
-      ),
+export async function listMachines(kubernetes: Core, zone: string): Promise<Map<string, string>> {
+  const nodes = await listNodesMetadata(
+    kubernetes,
+    { labelSelector: `${zoneLabel}=${zone}` },
     ({ metadata }) => [metadata?.annotations?.[instanceIdAnnotation] ?? '', metadata?.name ?? ''] as const,
   );
   return new Map(nodes);

@@ -1,7 +1,7 @@
 import { toWholeSeconds } from '../clock.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAllNodeRooms } from '../gke/node-room.ts';
+import { listNodeRooms } from '../gke/node-room.ts';
 import { acceleratorLabels, toAllNodes, zoneLabel } from '../gke/nodes.ts';
 import { isFromAlert, mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
@@ -43,16 +43,12 @@ export async function readCorrelation(
 }
 
 function listAccelerated(kubernetes: Kubernetes, label: string): Promise<AcceleratorNode[]> {
-  return listAllNodeRooms(
-    kubernetes,
-    label,
-    ({ name, nodePool = '', labels, isReady, lacksAccelerators }) => ({
-      name,
-      nodePool,
-      zone: labels[zoneLabel],
-      isBad: !isReady || lacksAccelerators,
-    }),
-  );
+  return listNodeRooms(kubernetes, label, ({ name, nodePool = '', labels, isReady, lacksAccelerators }) => ({
+    name,
+    nodePool,
+    zone: labels[zoneLabel],
+    isBad: !isReady || lacksAccelerators,
+  }));
 }
 
 /** Two that failed are no accident any more, and a restart may still be followed by the repair that it asked for. */

@@ -2,11 +2,10 @@ import { mayRepair } from '../request/action.ts';
 import type { Action } from '../request/action.ts';
 import type { Config } from '../config.ts';
 import { FailoverError } from '../errors.ts';
-import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
 import { listPlacedPods } from '../gke/placed-pods.ts';
 import type { PlacedPod } from '../gke/placed-pods.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAll } from '../gke/list.ts';
+import { listNodesMetadata } from '../gke/list-reduced.ts';
 import { isHealthy } from '../gke/node-health.ts';
 import { instanceIdAnnotation } from '../gke/nodes.ts';
 import { describeNames } from '../names.ts';
@@ -64,11 +63,11 @@ export async function readRepairFacts(
 }
 
 /** Lists the machines of all nodes of the cluster. */
-async function listMachines({ core }: Pick<Kubernetes, 'core'>): Promise<Map<string, string[]>> {
-  const nodes = await listAll(
-    (page) => core.listNode(page, withHeaders({ Accept: metadataListOnly })),
-    ({ metadata }) => ({ name: metadata?.name ?? '', id: metadata?.annotations?.[instanceIdAnnotation] }),
-  );
+async function listMachines(kubernetes: Pick<Kubernetes, 'core'>): Promise<Map<string, string[]>> {
+  const nodes = await listNodesMetadata(kubernetes, {}, ({ metadata }) => ({
+    name: metadata?.name ?? '',
+    id: metadata?.annotations?.[instanceIdAnnotation],
+  }));
   const names = new Map<string, string[]>();
   for (const { name, id } of nodes) {
     if (id !== undefined) names.set(id, [...(names.get(id) ?? []), name]);

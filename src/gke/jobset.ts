@@ -2,6 +2,7 @@ import type { V1Job, V1JobSpec, V1JobTemplateSpec, V1Pod } from '@kubernetes/cli
 import { toMs } from '../clock.ts';
 import { FailoverError, isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
+import { listPods } from './list-reduced.ts';
 import { listAll } from './list.ts';
 import { toPodNeeds } from './pod-needs.ts';
 import type { PodNeeds } from './pod-needs.ts';
@@ -164,23 +165,22 @@ export function keepOwn({ metadata: { uid } }: { metadata: { uid: string } }, jo
 
 /** Lists the pods of a JobSet, of all attempts. Without a name, it lists the pods of all JobSets in the namespace. */
 export function readPods(
-  { core }: Pick<Kubernetes, 'core'>,
+  kubernetes: Pick<Kubernetes, 'core'>,
   namespace: string,
   name?: string,
 ): Promise<JobPod[]> {
   const labelSelector = `${jobSetNameLabel}${name === undefined ? '' : `=${name}`}`;
-  return listAll((page) => core.listNamespacedPod({ namespace, labelSelector, ...page }), toJobPod);
+  return listPods(kubernetes, { namespace, labelSelector }, toJobPod);
 }
 
 /** Reads one pod, through a list, which needs no further right; undefined when there is none of that name. */
 export async function findPod(
-  { core }: Pick<Kubernetes, 'core'>,
+  kubernetes: Pick<Kubernetes, 'core'>,
   namespace: string,
   name: string,
 ): Promise<JobPod | undefined> {
-  const fieldSelector = `metadata.name=${name}`;
-  const found = await listAll(() => core.listNamespacedPod({ namespace, fieldSelector }), toJobPod);
-  return found[0];
+  const [found] = await listPods(kubernetes, { namespace, fieldSelector: `metadata.name=${name}` }, toJobPod);
+  return found;
 }
 
 function toChildJob({ metadata, spec, status }: V1Job): ChildJob {

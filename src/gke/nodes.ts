@@ -1,11 +1,10 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import { readAskedAt, readSetAt } from './asking-labels.ts';
-import { metadataListOnly, metadataOnly, reducedTo, withHeaders } from './direct-patch.ts';
+import { metadataOnly, withHeaders } from './direct-patch.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { listAll } from './list.ts';
-import type { ListPage } from './list.ts';
+import { listNodes, listNodesMetadata } from './list-reduced.ts';
 import { lifecycleConditions } from './node-labels.ts';
 
 /** GKE's label with the name of the node pool. */
@@ -60,18 +59,13 @@ export async function readNode({ core }: Core, name: string): Promise<NodeRef | 
 }
 
 /** Lists the metadata of a pool's nodes, or only of those that a field selector matches. */
-export function listPool({ core }: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
+export function listPool(kubernetes: Core, nodePool: string, fieldSelector?: string): Promise<NodeRef[]> {
   const selectors = {
     labelSelector: `${nodePoolLabel}=${nodePool}`,
-    ...(fieldSelector ? { fieldSelector } : {}),
+    ...(fieldSelector && { fieldSelector }),
   };
-  return listAll<NodeRef>(async (page) => {
-    const list = await core.listNode({ ...selectors, ...page }, asNodeRefs);
-    return list as unknown as ListPage<NodeRef>;
-  });
+  return listNodesMetadata(kubernetes, selectors, toNodeRef);
 }
-
-const asNodeRefs = reducedTo((node) => toNodeRef(node), metadataListOnly);
 
 /** A label of a node. */
 export interface NodeLabel {
@@ -82,38 +76,28 @@ export interface NodeLabel {
 }
 
 /** Lists one label of a pool's nodes, with the time when each was set. */
-export function listLabel({ core }: Core, nodePool: string, label: string): Promise<NodeLabel[]> {
+export function listLabel(kubernetes: Core, nodePool: string, label: string): Promise<NodeLabel[]> {
   const labelSelector = `${nodePoolLabel}=${nodePool}`;
-  return listAll(
-    (page) => core.listNode({ labelSelector, ...page }, withHeaders({ Accept: metadataListOnly })),
-    ({ metadata = {} }) => ({
-      uid: metadata.uid ?? '',
-      value: metadata.labels?.[label],
-      setAt: readSetAt(metadata, label),
-    }),
-  );
+  return listNodesMetadata(kubernetes, { labelSelector }, ({ metadata = {} }) => ({
+    uid: metadata.uid ?? '',
+    value: metadata.labels?.[label],
+    setAt: readSetAt(metadata, label),
+  }));
 }
 
 /** Lists the metadata of the nodes of all pools. */
-export function listPooledNodes({ core }: Core): Promise<NodeRef[]> {
-  return listAll(
-    (page) =>
-      core.listNode({ labelSelector: nodePoolLabel, ...page }, withHeaders({ Accept: metadataListOnly })),
-    (node) => toNodeRef(node),
-  );
+export function listPooledNodes(kubernetes: Core): Promise<NodeRef[]> {
+  return listNodesMetadata(kubernetes, { labelSelector: nodePoolLabel }, toNodeRef);
 }
 
 /** GKE's labels with the kind of accelerator that a node has. */
 export const acceleratorLabels = ['cloud.google.com/gke-accelerator', 'cloud.google.com/gke-tpu-accelerator'];
 
 /** Counts the node pools that have nodes with GPUs or TPUs. */
-export async function countAcceleratorPools({ core }: Core): Promise<number> {
+export async function countAcceleratorPools(kubernetes: Core): Promise<number> {
   const lists = await Promise.all(
     acceleratorLabels.map((labelSelector) =>
-      listAll(
-        (page) => core.listNode({ labelSelector, ...page }, withHeaders({ Accept: metadataListOnly })),
-        ({ metadata }) => metadata?.labels?.[nodePoolLabel],
-      ),
+      listNodesMetadata(kubernetes, { labelSelector }, ({ metadata }) => metadata?.labels?.[nodePoolLabel]),
     ),
   );
   return new Set(lists.flat().filter((pool) => pool !== undefined)).size;
@@ -140,20 +124,14 @@ export async function readNodeHealth({ core }: Core, name: string): Promise<Node
 }
 
 /** Lists the health of all nodes of the cluster by name. */
-export async function listNodeHealth({ core }: Core): Promise<Map<string, NodeHealth>> {
-  const nodes = await listAll(
-    (page) => core.listNode(page),
-    (node) => toNodeHealth(node),
-  );
+export async function listNodeHealth(kubernetes: Core): Promise<Map<string, NodeHealth>> {
+  const nodes = await listNodes(kubernetes, {}, toNodeHealth);
   return new Map(nodes.map((node) => [node.name, node]));
 }
 
-/** Lists a pool's nodes with their health. It reduces each page before it reads the next, because nodes are large. */
-export function listPoolHealth({ core }: Core, nodePool: string): Promise<NodeHealth[]> {
-  return listAll(
-    (page) => core.listNode({ labelSelector: `${nodePoolLabel}=${nodePool}`, ...page }),
-    (node) => toNodeHealth(node),
-  );
+/** Lists a pool's nodes with their health. */
+export function listPoolHealth(kubernetes: Core, nodePool: string): Promise<NodeHealth[]> {
+  return listNodes(kubernetes, { labelSelector: `${nodePoolLabel}=${nodePool}` }, toNodeHealth);
 }
 
 function toNodeRef({ metadata }: { metadata?: V1ObjectMeta }): NodeRef {

@@ -2,7 +2,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { jobSetNameLabel } from './jobset.ts';
-import { listAll } from './list.ts';
+import { listPods } from './list-reduced.ts';
 
 const label = 'jobset.sigs.k8s.io/';
 
@@ -24,16 +24,13 @@ export interface RunPod {
   trouble: string;
 }
 
-/** Lists the pods of a JobSet, of all attempts. It reduces each page before it reads the next, because pods are large. */
+/** Lists the pods of a JobSet, of all attempts. */
 export function listRunPods(
-  { core }: Pick<Kubernetes, 'core'>,
+  kubernetes: Pick<Kubernetes, 'core'>,
   namespace: string,
   name: string,
 ): Promise<RunPod[]> {
-  return listAll(
-    (page) => core.listNamespacedPod({ namespace, labelSelector: `${jobSetNameLabel}=${name}`, ...page }),
-    (pod) => toRunPod(pod),
-  );
+  return listPods(kubernetes, { namespace, labelSelector: `${jobSetNameLabel}=${name}` }, toRunPod);
 }
 
 function toRunPod(pod: V1Pod): RunPod {

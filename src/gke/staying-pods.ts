@@ -1,7 +1,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
-import { listAll } from './list.ts';
+import { listPods } from './list-reduced.ts';
 import { jobSetNameLabel } from './jobset.ts';
 import { devicesOf, toPodNeeds } from './pod-needs.ts';
 
@@ -35,10 +35,12 @@ export async function listStayingPods(
   namespaces: string[],
   jobSet: { namespace: string; name: string },
 ): Promise<StayingPods> {
-  const { core } = kubernetes.within(patienceMs);
+  const patient = kubernetes.within(patienceMs);
   const all = [...new Set([jobSet.namespace, ...namespaces])];
   const found = await Promise.all(
-    all.map((namespace) => listIn(core, namespace, namespace === jobSet.namespace ? jobSet.name : undefined)),
+    all.map((namespace) =>
+      listIn(patient, namespace, namespace === jobSet.namespace ? jobSet.name : undefined),
+    ),
   );
   return {
     pods: found.flatMap((each) => ('pods' in each ? each.pods : [])),
@@ -47,16 +49,15 @@ export async function listStayingPods(
 }
 
 async function listIn(
-  core: Kubernetes['core'],
+  kubernetes: Pick<Kubernetes, 'core'>,
   namespace: string,
   without: string | undefined,
 ): Promise<{ pods: StayingPod[] } | { unread: string }> {
   const fieldSelector = 'status.phase!=Succeeded,status.phase!=Failed';
   const labelSelector = without === undefined ? {} : { labelSelector: `${jobSetNameLabel}!=${without}` };
   try {
-    const pods = await listAll(
-      (page) => core.listNamespacedPod({ namespace, fieldSelector, ...labelSelector, ...page }),
-      (pod) => toStayingPod(pod, namespace),
+    const pods = await listPods(kubernetes, { namespace, fieldSelector, ...labelSelector }, (pod) =>
+      toStayingPod(pod, namespace),
     );
     return { pods: pods.filter((pod) => pod !== undefined) };
   } catch (error) {

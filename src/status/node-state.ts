@@ -1,5 +1,5 @@
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listAllNodeRooms } from '../gke/node-room.ts';
+import { listNodeRooms } from '../gke/node-room.ts';
 import type { NodeRoom } from '../gke/node-room.ts';
 import { isHealthy } from '../gke/node-health.ts';
 import { hasAcceleratorLabel, nodePoolLabel } from '../gke/nodes.ts';
@@ -28,7 +28,7 @@ export interface NodeView {
 
 /** Lists the nodes of all pools with their states. */
 export function listNodeStates(kubernetes: Pick<Kubernetes, 'core'>): Promise<NodeView[]> {
-  return listAllNodeRooms(kubernetes, nodePoolLabel, (node) => {
+  return listNodeRooms(kubernetes, nodePoolLabel, (node) => {
     const { name, nodePool = '', isCordoned } = node;
     const cordonedBy = isCordoned ? (node.annotations[actionAnnotation] ?? 'a person') : undefined;
     const hasAccelerators = hasAcceleratorLabel(node.labels);

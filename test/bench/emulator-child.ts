@@ -21,6 +21,7 @@ process.on('disconnect', () => process.exit(0));
 async function answer(question: Question): Promise<unknown> {
   if (question.ask === 'build') return build(question.spec);
   if (question.ask === 'placements') return findPlacements();
+  if (question.ask === 'reconcile') return emulator.reconcile();
   if (question.ask === 'nodes') return cluster && toStormNodes(cluster);
   if (question.ask === 'storm') return reportStorm();
   if (question.ask === 'copy-record') return copyRecord(question.count);

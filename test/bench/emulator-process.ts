@@ -69,6 +69,7 @@ export interface StormReport extends StormTally {
 export type Question =
   | { ask: 'build'; spec: WorldSpec }
   | { ask: 'report' }
+  | { ask: 'reconcile' }
   | { ask: 'placements' }
   | { ask: 'nodes' }
   | { ask: 'storm' }
@@ -81,6 +82,8 @@ export interface EmulatorProcess {
   /** Builds a new world in place of the one before. @returns the environment that points a function at it */
   build(spec: WorldSpec): Promise<Record<string, string>>;
   report(): Promise<Traffic>;
+  /** Lets come to pass what is due by now, such as machines that come back. */
+  reconcile(): Promise<void>;
   placements(): Promise<Placement[]>;
   nodes(): Promise<StormNode[]>;
   /** What a storm has cost so far. */
@@ -117,6 +120,7 @@ export async function startEmulatorProcess(): Promise<EmulatorProcess> {
   return {
     build: async (spec) => (await ask({ ask: 'build', spec })) as Record<string, string>,
     report: async () => (await ask({ ask: 'report' })) as Traffic,
+    reconcile: async () => void (await ask({ ask: 'reconcile' })),
     placements: async () => (await ask({ ask: 'placements' })) as Placement[],
     nodes: async () => (await ask({ ask: 'nodes' })) as StormNode[],
     tallyStorm: async () => (await ask({ ask: 'storm' })) as StormReport,

@@ -41,6 +41,7 @@ export async function measureWarm(
     const trips: number[] = [];
     for (const [run, { pool, jobSet }] of placements.entries()) {
       progress(run);
+      await emulator.reconcile();
       const { requests } = await emulator.report();
       const action = { requestor: 'bench', reason: 'bench', type, node_pool: pool };
       const isRestart = type === 'cordon_nodepool_and_restart_jobset';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { Kubernetes } from '../../src/gke/kubernetes.ts';
 import { listRunPods } from '../../src/gke/run-pods.ts';
+import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
 
 /** The trouble of a pod of which the scheduler says this. */
 async function troubleOf(message: string): Promise<string> {
@@ -8,8 +8,10 @@ async function troubleOf(message: string): Promise<string> {
     metadata: { name: 'p' },
     status: { phase: 'Pending', conditions: [{ type: 'PodScheduled', status: 'False', message }] },
   };
-  const core = { listNamespacedPod: async () => ({ kind: 'PodList', items: [pod], metadata: {} }) };
-  const [found] = await listRunPods({ core } as unknown as Pick<Kubernetes, 'core'>, 'default', 'train');
+  const { kubernetes, emulator } = createInMemoryWorld();
+  const body = JSON.stringify({ kind: 'PodList', items: [pod], metadata: {} });
+  emulator.faults.add({ method: 'GET', path: /pods/, times: 1, effect: { status: 200, body } });
+  const [found] = await listRunPods(kubernetes, 'default', 'train');
   return found?.trouble ?? '';
 }
 
