@@ -13,13 +13,13 @@ import { parseInParts } from './list-text.ts';
 import type { HttpResponse } from './transport.ts';
 
 /**
- * The generated API, except that patches of nodes, and lists of nodes and pods, bypass the generated code. That code converts each answer to models and
- * chains a dozen promises for each call, which was half of the CPU time of a large cordon. 2,000 patches, 256 at a time,
- * against a local server with a delay of 20 ms: 1.95 s with the generated client, 0.60 s without (medians of 5, Node
+ * The generated API, except that patches of nodes, and lists of nodes and pods, bypass the generated code. That code converts each
+ * answer to models and chains a dozen promises for each call, which was half of the CPU time of a large cordon. 2,000 patches, 256 at
+ * a time, against a local server with a delay of 20 ms: 1.95 s with the generated client, 0.60 s without (medians of 5, Node
  * 24.21, two cores). docs/decisions/0006 has the whole table and the alternatives.
  *
- * Only a patch with {@link withHeaders} takes the direct way. It resolves to an empty object: no caller reads the answer, and to
- * parse it took 60 of the 730 ms of CPU of a cordon of 2,304 nodes.
+ * Only a patch with {@link withHeaders} and a list with {@link reducedTo} take the direct way. A patch resolves to an empty object: no
+ * caller reads the answer, and to parse it took 60 of the 730 ms of CPU of a cordon of 2,304 nodes.
  */
 export class DirectCoreV1Api extends CoreV1Api {
   readonly #api: string;
