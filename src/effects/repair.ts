@@ -66,7 +66,7 @@ export async function repairInstance(plan: RepairPlan, tools: RepairTools): Prom
 
 /**
  * A report may have begun since the plan was made, also while this action cordoned the pool. Once the machine is another one,
- * the deletion has happened.
+ * the deletion has happened. The machine's id says so: the same machine may have registered as another Node.
  *
  * @throws {FailoverError} `repair_refused`
  */
@@ -79,8 +79,8 @@ async function assertNoReportSince(
     return node ? [node] : [];
   };
   const nodes = isMultiHost ? await listPool(kubernetes, nodePool) : await read();
-  const isThere = nodes.some(
-    (node) => node.uid === uid && node.annotations[instanceIdAnnotation] === instanceId,
+  const isThere = nodes.some(({ uid: other, annotations: { [instanceIdAnnotation]: id } }) =>
+    instanceId === undefined ? other === uid && id === undefined : id === instanceId,
   );
   if (isThere) assertNoReport(nodes, { isPlanned: true });
 }

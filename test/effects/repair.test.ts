@@ -283,6 +283,20 @@ describe('repairInstance', () => {
     expect(warning).to.match(/^Compute says that operation operation-1 deletes .*; look at the switch, too$/);
   });
 
+  // F-436: the report of a machine that had registered as another Node was not seen, and the machine was deleted.
+  it('is held up by a report of the host where its machine has registered as another Node', async () => {
+    const world = createInMemoryWorld();
+    const planned = await plan(world);
+    world.cluster.change('nodes', undefined, planned.node.name, ({ metadata }) => {
+      metadata.uid = 'another';
+    });
+    setLabels(world, planned, { [faultLabel]: 'XID' });
+    const refusal = await refusalOf(carryOut(world, planned));
+    expect(refusal).to.include({ code: 'repair_refused' });
+    expect(refusal.message).to.contain('since this action was planned');
+    expect(sentDeletions(world)).to.deep.equal([]);
+  });
+
   it('is not held up by a report of the host once the machine is another one', async () => {
     const world = createInMemoryWorld();
     const planned = await plan(world);
