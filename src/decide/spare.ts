@@ -103,11 +103,11 @@ function toUnits(
 
 type Counts = { placed: number; needed: number };
 
-/** Each Job has a unit of its own: the largest chooses first, and takes the smallest that will do. */
+/** Each Job has a unit of its own, the smallest that will do, so that it takes none that a larger Job needs. */
 function placeEach({ jobs }: JobGroup, units: Unit[], taken: Set<string>): Counts {
   const free = units.filter((unit) => isFree(unit)).toSorted((a, b) => a.places - b.places);
   let placed = 0;
-  for (const { podCount } of jobs.toSorted((a, b) => b.podCount - a.podCount)) {
+  for (const { podCount } of jobs) {
     if (free.some((unit) => unit.places >= podCount && take(unit, taken))) placed++;
   }
   return { placed, needed: jobs.length };

@@ -3,7 +3,7 @@ import { parseAction } from '../../src/request/action.ts';
 import { readConfig } from '../../src/config.ts';
 import { withMark } from '../../src/state/cooldown.ts';
 import type { Effect } from '../../src/state/cooldown.ts';
-import { assertMayResume, decide, decideDryRun } from '../../src/decide/decide.ts';
+import { assertMayResume, assertWithinLimits, decide, decideDryRun } from '../../src/decide/decide.ts';
 import { noteHostRepair } from '../../src/state/host-memory.ts';
 import { writeRestartMark } from '../../src/state/restart-mark.ts';
 import { updateAnnotations } from '../../src/state/lease.ts';
@@ -265,6 +265,27 @@ describe('decide', () => {
       expect(refusal.code).to.equal('attempts_exhausted');
       await decideOn(world, repair, { maxAttemptsPerDay });
     });
+  });
+
+  it('carries on what it has begun, though other pools have failed since', async () => {
+    const world = createInMemoryWorld();
+    const now = world.clock.now();
+    const verdicts = ['1', '2'].map((id) => ({
+      id,
+      at: now - 60_000,
+      nodePool: `pool-${id}`,
+      verdict: 'not_recovered' as const,
+      hasHelped: false,
+      jobSet: undefined,
+      zone: 'us-central1-a',
+    }));
+    const ask = async (poolAnnotations: Record<string, string>) => {
+      const { action, snapshot, tools } = await prepare(world, repair, { poolAnnotations });
+      await assertWithinLimits(action, snapshot, { ...tools, correlation: { verdicts, nodes: [] } });
+    };
+    expect(await refusalOf(ask({}))).to.include({ code: 'correlated_failure' });
+    const at = new Date(now).toISOString();
+    await ask(withMark({}, 'repair', { action: 'mine', at, state: 'begun' }));
   });
 
   describe('with a restart that repairs its pool in place', () => {

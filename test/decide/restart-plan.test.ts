@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { readConfig } from '../../src/config.ts';
-import { planNewerAttempt } from '../../src/decide/restart-plan.ts';
+import { describeRestart, planNewerAttempt } from '../../src/decide/restart-plan.ts';
 import type { RestartPlan } from '../../src/plan.ts';
 import type { FailurePolicyRule } from '../emulator/objects.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
@@ -131,6 +131,40 @@ describe('planRestart', () => {
     world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
     world.emulator.settle();
     expect(await plan(world)).to.include({ outcome: 'already_restarting', attempt: 0 });
+  });
+
+  it('is not on the pool when the Job that is failing is on another one', async () => {
+    const world = createInMemoryWorld();
+    for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+    world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
+    world.emulator.settle();
+    expect(await plan(world, { nodePool: 'slice-b', isFromAlert: true })).to.include({
+      outcome: 'not_on_pool',
+    });
+  });
+
+  it('repairs the pool of a Job that is failing only where that is asked for and there is no room', async () => {
+    for (const [slices, wish, isInPlace] of [
+      [['slice-a'], { whenNoSpare: 'repair' }, true],
+      [['slice-a'], {}, false],
+      [['slice-a', 'slice-b'], { whenNoSpare: 'repair' }, false],
+    ] as const) {
+      const world = createInMemoryWorld({ slices: [...slices] });
+      for (const name of nodeNames(world.cluster, 'slice-a')) world.cluster.killNode(name);
+      world.cluster.finishPod('default', leaderOn(world, 'slice-a').metadata.name, 'Failed');
+      world.emulator.settle();
+      const planned = await plan(world, { wish });
+      expect(planned.outcome).to.equal('already_restarting');
+      expect(planned.inPlace, JSON.stringify({ slices, wish })).to.equal(isInPlace ? true : undefined);
+    }
+  });
+
+  it('takes no other pod for the leader where that is gone', async () => {
+    const world = createInMemoryWorld();
+    world.cluster.remove('pods', 'default', leaderOn(world, 'slice-a').metadata.name);
+    const planned = await plan(world);
+    expect(planned).to.include({ outcome: 'restart', way: 'job_deadline' });
+    expect(planned).not.to.have.property('leader');
   });
 
   it('is already restarting when only pods of an older attempt are left on the pool', async () => {
@@ -504,10 +538,42 @@ describe('planNewerAttempt', () => {
     const replan = (planned: RestartPlan) => planNewerAttempt(world.kubernetes, planned, request, config);
     const anew: RestartPlan = { ...decided, job: { name: 'train-z-0', uid: 'old', replicatedJob: 'z' } };
     expect(await replan(decided)).to.equal(undefined);
+    const { job: _, ...withoutJob } = decided;
+    expect(await replan({ ...withoutJob, outcome: 'not_on_pool' })).to.equal(undefined);
     expect(await replan(anew)).to.include({ outcome: 'restart', attempt: 0 });
     world.cluster.change('jobs', 'default', 'train-z-0', ({ metadata }) =>
       Object.assign(metadata.labels ?? {}, { [attemptLabel]: '7' }),
     );
     expect(await replan(anew)).to.equal(undefined);
+  });
+});
+
+describe('describeRestart', () => {
+  const jobSet = { namespace: 'default', name: 'train', uid: 'u' };
+  const planned: RestartPlan = {
+    jobSet,
+    attempt: 0,
+    outcome: 'restart',
+    job: { name: 'train-workers-0', uid: 'w', replicatedJob: 'workers' },
+    leader: { name: 'train-workers-0-0', uid: 'p', nodeName: 'n' },
+  };
+
+  it('names the leader that is deleted, and none where another way is taken', () => {
+    expect(describeRestart({ ...planned, way: 'leader_pod' })).to.include({
+      leader_pod: 'train-workers-0-0',
+    });
+    expect(describeRestart({ ...planned, way: 'job_deadline' })).not.to.have.property('leader_pod');
+  });
+
+  it('says why the pool is repaired in place only where it is', () => {
+    const lacking: RestartPlan = { ...planned, lacksSpare: 'all is taken' };
+    expect(describeRestart(lacking)).not.to.have.property('in_place');
+    expect(describeRestart({ ...lacking, inPlace: true })).to.include({ in_place: 'all is taken' });
+    expect(describeRestart({ ...planned, inPlace: true })).not.to.have.property('in_place');
+  });
+
+  it('warns in the words that an earlier version recorded', () => {
+    const recorded: RestartPlan = { ...planned, lacksSpare: 'all is taken', roomWarning: 'all was taken' };
+    expect(describeRestart(recorded)).to.include({ warning: 'all was taken' });
   });
 });

@@ -84,6 +84,10 @@ describe('countSpare', () => {
       'outside the pool, 2 of 3 nodes that the Jobs need are free',
     ]);
     expect(count([group([2])], nodes, [on('n1')], 1)[2]).to.match(/ 1 of 2 nodes .* \(n1 has pod of n1\)$/);
+    // A node that the pods do not match is in nobody's way.
+    expect(count([group([2])], [single('n0', 1), single('n4', undefined)], [on('n4')], 1)[2]).to.match(
+      / 1 of 2 nodes that the Jobs need are free$/,
+    );
     expect(count([group([5])], [single('n0', 3), single('n1', 1), single('n2', 3)], [], 1)).to.deep.equal([
       3,
       2,
@@ -131,6 +135,15 @@ describe('countSpare', () => {
       expect(count(jobs([2, 4]), surveys)).to.deep.equal([2, 2, undefined]);
       expect(count(jobs([4, 2]), surveys)).to.deep.equal([2, 2, undefined]);
       expect(count(jobs([4, 4]), surveys)).to.deep.include.members([1, 2]);
+      // Two kinds of Jobs, and the first one leaves the larger domain to the other.
+      for (const order of [surveys, surveys.toReversed()]) {
+        const seenByBoth = order.map((survey) => ({
+          ...survey,
+          answers: [1, 1],
+          domains: [survey.nodePool, survey.nodePool],
+        }));
+        expect(count([...jobs([2]), ...jobs([4])], seenByBoth)).to.deep.equal([2, 2, undefined]);
+      }
       expect(count(jobs([4]), slice('c', [1, 1]), [], 1)[2]).to.match(/0 of 1 whole slices/);
     });
 
@@ -141,9 +154,27 @@ describe('countSpare', () => {
       })) as NodeSurvey[];
       expect(count(jobs([4]), nodes)).to.deep.equal([1, 1, undefined]);
       expect(count(jobs([4]), nodes, [on('n0', true)])[0]).to.equal(0);
+      expect(count(jobs([2]), nodes, [on('n0', true)])[0]).to.equal(0);
+      expect(count(jobs([2]), nodes, [on('n0'), on('n0', true)])[0]).to.equal(0);
       expect(count(jobs([2]), nodes, [on('n0')])).to.deep.equal([1, 1, undefined]);
       expect(count(jobs([2]), [single('n0', 2)])[0]).to.equal(0);
     });
+  });
+
+  it('takes a domain of several slices for free only if each slice is whole', () => {
+    const inOneRack = [...slice('b', [1, 1]), ...slice('c', [1], 6)].map((node) => ({
+      ...node,
+      domains: ['rack'],
+    }));
+    const exclusively = group([2], { ...device, ...exclusive });
+    expect(count([exclusively], inOneRack)[0]).to.equal(0);
+    expect(count([exclusively], inOneRack.slice(0, 2))[0]).to.equal(1);
+  });
+
+  it('speaks of slices where any of the Jobs has an exclusive placement', () => {
+    const both = [group([2], { ...device, ...exclusive }), group([2])];
+    expect(count(both, [], [], 1)[2]).to.match(/ whole slices that the Jobs need are free$/);
+    expect(count(both.toReversed(), [], [], 1)[2]).to.match(/ whole slices that the Jobs need are free$/);
   });
 
   it('lets the group choose first that has fewest units to choose from', () => {
@@ -156,5 +187,8 @@ describe('countSpare', () => {
     expect(count([group([1]), group([1])], surveys, [], 1)).to.deep.equal([2, 2, undefined]);
     const other = [survey('n0', [1, 1]), survey('n1', [undefined, 1])] as unknown as NodeSurvey[];
     expect(count([group([1]), group([1])], other, [], 1)).to.deep.equal([2, 2, undefined]);
+    // What is not free is no choice.
+    const full = [survey('n2', [0, undefined]), survey('n3', [0, undefined])] as unknown as NodeSurvey[];
+    expect(count([group([1]), group([1])], [...other, ...full], [], 1)).to.deep.equal([2, 2, undefined]);
   });
 });
