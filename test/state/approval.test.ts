@@ -1,7 +1,11 @@
 import { expect } from 'chai';
+import { readConfig } from '../../src/config.ts';
+import { parseAction } from '../../src/request/action.ts';
 import { findUnapproved, hasExpired } from '../../src/state/approval.ts';
+import { createRecord, readRecord, writeAwaiting } from '../../src/state/record.ts';
 import type { ActionRecord } from '../../src/state/record-format.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';
+import { trainCluster } from '../fixtures/train-world.ts';
 
 const end = Date.parse('2026-11-23T03:00:00Z');
 const approval: ActionRecord['approval'] = {
@@ -42,5 +46,26 @@ describe('findUnapproved', () => {
     );
     expect(await find({ verdict: 'rejected', at })).to.equal('action a was not carried out: rejected');
     expect(await find({ verdict: 'recovered', at })).to.equal(undefined);
+  });
+
+  it('settles what nobody has approved in time, and nothing before', async () => {
+    const world = createInMemoryWorld({ slices: [], jobSet: null });
+    const at = world.clock.now();
+    const body = { type: 'cordon_nodepool', node_pool: 'slice-a', requestor: 'alice', reason: 'ECC errors' };
+    const { clusters } = readConfig({ CLUSTERS: trainCluster });
+    const claim = { hash: 'h', nodePool: 'slice-a', claimId: 'one' };
+    const claimed = await createRecord(world.kubernetes, parseAction(body, clusters, 'a'), claim);
+    if (!claimed) throw new Error('the record exists already');
+    let record = claimed;
+    const ask = async (expiresAt: number) => {
+      const waits = { plan: 'p', steps: [], expires_at: new Date(expiresAt).toISOString() };
+      record = await writeAwaiting(world.kubernetes, record, { claimId: 'one' }, waits);
+      return findUnapproved(world.kubernetes, record);
+    };
+    const verdict = async () => (await readRecord(world.kubernetes, 'a'))?.verdict;
+    expect(await ask(at + 60_000)).to.equal(undefined);
+    expect(await verdict()).to.equal(undefined);
+    expect(await ask(at - 60_000)).to.match(/^action a was not carried out: nobody approved its plan until /);
+    expect(await verdict()).to.include({ verdict: 'expired' });
   });
 });

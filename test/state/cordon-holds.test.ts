@@ -110,6 +110,15 @@ describe('holdCordon', () => {
     expect(parse(lock, timesKey)).to.deep.equal({});
   });
 
+  it('adds a hold of its own where an incident could uncordon what somebody else wants cordoned', async () => {
+    const world = createInMemoryWorld();
+    const lock = await lockHeld(world, { '0.a': 'open' });
+    const [node] = (await readPool(world.kubernetes, 'slice-a')).schedulable;
+    if (!node) throw new Error('no node');
+    await holdCordon(lock, 'by-hand', { cordoned: [node], serverNow: Date.parse(time) });
+    expect(parse(lock, holdsKey)).to.deep.equal({ '0.a': 'open', 'by-hand': 'stays' });
+  });
+
   it('writes nothing where nothing changes', async () => {
     const world = createInMemoryWorld();
     const lock = await lockHeld(world, { 'by-hand': 'stays' });

@@ -73,6 +73,16 @@ describe('readLease', () => {
     expect(await readLease(createWorld().kubernetes, 'pool-x')).to.equal(undefined);
   });
 
+  it('fails where the Lease cannot be read, because an unknown lock or pause is not a free one', async () => {
+    for (const status of [403, 500]) {
+      const world = createWorld();
+      await mustCreate(world);
+      world.emulator.faults.add({ method: 'GET', path: /\/pool-x$/, times: Infinity, effect: { status } });
+      const refusal = await refusalOf(readLease(world.kubernetes, 'pool-x'));
+      expect(refusal, String(status)).to.have.property('code');
+    }
+  });
+
   // F-18: a cached read said that the lock was free.
   it('asks for the stored Lease, never for a cached one', async () => {
     const world = createWorld();
