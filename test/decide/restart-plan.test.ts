@@ -159,6 +159,19 @@ describe('planRestart', () => {
     }
   });
 
+  it('may stay on its pool only where that is repaired if no other has room', async () => {
+    const pinned = {
+      slices: three,
+      jobs: [{ nodeSelector: { 'cloud.google.com/gke-nodepool': 'slice-a' } }],
+    };
+    const world = createInMemoryWorld(pinned);
+    expect(await refusalOf(plan(world))).to.include({ code: 'restart_refused' });
+    expect(await plan(world, { wish: { whenNoSpare: 'repair' } })).to.include({
+      outcome: 'restart',
+      inPlace: true,
+    });
+  });
+
   it('takes no other pod for the leader where that is gone', async () => {
     const world = createInMemoryWorld();
     world.cluster.remove('pods', 'default', leaderOn(world, 'slice-a').metadata.name);
@@ -547,6 +560,41 @@ describe('planNewerAttempt', () => {
     expect(await replan(anew)).to.equal(undefined);
   });
 });
+
+describe('planNewerAttempt of a JobSet that is replaced meanwhile', () => {
+  it('restarts nothing, because nobody has asked for the other one', async () => {
+    const world = createInMemoryWorld();
+    const decided = await plan(world);
+    world.cluster.change('jobsets', 'default', 'train', ({ status }) => (status.restarts = 1));
+    world.cluster.change('jobs', 'default', 'train-workers-0', relabel);
+    for (const { metadata } of podsOn(world, 'slice-a')) {
+      world.cluster.change('pods', 'default', metadata.name, relabel);
+    }
+    const config = readConfig({ CLUSTERS: trainCluster });
+    const request = { namespace: 'default', jobSetName: 'train', nodePool: 'slice-a', nodeName: undefined };
+    const replan = (kubernetes: InMemoryWorld['kubernetes']) =>
+      planNewerAttempt(kubernetes, decided, { ...request, isFromAlert: true, wish: {} }, config);
+    expect(await replan(world.kubernetes)).to.include({ outcome: 'restart', attempt: 1 });
+    let reads = 0;
+    const kubernetes = world.connect({
+      onRequest({ url }) {
+        if (!url.includes('/jobsets/train')) return;
+        reads += 1;
+        if (reads !== 2) return;
+        world.cluster.change('jobsets', 'default', 'train', ({ metadata }) => (metadata.uid = 'another'));
+        world.cluster.change('jobs', 'default', 'train-workers-0', ({ metadata }) => {
+          for (const owner of metadata.ownerReferences ?? []) owner.uid = 'another';
+        });
+      },
+    });
+    expect(await replan(kubernetes)).to.equal(undefined);
+    expect(reads).to.be.greaterThan(1);
+  });
+});
+
+function relabel({ metadata }: { metadata: { labels?: Record<string, string> } }): void {
+  Object.assign(metadata.labels ?? {}, { [attemptLabel]: '1' });
+}
 
 describe('describeRestart', () => {
   const jobSet = { namespace: 'default', name: 'train', uid: 'u' };
