@@ -147,10 +147,13 @@ export class Truth {
   #isRepaired(moments: Moment[], isInstead = false): boolean {
     const { about, machine, size } = this.#before;
     const well = new Set<string>();
+    const isBad = (id: string) => (isAnother(about) || isInstead) && id === machine.id;
     for (const { machines, isChanged } of moments) {
-      if (!isChanged && !isInstead) continue;
-      const isBad = (id: string) => (isAnother(about) || isInstead) && id === machine.id;
-      for (const [name, id] of machines) if (!isBad(id)) well.add(name);
+      for (const [name, id] of machines) {
+        // The repair of one machine leaves the others as they are, and when they were well does not depend on it.
+        const isOther = about !== 'slice_repair' && name !== machine.name;
+        if ((isChanged || isInstead || isOther) && !isBad(id)) well.add(name);
+      }
     }
     return well.size >= size;
   }
