@@ -4,10 +4,10 @@ import { FailoverError } from '../errors.ts';
 import { Ignored } from '../ignored.ts';
 import type { AlertSubject } from '../request/incident.ts';
 import { preferLive } from './hanging-pods.ts';
-import { readPods } from '../gke/jobset.ts';
+import { findPod, readPods } from '../gke/jobset.ts';
 import type { JobPod } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { listNodesMetadata, listPods } from '../gke/list-reduced.ts';
+import { listNodesMetadata } from '../gke/list-reduced.ts';
 import { instanceIdAnnotation, listPool, readNode, zoneLabel } from '../gke/nodes.ts';
 import type { NodeRef } from '../gke/nodes.ts';
 
@@ -90,11 +90,7 @@ export async function resolveJobSet(
 }
 
 async function findNodeOfPod(kubernetes: Core, { namespace, podName }: Subject<'pod'>): Promise<string> {
-  const [pod] = await listPods(
-    kubernetes,
-    { namespace, fieldSelector: `metadata.name=${podName}` },
-    ({ spec }) => ({ nodeName: spec?.nodeName }),
-  );
+  const pod = await findPod(kubernetes, namespace, podName);
   if (pod?.nodeName !== undefined) return pod.nodeName;
   const what = pod ? 'is on no node' : 'is gone';
   throw new FailoverError(
