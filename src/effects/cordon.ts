@@ -1,4 +1,4 @@
-import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
+import { metadataOnly, withHeaders } from '../gke/direct-core.ts';
 import { FailoverError, isUpstreamStatus, toFailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { actionAnnotation, describeNames, fieldManager } from '../names.ts';

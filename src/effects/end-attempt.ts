@@ -1,7 +1,7 @@
 import type { Deadline } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
-import { withHeaders } from '../gke/direct-patch.ts';
+import { withHeaders } from '../gke/direct-core.ts';
 import { readJobs } from '../gke/jobset.ts';
 import type { ChildJob, JobSet } from '../gke/jobset.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';

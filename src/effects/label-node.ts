@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { metadataOnly, withHeaders } from '../gke/direct-patch.ts';
+import { metadataOnly, withHeaders } from '../gke/direct-core.ts';
 import { isDefiniteRefusal, isUpstreamStatus } from '../errors.ts';
 import { instanceIdAnnotation, readNodeHealth } from '../gke/nodes.ts';
 import { findLeftLabels, findRepairUnderWay, toRepairLabel } from '../gke/repair-labels.ts';

@@ -8,8 +8,8 @@ import {
   wrapHttpLibrary,
 } from '@kubernetes/client-node';
 import type { RequestContext, CoreV1Api } from '@kubernetes/client-node';
-import { DirectCoreV1Api } from './direct-patch.ts';
-import type { Answer, Call, Perform } from './direct-patch.ts';
+import { DirectCoreV1Api } from './direct-core.ts';
+import type { Answer, Call, Perform } from './direct-core.ts';
 import {
   assertObject,
   guardAnswers,

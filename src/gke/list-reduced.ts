@@ -1,5 +1,5 @@
 import type { V1Node, V1Pod } from '@kubernetes/client-node';
-import { metadataListOnly, reducedTo } from './direct-patch.ts';
+import { metadataListOnly, reducedTo } from './direct-core.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listAll } from './list.ts';
 import type { ListPage } from './list.ts';

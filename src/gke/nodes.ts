@@ -1,7 +1,7 @@
 import type { V1Node, V1ObjectMeta } from '@kubernetes/client-node';
 import { toMs } from '../clock.ts';
 import { readAskedAt, readSetAt } from './asking-labels.ts';
-import { metadataOnly, withHeaders } from './direct-patch.ts';
+import { metadataOnly, withHeaders } from './direct-core.ts';
 import { isUpstreamStatus } from '../errors.ts';
 import type { Kubernetes } from './kubernetes.ts';
 import { listNodes, listNodesMetadata } from './list-reduced.ts';

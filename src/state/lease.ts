@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isUpstreamStatus, UpstreamError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
-import { metadataListOnly, withHeaders } from '../gke/direct-patch.ts';
+import { metadataListOnly, withHeaders } from '../gke/direct-core.ts';
 import { listAll, listFew } from '../gke/list.ts';
 import { failoverNamespace } from '../names.ts';
 import { leasesPath, toLease, toReadLease, toWrittenLease } from './lease-format.ts';

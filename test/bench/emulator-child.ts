@@ -2,7 +2,7 @@
 import { failoverNamespace } from '../../src/names.ts';
 import { Emulator } from '../emulator/emulator.ts';
 import type { EmulatedCluster } from '../emulator/cluster.ts';
-import { addSystemNamespace, createDemoWorld, demoCluster } from '../emulator/scenario.ts';
+import { addSystemNamespace, createDemoWorld, demoCluster, toRepairTimes } from '../emulator/scenario.ts';
 import { serveEmulator } from '../emulator/server.ts';
 import type { EmulatorServer } from '../emulator/server.ts';
 import { tallyStorm, toStormNodes } from '../fixtures/storm.ts';
@@ -64,11 +64,8 @@ function createWorld(emulator: Emulator, spec: WorldSpec): EmulatedCluster {
     cluster.addTpuSlice('slice-a', { nodes, topology: `${nodes / 4}x4x4`, paddingBytes });
   }
   if (otherNodes > 0) cluster.addPool('others', { nodes: otherNodes, paddingBytes });
-  const { repairDelaySeconds } = spec;
-  const repair =
-    repairDelaySeconds === undefined ? {} : { repairDelaySeconds, stopSeconds: repairDelaySeconds / 2 };
   for (let index = 0; index < (slices ?? 0); index++) {
-    cluster.addTpuSlice(`slice-${index}`, { ...toSlice(sliceNodes), ...repair });
+    cluster.addTpuSlice(`slice-${index}`, { ...toSlice(sliceNodes), ...toRepairTimes(spec) });
     cluster.addJobSet({
       name: `train-${index}`,
       exclusiveTopology: 'cloud.google.com/gke-nodepool',

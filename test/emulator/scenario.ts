@@ -13,6 +13,14 @@ export interface DemoOptions {
   repairDelaySeconds?: number;
 }
 
+/** How soon a deleted machine has stopped, and is back; nothing where the pool's usual times hold. */
+export function toRepairTimes({ repairDelaySeconds }: { repairDelaySeconds?: number }): {
+  repairDelaySeconds?: number;
+  stopSeconds?: number;
+} {
+  return repairDelaySeconds === undefined ? {} : { repairDelaySeconds, stopSeconds: repairDelaySeconds / 2 };
+}
+
 /**
  * Builds the world of the demo: two TPU v6e slices of 16 machines, a CPU pool, and the JobSet `default/train`, which
  * runs on slice-a and may move to slice-b.
@@ -20,10 +28,9 @@ export interface DemoOptions {
 export function createDemoWorld(emulator: Emulator, options: DemoOptions = {}): EmulatedCluster {
   const cluster = emulator.addCluster({ name: demoCluster });
   addSystemNamespace(cluster);
-  const { repairDelaySeconds } = options;
   const padding = {
     ...(options.paddingBytes === undefined ? {} : { paddingBytes: options.paddingBytes }),
-    ...(repairDelaySeconds === undefined ? {} : { repairDelaySeconds, stopSeconds: repairDelaySeconds / 2 }),
+    ...toRepairTimes(options),
   };
   cluster.addTpuSlice('slice-a', padding);
   cluster.addTpuSlice('slice-b', padding);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { metadataOnly, withHeaders } from '../../src/gke/direct-patch.ts';
+import { metadataOnly, withHeaders } from '../../src/gke/direct-core.ts';
 import { UpstreamError } from '../../src/errors.ts';
 import { listPool, listSchedulable } from '../../src/gke/nodes.ts';
 import { createInMemoryWorld } from '../fixtures/in-memory-kubernetes.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { FailoverError } from '../../src/errors.ts';
-import { metadataListOnly } from '../../src/gke/direct-patch.ts';
+import { metadataListOnly } from '../../src/gke/direct-core.ts';
 import {
   countLeases,
   createLease,
