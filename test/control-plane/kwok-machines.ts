@@ -22,6 +22,15 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
       return status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') === true;
     });
   };
+  /** The node lifecycle controller takes the taint of a new node away some time after it is Ready. Until then no pod comes to it. */
+  const becomesUsable = async (name: string): Promise<void> => {
+    await becomesReady(name);
+    if (!hasKubelets) return;
+    await eventually(`node ${name} has lost the taint of a new node`, async () => {
+      const { spec } = await client.get<Node>(`${nodesPath}/${name}`);
+      return !spec.taints?.some(({ key }) => key === 'node.kubernetes.io/not-ready');
+    });
+  };
   const podsOn = async (node: string): Promise<Pod[]> => {
     const selector = encodeURIComponent(`spec.nodeName=${node}`);
     return (await client.get<KubernetesList<Pod>>(`/api/v1/pods?fieldSelector=${selector}`)).items ?? [];
@@ -47,7 +56,7 @@ export function createKwokMachines(client: KubernetesClient, hasKubelets = true)
       await inParallel(manifests, (manifest) => client.post(nodesPath, manifest));
       for (const manifest of manifests) made.set(manifest.metadata.name, manifest);
       const names = manifests.map(({ metadata }) => metadata.name);
-      await inParallel(names, becomesReady);
+      await inParallel(names, becomesUsable);
       return names;
     },
 

@@ -4,7 +4,7 @@ import { inParallel } from './in-parallel.ts';
 import type { JobSet, KubernetesClient, KubernetesList, Pod } from './kubernetes-client.ts';
 
 export interface World {
-  /** Adds a node pool that is one TPU slice, and answers its nodes' names once all of them are Ready. */
+  /** Adds a node pool that is one TPU slice, and answers its nodes' names once pods may come to all of them. */
   addTpuSlice(pool: string, options?: TpuSliceOptions): Promise<string[]>;
   addJobSet(spec: JobSetSpec): Promise<JobSet>;
   /** The pods of a JobSet, and those that run and are not being deleted. */
