@@ -71,7 +71,7 @@ export async function judgeRun(
   ) {
     const wasResumed = attempt === ended && deleted.size === 0 && (await isResumedElsewhere());
     if (wasResumed) {
-      const why = `${what} was suspended before it had restarted, and resumed elsewhere in the same attempt`;
+      const why = `${what} runs elsewhere in the same attempt: it was suspended and resumed before it had restarted, or its Job made the pods anew`;
       return { verdict: 'recovered', attempt, at: latest(still.map((pod) => pod.since)), why };
     }
     const reasons = left.map((pod) => (pod.isTerminating ? 'still terminating' : `still ${describe(pod)}`));

@@ -1,4 +1,4 @@
-import type { Plan, RepairPlan } from '../../src/plan.ts';
+import type { Plan, RepairPlan, RestartPlan } from '../../src/plan.ts';
 import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
 import type { ClusterView, MachinesView } from './world-view.ts';
@@ -9,6 +9,15 @@ import { isMachineDeletion } from './sent-calls.ts';
 
 const recordPath = /\/leases\/(action-[^/]+)$/;
 const namespace = 'autometric-failover-system';
+
+/** A record as it is. */
+interface Stored {
+  id: string;
+  nodePool: string;
+  resourceVersion: string | undefined;
+  plan: Plan | undefined;
+  verdict: Verdict | undefined;
+}
 
 /** Never is anything deleted before a plan that names it is recorded, and never is a verdict changed, or false. */
 export class Records {
@@ -57,13 +66,13 @@ export class Records {
       const change = `from ${before.verdict.verdict} to ${verdict.verdict}`;
       this.#violate('verdicts-are-true', `the verdict of ${before.id} is changed ${change}`);
     }
-    if (before.plan) this.#checkVerdict(before.id, before.plan, verdict);
+    if (before.plan) this.#checkVerdict(before, before.plan, verdict);
     if (before.verdict) return;
     const ended = before.plan?.restart?.attempt;
     this.#followUps.onVerdict(before.id, verdict.verdict, ended, this.#firstCalls.get(invocation) ?? at);
   }
 
-  #checkVerdict(id: string, { repair, restart }: Plan, { verdict }: Verdict): void {
+  #checkVerdict({ id, nodePool }: Stored, { repair, restart }: Plan, { verdict }: Verdict): void {
     if (verdict === 'repaired') {
       const old = this.#emulator.fleet.list().find((machine) => machine.id === repair?.instanceId);
       if (repair && (!old || this.#isRepairedInPlace(repair) || isNewer(old.createdAt, repair))) return;
@@ -75,7 +84,27 @@ export class Records {
     if (restart && attempt > restart.attempt) return;
     const jobs = new Set(this.#cluster.jobs(of).map(({ metadata }) => metadata.uid));
     if (restart?.jobs && !restart.jobs.some(({ uid }) => jobs.has(uid))) return;
+    if (restart && this.#runsElsewhere(restart, nodePool)) return;
     this.#violate('verdicts-are-true', `${id} is recovered, but its run is still in attempt ${attempt}`);
+  }
+
+  /**
+   * No pod of the run is on the pool, so each has started since. A Job does that in the same attempt where it is suspended and resumed, or
+   * where the API server dies while the Job's failure is being counted (seen on Kubernetes 1.33).
+   */
+  #runsElsewhere({ jobSet: { namespace: of, name }, leader }: RestartPlan, nodePool: string): boolean {
+    const there = new Set(this.#cluster.nodes(nodePool).map(({ metadata }) => metadata.name));
+    const pods = this.#cluster
+      .pods(of)
+      .filter(({ metadata }) => metadata.labels?.['jobset.sigs.k8s.io/jobset-name'] === name)
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    return (
+      pods.length > 0 &&
+      pods.every(
+        ({ metadata, spec, status }) =>
+          metadata.uid !== leader?.uid && status?.phase === 'Running' && !there.has(spec.nodeName ?? ''),
+      )
+    );
   }
 
   /** Where a plan knows only the name of its machine: the ids that machines of this name have had. */
@@ -93,16 +122,12 @@ export class Records {
     return way !== 'reboot' || nodeInfo?.['bootID'] !== before?.bootId;
   }
 
-  #read(name: string): {
-    id: string;
-    resourceVersion: string | undefined;
-    plan: Plan | undefined;
-    verdict: Verdict | undefined;
-  } {
+  #read(name: string): Stored {
     const { metadata } = this.#cluster.get('leases', namespace, name) ?? {};
     const annotations = metadata?.annotations ?? {};
     return {
       id: annotations['autometric-failover/id'] ?? '',
+      nodePool: annotations['autometric-failover/node-pool'] ?? '',
       resourceVersion: metadata?.resourceVersion,
       plan: parse(annotations['autometric-failover/plan']) as Plan | undefined,
       verdict: parse(annotations['autometric-failover/verdict']) as Verdict | undefined,

@@ -101,7 +101,7 @@ describe('judgeRun', () => {
       verdict: 'recovered',
       attempt: 2,
       at: noon + 1000,
-      why: 'JobSet default/train was suspended before it had restarted, and resumed elsewhere in the same attempt',
+      why: 'JobSet default/train runs elsewhere in the same attempt: it was suspended and resumed before it had restarted, or its Job made the pods anew',
     });
     for (const [pods, found, cordons] of [
       [[pod(2), pod(2, { nodeName: 'bad' })], jobSet(2), cordoned],
