@@ -217,7 +217,7 @@ export function describeRestarts(stage: () => Stage): void {
             status: 422,
             reason: 'Invalid',
             message:
-              'JobSet.jobset.x-k8s.io "policies" is invalid: spec.failurePolicy: Invalid value: Value is immutable',
+              /^JobSet\.jobset\.x-k8s\.io "policies" is invalid: spec\.failurePolicy: Invalid value: ("object": )?Value is immutable$/,
           });
         }
         const { spec } = await stage().client.get<JobSet>(`${jobSetsPath('default')}/policies`);
@@ -230,7 +230,7 @@ export function describeRestarts(stage: () => Stage): void {
           status: 422,
           reason: 'Invalid',
           message:
-            'JobSet.jobset.x-k8s.io "policies" is invalid: spec.successPolicy: Invalid value: Value is immutable',
+            /^JobSet\.jobset\.x-k8s\.io "policies" is invalid: spec\.successPolicy: Invalid value: ("object": )?Value is immutable$/,
         });
       });
 

@@ -10,6 +10,7 @@ describe('readVersions', () => {
   it('builds all programs of the module of this folder, unless a variable says otherwise', () => {
     const own = {
       parts: [{ directory: here, packages: ['tool'], kubernetesVersion }],
+      kubernetes: kubernetesVersion,
       jobSetDirectory: here,
     };
     expect(readVersions({})).to.deep.equal(own);
@@ -17,7 +18,8 @@ describe('readVersions', () => {
   });
 
   it('takes Kubernetes and JobSet from modules of their own, and the rest from this one', () => {
-    const { parts, jobSetDirectory } = readVersions({ KUBERNETES: '1.33', JOBSET: '0.8' });
+    const { parts, kubernetes, jobSetDirectory } = readVersions({ KUBERNETES: '1.33', JOBSET: '0.8' });
+    expect(kubernetes).to.equal('v1.33.13');
     expect(parts).to.deep.equal([
       {
         directory: here,

@@ -11,6 +11,8 @@ export interface Part {
 
 export interface Versions {
   parts: Part[];
+  /** What the API server is. */
+  kubernetes: string;
   /** The module that has JobSet's manifests. */
   jobSetDirectory: string;
 }
@@ -52,7 +54,7 @@ export function readVersions(
   const jobSet = choose('JOBSET', environment);
   if (kubernetes === undefined && jobSet === undefined) {
     const part = { directory, packages: ['tool'], kubernetesVersion };
-    return { parts: [part], jobSetDirectory: directory };
+    return { parts: [part], kubernetes: kubernetesVersion, jobSetDirectory: directory };
   }
   const toDirectory = (name: string): string => join(directory, 'versions', name);
   const jobSetDirectory = jobSet === undefined ? directory : toDirectory(`jobset-${jobSet.name}`);
@@ -79,6 +81,7 @@ export function readVersions(
         ? []
         : [{ directory: jobSetDirectory, packages: ['tool'], kubernetesVersion }]),
     ],
+    kubernetes: kubernetes?.version ?? kubernetesVersion,
     jobSetDirectory,
   };
 }
