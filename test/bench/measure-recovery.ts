@@ -13,11 +13,6 @@ import type { Result } from './result.ts';
 
 /** More take too long: every run needs a JobSet of 16 pods on a slice of its own. */
 const mostRounds = 5;
-/** Runs whose pods take long to end are measured in the first rounds only. What makes them differ is a small part of their time. */
-const mostSlowRounds = 3;
-
-/** A run whose pods take longer than this to end is slow. */
-const slowSeconds = 10;
 
 interface Row extends RecoverySpec {
   name: string;
@@ -97,7 +92,6 @@ export async function measureRecovery(
     // One after the other: beside one another, what one run sets up delays the recovery of the next by seconds.
     for (let round = 0; round < rounds; round++) {
       for (const row of rows) {
-        if (isSlow(row) && round >= mostSlowRounds) continue;
         for (const way of waysOf(row)) await measure(row, way);
       }
     }
@@ -114,10 +108,6 @@ async function lacksKubectl(): Promise<boolean> {
     () => false,
     () => true,
   );
-}
-
-function isSlow({ podSeconds, graceSeconds = podSeconds }: Row): boolean {
-  return graceSeconds > slowSeconds;
 }
 
 function toResult(row: Row, times: Map<string, number[]>): Result {
