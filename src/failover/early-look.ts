@@ -5,6 +5,7 @@ import { assertStillWanted } from '../decide/still-wanted.ts';
 import { FailoverError } from '../errors.ts';
 import type { Kubernetes } from '../gke/kubernetes.ts';
 import { listPoolHealth } from '../gke/nodes.ts';
+import type { NodeHealth } from '../gke/nodes.ts';
 import { Ignored } from '../ignored.ts';
 import type { Action } from '../request/action.ts';
 import type { Incident } from '../request/incident.ts';
@@ -12,6 +13,7 @@ import { assertBudgetLeft, readRefusedPools, toMaxPools } from '../state/budget.
 import { toClosedName } from '../state/closed-incidents.ts';
 import { isDoneByAnother, readMark, toCooldownLeftMs } from '../state/cooldown.ts';
 import { readLease } from '../state/lease.ts';
+import type { LeaseState } from '../state/lease-format.ts';
 import { toLockName } from '../state/pool-lease.ts';
 import { toRecordName } from '../state/record-format.ts';
 import { clusterLease, toSwitches } from '../state/switches.ts';
@@ -52,9 +54,19 @@ export async function lookEarly(action: Action, tools: Tools): Promise<EarlyLook
   return look({ ...action, incident }, tools);
 }
 
+/** What a few reads tell of an alert's pool. */
+interface Seen {
+  nodePool: string;
+  named: NodeHealth | undefined;
+  switches: ClusterSwitches;
+  poolAnnotations: Readonly<Record<string, string>>;
+  /** The pool is beyond the budget, so nothing was done to it within the cooldown. */
+  isUntouched: boolean;
+}
+
 async function look(alert: Action & { incident: Incident }, tools: Tools): Promise<EarlyLook> {
   const { kubernetes, config, crowd } = tools;
-  const { id, incident, effects } = alert;
+  const { id, incident } = alert;
   const named = await findNamedNode(alert, tools);
   if (named instanceof FailoverError) return { refusal: named };
   const nodePool = named ? named.nodePool : alert.nodePool;
@@ -62,20 +74,17 @@ async function look(alert: Action & { incident: Incident }, tools: Tools): Promi
   if (nodePool === undefined || isGone) return {};
   if (alert.nodePool !== undefined && alert.nodePool !== nodePool) return {};
 
-  const recall = (name: string) =>
-    crowd.recall(`${alert.cluster.fullName} ${name}`, () => readLease(kubernetes, name));
-  const lease = await recall(clusterLease);
+  const lease = await recallLease(clusterLease, alert, tools);
   const switches: ClusterSwitches = { ...toSwitches(lease, kubernetes.serverNow()), lease };
+  const { serverNow } = switches;
   const isOver = isOverBudget(switches, nodePool, config);
   // What was done to a pool within the cooldown is in the budget of the hour.
   const isUntouched = isOver && config.cooldownSeconds <= 3600 && config.maxAlertAgeSeconds <= 3600;
-  const pool = isUntouched ? undefined : await recall(toLockName(nodePool));
+  const pool = isUntouched ? undefined : await recallLease(toLockName(nodePool), alert, tools);
   const poolAnnotations = pool?.annotations ?? {};
-  const shared = { kubernetes, config, poolAnnotations };
-  const { serverNow } = switches;
   const action = await nameJobSet({ ...alert, nodeName: named?.name }, nodePool, {
-    ...shared,
-    crowd,
+    ...tools,
+    poolAnnotations,
     serverNow,
   });
   if (action instanceof FailoverError) {
@@ -83,17 +92,27 @@ async function look(alert: Action & { incident: Incident }, tools: Tools): Promi
     if (await isKnown(toClosedName(incident.id), alert, tools)) throw closedAlready();
     return { refusal: action, nodePool };
   }
-  if (!isOver && !isDone(action, poolAnnotations, config, serverNow)) {
-    return crowd.isCrowded(action, nodePool)
-      ? { refusal: crowd.refuse(action, nodePool), nodePool }
-      : { nodePool };
+  if (isOver || isDone(action, poolAnnotations, config, serverNow)) {
+    return judge(action, { nodePool, named, switches, poolAnnotations, isUntouched }, tools);
   }
+  return crowd.isCrowded(action, nodePool)
+    ? { refusal: crowd.refuse(action, nodePool), nodePool }
+    : { nodePool };
+}
 
+/** Asks what the claim would ask, of an alert whose pool another action has dealt with, or whose budget is used up. */
+async function judge(
+  action: Action & { incident: Incident },
+  { nodePool, named, switches, poolAnnotations, isUntouched }: Seen,
+  tools: Tools,
+): Promise<EarlyLook> {
+  const { kubernetes, config } = tools;
+  const { id, incident, effects } = action;
   // A record with a plan has charged the budget for its pool within the hour, unless the repair was left to GKE, or it waits for
   // approval.
   const mayWait = action.approval !== undefined || config.approvalActions.length > 0;
   const isNew = isUntouched && effects.cordon && !mayWait && !incident.isRenotification;
-  if (!isNew && (await isKnown(toRecordName(id), alert, tools))) return { nodePool };
+  if (!isNew && (await isKnown(toRecordName(id), action, tools))) return { nodePool };
   const health = named ? [named] : await listPoolHealth(kubernetes, nodePool);
   const snapshot = {
     nodePool,
@@ -103,23 +122,30 @@ async function look(alert: Action & { incident: Incident }, tools: Tools): Promi
     jobSet: undefined,
     eventTarget: undefined,
   };
+  const shared = { kubernetes, config, poolAnnotations };
   await assertStillWanted(action, snapshot, { ...shared, readHealth: async () => health });
   // Beyond the budget, nothing is done either way.
-  if (!isUntouched && (await isKnown(toClosedName(incident.id), alert, tools))) throw closedAlready();
+  if (!isUntouched && (await isKnown(toClosedName(incident.id), action, tools))) throw closedAlready();
   try {
     const maxPools = toMaxPools(config.maxPoolsPerHour, 0);
     await assertWithinLimits(action, snapshot, { ...shared, switches, maxPools, correlation: undefined });
+    return { nodePool };
   } catch (error) {
-    if (error instanceof FailoverError) {
-      const isNoted = async () => {
-        const current = await recall(clusterLease);
-        return Object.hasOwn(readRefusedPools(current?.annotations ?? {}, serverNow), nodePool);
-      };
-      return { refusal: error, nodePool, isNoted };
-    }
-    throw error;
+    if (!(error instanceof FailoverError)) throw error;
+    const isNoted = async () => {
+      const current = await recallLease(clusterLease, action, tools);
+      return Object.hasOwn(readRefusedPools(current?.annotations ?? {}, switches.serverNow), nodePool);
+    };
+    return { refusal: error, nodePool, isNoted };
   }
-  return { nodePool };
+}
+
+function recallLease(
+  name: string,
+  { cluster }: Action,
+  { kubernetes, crowd }: Tools,
+): Promise<LeaseState | undefined> {
+  return crowd.recall(`${cluster.fullName} ${name}`, () => readLease(kubernetes, name));
 }
 
 function closedAlready(): Ignored {
