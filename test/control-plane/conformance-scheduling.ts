@@ -244,7 +244,7 @@ export function describeScheduling(stage: () => Stage): void {
   });
 }
 
-/** Kubernetes 1.33 lists the untolerated taints one by one. The emulator, which is held to this, speaks as 1.36 does. */
+/** Kubernetes 1.33 tells each untolerated taint by itself, and nothing of claims. The emulator, which is held to this, speaks as 1.36 does. */
 async function saysItInOlderWords({ client }: Stage): Promise<boolean> {
   const { minor = '' } = await client.get<{ minor?: string }>('/version');
   const isOlder = Number.parseInt(minor, 10) < 36;
