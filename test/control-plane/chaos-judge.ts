@@ -69,6 +69,7 @@ class Judging {
         return this.#begin();
       case 'call': {
         const call = this.#callers.toSentCall(entry);
+        if (entry.fault !== undefined) call.isUnheard = true;
         this.#calls.set(entry.call, call);
         for (const lane of this.#callers.lanesOf(call)) this.#invariants.get(lane)?.onSend(call);
         return undefined;

@@ -40,6 +40,35 @@ const replays: [string, Interleaving][] = [
       failedDeletionsPerMille: 500,
     },
   ],
+  [
+    // The Container API told of GKE's repair after the 3 s that the function waits for it, and the machine was deleted under that repair.
+    // The judge took what was answered for what was heard.
+    'a repair that is told too late of what GKE does',
+    {
+      seed: 1_694_306_597,
+      backoffLimit: 0,
+      replicas: 1,
+      controllersMs: 500,
+      pauseMs: 75_000,
+      actions: [
+        { ...restart, pool: 'slice-a' },
+        { ...restart, type: 'cordon_and_repair_nodepool', pool: 'slice-b' },
+      ],
+      requests: [
+        { at: 0, action: 1, instance: 0 },
+        { at: 3051, action: 0, instance: 0 },
+      ],
+      disturbances: [
+        { at: 0, kind: 'gke_works', pool: 'slice-b', operation: 'AUTO_REPAIR_NODES', ms: 6423 },
+        { at: 0, kind: 'person_cordons', pool: 'slice-b', node: 0 },
+      ],
+      skews: [0, 0, 0],
+      faultsPerMille: 150,
+      slowPerMille: 50,
+      maxPools: 2,
+      failedDeletionsPerMille: 0,
+    },
+  ],
 ];
 
 describe('an interleaving that broke a promise once', () => {

@@ -51,6 +51,8 @@ export interface SentCall {
   at: number;
   /** What was answered on arrival, also where the answer was then lost; undefined while under way. */
   status?: number;
+  /** The answer was lost, or may have come too late: whoever sent the call may not know of it. */
+  isUnheard?: boolean;
 }
 
 type Invocation = Pick<SentCall, 'invocation' | 'actionId'>;
@@ -214,7 +216,11 @@ export class FunctionInstance {
   #travel(timeoutMs: number, call: SentCall, carryOut: () => HttpResponse): Promise<ReceivedResponse> {
     const fault = this.#weather.fault(call);
     return new Promise((resolve, reject) => {
-      this.#deliverAfter(timeoutMs, () => reject(toTimeout(timeoutMs)));
+      let isOver = false;
+      this.#deliverAfter(timeoutMs, () => {
+        isOver = true;
+        reject(toTimeout(timeoutMs));
+      });
       this.#time.after(this.#weather.latency(), () => {
         const answer =
           fault === 'lost_before' || fault === 'never' ? undefined : tryCarryOut(fault, carryOut);
@@ -222,6 +228,7 @@ export class FunctionInstance {
         const told = answer && (this.#weather.distort?.(call, answer) ?? answer);
         if (fault === 'never') return;
         this.#deliverAfter(this.#weather.latency(), () => {
+          if (isOver || fault === 'lost_after') call.isUnheard = true;
           if (told && fault !== 'lost_after') resolve(told);
           else reject(toNetworkError());
         });

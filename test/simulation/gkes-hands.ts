@@ -18,11 +18,12 @@ export function findTwoHands(
     const { pool, isAtomic } = instance.group;
     const call = calls.find((each) => isMachineDeletion(each) && each.path.endsWith(requestId));
     const told = calls.find(
-      ({ api, path, status, invocation }) =>
+      ({ api, path, status, invocation, isUnheard }) =>
         invocation === call?.invocation &&
         api === 'container' &&
         path.endsWith('/operations') &&
-        status === 200,
+        status === 200 &&
+        isUnheard !== true,
     );
     if (!call || !told || call.actionId === 'reconcile') return [];
     const hand = work.operations.find(
