@@ -105,23 +105,27 @@ export function describeScheduling(stage: () => Stage): void {
       expect(pod.spec.nodeName).to.equal(undefined);
       expect(pod.status).not.to.have.property('containerStatuses');
 
-      // Another reason is no transition.
       await client.patch(`${nodesPath}/${full}`, { spec: { unschedulable: true } });
-      const later = await isRefused(path, async () => {
-        const others = await countOthers(stage(), [full, cordoned, tainted, poor]);
-        return describeRefusal(
-          {
-            'Insufficient google.com/tpu': 1,
-            'node(s) had untolerated taint(s)': 1 + others.tainted,
-            'node(s) were unschedulable': 2 + others.cordoned,
-            "node(s) didn't match Pod's node affinity/selector": others.rest,
-          },
-          0,
+      // Another reason is no transition.
+      if ((await minorOf(stage())) <= 36) {
+        const later = await isRefused(path, async () => {
+          const others = await countOthers(stage(), [full, cordoned, tainted, poor]);
+          return describeRefusal(
+            {
+              'Insufficient google.com/tpu': 1,
+              'node(s) had untolerated taint(s)': 1 + others.tainted,
+              'node(s) were unschedulable': 2 + others.cordoned,
+              "node(s) didn't match Pod's node affinity/selector": others.rest,
+            },
+            0,
+          );
+        });
+        expect(conditionOf(later, 'PodScheduled')?.lastTransitionTime).to.equal(
+          conditionOf(pod, 'PodScheduled')?.lastTransitionTime,
         );
-      });
-      expect(conditionOf(later, 'PodScheduled')?.lastTransitionTime).to.equal(
-        conditionOf(pod, 'PodScheduled')?.lastTransitionTime,
-      );
+      } else {
+        console.log('      not run in part: Kubernetes 1.37 does not look again when a node is cordoned');
+      }
 
       await client.patch(`${nodesPath}/${cordoned}`, { spec: { unschedulable: null } });
       const running = await becomesReady(path);
@@ -250,11 +254,16 @@ function withoutClaims(message: string): string {
 }
 
 /** Kubernetes 1.33 tells each untolerated taint by itself, and nothing of claims. The emulator, which is held to this, speaks as 1.36 does. */
-async function saysItInOlderWords({ client }: Stage): Promise<boolean> {
-  const { minor = '' } = await client.get<{ minor?: string }>('/version');
-  const isOlder = Number.parseInt(minor, 10) < 36;
+async function saysItInOlderWords(stage: Stage): Promise<boolean> {
+  const minor = await minorOf(stage);
+  const isOlder = minor < 36;
   if (isOlder) console.log(`      not run: the words are those of Kubernetes 1.36, and this is 1.${minor}`);
   return isOlder;
+}
+
+async function minorOf({ client }: Stage): Promise<number> {
+  const { minor = '' } = await client.get<{ minor?: string }>('/version');
+  return Number.parseInt(minor, 10);
 }
 
 /** What the scheduler finds of the nodes that belong to other tests. */
