@@ -69,6 +69,39 @@ const replays: [string, Interleaving][] = [
       failedDeletionsPerMille: 0,
     },
   ],
+  [
+    // The pool's lock was not taken from the Lease that had been seen to be free, so everything was read again, and this time the Container
+    // API did not answer. The judge took what was read before the lock for what the function knew.
+    'a repair that reads again under the lock, and is told less of what GKE does',
+    {
+      seed: 17,
+      backoffLimit: 0,
+      replicas: 1,
+      controllersMs: 500,
+      pauseMs: 75_000,
+      actions: [
+        {
+          ...restart,
+          pool: 'slice-a',
+          node: 0,
+          incident: { startedAt: 0, uncordonsOnClose: false, names: 'target' },
+        },
+        { ...restart, type: 'cordon_and_repair_nodepool', pool: 'slice-a', node: 0 },
+      ],
+      requests: [
+        { at: 0, action: 0, instance: 0 },
+        { at: 155, action: 3, instance: 0 },
+      ],
+      disturbances: [
+        { at: 0, kind: 'gke_works', pool: 'slice-a', operation: 'AUTO_REPAIR_NODES', ms: 15_568 },
+      ],
+      skews: [0, 0, 0],
+      faultsPerMille: 150,
+      slowPerMille: 50,
+      maxPools: 2,
+      failedDeletionsPerMille: 0,
+    },
+  ],
 ];
 
 describe('an interleaving that broke a promise once', () => {

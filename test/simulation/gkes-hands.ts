@@ -17,15 +17,12 @@ export function findTwoHands(
   return deletions.flatMap(({ instance, operation: { requestId = '?' } }) => {
     const { pool, isAtomic } = instance.group;
     const call = calls.find((each) => isMachineDeletion(each) && each.path.endsWith(requestId));
-    const told = calls.find(
-      ({ api, path, status, invocation, isUnheard }) =>
-        invocation === call?.invocation &&
-        api === 'container' &&
-        path.endsWith('/operations') &&
-        status === 200 &&
-        isUnheard !== true,
+    // What was read before the lock was taken does not count, and is read again.
+    const told = calls.findLast(
+      ({ api, path, invocation }) =>
+        invocation === call?.invocation && api === 'container' && path.endsWith('/operations'),
     );
-    if (!call || !told || call.actionId === 'reconcile') return [];
+    if (!call || told?.status !== 200 || told.isUnheard || call.actionId === 'reconcile') return [];
     const hand = work.operations.find(
       (each) =>
         each.pool === pool &&
