@@ -84,18 +84,23 @@ export function describeScheduling(stage: () => Stage): void {
       for (const [node, path, body] of patches) await client.patch(`${nodesPath}/${node}${path}`, body);
 
       const path = await createPod({ nodeSelector: { [poolLabel]: pool } });
-      const pod = await isRefused(path, async () => {
+      const toExpected = async (
+        lacking: number,
+        unschedulable: number,
+        contested: number,
+      ): Promise<string> => {
         const others = await countOthers(stage(), [full, cordoned, tainted, poor]);
         return describeRefusal(
           {
-            'Insufficient google.com/tpu': 2,
+            'Insufficient google.com/tpu': lacking,
             'node(s) had untolerated taint(s)': 1 + others.tainted,
-            'node(s) were unschedulable': 1 + others.cordoned,
+            'node(s) were unschedulable': unschedulable + others.cordoned,
             "node(s) didn't match Pod's node affinity/selector": others.rest,
           },
-          1,
+          contested,
         );
-      });
+      };
+      const pod = await isRefused(path, () => toExpected(2, 1, 1));
       const twin = await createPod({ nodeSelector: { [poolLabel]: pool } });
       await isRefused(twin, async () => conditionOf(await read(path), 'PodScheduled')?.message ?? '');
       await client.delete(twin);
@@ -108,18 +113,7 @@ export function describeScheduling(stage: () => Stage): void {
       await client.patch(`${nodesPath}/${full}`, { spec: { unschedulable: true } });
       // Another reason is no transition.
       if ((await minorOf(stage())) <= 36) {
-        const later = await isRefused(path, async () => {
-          const others = await countOthers(stage(), [full, cordoned, tainted, poor]);
-          return describeRefusal(
-            {
-              'Insufficient google.com/tpu': 1,
-              'node(s) had untolerated taint(s)': 1 + others.tainted,
-              'node(s) were unschedulable': 2 + others.cordoned,
-              "node(s) didn't match Pod's node affinity/selector": others.rest,
-            },
-            0,
-          );
-        });
+        const later = await isRefused(path, () => toExpected(1, 2, 0));
         expect(conditionOf(later, 'PodScheduled')?.lastTransitionTime).to.equal(
           conditionOf(pod, 'PodScheduled')?.lastTransitionTime,
         );

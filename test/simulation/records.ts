@@ -1,3 +1,4 @@
+import { jobSetNameLabel } from '../../src/gke/jobset.ts';
 import type { Plan, RepairPlan, RestartPlan } from '../../src/plan.ts';
 import { toRecordName } from '../../src/state/record-format.ts';
 import type { Verdict } from '../../src/verdict.ts';
@@ -89,14 +90,14 @@ export class Records {
   }
 
   /**
-   * No pod of the run is on the pool, so each has started since. A Job does that in the same attempt where it is suspended and resumed, or
-   * where the API server dies while the Job's failure is being counted (seen on Kubernetes 1.33).
+   * No pod of the run is on the pool, so each has started since. Pods are made anew in the same attempt where the run is suspended and
+   * resumed, or where the API server dies right after the leader's deletion (seen on Kubernetes 1.33).
    */
   #runsElsewhere({ jobSet: { namespace: of, name }, leader }: RestartPlan, nodePool: string): boolean {
     const there = new Set(this.#cluster.nodes(nodePool).map(({ metadata }) => metadata.name));
     const pods = this.#cluster
       .pods(of)
-      .filter(({ metadata }) => metadata.labels?.['jobset.sigs.k8s.io/jobset-name'] === name)
+      .filter(({ metadata }) => metadata.labels?.[jobSetNameLabel] === name)
       .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
     return (
       pods.length > 0 &&
