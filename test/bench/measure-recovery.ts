@@ -38,6 +38,9 @@ function toRow(spec: RecoverySpec): Row {
   return { ...spec, name, isBackByHand };
 }
 
+/** The only one that is also measured by each of the function's two triggers, sent by hand. */
+const plainRow = rows[0]!;
+
 /**
  * Measures on the real control plane how long a run is away: from the request until all 16 pods of the next attempt run on
  * another slice. It is compared with the JobSet controller's own limit: the pool is cordoned before, and at the moment of the
@@ -84,18 +87,16 @@ export async function measureRecovery(
       'function',
       'limit',
       ...(row.isBackByHand ? ['kubectl' as const] : []),
+      ...(row === plainRow ? (['leader', 'deadline'] as const) : []),
     ];
-    await measure(
-      { ...toRow({ backoffLimit: 0, hasDeadFollower: false, podSeconds: 0 }), name: 'warm-up' },
-      'function',
-    );
+    await measure({ ...plainRow, name: 'warm-up' }, 'function');
     // One after the other: beside one another, what one run sets up delays the recovery of the next by seconds.
     for (let round = 0; round < rounds; round++) {
       for (const row of rows) {
         for (const way of waysOf(row)) await measure(row, way);
       }
     }
-    return rows.map((row) => toResult(row, times));
+    return [...rows.map((row) => toResult(row, times)), compareTriggers(times)];
   } finally {
     await started.stop();
     await rig.stop();
@@ -110,8 +111,28 @@ async function lacksKubectl(): Promise<boolean> {
   );
 }
 
+function toMilliseconds(times: Map<string, number[]>, row: Row, way: Way): number {
+  return median(times.get(`${row.name} ${way}`) ?? []) * 1000;
+}
+
+function compareTriggers(times: Map<string, number[]>): Result {
+  const value = toMilliseconds(times, plainRow, 'leader');
+  const reference = toMilliseconds(times, plainRow, 'deadline');
+  return {
+    name: 'recovery-leader-or-deadline',
+    value,
+    unit: 'ms',
+    reference,
+    ratio: value / reference,
+    goal: null,
+    what:
+      'from the deletion of the leader by hand until 16 pods run on another slice; backoffLimit 0, the pool cordoned before, ' +
+      'pods that take 0 s to end; against the patch of the Job’s deadline by hand',
+  };
+}
+
 function toResult(row: Row, times: Map<string, number[]>): Result {
-  const of = (way: Way) => median(times.get(`${row.name} ${way}`) ?? []) * 1000;
+  const of = (way: Way) => toMilliseconds(times, row, way);
   const [value, reference] = [of('function'), of('limit')];
   const { backoffLimit, hasDeadFollower, podSeconds, graceSeconds } = row;
   const pods =

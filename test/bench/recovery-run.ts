@@ -11,8 +11,11 @@ import { createWorld, poolLabel } from '../control-plane/world.ts';
 import type { World } from '../control-plane/world.ts';
 import type { FunctionProcess } from './function-process.ts';
 
-/** How a run is moved. `limit`: the pool is cordoned before, and the Job is told to fail. */
-export type Way = 'function' | 'limit' | 'kubectl';
+/**
+ * How a run is moved. Before all but the first and the last the pool is cordoned: `limit` tells the Job to fail, `leader`
+ * deletes its leader with grace 0, and `deadline` ends it by its deadline.
+ */
+export type Way = 'function' | 'limit' | 'leader' | 'deadline' | 'kubectl';
 
 /** A run that is measured. */
 export interface RecoverySpec {
@@ -78,16 +81,30 @@ export class RecoveryRun {
 
   /** Moves the run, and answers how many seconds it was away. */
   async recover(way: Way, started: FunctionProcess): Promise<number> {
-    if (way === 'limit') await this.#cordon();
+    if (way !== 'function' && way !== 'kubectl') await this.#cordon();
     const at = performance.now();
-    const moving =
-      way === 'function' ? this.#post(started) : way === 'limit' ? this.#failByHand() : this.#useKubectl();
+    const moving = this.#move(way, started);
     // It is rejected only where nobody could wait for a recovery.
     const failed = moving.then(() => new Promise<never>(() => undefined));
     await Promise.race([failed, this.#isBack()]);
     const seconds = (performance.now() - at) / 1000;
     await moving;
     return seconds;
+  }
+
+  async #move(way: Way, started: FunctionProcess): Promise<void> {
+    switch (way) {
+      case 'function':
+        return this.#post(started);
+      case 'limit':
+        return this.#failByHand();
+      case 'leader':
+        return this.#delete(this.#find('0'), 0);
+      case 'deadline':
+        return this.#patchJob({ spec: { activeDeadlineSeconds: 1 } });
+      case 'kubectl':
+        return this.#useKubectl();
+    }
   }
 
   async remove(): Promise<void> {
@@ -122,18 +139,20 @@ export class RecoveryRun {
   }
 
   async #failByHand(): Promise<void> {
-    const { admin } = this.#controlPlane;
-    const { labels = {}, namespace } = this.#find('0').metadata;
-    const job = `/apis/batch/v1/namespaces/${namespace}/jobs/${labels['batch.kubernetes.io/job-name']}`;
-    const body = { status: { conditions: [jobCondition('FailureTarget')] } };
-    const { status, text } = await admin.request('PATCH', `${job}/status`, {
-      body,
-      contentType: patchTypes.merge,
-    });
-    if (status !== 200) throw new Error(`the Job was not failed: ${text}`);
+    await this.#patchJob({ status: { conditions: [jobCondition('FailureTarget')] } }, '/status');
     const { graceSeconds, hasDeadFollower } = this.#spec;
     const pods = graceSeconds !== undefined ? this.#before : hasDeadFollower ? [this.#find('7')] : [];
     await Promise.all(pods.map((pod) => this.#delete(pod, graceSeconds ?? 0)));
+  }
+
+  async #patchJob(body: object, subresource = ''): Promise<void> {
+    const { labels = {}, namespace } = this.#find('0').metadata;
+    const job = `/apis/batch/v1/namespaces/${namespace}/jobs/${labels['batch.kubernetes.io/job-name']}`;
+    const { status, text } = await this.#controlPlane.admin.request('PATCH', `${job}${subresource}`, {
+      body,
+      contentType: patchTypes.merge,
+    });
+    if (status !== 200) throw new Error(`the Job was not patched: ${text}`);
   }
 
   async #delete({ metadata: { name, namespace, uid } }: Pod, gracePeriodSeconds: number): Promise<void> {
