@@ -106,6 +106,9 @@ export const restartRows: RestartRow[] = [
   ...rows("the leader's machine is dead and the leader deleted with its own grace", deleteLeaderGently, {
     'backoffLimit 0': [{ dead: 'leader' }, waiting],
   }),
+  ...rows("the leader's machine is dead and the Job gets a deadline", setDeadline, {
+    'backoffLimit 0': [{ dead: 'leader' }, waiting],
+  }),
   ...rows("a follower's machine is dead and the leader deleted", deleteLeader, {
     'backoffLimit 0': [{ dead: 'follower' }, waiting],
   }),
