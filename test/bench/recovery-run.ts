@@ -12,7 +12,7 @@ import type { World } from '../control-plane/world.ts';
 import type { FunctionProcess } from './function-process.ts';
 
 /**
- * How a run is moved. Before all but the first and the last the pool is cordoned: `limit` tells the Job to fail, `leader`
+ * How a run is moved. Before `limit`, `leader` and `deadline` the pool is cordoned. `limit` tells the Job to fail, `leader`
  * deletes its leader with grace 0, and `deadline` ends it by its deadline.
  */
 export type Way = 'function' | 'limit' | 'leader' | 'deadline' | 'kubectl';
